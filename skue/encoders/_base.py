@@ -1,0 +1,397 @@
+"""What all encoders share: reading X, the item space, cold starts, and what follows from vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from skue.histories._histories import Histories
+from skue.histories._targets import target_rows
+from skue.histories._validation import validate_histories
+from skue.items._cooccurrence import CooccurrenceItemEmbedder
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._ranking import expected_recall
+from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
+from skue.kernels._topk import top_k
+
+# Users encoded at a time. A fixed number, so that results do not depend on n_jobs.
+CHUNK_SIZE = 4096
+
+
+class Events(NamedTuple):
+    """The known events of a batch of users, oldest first, as flat columns."""
+
+    rows: np.ndarray
+    offsets: np.ndarray
+    timestamps: np.ndarray | None
+    weights: np.ndarray | None
+
+    @property
+    def n_users(self) -> int:
+        return len(self.offsets) - 1
+
+    def of_users(self, start: int, stop: int) -> Events:
+        """Return the events of a stretch of users, without copying."""
+        events = slice(self.offsets[start], self.offsets[stop])
+        return Events(
+            self.rows[events],
+            self.offsets[start : stop + 1] - self.offsets[start],
+            None if self.timestamps is None else self.timestamps[events],
+            None if self.weights is None else self.weights[events],
+        )
+
+    def take(self, events: np.ndarray, offsets: np.ndarray) -> Events:
+        """Return the picked events under new offsets."""
+        return Events(
+            self.rows[events],
+            offsets,
+            None if self.timestamps is None else self.timestamps[events],
+            None if self.weights is None else self.weights[events],
+        )
+
+
+class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of the encoders.
+
+    A subclass says how events become vectors (``_encode_events``), learns what it needs in
+    ``_fit_events``, and names in ``_output_parameters`` what, beside fitted arrays, its vectors
+    depend on.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "item_embeddings": [None, ItemEmbeddings, HasMethods(["fit"]), "array-like"],
+        "max_history": [None, Interval(Integral, 1, None, closed="left")],
+        "cold_start": [StrOptions({"mean", "popular", "zero", "raise"}), "array-like"],
+        "unknown_item": [StrOptions({"ignore", "warn", "raise"})],
+        "n_jobs": [None, Integral],
+    }
+    _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
+
+    item_embeddings: Any
+    max_history: int | None
+    cold_start: Any
+    unknown_item: str
+    n_jobs: int | None
+
+    @abstractmethod
+    def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
+        """Return unit vectors (zero where undefined) and the mask of the defined ones."""
+
+    def _fit_events(self, events: Events, histories: Histories, y: Any) -> None:
+        """Learn from the training events; averages have nothing to learn."""
+
+    def _fitted_arrays(self) -> list[np.ndarray]:
+        """Arrays, beside the items and the fallback, that the vectors depend on."""
+        return []
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None) -> UserEncoder:
+        """Learn the item space (unless given), the encoder's own part and the fallback.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        y : array-like of shape (n_users,), default=None
+            Ignored, unless the encoder says otherwise.
+
+        Returns
+        -------
+        self : object
+        """
+        histories = validate_histories(self, X, reset=True)
+        if y is not None:
+            _check_same_length(histories, y)
+        self.item_embeddings_ = self._resolve_items(histories)
+        events = self._known_events(histories)
+        self._fit_events(events, histories, y)
+        self.fallback_vector_ = self._resolve_fallback(events)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return one vector a user.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+
+        Returns
+        -------
+        user_vectors : ndarray of shape (n_users, n_dims), float32
+            Rows of unit length (zero only with ``cold_start="zero"``). With pandas output a
+            DataFrame, whose rows are indexed by ``user_ids`` when X is Histories that have them.
+        """
+        check_is_fitted(self, "fallback_vector_")
+        histories = validate_histories(self, X, reset=False)
+        vectors = self._with_fallback(*self._encode(self._known_events(histories)))
+        return self._indexed_by_user(vectors, X)
+
+    def recommend(
+        self, X: Any, k: int = 10, *, exclude_seen: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k items nearest to each user.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        k : int, default=10
+        exclude_seen : bool, default=False
+            Leave out the items of the user's history.
+
+        Returns
+        -------
+        ids : ndarray of shape (n_users, k)
+            Nearest first. Where fewer than k are left: -1, or "" for string ids.
+        scores : ndarray of shape (n_users, k), float32
+            Cosines; ``-inf`` where no item is left.
+        """
+        check_is_fitted(self, "fallback_vector_")
+        if not isinstance(k, Integral) or k < 1:
+            raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
+        histories = validate_histories(self, X, reset=False)
+        events = self._known_events(histories, truncate=False)
+        vectors = self._with_fallback(*self._encode(self._truncated(events)))
+        excluded = (events.rows, events.offsets) if exclude_seen else None
+        rows, scores = top_k(vectors, self.item_vectors_, int(k), excluded=excluded)
+        return ids_of_rows(self.item_embeddings_.ids, rows), scores
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return recall@20: the mean share of each user's held-out items among the 20 nearest.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        y : array-like of shape (n_users,)
+            Held-out item ids, one or an array of them a user.
+
+        Returns
+        -------
+        recall : float
+        """
+        vectors = np.asarray(self.transform(X), dtype=np.float32)
+        rows, offsets = target_rows(y, len(vectors), self.item_embeddings_.lookup)
+        return expected_recall(vectors, self.item_vectors_, rows, offsets, k=20)
+
+    def coverage(self, X: Any) -> Bunch:
+        """Return how much of each history the item space knows.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+
+        Returns
+        -------
+        coverage : Bunch of ndarrays of shape (n_users,)
+            ``n_events``; ``n_known``; ``known_weight_share`` (of the absolute event weights, 0
+            for an empty history); ``status``: ``"encoded"``, ``"empty"`` (no event),
+            ``"unknown"`` (no known event) or ``"cancelled"`` (the weights leave no direction);
+            all but the first get the fallback vector.
+        """
+        check_is_fitted(self, "fallback_vector_")
+        histories = validate_histories(self, X, reset=False)
+        known = self.item_embeddings_.rows_of(histories) >= 0
+        weights = np.ones(len(known)) if histories.weights is None else np.abs(histories.weights)
+        n_known = np.diff(kept_offsets(histories.offsets, known))
+        _, defined = self._encode(self._known_events(histories))
+        status = np.full(len(histories), "cancelled", dtype="<U9")
+        status[defined] = "encoded"
+        status[n_known == 0] = "unknown"
+        status[histories.lengths == 0] = "empty"
+        total = _segment_sums(weights, histories.offsets)
+        share = _segment_sums(weights * known, histories.offsets) / np.where(total > 0, total, 1)
+        return Bunch(
+            n_events=histories.lengths, n_known=n_known, known_weight_share=share, status=status
+        )
+
+    @property
+    def item_vectors_(self) -> np.ndarray:
+        """Vectors of the items to search, ndarray of shape (n_items, n_dims)."""
+        return self.item_embeddings_.vectors
+
+    @property
+    def space_id_(self) -> str:
+        """Name of the space that user and item vectors share."""
+        return self.item_embeddings_.space_id
+
+    @property
+    def encoder_id_(self) -> str:
+        """Hash of all that the vectors depend on."""
+        check_is_fitted(self, "fallback_vector_")
+        parameters = {name: getattr(self, name) for name in self._output_parameters}
+        items = self.item_embeddings_
+        header = (type(self).__name__, sorted(parameters.items()), items.space_id, items.catalog_id)
+        digest = hashlib.blake2b(repr(header).encode(), digest_size=8)
+        for array in [self.fallback_vector_, *self._fitted_arrays()]:
+            array = np.ascontiguousarray(array)
+            digest.update(f"{array.dtype} {array.shape} ".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.item_embeddings_.n_dims
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _resolve_items(self, histories: Histories) -> ItemEmbeddings:
+        given = self.item_embeddings
+        if given is None:
+            given = self._default_embedder()
+        if isinstance(given, ItemEmbeddings):
+            return given
+        if hasattr(given, "fit"):
+            embedder = clone(given).fit(histories)
+            if not hasattr(embedder, "item_embeddings_"):
+                raise ValueError(
+                    f"item_embeddings={given!r} has no item_embeddings_ after fit. Pass an "
+                    "embedder such as CooccurrenceItemEmbedder, vectors, or ItemEmbeddings."
+                )
+            return embedder.item_embeddings_
+        return ItemEmbeddings(given)
+
+    def _default_embedder(self) -> Any:
+        return CooccurrenceItemEmbedder()
+
+    def _known_events(self, histories: Histories, *, truncate: bool = True) -> Events:
+        """Drop unknown items, then keep each user's newest ``max_history`` events."""
+        rows = self.item_embeddings_.rows_of(histories)
+        events = Events(rows, histories.offsets, histories.timestamps, histories.weights)
+        known = rows >= 0
+        if not known.all():
+            self._report_unknown(histories, ~known)
+            events = events.take(known, kept_offsets(histories.offsets, known))
+        return self._truncated(events) if truncate else events
+
+    def _truncated(self, events: Events) -> Events:
+        lengths = np.diff(events.offsets)
+        if self.max_history is None or not len(lengths) or lengths.max() <= self.max_history:
+            return events
+        kept = np.minimum(lengths, self.max_history)
+        return events.take(positions_of_ranges(events.offsets[1:] - kept, kept), offsets_of(kept))
+
+    def _report_unknown(self, histories: Histories, unknown: np.ndarray) -> None:
+        if self.unknown_item == "ignore":
+            return
+        ids = histories.item_ids[np.unique(histories.codes[unknown])]
+        event = int(np.flatnonzero(unknown)[0])
+        row = int(np.searchsorted(histories.offsets, event, side="right")) - 1
+        message = (
+            f"X holds {int(unknown.sum())} events of {len(ids)} items that are not in "
+            f"item_embeddings_, such as {ids[:5].tolist()}, the first at row {row}."
+        )
+        if self.unknown_item == "raise":
+            raise ValueError(f"{message} Set unknown_item='ignore' to leave them out.")
+        warnings.warn(f"{message} They are left out.", UserWarning, stacklevel=4)
+
+    def _encode(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
+        """Encode in chunks of users, spread over ``n_jobs``."""
+        if events.n_users <= CHUNK_SIZE:
+            return self._encode_events(events)
+        vectors = np.empty((events.n_users, self.item_embeddings_.n_dims), dtype=np.float32)
+        defined = np.empty(events.n_users, dtype=bool)
+        bounds = [*range(0, events.n_users, CHUNK_SIZE), events.n_users]
+        parts: Iterator[Any] = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+            delayed(self._encode_events)(events.of_users(start, stop))
+            for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        )
+        for start, (chunk, mask) in zip(bounds[:-1], parts, strict=True):
+            vectors[start : start + len(chunk)] = chunk
+            defined[start : start + len(chunk)] = mask
+        return vectors, defined
+
+    def _with_fallback(self, vectors: np.ndarray, defined: np.ndarray) -> np.ndarray:
+        if defined.all():
+            return vectors
+        if isinstance(self.cold_start, str) and self.cold_start == "raise":
+            rows = np.flatnonzero(~defined)
+            raise ValueError(
+                f"{len(rows)} users have no known event that gives a direction: rows "
+                f"{rows[:5].tolist()}. Set cold_start='mean' to give them a fallback vector."
+            )
+        vectors[~defined] = self.fallback_vector_
+        return vectors
+
+    def _resolve_fallback(self, events: Events) -> np.ndarray:
+        cold_start, items = self.cold_start, self.item_embeddings_.vectors
+        if not isinstance(cold_start, str):
+            return _unit_fallback(cold_start, items.shape[1])
+        if cold_start == "zero":
+            return np.zeros(items.shape[1], dtype=np.float32)
+        # Should one of these cancel out, the next stands in for it.
+        candidates = []
+        if cold_start != "popular":
+            vectors, defined = self._encode(events)
+            candidates.append(vectors[defined].sum(axis=0, dtype=np.float64))
+        candidates.append(np.bincount(events.rows, minlength=len(items)) @ items.astype(np.float64))
+        candidates.append(items[0].astype(np.float64))
+        vector = next(c for c in candidates if np.linalg.norm(c) > 1e-6)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+    def _indexed_by_user(self, vectors: np.ndarray, X: Any) -> Any:
+        if not isinstance(X, Histories) or X.user_ids is None:
+            return vectors
+        if _dense_output(self) != "pandas":
+            return vectors
+        from skue._optional import import_optional
+
+        return import_optional("pandas", "io").DataFrame(vectors, index=X.user_ids)
+
+
+def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the id of each item row; -1 or "" stands for no item (row -1)."""
+    missing: Any = "" if ids.dtype.kind == "U" else -1
+    return np.where(rows < 0, missing, ids[np.maximum(rows, 0)])
+
+
+def _dense_output(estimator: Any) -> str:
+    """Return the container that ``set_output`` or the global configuration asks for."""
+    from sklearn.utils._set_output import _get_output_config
+
+    return _get_output_config("transform", estimator)["dense"]
+
+
+def _check_same_length(histories: Histories, y: Any) -> None:
+    n_targets = y.shape[0] if hasattr(y, "shape") and len(y.shape) else len(y)
+    if n_targets != len(histories):
+        raise ValueError(
+            f"X and y must have one row a user each, got {len(histories)} in X and "
+            f"{n_targets} in y."
+        )
+
+
+def _segment_sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    totals = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    return totals[offsets[1:]] - totals[offsets[:-1]]
+
+
+def _unit_fallback(vector: Any, n_dims: int) -> np.ndarray:
+    vector = np.asarray(vector, dtype=np.float64)
+    if vector.shape != (n_dims,):
+        raise ValueError(
+            f"cold_start must be a vector of the {n_dims} dimensions of the item space, got "
+            f"shape {vector.shape}."
+        )
+    norm = np.linalg.norm(vector)
+    if not np.isfinite(norm) or norm == 0:
+        raise ValueError("cold_start must be a finite vector that is not zero.")
+    return (vector / norm).astype(np.float32)

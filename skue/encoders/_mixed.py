@@ -1,0 +1,133 @@
+"""Two averages in one vector: what a user is about, and what they are about now."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skue.encoders._base import Events, UserEncoder
+from skue.encoders._decay_average import AGE_UNITS, average, event_ages
+from skue.kernels._pooling import mixed_unit_vectors
+
+
+class MixedUserEncoder(UserEncoder):
+    r"""User vectors that mix a slowly and a quickly forgetting average.
+
+    Both are the unit-length averages of :class:`DecayAverageUserEncoder`,
+
+    .. math:: u \propto (1 - \alpha)\, u_{\text{long}} + \alpha\, u_{\text{short}},
+
+    with :math:`\alpha` the ``short_weight``, brought to length 1. An average that cancels out
+    adds nothing; a mix not longer than :math:`10^{-6}` times the weights of its parts gives the
+    fallback vector.
+
+    Parameters
+    ----------
+    item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
+            default=None
+        The space of items, as for :class:`DecayAverageUserEncoder`.
+    long_decay : float, default=0.01
+        Decay of the slow average, per ``age_unit``.
+    short_decay : float, default=0.15
+        Decay of the fast average, per ``age_unit``.
+    short_weight : float, default=0.6
+        Share of the fast average, between 0 and 1.
+    age_unit : {"step", "instant", "s", "m", "h", "D", "W"}, default="step"
+        As for :class:`DecayAverageUserEncoder`.
+    repeat_exponent : float, default=1.0
+        As for :class:`DecayAverageUserEncoder`, in both averages.
+    max_history : int or None, default=None
+        Use only so many of each user's newest known events.
+    cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
+            default="mean"
+        What a user without a direction gets.
+    unknown_item : {"ignore", "warn", "raise"}, default="ignore"
+        What to do about events of items outside the space; they are left out in any case.
+    n_jobs : int or None, default=None
+        Number of joblib workers that share the users of one ``transform``.
+
+    Attributes
+    ----------
+    item_embeddings_ : ItemEmbeddings
+        The space to search.
+    fallback_vector_ : ndarray of shape (n_dims,), float32
+        What a user without a direction gets.
+    item_vectors_ : ndarray of shape (n_items, n_dims), float32
+        Vectors of ``item_embeddings_``.
+    space_id_ : str
+        Name of the space.
+    encoder_id_ : str
+        Hash of all that the vectors depend on.
+    n_features_in_ : int
+        Width of X, when X was a 2-D array.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, when X was a DataFrame of numbers.
+
+    See Also
+    --------
+    DecayAverageUserEncoder : One average.
+
+    Examples
+    --------
+    >>> from skue import ItemEmbeddings, MixedUserEncoder
+    >>> items = ItemEmbeddings([[1, 0], [0, 1]], ids=["tea", "cup"])
+    >>> encoder = MixedUserEncoder(items, long_decay=0.0, short_decay=2.0)
+    >>> encoder.fit_transform([["tea", "cup"], ["cup"]]).round(2)
+    array([[0.39, 0.92],
+           [0.  , 1.  ]], dtype=float32)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **UserEncoder._parameter_constraints,
+        "long_decay": [Interval(Real, 0, None, closed="left")],
+        "short_decay": [Interval(Real, 0, None, closed="left")],
+        "short_weight": [Interval(Real, 0, 1, closed="both")],
+        "age_unit": [StrOptions(AGE_UNITS)],
+        "repeat_exponent": [Interval(Real, 0, 1, closed="both")],
+    }
+    _output_parameters: ClassVar[tuple[str, ...]] = (
+        "long_decay",
+        "short_decay",
+        "short_weight",
+        "age_unit",
+        "repeat_exponent",
+        "max_history",
+    )
+
+    def __init__(
+        self,
+        item_embeddings: Any = None,
+        *,
+        long_decay: float = 0.01,
+        short_decay: float = 0.15,
+        short_weight: float = 0.6,
+        age_unit: str = "step",
+        repeat_exponent: float = 1.0,
+        max_history: int | None = None,
+        cold_start: Any = "mean",
+        unknown_item: str = "ignore",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.item_embeddings = item_embeddings
+        self.long_decay = long_decay
+        self.short_decay = short_decay
+        self.short_weight = short_weight
+        self.age_unit = age_unit
+        self.repeat_exponent = repeat_exponent
+        self.max_history = max_history
+        self.cold_start = cold_start
+        self.unknown_item = unknown_item
+        self.n_jobs = n_jobs
+
+    def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
+        ages = event_ages(events, self.age_unit)
+        vectors = self.item_embeddings_.vectors
+        parts = [
+            average(events, ages, decay, self.repeat_exponent, vectors)[0]
+            for decay in (self.long_decay, self.short_decay)
+        ]
+        shares = np.array([1 - self.short_weight, self.short_weight])
+        return mixed_unit_vectors(np.stack(parts), shares)

@@ -1,0 +1,7 @@
+"""Interaction histories: the container, reading it, and holding out what comes next."""
+
+from skue.histories._coerce import as_histories
+from skue.histories._histories import Histories
+from skue.histories._splits import leave_last_out, temporal_folds
+
+__all__ = ["Histories", "as_histories", "leave_last_out", "temporal_folds"]

@@ -1,0 +1,145 @@
+"""One door for every form in which people hold histories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skue.histories._histories import Histories
+
+_USER_NAMES = {"user", "userid", "customer", "customerid", "visitor", "visitorid", "session"}
+_ITEM_NAMES = {"item", "itemid", "product", "productid", "sku", "asin", "movieid", "stockcode"}
+
+
+def as_histories(X: Any) -> Histories:
+    """Return histories from any accepted form of X.
+
+    Parameters
+    ----------
+    X : Histories, list of lists, 1-D object array, Series of lists, 2-D array, or DataFrame
+        A DataFrame has list columns ``items`` and optionally ``timestamps`` and ``weights``; a
+        2-D array holds item ids, where negative numbers are padding.
+
+    Returns
+    -------
+    histories : Histories
+
+    Raises
+    ------
+    ValueError
+        For a long log, a flat list, fractions or anything else that is not a batch of histories.
+    """
+    if isinstance(X, Histories):
+        return X
+    if is_frame(X):
+        return _from_list_columns(X)
+    if is_series(X):
+        values = X.to_list()
+        return Histories.from_lists([_as_row(value) for value in values])
+    if is_matrix(X):
+        return from_matrix(np.asarray(X))
+    if isinstance(X, np.ndarray) and X.ndim != 1:
+        raise ValueError(f"X must hold one history a user, got an array of shape {X.shape}.")
+    if isinstance(X, np.ndarray) and X.dtype.kind != "O":
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead: X has shape {X.shape} and dtype {X.dtype}. "
+            "Wrap a single user as [[...]]."
+        )
+    if not hasattr(X, "__len__") or isinstance(X, (str, bytes, dict)):
+        raise ValueError(
+            f"X must be Histories, a list of lists, a Series of lists, a 2-D array of item ids or "
+            f"a DataFrame with a list column 'items', got {type(X).__name__}."
+        )
+    return Histories.from_lists(X)
+
+
+def is_frame(X: Any) -> bool:
+    """Tell whether X is a DataFrame (pandas or polars)."""
+    return hasattr(X, "columns") and hasattr(X, "shape") and len(X.shape) == 2
+
+
+def is_series(X: Any) -> bool:
+    """Tell whether X is a Series (pandas or polars)."""
+    return hasattr(X, "to_list") and hasattr(X, "dtype") and getattr(X, "ndim", 1) == 1
+
+
+def is_matrix(X: Any) -> bool:
+    """Tell whether X is read as a 2-D array of item ids.
+
+    A DataFrame counts when none of its columns holds lists and it does not look like a long log.
+    """
+    if is_frame(X):
+        return not _list_columns(X) and not _looks_like_a_log(X)
+    return not isinstance(X, (Histories, list, tuple)) and len(getattr(X, "shape", ())) == 2
+
+
+def from_matrix(matrix: np.ndarray) -> Histories:
+    """Read each row as a history; negative numbers are padding."""
+    if matrix.dtype.kind not in "iuf":
+        raise ValueError(
+            f"A 2-D X must hold whole numbers (item ids), got dtype {matrix.dtype}. "
+            "Pass lists of strings instead: X.tolist()."
+        )
+    if matrix.dtype.kind == "f":
+        whole = matrix == np.floor(matrix)
+        if not whole.all():
+            row, column = np.argwhere(~whole)[0]
+            raise ValueError(
+                f"A 2-D X is read as item ids and must hold whole numbers, got "
+                f"{matrix[row, column]} at row {row}, column {column}."
+            )
+    n_users, width = matrix.shape
+    flat = matrix.astype(np.int64).ravel()
+    offsets = np.arange(n_users + 1, dtype=np.int64) * width
+    return Histories._from_events(flat, offsets, None, None, None)
+
+
+def _from_list_columns(frame: Any) -> Histories:
+    lists = _list_columns(frame)
+    if "items" not in lists:
+        if lists:
+            raise ValueError(
+                f"A DataFrame of list columns needs one named 'items', got {lists}. Rename it, or "
+                "pass the one column as a Series."
+            )
+        if _looks_like_a_log(frame):
+            raise ValueError(
+                f"X looks like a long log (columns {list(frame.columns)}), one row an interaction. "
+                "Turn it into one row a user first: "
+                "Histories.from_frame(frame, user=..., item=..., time=...)."
+            )
+        return from_matrix(frame.to_numpy())
+    unknown = sorted(set(map(str, frame.columns)) - {"items", "timestamps", "weights"})
+    if unknown:
+        raise ValueError(
+            f"A DataFrame of histories has the columns 'items', 'timestamps' and 'weights', got "
+            f"also {unknown}. Select columns with a ColumnTransformer."
+        )
+    columns = {
+        name: [_as_row(value) for value in frame[name].to_list()]
+        for name in ("items", "timestamps", "weights")
+        if name in frame.columns
+    }
+    return Histories.from_lists(columns.pop("items"), **columns)
+
+
+def _list_columns(frame: Any) -> list[str]:
+    return [str(name) for name in frame.columns if _holds_lists(frame[name])]
+
+
+def _holds_lists(column: Any) -> bool:
+    if getattr(column, "ndim", 1) != 1 or not len(column):
+        return False
+    first = column.iloc[0] if hasattr(column, "iloc") else column[0]
+    return not isinstance(first, (str, bytes)) and hasattr(first, "__len__")
+
+
+def _looks_like_a_log(frame: Any) -> bool:
+    names = {"".join(filter(str.isalnum, str(name).lower())) for name in frame.columns}
+    return bool(names & _USER_NAMES) and bool(names & _ITEM_NAMES)
+
+
+def _as_row(value: Any) -> Any:
+    # Series of lists read from Parquet hold arrays, and polars cells are Series.
+    return value.to_list() if is_series(value) else value

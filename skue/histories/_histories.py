@@ -1,0 +1,486 @@
+"""The container every encoder reads: a batch of interaction histories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from skue.histories._columns import column_of, refuse_missing
+from skue.histories._vocabulary import Vocabulary, as_ids, factorize
+from skue.kernels._segments import kept_offsets, offsets_of, owners, positions_of_ranges
+
+
+class Histories:
+    """A batch of users' interactions, oldest first, in flat columns.
+
+    User ``i`` owns the events ``offsets[i]:offsets[i + 1]``. The batch is immutable and is
+    indexed by user, the way scikit-learn slices: slices share ``item_ids``. Most people build
+    one with :meth:`from_frame`, :meth:`from_lists` or :func:`skue.load_interactions`.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n_events,), int
+        Position of each event's item in ``item_ids``.
+    offsets : array-like of shape (n_users + 1,), int
+        Where each user's events start; the last entry is ``n_events``.
+    item_ids : array-like of shape (n_items,)
+        Distinct ids, integers or strings.
+    timestamps : array-like of shape (n_events,), default=None
+        ``datetime64`` in UTC (kept in microseconds), or numbers in seconds; never decreasing
+        within a user.
+    weights : array-like of shape (n_events,), default=None
+        Weight of each event; negative means dislike. Without them every event weighs 1.
+    user_ids : array-like of shape (n_users,), default=None
+        Integers or strings.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_events,), int32
+    offsets : ndarray of shape (n_users + 1,), int64
+    item_ids : ndarray of shape (n_items,), int64 or str
+    timestamps : ndarray of shape (n_events,), datetime64[us] or float64, or None
+    weights : ndarray of shape (n_events,), float64, or None
+    user_ids : ndarray of shape (n_users,), int64 or str, or None
+    vocabulary : Vocabulary
+        The ``item_ids`` with their look-up, shared by all slices.
+
+    Raises
+    ------
+    ValueError
+        For codes outside ``item_ids``, decreasing offsets, lengths that disagree, times that go
+        back within a user, weights or times that are not finite.
+
+    Examples
+    --------
+    >>> from skue import Histories
+    >>> histories = Histories.from_lists([["tea", "cup"], ["cup"], []])
+    >>> histories
+    Histories(n_users=3, n_events=3, n_items=2)
+    >>> histories[0]
+    array(['tea', 'cup'], dtype='<U3')
+    >>> histories[1:].lengths
+    array([1, 0])
+    """
+
+    def __init__(
+        self,
+        codes: Any,
+        offsets: Any,
+        item_ids: Any,
+        *,
+        timestamps: Any = None,
+        weights: Any = None,
+        user_ids: Any = None,
+    ) -> None:
+        vocabulary = Vocabulary(item_ids, "item_ids")
+        offsets = _checked_offsets(offsets)
+        codes = _checked_codes(codes, len(vocabulary))
+        if offsets[-1] != len(codes):
+            raise ValueError(f"offsets end at {offsets[-1]}, but there are {len(codes)} codes.")
+        if timestamps is not None:
+            timestamps = as_times(timestamps)
+            _same_length("timestamps", timestamps, "codes", codes)
+            _refuse_decreasing(timestamps, offsets)
+        if weights is not None:
+            weights = as_weights(weights)
+            _same_length("weights", weights, "codes", codes)
+        if user_ids is not None:
+            user_ids = as_ids(user_ids, "user_ids")
+            _same_length("user_ids", user_ids, "users", offsets[1:])
+        self._set(codes, offsets, vocabulary, timestamps, weights, user_ids)
+
+    def _set(
+        self,
+        codes: np.ndarray,
+        offsets: np.ndarray,
+        vocabulary: Vocabulary,
+        timestamps: np.ndarray | None,
+        weights: np.ndarray | None,
+        user_ids: np.ndarray | None,
+    ) -> None:
+        self.codes = _read_only(codes)
+        self.offsets = _read_only(offsets)
+        self.vocabulary = vocabulary
+        self.timestamps = None if timestamps is None else _read_only(timestamps)
+        self.weights = None if weights is None else _read_only(weights)
+        self.user_ids = None if user_ids is None else _read_only(user_ids)
+
+    @classmethod
+    def _trusted(cls, *parts: Any) -> Histories:
+        """Wrap columns that are valid already: codes, offsets, vocabulary, times, ..."""
+        histories = cls.__new__(cls)
+        histories._set(*parts)
+        return histories
+
+    @classmethod
+    def _from_events(
+        cls,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        timestamps: np.ndarray | None,
+        weights: np.ndarray | None,
+        user_ids: np.ndarray | None,
+    ) -> Histories:
+        """Number the items, drop padding (negative ids), put each user's events in time order."""
+        if ids.dtype.kind == "i" and len(ids) and ids.min() < 0:
+            keep = ids >= 0
+            offsets = kept_offsets(offsets, keep)
+            ids = ids[keep]
+            timestamps = None if timestamps is None else timestamps[keep]
+            weights = None if weights is None else weights[keep]
+        codes, item_ids = factorize(ids)
+        if timestamps is not None and _first_decrease(timestamps, offsets) is not None:
+            order = np.lexsort((timestamps, owners(offsets)))
+            codes, timestamps = codes[order], timestamps[order]
+            weights = None if weights is None else weights[order]
+        vocabulary = Vocabulary._trusted(item_ids)
+        return cls._trusted(codes, offsets, vocabulary, timestamps, weights, user_ids)
+
+    @classmethod
+    def from_lists(
+        cls,
+        lists: Any,
+        *,
+        timestamps: Any = None,
+        weights: Any = None,
+        user_ids: Any = None,
+    ) -> Histories:
+        """Build from one sequence of item ids a user, oldest first.
+
+        Parameters
+        ----------
+        lists : sequence of n_users sequences
+            Item ids: integers or strings, not a mixture. Negative integers are padding.
+        timestamps : sequence of n_users sequences, default=None
+            Times of the events: ``datetime64`` or datetimes (UTC, or with a zone), or numbers in
+            seconds. Each user's events are put in their order; equal times keep theirs.
+        weights : sequence of n_users sequences, default=None
+            Weights of the events.
+        user_ids : array-like of shape (n_users,), default=None
+
+        Returns
+        -------
+        histories : Histories
+
+        Raises
+        ------
+        ValueError
+            When lengths disagree or an entry is not a sequence, naming the row.
+
+        Examples
+        --------
+        >>> from skue import Histories
+        >>> Histories.from_lists([[3, 1], [2]], timestamps=[[20, 10], [5]])[0]
+        array([1, 3])
+        """
+        flat, offsets = flatten(lists, "histories")
+        ids = as_ids(flat, "item ids")
+        if timestamps is not None:
+            timestamps = as_times(_flatten_like(timestamps, offsets, "timestamps"))
+        if weights is not None:
+            weights = as_weights(_flatten_like(weights, offsets, "weights"))
+        if user_ids is not None:
+            user_ids = as_ids(user_ids, "user_ids")
+            _same_length("user_ids", user_ids, "histories", offsets[1:])
+        return cls._from_events(ids, offsets, timestamps, weights, user_ids)
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, user: str, item: str, time: str | None = None, weight: str | None = None
+    ) -> Histories:
+        """Build from a long log: one row an interaction.
+
+        Users come out sorted by id, each user's events by time; equal times keep the order of
+        the rows, and without a time column so do all events.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame, polars.DataFrame, pyarrow.Table or dict of arrays
+        user, item : str
+            Columns of ids.
+        time : str, default=None
+            Column of datetimes (zones become UTC) or of numbers in seconds.
+        weight : str, default=None
+            Column of numbers.
+
+        Returns
+        -------
+        histories : Histories
+
+        Raises
+        ------
+        ValueError
+            For a missing column, id or time, naming the column and the row (counted from 0).
+
+        Examples
+        --------
+        >>> from skue import Histories
+        >>> log = {"who": ["b", "a", "b"], "what": [7, 8, 9], "when": [2.0, 1.0, 1.0]}
+        >>> histories = Histories.from_frame(log, user="who", item="what", time="when")
+        >>> histories.user_ids
+        array(['a', 'b'], dtype='<U1')
+        >>> histories[1]
+        array([9, 7])
+        """
+        columns = {name: column_of(frame, name) for name in (user, item, time, weight) if name}
+        for name in columns:
+            refuse_missing(columns[name], name)
+        users, user_ids = factorize(as_ids(columns[user], f"column {user!r}"))
+        ids = as_ids(columns[item], f"column {item!r}")
+        timestamps = None if time is None else as_times(columns[time], f"column {time!r}")
+        weights = None if weight is None else as_weights(columns[weight], f"column {weight!r}")
+        keys = (users,) if timestamps is None else (timestamps, users)
+        order = np.lexsort(keys)
+        offsets = offsets_of(np.bincount(users, minlength=len(user_ids)))
+        return cls._from_events(
+            ids[order],
+            offsets,
+            None if timestamps is None else timestamps[order],
+            None if weights is None else weights[order],
+            user_ids,
+        )
+
+    def to_frame(self) -> Any:
+        """Return the log as a pandas DataFrame: ``user``, ``item`` and, if held, the rest.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Columns ``user``, ``item`` and, where the batch has them, ``time``, ``weight``.
+
+        Examples
+        --------
+        >>> from skue import Histories
+        >>> print(Histories.from_lists([[3, 1], [2]]).to_frame())
+           user  item
+        0     0     3
+        1     0     1
+        2     1     2
+        """
+        from skue._optional import import_optional
+
+        pandas = import_optional("pandas", "io")
+        users = owners(self.offsets)
+        columns = {"user": users if self.user_ids is None else self.user_ids[users]}
+        columns["item"] = self.item_ids[self.codes]
+        if self.timestamps is not None:
+            columns["time"] = self.timestamps
+        if self.weights is not None:
+            columns["weight"] = self.weights
+        return pandas.DataFrame(columns)
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        return self.vocabulary.ids
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of events of each user, shape (n_users,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (len(self.offsets) - 1,)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):
+            if len(key) != 2 or key[1] is not Ellipsis and key[1] != slice(None):
+                raise IndexError(f"histories have one axis, the users; got {key!r}.")
+            key = key[0]
+        if isinstance(key, slice):
+            if key.step in (None, 1):
+                return self._contiguous(*key.indices(len(self))[:2])
+            return self._take(np.arange(len(self))[key])
+        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+            row = range(len(self))[key]
+            return self.item_ids[self.codes[self.offsets[row] : self.offsets[row + 1]]]
+        key = np.asarray(key)
+        if key.dtype.kind not in "iub" and key.size:
+            raise IndexError(f"users are picked by integers or a mask, got dtype {key.dtype}.")
+        return self._take(np.arange(len(self))[key if key.size else key.astype(np.int64)])
+
+    def _contiguous(self, start: int, stop: int) -> Histories:
+        stop = max(start, stop)
+        events = slice(self.offsets[start], self.offsets[stop])
+        offsets = self.offsets[start : stop + 1] - self.offsets[start]
+        return self._with_events(events, offsets, slice(start, stop))
+
+    def _take(self, rows: np.ndarray) -> Histories:
+        lengths = self.lengths[rows]
+        events = positions_of_ranges(self.offsets[:-1][rows], lengths)
+        return self._with_events(events, offsets_of(lengths), rows)
+
+    def _keep_events(self, keep: np.ndarray) -> Histories:
+        return self._with_events(keep, kept_offsets(self.offsets, keep), slice(None))
+
+    def _with_events(self, events: Any, offsets: np.ndarray, users: Any) -> Histories:
+        return Histories._trusted(
+            self.codes[events],
+            offsets,
+            self.vocabulary,
+            None if self.timestamps is None else self.timestamps[events],
+            None if self.weights is None else self.weights[events],
+            None if self.user_ids is None else self.user_ids[users],
+        )
+
+    def __repr__(self) -> str:
+        extras = [
+            f", {name}=True"
+            for name in ("timestamps", "weights", "user_ids")
+            if getattr(self, name) is not None
+        ]
+        return (
+            f"Histories(n_users={len(self)}, n_events={len(self.codes)}, "
+            f"n_items={len(self.vocabulary)}{''.join(extras)})"
+        )
+
+
+def flatten(lists: Any, name: str) -> tuple[Any, np.ndarray]:
+    """Lay sequences end to end: the flat list or array, and the offsets."""
+    rows = lists.tolist() if isinstance(lists, np.ndarray) else list(lists)
+    for index, row in enumerate(rows):
+        if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)):
+            raise ValueError(
+                f"{name} must be one sequence a user, got {row!r} at row {index}. "
+                "Wrap a single user as [[...]]; write no events as []."
+            )
+    offsets = offsets_of(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)))
+    arrays = [row for row in rows if isinstance(row, np.ndarray)]
+    if not rows or len(arrays) < len(rows):
+        return list(chain.from_iterable(rows)), offsets
+    kinds = {"text" if row.dtype.kind in "UT" else "other" for row in arrays if row.size}
+    if len(kinds) > 1 or any(row.ndim != 1 for row in arrays):
+        return list(chain.from_iterable(rows)), offsets
+    return np.concatenate([row for row in arrays if row.size] or arrays[:1]), offsets
+
+
+def _flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
+    flat, own = flatten(lists, name)
+    if len(own) != len(offsets):
+        raise ValueError(f"{name} hold {len(own) - 1} users, histories {len(offsets) - 1}.")
+    if not np.array_equal(own, offsets):
+        row = int(np.flatnonzero(np.diff(own) != np.diff(offsets))[0])
+        raise ValueError(
+            f"{name} and histories must have the same lengths, got {np.diff(own)[row]} {name} "
+            f"for {np.diff(offsets)[row]} items at row {row}."
+        )
+    return flat
+
+
+def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
+    """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones."""
+    array = np.asarray(values)
+    if array.dtype.kind == "O":
+        array = _times_from_objects(array, name)
+    if not array.size:
+        return array.astype("datetime64[us]" if array.dtype.kind == "M" else np.float64)
+    if array.dtype.kind == "M":
+        array = array.astype("datetime64[us]")
+        missing = np.isnat(array)
+    elif array.dtype.kind in "iuf":
+        array = array.astype(np.float64)
+        missing = ~np.isfinite(array)
+    else:
+        raise ValueError(
+            f"{name} must be datetimes or numbers of seconds, got {array.flat[0]!r}. "
+            "Parse text first, for example with pandas.to_datetime."
+        )
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise ValueError(f"{name} must not be missing or infinite, got {array[row]} at row {row}.")
+    return array
+
+
+def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    def plain(value: Any) -> Any:
+        if getattr(value, "tzinfo", None) is not None:
+            value = (value - value.utcoffset()).replace(tzinfo=None)
+        return value
+
+    try:
+        return np.array([plain(value) for value in array.tolist()], dtype="datetime64[us]")
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be all datetimes or all numbers of seconds, got {array.flat[0]!r} "
+            f"among {array.size} values."
+        ) from None
+
+
+def as_weights(values: Any, name: str = "weights") -> np.ndarray:
+    """Return finite weights as float64."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers.") from None
+    if not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise ValueError(f"{name} must be finite, got {array[row]} at row {row}.")
+    return array
+
+
+def _checked_offsets(offsets: Any) -> np.ndarray:
+    offsets = np.asarray(offsets)
+    if offsets.ndim != 1 or not len(offsets) or offsets.dtype.kind not in "iu":
+        raise ValueError(
+            f"offsets must be n_users + 1 integers, got {offsets.dtype} of shape {offsets.shape}."
+        )
+    offsets = offsets.astype(np.int64)
+    if offsets[0] != 0:
+        raise ValueError(f"offsets must start at 0, got {offsets[0]}.")
+    falls = np.flatnonzero(np.diff(offsets) < 0)
+    if len(falls):
+        at = int(falls[0])
+        raise ValueError(
+            f"offsets must not decrease, got {offsets[at]} then {offsets[at + 1]} at user {at}."
+        )
+    return offsets
+
+
+def _checked_codes(codes: Any, n_items: int) -> np.ndarray:
+    codes = np.asarray(codes)
+    if codes.ndim != 1 or (codes.dtype.kind not in "iu" and codes.size):
+        raise ValueError(f"codes must be flat integers, got {codes.dtype}, shape {codes.shape}.")
+    outside = np.flatnonzero((codes < 0) | (codes >= n_items))
+    if len(outside):
+        row = int(outside[0])
+        raise ValueError(
+            f"codes must be positions in item_ids (0 to {n_items - 1}), got {codes[row]} at "
+            f"event {row}."
+        )
+    return codes.astype(np.int32)
+
+
+def _same_length(name: str, values: np.ndarray, other: str, others: np.ndarray) -> None:
+    if values.ndim != 1 or len(values) != len(others):
+        raise ValueError(f"{name} have shape {values.shape}, but there are {len(others)} {other}.")
+
+
+def _first_decrease(timestamps: np.ndarray, offsets: np.ndarray) -> int | None:
+    falls = np.flatnonzero(timestamps[1:] < timestamps[:-1]) + 1
+    inside = falls[~np.isin(falls, offsets)] if len(falls) else falls
+    return int(inside[0]) if len(inside) else None
+
+
+def _refuse_decreasing(timestamps: np.ndarray, offsets: np.ndarray) -> None:
+    event = _first_decrease(timestamps, offsets)
+    if event is not None:
+        user = int(np.searchsorted(offsets, event, side="right")) - 1
+        raise ValueError(
+            f"timestamps must not decrease within a user, got {timestamps[event - 1]} then "
+            f"{timestamps[event]} at user {user}. Histories.from_lists sorts them."
+        )
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array = array.view()
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,253 @@
+"""Hold out what users did next, so that it can be predicted."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from skue.histories._histories import Histories, as_times
+from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges, starts_of_runs
+
+
+@validate_params(
+    {
+        "histories": [Histories],
+        "n_last": [Interval(Integral, 1, None, closed="left")],
+        "by": [StrOptions({"event", "instant"})],
+        "min_prefix": [Interval(Integral, 0, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def leave_last_out(
+    histories: Histories, *, n_last: int = 1, by: str = "event", min_prefix: int = 1
+) -> tuple[Histories, np.ndarray]:
+    """Hold out each user's newest events as what is to be found.
+
+    Other users' later events stay in X, so a comparison of encoders made this way lets them see
+    a little of the future; :func:`temporal_folds` does not.
+
+    Parameters
+    ----------
+    histories : Histories
+    n_last : int, default=1
+        How many events (or instants) to hold out.
+    by : {"event", "instant"}, default="event"
+        ``"instant"`` holds out whole instants: all events that share the newest time. Where
+        baskets are bought at one time, the order inside them means nothing.
+    min_prefix : int, default=1
+        Events that must remain; users with fewer are dropped with one warning. 0 keeps users
+        with nothing left, to measure the cold start.
+
+    Returns
+    -------
+    X : Histories
+        What came before; ``X.user_ids`` says who stayed.
+    y : ndarray of shape (n_users,)
+        Item ids; for several held-out items an object array of arrays.
+
+    Raises
+    ------
+    ValueError
+        When no user is left, or for ``by="instant"`` without timestamps.
+
+    Examples
+    --------
+    >>> from skue import Histories, leave_last_out
+    >>> X, y = leave_last_out(Histories.from_lists([[3, 1, 4], [1, 5]]))
+    >>> list(X), y
+    ([array([3, 1]), array([1])], array([4, 5]))
+    """
+    ends = histories.offsets[1:]
+    if by == "event":
+        cut = np.maximum(ends - n_last, histories.offsets[:-1])
+        enough = histories.lengths >= n_last
+    else:
+        opens = np.flatnonzero(starts_of_runs(_times_of(histories, "by='instant'"), histories.offsets))
+        last_run = np.searchsorted(opens, ends, side="left") - n_last
+        first_run = np.searchsorted(opens, histories.offsets[:-1], side="left")
+        enough = last_run >= first_run
+        cut = opens[np.maximum(last_run, 0)] if len(opens) else ends
+    stay = enough & (cut - histories.offsets[:-1] >= min_prefix)
+    _warn_dropped(stay, f"needs {n_last} {by}(s) to hold out and {min_prefix} event(s) before")
+    kept = histories[stay]
+    n_held_out = (ends - cut)[stay]
+    X, targets = _cut(kept, kept.lengths - n_held_out)
+    if by == "event" and n_last == 1:
+        return X, targets
+    return X, _as_object_array(targets, n_held_out)
+
+
+def temporal_folds(
+    histories: Histories, n_splits: int = 3, *, cutoffs: Any = None
+) -> tuple[Histories, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Cut histories at points in time, for cross-validation that never sees the future.
+
+    For each cut-off there are two kinds of rows. A training row is a user as known at the
+    cut-off: the newest instant up to it is the target, what came before is the prefix. A test
+    row has everything up to the cut-off as prefix, and as target the first instant after it,
+    up to the next cut-off. No event after the cut-off is in any training prefix or target.
+
+    Parameters
+    ----------
+    histories : Histories
+        With timestamps.
+    n_splits : int, default=3
+        Number of cut-offs. They are put where they part the events into ``n_splits + 1`` equal
+        shares.
+    cutoffs : array-like of shape (n_splits,), default=None
+        Increasing times to cut at instead.
+
+    Returns
+    -------
+    X : Histories
+        Rows are (user, cut-off, kind); a user comes up once a row.
+    y : ndarray of shape (n_rows,), object
+        The item ids of each row's target instant.
+    cv : list of (train, test) index arrays
+        For ``GridSearchCV(cv=cv)``.
+
+    Raises
+    ------
+    ValueError
+        Without timestamps, for cut-offs that do not increase, and for a cut-off with no
+        training or no test row.
+
+    Examples
+    --------
+    >>> from skue import Histories, temporal_folds
+    >>> histories = Histories.from_lists([[1, 2, 3, 4]], timestamps=[[10, 20, 30, 40]])
+    >>> X, y, cv = temporal_folds(histories, cutoffs=[25])
+    >>> [X[row].tolist() for row in range(len(X))], [target.tolist() for target in y]
+    ([[1], [1, 2]], [[2], [3]])
+    >>> cv
+    [(array([0]), array([1]))]
+    """
+    times = _times_of(histories, "temporal_folds")
+    cutoffs = _checked_cutoffs(times, n_splits, cutoffs)
+    bounds = [*cutoffs, None]
+    batches, targets, cv = [], [], []
+    n_rows = 0
+    for cutoff, following in zip(bounds[:-1], bounds[1:], strict=True):
+        until = histories._keep_events(times <= cutoff)
+        train, y_train = _last_instants(until)
+        after = times > cutoff
+        in_window = after if following is None else after & (times <= following)
+        test, y_test = _next_instants(histories, ~after, in_window)
+        for kind, rows in (("training", train), ("test", test)):
+            if not len(rows):
+                raise ValueError(
+                    f"The cut-off {cutoff} leaves no {kind} row. Choose cut-offs with events on "
+                    "both sides, or fewer splits."
+                )
+        rows = np.arange(n_rows, n_rows + len(train) + len(test))
+        cv.append((rows[: len(train)], rows[len(train) :]))
+        batches += [train, test]
+        targets += [y_train, y_test]
+        n_rows += len(rows)
+    return _concatenate(batches), np.concatenate(targets), cv
+
+
+def _next_instants(
+    histories: Histories, before: np.ndarray, in_window: np.ndarray
+) -> tuple[Histories, np.ndarray]:
+    """Prefix before the cut-off, and the first instant of the window after it."""
+    n_before = np.diff(kept_offsets(histories.offsets, before))
+    active = np.diff(kept_offsets(histories.offsets, in_window)) > 0
+    users = np.flatnonzero(active & (n_before > 0))
+    opens = np.append(
+        np.flatnonzero(starts_of_runs(histories.timestamps, histories.offsets)),
+        histories.offsets[-1],
+    )
+    first = histories.offsets[users] + n_before[users]
+    stop = opens[np.searchsorted(opens, first, side="right")]
+    events = positions_of_ranges(first, stop - first)
+    X, _ = _cut(histories[users], n_before[users])
+    return X, _as_object_array(histories.item_ids[histories.codes[events]], stop - first)
+
+
+def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
+    """The newest instant of everyone who has an event before it."""
+    opens = np.flatnonzero(starts_of_runs(histories.timestamps, histories.offsets))
+    users = np.flatnonzero(histories.lengths > 0)
+    last = opens[np.searchsorted(opens, histories.offsets[1:][users], side="left") - 1]
+    n_kept = last - histories.offsets[:-1][users]
+    users, n_kept = users[n_kept > 0], n_kept[n_kept > 0]
+    kept = histories[users]
+    X, targets = _cut(kept, n_kept)
+    return X, _as_object_array(targets, kept.lengths - n_kept)
+
+
+def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarray:
+    if cutoffs is None:
+        if not isinstance(n_splits, Integral) or n_splits < 1:
+            raise ValueError(f"n_splits must be an integer of at least 1, got {n_splits!r}.")
+        ordered = np.sort(times)
+        at = np.arange(1, n_splits + 1) * len(ordered) // (n_splits + 1)
+        cutoffs = np.unique(ordered[at - 1]) if len(ordered) > n_splits else ordered[:0]
+        if len(cutoffs) < n_splits:
+            raise ValueError(
+                f"{len(times)} events do not part into {n_splits + 1} stretches of time. "
+                "Use fewer splits, or pass cutoffs."
+            )
+        return cutoffs
+    cutoffs = as_times(np.asarray(cutoffs), "cutoffs").astype(times.dtype)
+    if cutoffs.ndim != 1 or not len(cutoffs) or (cutoffs[1:] <= cutoffs[:-1]).any():
+        raise ValueError(f"cutoffs must be increasing times, got {cutoffs.tolist()}.")
+    return cutoffs
+
+
+def _times_of(histories: Histories, what: str) -> np.ndarray:
+    if histories.timestamps is None:
+        raise ValueError(
+            f"{what} needs histories with timestamps, and these have none. Pass them with "
+            "Histories.from_frame(..., time=...) or from_lists(..., timestamps=...)."
+        )
+    return histories.timestamps
+
+
+def _warn_dropped(stay: np.ndarray, why: str) -> None:
+    n_dropped = int((~stay).sum())
+    if n_dropped == len(stay):
+        raise ValueError(f"No user of {len(stay)} is long enough: each {why}.")
+    if n_dropped:
+        warnings.warn(
+            f"{n_dropped} of {len(stay)} users are left out: each {why}.", UserWarning, stacklevel=4
+        )
+
+
+def _cut(histories: Histories, n_kept: np.ndarray) -> tuple[Histories, np.ndarray]:
+    """Keep each user's first ``n_kept`` events; also return the ids of the others."""
+    head = positions_of_ranges(histories.offsets[:-1], n_kept)
+    tail = positions_of_ranges(histories.offsets[:-1] + n_kept, histories.lengths - n_kept)
+    X = histories._with_events(head, offsets_of(n_kept), slice(None))
+    return X, histories.item_ids[histories.codes[tail]]
+
+
+def _as_object_array(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    arrays = np.empty(len(lengths), dtype=object)
+    offsets = offsets_of(lengths)
+    for row in range(len(lengths)):
+        arrays[row] = flat[offsets[row] : offsets[row + 1]]
+    return arrays
+
+
+def _concatenate(batches: list[Histories]) -> Histories:
+    """Join batches that share their item ids."""
+
+    def joined(name: str) -> np.ndarray | None:
+        columns = [getattr(batch, name) for batch in batches]
+        return None if columns[0] is None else np.concatenate(columns)
+
+    lengths = np.concatenate([batch.lengths for batch in batches])
+    return Histories._trusted(
+        joined("codes"),
+        offsets_of(lengths),
+        batches[0].vocabulary,
+        joined("timestamps"),
+        joined("weights"),
+        joined("user_ids"),
+    )

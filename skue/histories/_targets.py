@@ -1,0 +1,81 @@
+"""Held-out items, in the forms that people hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from skue.histories._histories import flatten
+from skue.histories._vocabulary import as_ids
+from skue.kernels._segments import offsets_of
+
+
+def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of the held-out items laid end to end, and their offsets.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_users,)
+        One id a user, or one array of ids a user.
+    """
+    values = y.to_list() if hasattr(y, "to_list") else y
+    array = values if isinstance(values, np.ndarray) else None
+    several = array is None or array.dtype.kind == "O"
+    if several:
+        listed = list(values)
+        several = any(isinstance(v, (list, tuple, np.ndarray)) for v in listed)
+        if not several:
+            array = as_ids(listed, "y")
+    if several:
+        flat, offsets = flatten(listed, "y")
+        return as_ids(flat, "y"), offsets
+    if array.ndim == 2:
+        return as_ids(array.ravel(), "y"), np.arange(len(array) + 1) * array.shape[1]
+    return as_ids(array, "y"), np.arange(len(array) + 1)
+
+
+def target_rows(
+    y: Any, n_users: int, lookup: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the item rows of the held-out items (-1 unknown), distinct within a user.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_users,)
+        One id a user, or one array of ids a user.
+    n_users : int
+        Number of users that y must have.
+    lookup : callable
+        From ids to rows.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_targets,)
+    offsets : ndarray of shape (n_users + 1,)
+
+    Raises
+    ------
+    ValueError
+        When y has another length, or a user has no held-out item.
+    """
+    ids, offsets = flat_targets(y)
+    lengths = np.diff(offsets)
+    if len(lengths) != n_users:
+        raise ValueError(
+            f"X and y must have one row a user each, got {n_users} in X and {len(lengths)} in y."
+        )
+    empty = np.flatnonzero(lengths == 0)
+    if len(empty):
+        raise ValueError(
+            f"y must hold at least one item a user, but {len(empty)} rows hold none, the first "
+            f"row {empty[0]}. Leave these users out."
+        )
+    if len(ids) == n_users:
+        return lookup(ids), offsets
+    distinct, codes = np.unique(ids, return_inverse=True)
+    users = np.repeat(np.arange(n_users), lengths)
+    keys = np.unique(users * len(distinct) + codes)
+    users, codes = np.divmod(keys, len(distinct))
+    return lookup(distinct)[codes], offsets_of(np.bincount(users, minlength=n_users))

@@ -1,0 +1,148 @@
+"""Item vectors learned from the log itself."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.extmath import randomized_svd
+
+from skue.histories._histories import Histories
+from skue.histories._validation import validate_histories
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._cooccurrence import cooccurrence_counts, positive_pmi
+
+
+class CooccurrenceItemEmbedder(BaseEstimator):
+    r"""Item vectors from which items appear near one another in histories.
+
+    Pairs of items within a window are counted, each at distance :math:`d` as :math:`1/d`; the
+    counts become positive pointwise mutual information,
+
+    .. math:: \max\left(0, \log\frac{\#(i, j)\,\sum_k \#(k)^{s}}{\#(i)\,\#(j)^{s}}\right),
+
+    and its truncated singular value decomposition :math:`U \Sigma V^T` gives the item vectors
+    :math:`U \Sigma^{1/2}`, scaled to length 1. Events with a weight of zero or less are left out.
+    Items of one instant (a basket) are at distance 1, whatever their order in the file.
+
+    Parameters
+    ----------
+    n_dims : int, default=128
+        Length of the vectors; at most the number of items.
+    window : int, default=5
+        How many events (with timestamps: instants) apart two items may be.
+    smoothing : float, default=0.75
+        Exponent :math:`s` of the context counts; less than 1 keeps rare items from dominating.
+    random_state : int, RandomState instance or None, default=0
+        Seeds the decomposition. Fixed by default, because a space that changes from fit to fit
+        makes every stored vector worthless.
+
+    Attributes
+    ----------
+    item_embeddings_ : ItemEmbeddings
+        The items with at least one pair; the others are unknown.
+    n_features_in_ : int
+        Width of X, when X was a 2-D array.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, when X was a DataFrame of numbers.
+
+    Warns
+    -----
+    UserWarning
+        When no two items appear together: the vectors are then random directions.
+
+    References
+    ----------
+    O. Levy, Y. Goldberg, I. Dagan (2015). Improving distributional similarity with lessons
+    learned from word embeddings. Transactions of the ACL 3.
+
+    Examples
+    --------
+    >>> from skue import CooccurrenceItemEmbedder
+    >>> embedder = CooccurrenceItemEmbedder(n_dims=2)
+    >>> embedder.fit([["tea", "cup"], ["tea", "cup"], ["nail", "saw"]]).item_embeddings_
+    ItemEmbeddings(n_items=4, n_dims=2)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_dims": [Interval(Integral, 1, None, closed="left")],
+        "window": [Interval(Integral, 1, None, closed="left")],
+        "smoothing": [Interval(Real, 0, 1, closed="both")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_dims: int = 128,
+        *,
+        window: int = 5,
+        smoothing: float = 0.75,
+        random_state: Any = 0,
+    ) -> None:
+        self.n_dims = n_dims
+        self.window = window
+        self.smoothing = smoothing
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> CooccurrenceItemEmbedder:
+        """Learn the vectors.
+
+        Parameters
+        ----------
+        X : Histories or any form that an encoder takes
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : CooccurrenceItemEmbedder
+        """
+        histories = validate_histories(self, X, reset=True)
+        codes, offsets, timestamps = _liked_events(histories)
+        if not len(codes):
+            raise ValueError("X holds no event to learn item vectors from.")
+        n_items = len(histories.vocabulary)
+        counts = cooccurrence_counts(
+            codes, offsets, n_items, window=self.window, timestamps=timestamps
+        )
+        random_state = check_random_state(self.random_state)
+        if not counts.nnz:
+            warnings.warn(
+                "No two items appear together in a history, so the item vectors are random "
+                "directions. Give histories of two or more items, or pass item_embeddings.",
+                UserWarning,
+                stacklevel=2,
+            )
+            vectors = random_state.normal(size=(n_items, self.n_dims))
+            self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)
+            return self
+        vectors = _decompose(positive_pmi(counts, smoothing=self.smoothing), self, random_state)
+        norms = np.linalg.norm(vectors, axis=1)
+        has_vector = norms > 1e-6 * norms.max()
+        self.item_embeddings_ = ItemEmbeddings(
+            vectors[has_vector], histories.item_ids[has_vector]
+        )
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        return tags
+
+
+def _liked_events(histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    if histories.weights is not None and (histories.weights <= 0).any():
+        histories = histories._keep_events(histories.weights > 0)
+    return histories.codes, histories.offsets, histories.timestamps
+
+
+def _decompose(table: Any, embedder: CooccurrenceItemEmbedder, random_state: Any) -> np.ndarray:
+    n_dims = min(embedder.n_dims, table.shape[0])
+    left, singular_values, _ = randomized_svd(table, n_dims, random_state=random_state)
+    return left * np.sqrt(singular_values)
