@@ -1,18 +1,31 @@
 """User vectors from interaction histories, as scikit-learn estimators."""
 
 from skue.encoders import DecayAverageUserEncoder, MixedUserEncoder
-from skue.histories import Histories, as_histories, leave_last_out, temporal_folds
+from skue.histories import (
+    Histories,
+    as_histories,
+    leave_last_out,
+    load_interactions,
+    temporal_folds,
+)
 from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings
+from skue.metrics import MRR, NDCGAtK, RecallAtK, RetrievalScores, recall_at_k
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MRR",
     "CooccurrenceItemEmbedder",
     "DecayAverageUserEncoder",
     "Histories",
     "ItemEmbeddings",
     "MixedUserEncoder",
+    "NDCGAtK",
+    "RecallAtK",
+    "RetrievalScores",
     "as_histories",
     "leave_last_out",
+    "load_interactions",
+    "recall_at_k",
     "temporal_folds",
 ]

@@ -1,0 +1,5 @@
+"""Generated data."""
+
+from skue.datasets._user_histories import make_user_histories
+
+__all__ = ["make_user_histories"]

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: pooling, ranking, counting. They know nothing of estimators."""

@@ -1,0 +1,27 @@
+"""Optional dependencies, imported where they are used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def import_optional(module: str, extra: str) -> Any:
+    """Import a module, or say which extra of skue brings it.
+
+    Parameters
+    ----------
+    module : str
+    extra : str
+
+    Raises
+    ------
+    ImportError
+        When the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f'{module.partition(".")[0]} is needed here: pip install "skue[{extra}]"'
+        ) from error

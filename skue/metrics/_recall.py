@@ -1,0 +1,65 @@
+"""Recall at k for vectors at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skue.histories._targets import target_rows
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._ranking import expected_recall
+from skue.metrics._evaluation import unit_rows
+
+
+def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20) -> float:
+    """Return the mean share of each user's targets among the k items of largest cosine.
+
+    Ties count in expectation, as in :class:`RecallAtK`.
+
+    Parameters
+    ----------
+    user_vectors : array-like of shape (n_users, n_dims)
+        Any length.
+    item_vectors : array-like of shape (n_items, n_dims), or ItemEmbeddings
+    targets : array-like of shape (n_users,)
+        Row of each user's item, or an array of rows; ids when the items are ItemEmbeddings.
+    k : int, default=20
+
+    Returns
+    -------
+    recall : float
+
+    Raises
+    ------
+    ValueError
+        For k below 1, NaN, and lengths that disagree.
+
+    Examples
+    --------
+    >>> from skue import recall_at_k
+    >>> recall_at_k([[1, 0], [0, 1]], [[1, 0], [1, 1], [0, 1]], [0, 1], k=1)
+    0.5
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k!r}.")
+    given = isinstance(item_vectors, ItemEmbeddings)
+    items = item_vectors.vectors if given else unit_rows(item_vectors)
+    users = unit_rows(user_vectors)
+    if users.shape[1] != items.shape[1]:
+        raise ValueError(
+            f"user_vectors and item_vectors must have as many dimensions, got {users.shape[1]} "
+            f"and {items.shape[1]}."
+        )
+    lookup = item_vectors.lookup if given else _row_lookup(len(items))
+    rows, offsets = target_rows(targets, len(users), lookup)
+    return expected_recall(users, items, rows, offsets, k=k)
+
+
+def _row_lookup(n_items: int) -> Any:
+    def lookup(ids: np.ndarray) -> np.ndarray:
+        if ids.dtype.kind == "U":
+            raise ValueError("targets must be row numbers; pass ItemEmbeddings to use ids.")
+        return np.where((ids >= 0) & (ids < n_items), ids, -1)
+
+    return lookup
