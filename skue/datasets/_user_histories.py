@@ -71,7 +71,7 @@ def make_user_histories(
     --------
     >>> from skue.datasets import make_user_histories
     >>> make_user_histories(n_users=3).histories[0][:10]
-    array([749, 669, 843, 749, 749, 749, 669, 669, 669, 749])
+    array([125, 125, 125, 125, 125, 217, 125, 125, 125, 125])
     """
     rng = np.random.default_rng(random_state)
     last_before = n_events // 2 if drift_after is None else drift_after

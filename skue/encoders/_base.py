@@ -20,7 +20,7 @@ from sklearn.base import (
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
@@ -371,7 +371,7 @@ def _dense_output(estimator: Any) -> str:
 
 
 def _check_same_length(histories: Histories, y: Any) -> None:
-    n_targets = y.shape[0] if hasattr(y, "shape") and len(y.shape) else len(y)
+    n_targets = _num_samples(y)
     if n_targets != len(histories):
         raise ValueError(
             f"X and y must have one row a user each, got {len(histories)} in X and "

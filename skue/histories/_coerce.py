@@ -30,6 +30,7 @@ def as_histories(X: Any) -> Histories:
     ValueError
         For a long log, a flat list, fractions or anything else that is not a batch of histories.
     """
+    X = unwrapped(X)
     if isinstance(X, Histories):
         return X
     if is_frame(X):
@@ -44,7 +45,7 @@ def as_histories(X: Any) -> Histories:
     if isinstance(X, np.ndarray) and X.dtype.kind != "O":
         raise ValueError(
             f"Expected 2D array, got 1D array instead: X has shape {X.shape} and dtype {X.dtype}. "
-            "Wrap a single user as [[...]]."
+            "Reshape your data with X.reshape(1, -1) if it is one user's history."
         )
     if not hasattr(X, "__len__") or isinstance(X, (str, bytes, dict)):
         raise ValueError(
@@ -52,6 +53,11 @@ def as_histories(X: Any) -> Histories:
             f"a DataFrame with a list column 'items', got {type(X).__name__}."
         )
     return Histories.from_lists(X)
+
+
+def unwrapped(X: Any) -> Any:
+    """Turn objects that only promise to become an array into one."""
+    return np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
 
 
 def is_frame(X: Any) -> bool:

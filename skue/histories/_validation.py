@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.utils.validation import validate_data
 
-from skue.histories._coerce import as_histories, from_matrix, is_matrix
+from skue.histories._coerce import as_histories, from_matrix, is_matrix, unwrapped
 from skue.histories._histories import Histories
 
 
@@ -20,6 +20,7 @@ def validate_histories(estimator: Any, X: Any, *, reset: bool) -> Histories:
     reset : bool
         True in ``fit``, False afterwards.
     """
+    X = unwrapped(X)
     if isinstance(X, Histories) or not is_matrix(X):
         histories = as_histories(X)
         if reset:

@@ -1,0 +1,19 @@
+"""scikit-learn's own checks over every estimator."""
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from skue import CooccurrenceItemEmbedder, DecayAverageUserEncoder, MixedUserEncoder
+
+ESTIMATORS = [CooccurrenceItemEmbedder(), DecayAverageUserEncoder(), MixedUserEncoder()]
+
+
+@pytest.mark.filterwarnings("ignore:No two items appear together")
+@parametrize_with_checks(ESTIMATORS)
+def test_every_check_of_scikit_learn_passes(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_the_checks_are_not_quietly_fewer(estimator):
+    assert len(list(estimator_checks_generator(estimator, legacy=True))) >= 37
