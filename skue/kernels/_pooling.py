@@ -86,7 +86,7 @@ def item_coefficients(
 
 def _sum_by_item(weights: np.ndarray, rows: np.ndarray, offsets: np.ndarray) -> sp.csr_array:
     shape = (len(offsets) - 1, int(rows.max()) + 1 if len(rows) else 1)
-    table = sp.csr_array((weights.copy(), rows.copy(), offsets), shape=shape)
+    table = sp.csr_array((weights.copy(), rows.copy(), offsets.copy()), shape=shape)
     table.sum_duplicates()
     return table
 

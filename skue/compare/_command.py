@@ -1,0 +1,103 @@
+"""``python -m skue compare``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from skue.compare._report import check_writable, write_report
+from skue.compare._run import compare
+from skue.compare._task import make_task
+from skue.compare._text import as_json, notes, table, what_to_ship
+from skue.datasets._user_histories import make_user_histories
+from skue.histories._readers import load_interactions
+from skue.items._item_embeddings import ItemEmbeddings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 after one line about what is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        _compare(options)
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"skue compare: error: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("skue compare: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> None:
+    if options.out is not None:
+        check_writable(options.out)
+    items = None if options.items is None else ItemEmbeddings.load(options.items)
+    if options.interactions is None:
+        _progress("generating data (name a log to use your own)")
+        data = make_user_histories()
+        histories, items = data.histories, items or data.item_embeddings
+    else:
+        _progress(f"reading {options.interactions}")
+        columns = {name: getattr(options, name) for name in ("user", "item", "time", "weight")}
+        histories = load_interactions(options.interactions, **columns)
+    task = make_task(histories, options.split)
+    comparison = compare(
+        task,
+        items,
+        list(dict.fromkeys(options.k)),
+        exclude_seen=options.exclude_seen,
+        report_progress=_progress,
+    )
+    if options.out is not None:
+        write_report(comparison, options.out)
+        _progress(f"report in {options.out}")
+    if options.json:
+        print(as_json(comparison))
+        return
+    print(table(comparison))
+    print()
+    for line in notes(comparison):
+        print(line)
+    print()
+    print(what_to_ship(comparison))
+
+
+def _progress(message: str) -> None:
+    print(f"skue compare: {message}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m skue", description=None)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser(
+        "compare", help="hold out what users did last, and see which encoder finds it"
+    )
+    command.add_argument(
+        "interactions",
+        nargs="?",
+        help="log: .csv, .tsv, .parquet, or .txt with one user a line; without it, generated data",
+    )
+    command.add_argument("--items", help="item vectors written by ItemEmbeddings.save (.npz)")
+    command.add_argument("-k", nargs="+", type=_positive, default=[20, 50], metavar="K")
+    command.add_argument("--out", type=Path, help="folder for the report and the fitted encoders")
+    command.add_argument(
+        "--exclude-seen", action="store_true", help="do not recommend items of the history"
+    )
+    command.add_argument(
+        "--split",
+        choices=["last", "time"],
+        default="last",
+        help="hold out each user's last event, or everything after one point in time",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    for name in ("user", "item", "time", "weight"):
+        command.add_argument(f"--{name}", help=f"column of the {name}", metavar="COLUMN")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
