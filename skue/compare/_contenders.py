@@ -31,13 +31,18 @@ RANKERS: dict[str, Callable[[], Popularity]] = {
 
 def encoders(task: Task, items: ItemEmbeddings, found: dict[str, Any]) -> dict[str, Any]:
     """Return the encoders by name; to add one, add its line."""
-    unit = {"age_unit": "step" if task.unit == "event" else "instant"}
-    return {
-        "plain average": DecayAverageUserEncoder(items, decay=0.0, **unit),
-        "decay average": DecayAverageUserEncoder(items, **unit),
-        "decay average, searched": DecayAverageUserEncoder(items, **found),
-        "mix": MixedUserEncoder(items, **unit),
+    unit = "step" if task.unit == "event" else "instant"
+    contenders: dict[str, Any] = {
+        "plain average": DecayAverageUserEncoder(items, decay=0.0, age_unit=unit),
+        "decay average": DecayAverageUserEncoder(items, age_unit=unit),
     }
+    if task.unit == "instant":
+        contenders["decay average, 30 days"] = DecayAverageUserEncoder(
+            items, decay=math.log(2) / 30, age_unit="D"
+        )
+    contenders["decay average, searched"] = DecayAverageUserEncoder(items, **found)
+    contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
+    return contenders
 
 
 def search_decay(
@@ -71,9 +76,7 @@ def search_decay(
 
 def _grids(unit: str) -> list[dict[str, list[Any]]]:
     if unit == "event":
-        return [
-            {"age_unit": ["step"], "decay": _DECAYS, "repeat_exponent": _REPEAT_EXPONENTS}
-        ]
+        return [{"age_unit": ["step"], "decay": _DECAYS, "repeat_exponent": _REPEAT_EXPONENTS}]
     per_day = [round(math.log(2) / days, 6) for days in _HALF_LIVES_IN_DAYS]
     return [
         {"age_unit": ["instant"], "decay": _DECAYS, "repeat_exponent": _REPEAT_EXPONENTS},

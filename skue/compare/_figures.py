@@ -19,7 +19,8 @@ def curve_svg(comparison: Comparison) -> str:
         return ""
     for row in comparison.rows:
         style = "-" if row.is_encoder else "--"
-        axes.plot(CURVE_KS, [row.curve[k] for k in CURVE_KS], style, label=row.name, marker="o", ms=3)
+        recalls = [row.curve[k] for k in CURVE_KS]
+        axes.plot(CURVE_KS, recalls, style, label=row.name, marker="o", ms=3)
     axes.set_xscale("log")
     axes.set_xticks(CURVE_KS, [str(k) for k in CURVE_KS])
     axes.minorticks_off()
@@ -40,7 +41,8 @@ def search_svg(comparison: Comparison) -> str:
     for (unit, exponent), points in sorted(groups.items()):
         points.sort()
         label = f"age in {unit}, repeat exponent {exponent:g}"
-        axes.plot(*zip(*points, strict=True), "-" if unit != "D" else "--", label=label, marker="o", ms=3)
+        style = "--" if unit == "D" else "-"
+        axes.plot(*zip(*points, strict=True), style, label=label, marker="o", ms=3)
     axes.set_xscale("symlog", linthresh=0.01)
     axes.set_xlabel("decay")
     axes.set_ylabel(f"recall@{comparison.ks[0]} inside the training data")

@@ -96,13 +96,17 @@ def what_to_ship(comparison: Comparison) -> str:
         comparison.per_user[simplest.name], comparison.per_user[ranker.name]
     )
     measured = f"recall@{k} {simplest.recall[k]:.3f}"
-    against = f"{ranker.name} {ranker.recall[k]:.3f}, difference {interval((difference, low, high))}"
+    gap = interval((difference, low, high))
+    against = f"{ranker.name} {ranker.recall[k]:.3f}, difference {gap}"
     if low > 0:
-        return f"Ship '{simplest.name}': {measured}, above the best ranker without vectors ({against})."
+        return (
+            f"Ship '{simplest.name}': {measured}, above the best ranker without vectors "
+            f"({against})."
+        )
     if high < 0 and simplest.explore > ranker.explore:
         return (
-            f"Ship '{ranker.name}' for what people buy again, and '{simplest.name}' for what is new "
-            f"to them: vectors are below it over all ({measured}; {against}), but find "
+            f"Ship '{ranker.name}' for what people buy again, and '{simplest.name}' for what is "
+            f"new to them: vectors are below it over all ({measured}; {against}), but find "
             f"{simplest.explore:.3f} of the new items where it finds {ranker.explore:.3f}."
         )
     if high < 0:

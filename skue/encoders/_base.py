@@ -1,8 +1,9 @@
-"""What all encoders share: reading X, the item space, cold starts, and what follows from vectors."""
+"""What all encoders share: reading X, the item space, cold starts, what follows from vectors."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -312,7 +313,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         bounds = [*range(0, events.n_users, CHUNK_SIZE), events.n_users]
         parts: Iterator[Any] = Parallel(n_jobs=self.n_jobs, return_as="generator")(
             delayed(self._encode_events)(events.of_users(start, stop))
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+            for start, stop in itertools.pairwise(bounds)
         )
         for start, (chunk, mask) in zip(bounds[:-1], parts, strict=True):
             vectors[start : start + len(chunk)] = chunk

@@ -76,7 +76,7 @@ class MixedUserEncoder(UserEncoder):
     >>> items = ItemEmbeddings([[1, 0], [0, 1]], ids=["tea", "cup"])
     >>> encoder = MixedUserEncoder(items, long_decay=0.0, short_decay=2.0)
     >>> encoder.fit_transform([["tea", "cup"], ["cup"]]).round(2)
-    array([[0.39, 0.92],
+    array([[0.38, 0.92],
            [0.  , 1.  ]], dtype=float32)
     """
 

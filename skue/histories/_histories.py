@@ -293,7 +293,7 @@ class Histories:
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple):
-            if len(key) != 2 or key[1] is not Ellipsis and key[1] != slice(None):
+            if len(key) != 2 or (key[1] is not Ellipsis and key[1] != slice(None)):
                 raise IndexError(f"histories have one axis, the users; got {key!r}.")
             key = key[0]
         if isinstance(key, slice):

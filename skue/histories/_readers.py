@@ -97,7 +97,13 @@ def load_interactions(
             data[name] = _times(column, name, path)
         else:
             data[name] = _numbers(column, name, path)
-    return Histories.from_frame(data, **chosen)
+    return Histories.from_frame(
+        data,
+        user=str(chosen["user"]),
+        item=str(chosen["item"]),
+        time=chosen["time"],
+        weight=chosen["weight"],
+    )
 
 
 def _read_delimited(path: Path, suffixes: list[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from numbers import Integral
 from typing import Any
@@ -66,7 +67,7 @@ def leave_last_out(
         cut = np.maximum(ends - n_last, histories.offsets[:-1])
         enough = histories.lengths >= n_last
     else:
-        opens = np.flatnonzero(starts_of_runs(_times_of(histories, "by='instant'"), histories.offsets))
+        opens = _openings(histories)
         last_run = np.searchsorted(opens, ends, side="left") - n_last
         first_run = np.searchsorted(opens, histories.offsets[:-1], side="left")
         enough = last_run >= first_run
@@ -131,7 +132,7 @@ def temporal_folds(
     bounds = [*cutoffs, None]
     batches, targets, cv = [], [], []
     n_rows = 0
-    for cutoff, following in zip(bounds[:-1], bounds[1:], strict=True):
+    for cutoff, following in itertools.pairwise(bounds):
         until = histories._keep_events(times <= cutoff)
         train, y_train = _last_instants(until)
         after = times > cutoff
@@ -143,11 +144,11 @@ def temporal_folds(
                     f"The cut-off {cutoff} leaves no {kind} row. Choose cut-offs with events on "
                     "both sides, or fewer splits."
                 )
-        rows = np.arange(n_rows, n_rows + len(train) + len(test))
-        cv.append((rows[: len(train)], rows[len(train) :]))
+        numbers = np.arange(n_rows, n_rows + len(train) + len(test))
+        cv.append((numbers[: len(train)], numbers[len(train) :]))
         batches += [train, test]
         targets += [y_train, y_test]
-        n_rows += len(rows)
+        n_rows += len(numbers)
     return _concatenate(batches), np.concatenate(targets), cv
 
 
@@ -159,7 +160,7 @@ def _next_instants(
     active = np.diff(kept_offsets(histories.offsets, in_window)) > 0
     users = np.flatnonzero(active & (n_before > 0))
     opens = np.append(
-        np.flatnonzero(starts_of_runs(histories.timestamps, histories.offsets)),
+        _openings(histories),
         histories.offsets[-1],
     )
     first = histories.offsets[users] + n_before[users]
@@ -171,7 +172,7 @@ def _next_instants(
 
 def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
     """The newest instant of everyone who has an event before it."""
-    opens = np.flatnonzero(starts_of_runs(histories.timestamps, histories.offsets))
+    opens = _openings(histories)
     users = np.flatnonzero(histories.lengths > 0)
     last = opens[np.searchsorted(opens, histories.offsets[1:][users], side="left") - 1]
     n_kept = last - histories.offsets[:-1][users]
@@ -198,6 +199,12 @@ def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarr
     if cutoffs.ndim != 1 or not len(cutoffs) or (cutoffs[1:] <= cutoffs[:-1]).any():
         raise ValueError(f"cutoffs must be increasing times, got {cutoffs.tolist()}.")
     return cutoffs
+
+
+def _openings(histories: Histories) -> np.ndarray:
+    """Positions of the events that open an instant."""
+    times = _times_of(histories, "A split by time")
+    return np.flatnonzero(starts_of_runs(times, histories.offsets))
 
 
 def _times_of(histories: Histories, what: str) -> np.ndarray:

@@ -21,19 +21,14 @@ def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
         One id a user, or one array of ids a user.
     """
     values = y.to_list() if hasattr(y, "to_list") else y
-    array = values if isinstance(values, np.ndarray) else None
-    several = array is None or array.dtype.kind == "O"
-    if several:
-        listed = list(values)
-        several = any(isinstance(v, (list, tuple, np.ndarray)) for v in listed)
-        if not several:
-            array = as_ids(listed, "y")
-    if several:
+    if isinstance(values, np.ndarray) and values.dtype.kind != "O":
+        width = values.shape[1] if values.ndim == 2 else 1
+        return as_ids(values.ravel(), "y"), np.arange(len(values) + 1) * width
+    listed = list(values)
+    if any(isinstance(value, (list, tuple, np.ndarray)) for value in listed):
         flat, offsets = flatten(listed, "y")
         return as_ids(flat, "y"), offsets
-    if array.ndim == 2:
-        return as_ids(array.ravel(), "y"), np.arange(len(array) + 1) * array.shape[1]
-    return as_ids(array, "y"), np.arange(len(array) + 1)
+    return as_ids(listed, "y"), np.arange(len(listed) + 1)
 
 
 def target_rows(

@@ -89,13 +89,13 @@ def factorize(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         position = dict(zip(distinct, range(len(distinct)), strict=True))
         codes = np.fromiter(map(position.__getitem__, listed), dtype=np.int32, count=len(listed))
         return codes, np.array(distinct, dtype=ids.dtype) if distinct else ids[:0]
-    if len(ids) and 0 <= ids.min() and ids.max() < 4 * len(ids) + 1024:
+    if len(ids) and ids.min() >= 0 and ids.max() < 4 * len(ids) + 1024:
         present = np.zeros(int(ids.max()) + 1, dtype=bool)
         present[ids] = True
         position_of = np.cumsum(present, dtype=np.int32) - np.int32(1)
         return position_of[ids], np.flatnonzero(present)
-    distinct_ids, codes = np.unique(ids, return_inverse=True)
-    return codes.astype(np.int32), distinct_ids
+    distinct_ids, positions = np.unique(ids, return_inverse=True)
+    return positions.astype(np.int32), distinct_ids
 
 
 class Vocabulary:

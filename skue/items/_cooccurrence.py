@@ -64,9 +64,9 @@ class CooccurrenceItemEmbedder(BaseEstimator):
     Examples
     --------
     >>> from skue import CooccurrenceItemEmbedder
-    >>> embedder = CooccurrenceItemEmbedder(n_dims=2)
-    >>> embedder.fit([["tea", "cup"], ["tea", "cup"], ["nail", "saw"]]).item_embeddings_
-    ItemEmbeddings(n_items=4, n_dims=2)
+    >>> embedder = CooccurrenceItemEmbedder(n_dims=4)
+    >>> embedder.fit([["tea", "cup"], ["cup", "tea"], ["nail", "saw"]]).item_embeddings_
+    ItemEmbeddings(n_items=4, n_dims=4)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -125,9 +125,7 @@ class CooccurrenceItemEmbedder(BaseEstimator):
         vectors = _decompose(positive_pmi(counts, smoothing=self.smoothing), self, random_state)
         norms = np.linalg.norm(vectors, axis=1)
         has_vector = norms > 1e-6 * norms.max()
-        self.item_embeddings_ = ItemEmbeddings(
-            vectors[has_vector], histories.item_ids[has_vector]
-        )
+        self.item_embeddings_ = ItemEmbeddings(vectors[has_vector], histories.item_ids[has_vector])
         return self
 
     def __sklearn_tags__(self) -> Any:

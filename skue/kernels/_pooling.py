@@ -16,9 +16,7 @@ _NEGLIGIBLE_COUNT = 1e-12
 _NEGLIGIBLE_NORM = 1e-6
 
 
-def decay_weights(
-    ages: np.ndarray, decay: float, weights: np.ndarray | None
-) -> np.ndarray:
+def decay_weights(ages: np.ndarray, decay: float, weights: np.ndarray | None) -> np.ndarray:
     """Return ``weight * exp(-decay * age)`` of every event, float64."""
     decayed = np.multiply(ages, -decay)
     np.exp(decayed, out=decayed)
@@ -123,9 +121,7 @@ def pooled_unit_vectors(
     return _unit_where_defined(pooled, norms, mass)
 
 
-def mixed_unit_vectors(
-    parts: np.ndarray, shares: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def mixed_unit_vectors(parts: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mix unit vectors and bring the result to length 1, under the rule for pooled vectors.
 
     Parameters

@@ -100,8 +100,9 @@ def rank_positives(
         counts = _count_around(scores, users[targets] - start, own_scores, tolerance)
         parts.append((users[targets], own_scores, *counts))
         listed.append(targets)
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Positives(*columns, n_relevant=np.diff(offsets)), np.concatenate(listed)
+    found_users, scores, above, reached = map(np.concatenate, zip(*parts, strict=True))
+    positives = Positives(found_users, scores, above, reached, np.diff(offsets))
+    return positives, np.concatenate(listed)
 
 
 def _count_around(
