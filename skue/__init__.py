@@ -1,6 +1,6 @@
 """User vectors from interaction histories, as scikit-learn estimators."""
 
-from skue.encoders import DecayAverageUserEncoder, MixedUserEncoder
+from skue.encoders import DecayAverageUserEncoder, MixedUserEncoder, TwoTowerUserEncoder
 from skue.histories import (
     Histories,
     as_histories,
@@ -23,6 +23,7 @@ __all__ = [
     "NDCGAtK",
     "RecallAtK",
     "RetrievalScores",
+    "TwoTowerUserEncoder",
     "as_histories",
     "leave_last_out",
     "load_interactions",

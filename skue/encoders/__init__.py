@@ -1,6 +1,7 @@
-"""Estimators that turn histories into user vectors."""
+"""Encoders: from histories to user vectors."""
 
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._mixed import MixedUserEncoder
+from skue.encoders._two_tower import TwoTowerUserEncoder
 
-__all__ = ["DecayAverageUserEncoder", "MixedUserEncoder"]
+__all__ = ["DecayAverageUserEncoder", "MixedUserEncoder", "TwoTowerUserEncoder"]

@@ -72,7 +72,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     """Base of the encoders.
 
     A subclass says how events become vectors (``_encode_events``), learns what it needs in
-    ``_fit_events``, and names in ``_output_parameters`` what, beside fitted arrays, its vectors
+    ``_learn``, and names in ``_output_parameters`` what, beside fitted arrays, its vectors
     depend on.
     """
 
@@ -95,8 +95,9 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
         """Return unit vectors (zero where undefined) and the mask of the defined ones."""
 
-    def _fit_events(self, events: Events, histories: Histories, y: Any) -> None:
-        """Learn from the training events; averages have nothing to learn."""
+    def _learn(self, histories: Histories, y: Any) -> None:
+        """Set ``item_embeddings_``, and what else the encoder learns."""
+        self.item_embeddings_ = self._resolve_items(histories)
 
     def _fitted_arrays(self) -> list[np.ndarray]:
         """Arrays, beside the items and the fallback, that the vectors depend on."""
@@ -119,10 +120,8 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         histories = validate_histories(self, X, reset=True)
         if y is not None:
             _check_same_length(histories, y)
-        self.item_embeddings_ = self._resolve_items(histories)
-        events = self._known_events(histories)
-        self._fit_events(events, histories, y)
-        self.fallback_vector_ = self._resolve_fallback(events)
+        self._learn(histories, y)
+        self.fallback_vector_ = self._resolve_fallback(self._known_events(histories))
         return self
 
     def transform(self, X: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._histories import flatten
-from skue.histories._vocabulary import as_ids
-from skue.kernels._segments import offsets_of
+from skue.histories._histories import Histories, flatten
+from skue.histories._vocabulary import Vocabulary, as_ids
+from skue.kernels._segments import offsets_of, owners
 
 
 def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -74,3 +74,48 @@ def target_rows(
     keys = np.unique(users * len(distinct) + codes)
     users, codes = np.divmod(keys, len(distinct))
     return lookup(distinct)[codes], offsets_of(np.bincount(users, minlength=n_users))
+
+
+def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]:
+    """Put the items of y at the end of each history, at one instant after all else.
+
+    Returns
+    -------
+    histories : Histories
+    appended : ndarray of shape (n_events,), bool
+        Which events came from y.
+    """
+    ids, offsets = flat_targets(y)
+    if ids.dtype.kind != histories.item_ids.dtype.kind and len(histories.item_ids) and len(ids):
+        raise ValueError(
+            f"y must hold item ids as X does ({histories.item_ids.dtype}), got {ids.dtype}. "
+            "Pass the items that came next."
+        )
+    item_ids = np.unique(np.concatenate([histories.item_ids, ids]))
+    vocabulary = Vocabulary._trusted(item_ids)
+    n_events, n_targets = len(histories.codes), len(ids)
+    users = np.concatenate([owners(histories.offsets), owners(offsets)])
+    order = np.argsort(users, kind="stable")
+    codes = np.concatenate(
+        [vocabulary.lookup(histories.item_ids)[histories.codes], vocabulary.lookup(ids)]
+    )
+    timestamps = None
+    if histories.timestamps is not None:
+        times = histories.timestamps
+        second: Any = np.timedelta64(1, "s") if times.dtype.kind == "M" else 1.0
+        newest = np.zeros(len(histories), dtype=times.dtype)
+        filled = histories.lengths > 0
+        newest[filled] = times[histories.offsets[1:][filled] - 1] + second
+        timestamps = np.concatenate([times, newest[owners(offsets)]])[order]
+    weights = None
+    if histories.weights is not None:
+        weights = np.concatenate([histories.weights, np.ones(n_targets)])[order]
+    extended = Histories._trusted(
+        codes[order],
+        histories.offsets + offsets,
+        vocabulary,
+        timestamps,
+        weights,
+        histories.user_ids,
+    )
+    return extended, (np.arange(n_events + n_targets) >= n_events)[order]

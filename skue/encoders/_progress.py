@@ -1,0 +1,45 @@
+"""Progress of training, through scikit-learn's callbacks where it has them (1.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin as CallbackSupport
+    from sklearn.callback import with_callbacks
+
+    HAS_CALLBACKS = True
+except ImportError:
+    HAS_CALLBACKS = False
+
+    class CallbackSupport:  # type: ignore[no-redef]
+        """Nothing to support before scikit-learn 1.9."""
+
+    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the method as it is."""
+        return method
+
+
+class Progress:
+    """Tells an estimator's callbacks of every epoch, and whether one of them asks to stop."""
+
+    def __init__(self, estimator: Any, n_epochs: int) -> None:
+        self.estimator = estimator
+        self.n_epochs = n_epochs
+
+    def __enter__(self) -> Callable[[], bool]:
+        if not HAS_CALLBACKS:
+            return lambda: False
+        self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
+        self.context.call_on_fit_task_begin(estimator=self.estimator)
+        return self._on_epoch
+
+    def __exit__(self, *failure: Any) -> None:
+        if HAS_CALLBACKS and failure[0] is None:
+            self.context.call_on_fit_task_end(estimator=self.estimator)
+
+    def _on_epoch(self) -> bool:
+        epoch = self.context.subcontext(task_name="epoch")
+        epoch.call_on_fit_task_begin(estimator=self.estimator)
+        return bool(epoch.call_on_fit_task_end(estimator=self.estimator))

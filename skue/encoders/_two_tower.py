@@ -1,0 +1,374 @@
+"""The learned encoder: two towers, trained on what came next."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skue.encoders._base import Events, UserEncoder
+from skue.encoders._holdout import held_out_events, split_examples
+from skue.encoders._progress import CallbackSupport, Progress, with_callbacks
+from skue.encoders._sequences import examples_of, sequences_of
+from skue.encoders._training import Learned, Recipe, encode, train
+from skue.histories._histories import Histories
+from skue.histories._targets import append_targets
+from skue.items._cooccurrence import CooccurrenceItemEmbedder
+from skue.items._item_embeddings import ItemEmbeddings
+
+# From so many items on, "auto" draws negatives in place of ranking all items in every step.
+_MANY_ITEMS = 50_000
+
+
+class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
+    r"""User vectors learned from what people did next.
+
+    The user tower pools a history in several channels, each a weighted sum of item vectors at
+    length 1,
+
+    .. math::
+
+        c_j \propto \sum_e e^{-\lambda_j \text{age}_e - \mu_j \text{months}_e
+        - (1 - \rho_j) \log \text{count}_e + \beta_j \text{support}_e + g_{i(e)}}\, w_e v_{i(e)},
+
+    where count is how often the event's item is in the history, support the mean cosine to its
+    other events, and :math:`g` a number of each item; and mixes them,
+
+    .. math:: u \propto \sum_j \operatorname{softmax}(a)_j\, c_j + A x + \operatorname{MLP}(x),
+
+    with :math:`x` the channels laid end to end. All of it, and the item vectors unless they are
+    frozen, is learned by the softmax loss of the next item among all items (or among those of
+    the batch and uniform ones, corrected for how often each is drawn),
+
+    .. math:: \ell = -\log \frac{e^{u \cdot v_y / \tau}}{\sum_i e^{u \cdot v_i / \tau}}.
+
+    Training starts from the better of the best plain average and the uniform mix of channels on
+    held-out events, which stays in the running: by validation recall the encoder is never worse
+    than the best average.
+
+    Parameters
+    ----------
+    item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
+            default=None
+        The space of items, as for :class:`DecayAverageUserEncoder`. None is
+        ``CooccurrenceItemEmbedder(n_dims=256)``.
+    hidden_layer_sizes : tuple of int, default=(128,)
+        Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
+    decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
+        Decay that each channel starts from, per event (with timestamps: per instant).
+    item_tower : {"auto", "frozen", "trained"}, default="auto"
+        ``"frozen"`` searches the given vectors as they are, so an index of them stays valid;
+        ``"trained"`` learns them too; ``"auto"`` is frozen where vectors were given and trained
+        where they were learned from the log.
+    negatives : {"auto", "all", "sampled"}, default="auto"
+        Against what the next item is told apart: all items, or those of the batch and uniformly
+        drawn ones. ``"auto"`` is all items up to 50,000.
+    targets : {"history", "y"}, default="history"
+        ``"history"`` learns from the next events inside X, and y is ignored; ``"y"`` adds y (item
+        ids, one or an array of them a user) as what came next after each history.
+    temperature : "learn" or float, default="learn"
+        Of the softmax; learned ones start at 0.07 and stay between 0.02 and 1.
+    dropout : float, default=0.5
+        Share of the inputs of the linear map and the MLP left out in training.
+    event_dropout : float, default=0.5
+        Share of events left out of each history in training.
+    label_smoothing : float, default=0.1
+        Share of the target probability spread over all items (not with sampled negatives).
+    learning_rate_init : float, default=0.001
+        Of AdamW.
+    alpha : float, default=0.01
+        Weight decay of the linear map and the MLP.
+    batch_size : int, default=512
+    max_iter : int, default=10
+        Most epochs.
+    early_stopping : bool, default=True
+        Hold out the newest events of some users, stop when their recall no longer rises, and keep
+        the best weights. Otherwise learn for ``max_iter`` epochs.
+    validation_fraction : float, default=0.1
+        Share of users whose newest event is held out; more events of each (up to five) where that
+        is fewer than 1,000.
+    n_iter_no_change : int, default=2
+        Stop after so many epochs without a better validation score.
+    max_history : int or None, default=100
+        Use only so many of each user's newest known events.
+    cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
+            default="mean"
+        What a user without a direction gets.
+    unknown_item : {"ignore", "warn", "raise"}, default="ignore"
+        What to do about events of items outside the space; they are left out in any case.
+    random_state : int, RandomState instance or None, default=None
+    n_jobs : int or None, default=None
+        Number of joblib workers that share the users of one ``transform``.
+
+    Attributes
+    ----------
+    item_embeddings_ : ItemEmbeddings
+        The space to search: the item tower's output.
+    parameters_ : dict of ndarrays
+        Weights of the user tower.
+    loss_curve_ : list of float
+        Mean training loss of every epoch.
+    validation_scores_ : list of float
+        Validation recall@20 before training and after every epoch; empty without validation.
+    best_iter_ : int
+        Epoch whose weights are kept; 0 is the starting average.
+    n_iter_ : int
+        Epochs run.
+    negatives_ : {"all", "sampled"}
+        What "auto" came to.
+    item_tower_ : {"frozen", "trained"}
+        What "auto" came to.
+    n_unknown_targets_ : int
+        Items of y outside the space, which were ignored.
+    fallback_vector_ : ndarray of shape (n_dims,), float32
+        What a user without a direction gets.
+    item_vectors_ : ndarray of shape (n_items, n_dims), float32
+        Vectors of ``item_embeddings_``.
+    space_id_ : str
+        Name of the space.
+    encoder_id_ : str
+        Hash of all that the vectors depend on.
+    n_features_in_ : int
+        Width of X, when X was a 2-D array.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, when X was a DataFrame of numbers.
+
+    Warns
+    -----
+    UserWarning
+        When there is too little to learn from or to validate by: the encoder is then the starting
+        average. When fit is interrupted from the keyboard: the best weights so far are kept.
+
+    See Also
+    --------
+    DecayAverageUserEncoder : The average that this one starts from.
+
+    References
+    ----------
+    P. Covington, J. Adams, E. Sargin (2016). Deep neural networks for YouTube recommendations.
+    RecSys. X. Yi et al. (2019). Sampling-bias-corrected neural modeling for large corpus item
+    recommendations. RecSys.
+
+    Examples
+    --------
+    >>> from skue import TwoTowerUserEncoder
+    >>> from skue.datasets import make_user_histories
+    >>> data = make_user_histories(n_users=200)
+    >>> encoder = TwoTowerUserEncoder(data.item_embeddings, max_iter=2, random_state=0)
+    >>> encoder.fit_transform(data.histories).shape
+    (200, 48)
+    >>> encoder.item_tower_, encoder.negatives_
+    ('frozen', 'all')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **UserEncoder._parameter_constraints,
+        "hidden_layer_sizes": ["array-like"],
+        "decays": ["array-like"],
+        "item_tower": [StrOptions({"auto", "frozen", "trained"})],
+        "negatives": [StrOptions({"auto", "all", "sampled"})],
+        "targets": [StrOptions({"history", "y"})],
+        "temperature": [StrOptions({"learn"}), Interval(Real, 0, None, closed="neither")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "event_dropout": [Interval(Real, 0, 1, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+    _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
+
+    def __init__(
+        self,
+        item_embeddings: Any = None,
+        *,
+        hidden_layer_sizes: Any = (128,),
+        decays: Any = (0.0, 0.2, 0.5, 1.0, 8.0),
+        item_tower: str = "auto",
+        negatives: str = "auto",
+        targets: str = "history",
+        temperature: Any = "learn",
+        dropout: float = 0.5,
+        event_dropout: float = 0.5,
+        label_smoothing: float = 0.1,
+        learning_rate_init: float = 0.001,
+        alpha: float = 0.01,
+        batch_size: int = 512,
+        max_iter: int = 10,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        max_history: int | None = 100,
+        cold_start: Any = "mean",
+        unknown_item: str = "ignore",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.item_embeddings = item_embeddings
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.decays = decays
+        self.item_tower = item_tower
+        self.negatives = negatives
+        self.targets = targets
+        self.temperature = temperature
+        self.dropout = dropout
+        self.event_dropout = event_dropout
+        self.label_smoothing = label_smoothing
+        self.learning_rate_init = learning_rate_init
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.max_history = max_history
+        self.cold_start = cold_start
+        self.unknown_item = unknown_item
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> TwoTowerUserEncoder:
+        """Learn the item space (unless given), both towers and the fallback.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        y : array-like of shape (n_users,), default=None
+            With ``targets="y"`` the item ids that came next, one or an array of them a user;
+            unknown ones are ignored and counted. Otherwise ignored.
+
+        Returns
+        -------
+        self : TwoTowerUserEncoder
+        """
+        return super().fit(X, y)
+
+    def _learn(self, histories: Histories, y: Any) -> None:
+        sizes, decays = _checked_sizes(self.hidden_layer_sizes), _checked_decays(self.decays)
+        rng = _generator(self.random_state)
+        appended = None
+        if self.targets == "y":
+            if y is None:
+                raise ValueError(
+                    "targets='y' needs y: the item ids that came next, one row a user."
+                )
+            histories, appended = append_targets(histories, y)
+        held_out = self._held_out(histories, rng)
+        given = self._resolve_items(histories._keep_events(~held_out))
+        learned_from_log = self.item_embeddings is None or hasattr(self.item_embeddings, "fit")
+        if isinstance(self.item_embeddings, ItemEmbeddings):
+            learned_from_log = False
+        self.item_tower_ = self.item_tower
+        if self.item_tower == "auto":
+            self.item_tower_ = "trained" if learned_from_log else "frozen"
+        self.negatives_ = self.negatives
+        if self.negatives == "auto":
+            self.negatives_ = "all" if len(given) <= _MANY_ITEMS else "sampled"
+
+        known = given.rows_of(histories) >= 0
+        self.n_unknown_targets_ = 0 if appended is None else int((appended & ~known).sum())
+        if appended is not None and not (appended & known).any():
+            raise ValueError(
+                f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
+                "is in the item space. Pass the items that came next, or set targets='history'."
+            )
+        self.item_embeddings_ = given
+        sequences = sequences_of(self._known_events(histories, truncate=False))
+        examples, events = examples_of(sequences)
+        training, validation = split_examples(sequences, examples, events, held_out[known], rng)
+        recipe = self._recipe(sizes, decays)
+        if not len(training) or (self.early_stopping and not len(validation)):
+            warnings.warn(
+                f"{len(training)} examples to learn from and {len(validation)} to validate by are "
+                "too few: the encoder is a plain average. Give longer histories, or set "
+                "early_stopping=False to learn without validation.",
+                UserWarning,
+                stacklevel=4,
+            )
+            training = training.take(np.arange(0))
+        with self._progress() as on_epoch:
+            learned = train(sequences, training, validation, given.vectors, recipe, rng, on_epoch)
+        self._keep(learned, given)
+
+    def _keep(self, learned: Learned, given: ItemEmbeddings) -> None:
+        self.parameters_ = learned.parameters
+        self.loss_curve_ = learned.loss_curve
+        self.validation_scores_ = learned.validation_scores
+        self.best_iter_ = learned.best_iter
+        self.n_iter_ = learned.n_iter
+        if learned.item_vectors is not given.vectors:
+            self.item_embeddings_ = ItemEmbeddings(learned.item_vectors, given.ids)
+
+    def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
+        sequences = sequences_of(events)
+        starts, stops = events.offsets[:-1], events.offsets[1:]
+        vectors = self.item_embeddings_.vectors
+        return encode(sequences, starts, stops, self.parameters_, vectors, self.max_history)
+
+    def _fitted_arrays(self) -> list[np.ndarray]:
+        return [self.parameters_[name] for name in sorted(self.parameters_)]
+
+    def _default_embedder(self) -> Any:
+        return CooccurrenceItemEmbedder(n_dims=256)
+
+    def _held_out(self, histories: Histories, rng: np.random.Generator) -> np.ndarray:
+        """Events of the histories that are kept from training, item vectors included."""
+        if not self.early_stopping:
+            return np.zeros(len(histories.codes), dtype=bool)
+        rows, weights = histories.codes, histories.weights
+        events = Events(rows, histories.offsets, histories.timestamps, weights)
+        opens = sequences_of(events).opens
+        return held_out_events(histories.offsets, opens, self.validation_fraction, rng)
+
+    def _recipe(self, sizes: tuple[int, ...], decays: tuple[float, ...]) -> Recipe:
+        return Recipe(
+            hidden_layer_sizes=sizes,
+            decays=decays,
+            learn_items=self.item_tower_ == "trained",
+            sampled=self.negatives_ == "sampled",
+            temperature=None if self.temperature == "learn" else float(self.temperature),
+            dropout=float(self.dropout),
+            event_dropout=float(self.event_dropout),
+            label_smoothing=float(self.label_smoothing),
+            learning_rate=float(self.learning_rate_init),
+            alpha=float(self.alpha),
+            batch_size=int(self.batch_size),
+            max_iter=int(self.max_iter),
+            n_iter_no_change=int(self.n_iter_no_change) if self.early_stopping else self.max_iter,
+            max_history=self.max_history,
+        )
+
+    def _progress(self) -> Progress:
+        return Progress(self, int(self.max_iter))
+
+
+def _checked_sizes(sizes: Any) -> tuple[int, ...]:
+    sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+    if not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must be positive integers, got {sizes}. Use () for none."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def _checked_decays(decays: Any) -> tuple[float, ...]:
+    decays = tuple(np.asarray(decays, dtype=np.float64).ravel().tolist())
+    if not decays or not all(np.isfinite(decay) and decay >= 0 for decay in decays):
+        raise ValueError(f"decays must be one number of at least 0 a channel, got {decays}.")
+    return decays
+
+
+def _generator(random_state: Any) -> np.random.Generator:
+    """Return a Generator for anything that scikit-learn takes as a random_state."""
+    legacy = check_random_state(random_state)
+    return np.random.default_rng(legacy.randint(np.iinfo(np.int32).max))

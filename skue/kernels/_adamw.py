@@ -1,0 +1,134 @@
+"""AdamW with a moving average of the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+_FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8
+
+
+class AdamW:
+    """Adam with decoupled weight decay, and a moving average of the weights.
+
+    A step may name rows: then only these rows of the arrays in ``by_row`` are updated, as if
+    nothing had happened to the others, and the average catches up when a row is next touched.
+
+    Parameters
+    ----------
+    parameters : dict of ndarrays, float32
+        Updated in place.
+    learning_rate : float
+    weight_decay : float
+    decayed : frozenset of str
+        Names that decay towards zero.
+    by_row : frozenset of str
+        Names of which a step may update some rows.
+    averaging : float
+        Share of the past in the moving average, at every step; 0 is no averaging.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. ICLR.
+    """
+
+    def __init__(
+        self,
+        parameters: Arrays,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        decayed: frozenset[str],
+        by_row: frozenset[str],
+        averaging: float,
+    ) -> None:
+        self.parameters = parameters
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.decayed = decayed
+        self.by_row = by_row
+        self.averaging = averaging
+        self.n_steps = 0
+        self._averages = {name: value.copy() for name, value in parameters.items()}
+        self._means = {name: np.zeros_like(value) for name, value in parameters.items()}
+        self._squares = {name: np.zeros_like(value) for name, value in parameters.items()}
+        # Logarithm of the share of the past that is left after all steps, and what it was when
+        # each row was last averaged.
+        self._log_past = 0.0
+        self._averaged_at = {name: np.zeros(len(parameters[name])) for name in by_row}
+
+    def step(self, gradients: Arrays, rows: np.ndarray | None = None) -> None:
+        """Move the parameters against their gradients.
+
+        Parameters
+        ----------
+        gradients : dict
+            Those of arrays in ``by_row`` hold the given rows only.
+        rows : ndarray of int, default=None
+            Distinct rows; None is all.
+        """
+        self.n_steps += 1
+        # Early on the average would mostly remember the start.
+        averaging = min(max(self.averaging, 1e-30), self.n_steps / (self.n_steps + 10))
+        before = self._log_past
+        self._log_past += np.log(averaging)
+        for name, gradient in gradients.items():
+            if rows is None or name not in self.by_row:
+                self._update(name, gradient, self.parameters[name], self._averages[name], averaging)
+                continue
+            value, average = self.parameters[name][rows], self._averages[name][rows]
+            unchanged = np.exp(before - self._averaged_at[name][rows])
+            average = value + (average - value) * _as_column(unchanged, value)
+            means, squares = self._means[name][rows], self._squares[name][rows]
+            self._update(name, gradient, value, average, averaging, means, squares)
+            self.parameters[name][rows] = value
+            self._averages[name][rows] = average
+            self._means[name][rows] = means
+            self._squares[name][rows] = squares
+            self._averaged_at[name][rows] = self._log_past
+
+    def averages(self) -> Arrays:
+        """Return copies of the averaged parameters."""
+        averages = {name: average.copy() for name, average in self._averages.items()}
+        for name, at in self._averaged_at.items():
+            if at.any():
+                value = self.parameters[name]
+                unchanged = _as_column(np.exp(self._log_past - at), value)
+                averages[name] = value + (averages[name] - value) * unchanged
+        return averages
+
+    def _update(
+        self,
+        name: str,
+        gradient: np.ndarray,
+        value: np.ndarray,
+        average: np.ndarray,
+        averaging: float,
+        mean: np.ndarray | None = None,
+        square: np.ndarray | None = None,
+    ) -> None:
+        mean = self._means[name] if mean is None else mean
+        square = self._squares[name] if square is None else square
+        size = self.learning_rate * np.sqrt(1 - _SECOND**self.n_steps) / (1 - _FIRST**self.n_steps)
+        scratch = gradient * np.float32(1 - _FIRST)
+        mean *= np.float32(_FIRST)
+        mean += scratch
+        np.multiply(gradient, gradient, out=scratch)
+        scratch *= np.float32(1 - _SECOND)
+        square *= np.float32(_SECOND)
+        square += scratch
+        np.sqrt(square, out=scratch)
+        scratch += np.float32(_EPSILON)
+        np.divide(mean, scratch, out=scratch)
+        scratch *= np.float32(size)
+        if name in self.decayed:
+            value *= np.float32(1 - self.learning_rate * self.weight_decay)
+        value -= scratch
+        np.subtract(value, average, out=scratch)
+        scratch *= np.float32(1 - averaging)
+        average += scratch
+
+
+def _as_column(factors: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return factors.astype(np.float32).reshape((-1,) + (1,) * (like.ndim - 1))

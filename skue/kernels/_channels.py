@@ -1,0 +1,209 @@
+"""Pooling channels: weighted sums of item vectors whose weights are learned.
+
+A batch of histories is laid out as matrices of shape (n_users, n_events), newest event first,
+short histories filled up with absent events. Every value stands next to its gradient.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+_TINY = np.float32(1e-12)
+# As for plain averages: a sum this much shorter than its parts has no direction.
+_NEGLIGIBLE_NORM = np.float32(1e-6)
+
+
+class Batch(NamedTuple):
+    """Histories as matrices of shape (n_users, n_events), newest event first.
+
+    ``by_item`` lists the present events (as flat positions) so that events of one user and item
+    stand together, ``item_starts`` where each such group begins.
+    """
+
+    rows: np.ndarray
+    present: np.ndarray
+    ages: np.ndarray
+    elapsed: np.ndarray | None
+    weights: np.ndarray | None
+    by_item: np.ndarray
+    item_starts: np.ndarray
+
+
+class Damped(NamedTuple):
+    """Sums of decayed weights by item: each event's share of its sum, and the sum's logarithm.
+
+    Both of shape (n_present_events, n_channels), in the order of ``Batch.by_item``.
+    """
+
+    shares: np.ndarray
+    log_sums: np.ndarray
+
+
+class Pooled(NamedTuple):
+    """Unit channel vectors of shape (n_users, n_channels, n_dims), and what made them."""
+
+    channels: np.ndarray
+    norms: np.ndarray
+    event_weights: np.ndarray
+    vectors: np.ndarray
+    damped: Damped
+    counted: np.ndarray
+    support: np.ndarray
+    total: np.ndarray
+    n_others: np.ndarray
+
+
+def pool(batch: Batch, parameters: Arrays, item_vectors: np.ndarray) -> Pooled:
+    r"""Pool each history into one unit vector a channel.
+
+    Channel :math:`j` is :math:`\sum_e \operatorname{sgn}(w_e)\, e^{\ell_{je}} v_e` at length 1,
+
+    .. math:: \ell_{je} = d_{je} - r_j \log |S_{j,i(e)}| + \beta_j\, \text{support}_e + g_{i(e)},
+              \quad d_{je} = \log |w_e| - \lambda_j\, \text{age}_e - \mu_j\, \text{elapsed}_e,
+
+    where :math:`S_{ji} = \sum_{e \in i} \operatorname{sgn}(w_e) e^{d_{je}}` adds up the events of
+    one item, support is an event's mean cosine to the history's other events, and :math:`g` a
+    number of the item. With :math:`\mu = \beta = g = 0` a channel is the decayed average of
+    repeat exponent :math:`1 - r`.
+    """
+    vectors = item_vectors[batch.rows]
+    vectors *= batch.present[:, :, None]
+    counted = batch.present if batch.weights is None else batch.present & (batch.weights > 0)
+    n_counted = counted.sum(axis=1)
+    n_others = np.maximum(n_counted - 1, 1).astype(np.float32)
+    total = np.matmul(counted[:, None, :].astype(np.float32), vectors)[:, 0]
+    support = (np.matmul(vectors, total[:, :, None])[:, :, 0] - 1) / n_others[:, None]
+    support *= counted & (n_counted > 1)[:, None]
+
+    logits = parameters["decay"][:, None] * -batch.ages[:, None, :]
+    if batch.elapsed is not None:
+        logits -= parameters["elapsed"][:, None] * batch.elapsed[:, None, :]
+    if batch.weights is not None:
+        logits += np.log(np.maximum(np.abs(batch.weights), _TINY))[:, None, :]
+    damped = _sum_by_item(batch, logits)
+    logits += parameters["support"][:, None] * support[:, None, :]
+    logits += parameters["gate"][batch.rows][:, None, :]
+    logits -= _as_matrices(batch, parameters["repeat"] * damped.log_sums)
+    logits[~np.broadcast_to(batch.present[:, None, :], logits.shape)] = -np.inf
+    # Channels have length 1, so a factor common to a history's events changes nothing.
+    largest = logits.max(axis=2, keepdims=True)
+    logits -= np.where(np.isfinite(largest), largest, 0)
+    event_weights = np.exp(logits, out=logits)
+    mass = event_weights.sum(axis=2)
+    if batch.weights is not None:
+        event_weights *= np.sign(batch.weights)[:, None, :].astype(np.float32)
+    sums = np.matmul(event_weights, vectors)
+    norms = np.sqrt(np.einsum("ujd,ujd->uj", sums, sums))
+    norms[norms <= _NEGLIGIBLE_NORM * mass] = np.inf
+    sums /= norms[:, :, None]
+    return Pooled(sums, norms, event_weights, vectors, damped, counted, support, total, n_others)
+
+
+def pool_gradient(
+    batch: Batch,
+    parameters: Arrays,
+    pooled: Pooled,
+    upstream: np.ndarray,
+    *,
+    n_items: int,
+    learn_items: bool,
+) -> tuple[Arrays, np.ndarray | None]:
+    """Return the gradient of the parameters and of each event's item vector.
+
+    Parameters
+    ----------
+    upstream : ndarray of shape (n_users, n_channels, n_dims)
+        Gradient of the loss with respect to the channels.
+
+    Returns
+    -------
+    gradients : dict
+    vectors : ndarray of shape (n_users, n_events, n_dims), or None
+    """
+    along = np.einsum("ujd,ujd->uj", upstream, pooled.channels)
+    sums = (upstream - pooled.channels * along[:, :, None]) / pooled.norms[:, :, None]
+    logits = np.matmul(sums, pooled.vectors.transpose(0, 2, 1))
+    logits *= pooled.event_weights
+    support = np.einsum("uje,j->ue", logits, parameters["support"])
+    gate = np.bincount(batch.rows.ravel(), logits.sum(axis=1).ravel(), minlength=n_items)
+    gradients = {
+        "support": np.einsum("uje,ue->j", logits, pooled.support),
+        "gate": gate.astype(np.float32),
+    }
+    decayed, gradients["repeat"] = _decayed_gradient(batch, parameters, pooled.damped, logits)
+    gradients["decay"] = -np.einsum("uje,ue->j", decayed, batch.ages)
+    if batch.elapsed is not None:
+        gradients["elapsed"] = -np.einsum("uje,ue->j", decayed, batch.elapsed)
+    if not learn_items:
+        return gradients, None
+    vectors = np.matmul(pooled.event_weights.transpose(0, 2, 1), sums)
+    # Support is (v . total - 1) / n_others: it depends on the event and on the total.
+    scaled = support * pooled.counted / pooled.n_others[:, None]
+    scaled[pooled.counted.sum(axis=1) < 2] = 0
+    vectors += scaled[:, :, None] * pooled.total[:, None, :]
+    of_total = np.matmul(scaled[:, None, :], pooled.vectors)
+    vectors += pooled.counted[:, :, None] * of_total
+    vectors *= batch.present[:, :, None]
+    return gradients, vectors
+
+
+def _sum_by_item(batch: Batch, logits: np.ndarray) -> Damped:
+    """Add up the decayed weights of each user and item, in logarithms."""
+    events = _as_events(batch, logits)
+    groups = np.diff(batch.item_starts, append=len(events))
+    largest = np.maximum.reduceat(events, batch.item_starts, axis=0) if len(events) else events
+    shares = np.exp(events - np.repeat(largest, groups, axis=0))
+    mass = np.add.reduceat(shares, batch.item_starts, axis=0) if len(events) else events
+    sums = mass
+    if batch.weights is not None:
+        shares *= np.sign(batch.weights).ravel()[batch.by_item, None].astype(np.float32)
+        sums = np.add.reduceat(shares, batch.item_starts, axis=0) if len(events) else events
+    # Items whose weights cancel drop out: their logarithm is infinite.
+    cancelled = np.abs(sums) <= _NEGLIGIBLE_NORM * mass
+    safe = np.where(cancelled, 1, sums)
+    shares /= np.repeat(safe, groups, axis=0)
+    log_sums = np.where(cancelled, np.inf, largest + np.log(np.abs(safe)))
+    return Damped(shares, np.repeat(log_sums, groups, axis=0))
+
+
+def _decayed_gradient(
+    batch: Batch, parameters: Arrays, damped: Damped, logits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradients of the decayed weights' logarithms and of the repeat damping."""
+    events = _as_events(batch, logits)
+    finite = np.where(np.isfinite(damped.log_sums), damped.log_sums, 0)
+    repeat = -np.einsum("ej,ej->j", events, finite)
+    groups = np.diff(batch.item_starts, append=len(events))
+    by_item = np.add.reduceat(events, batch.item_starts, axis=0) if len(events) else events
+    through_sums = parameters["repeat"] * damped.shares * np.repeat(by_item, groups, axis=0)
+    return logits - _as_matrices(batch, through_sums), repeat
+
+
+def _as_events(batch: Batch, matrices: np.ndarray) -> np.ndarray:
+    """From (n_users, n_channels, n_events) to the present events, sorted by user and item."""
+    n_channels = matrices.shape[1]
+    return matrices.transpose(0, 2, 1).reshape(-1, n_channels)[batch.by_item]
+
+
+def _as_matrices(batch: Batch, events: np.ndarray) -> np.ndarray:
+    """Undo _as_events; absent events are 0."""
+    n_users, n_events = batch.rows.shape
+    flat = np.zeros((n_users * n_events, events.shape[1]), dtype=events.dtype)
+    flat[batch.by_item] = events
+    return flat.reshape(n_users, n_events, -1).transpose(0, 2, 1)
+
+
+def start_of_pooling(decays: np.ndarray, repeat_exponent: float, n_items: int) -> Arrays:
+    """Return parameters under which the channels are plain decayed averages."""
+    n_channels = len(decays)
+    return {
+        "decay": np.asarray(decays, dtype=np.float32),
+        "elapsed": np.zeros(n_channels, dtype=np.float32),
+        "repeat": np.full(n_channels, 1 - repeat_exponent, dtype=np.float32),
+        "support": np.zeros(n_channels, dtype=np.float32),
+        "gate": np.zeros(n_items, dtype=np.float32),
+    }

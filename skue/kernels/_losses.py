@@ -1,0 +1,138 @@
+"""Softmax losses over items, each value next to its gradient."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+
+class Loss(NamedTuple):
+    """Mean loss of a batch and its gradients."""
+
+    value: float
+    users: np.ndarray
+    items: np.ndarray | None
+    log_temperature: float
+
+
+def full_softmax(
+    users: np.ndarray,
+    items: np.ndarray,
+    targets: np.ndarray,
+    log_temperature: float,
+    *,
+    label_smoothing: float = 0.0,
+    learn_items: bool = True,
+    buffer: np.ndarray | None = None,
+) -> Loss:
+    r"""Cross-entropy of the held-out item among all items.
+
+    .. math:: \ell = \log \sum_i e^{s_i/\tau} - (1 - \epsilon)\, s_y/\tau
+              - \frac{\epsilon}{n} \sum_i s_i/\tau
+
+    with cosines :math:`s`, temperature :math:`\tau` and label smoothing :math:`\epsilon`.
+
+    Parameters
+    ----------
+    users : ndarray of shape (batch_size, n_dims)
+        Unit rows.
+    items : ndarray of shape (n_items, n_dims)
+        Unit rows.
+    targets : ndarray of shape (batch_size,)
+        Item rows.
+    log_temperature : float
+    label_smoothing : float
+    learn_items : bool
+        Whether the gradient of the items is wanted.
+    buffer : ndarray of shape (at least batch_size, n_items), default=None
+        Room for the scores, to be used again and again.
+    """
+    n_users, n_items = len(users), len(items)
+    scale = users.dtype.type(np.exp(-log_temperature))
+    smoothing = users.dtype.type(label_smoothing)
+    of_target = np.einsum("ud,ud->u", users, items[targets]) * scale
+    mean_item = items.mean(axis=0)
+    scores = np.matmul(users * scale, items.T, out=None if buffer is None else buffer[:n_users])
+    # No cosine is above 1, so this shift serves every row, and saves the search for its maximum.
+    scores -= scale
+    np.exp(scores, out=scores)
+    mass = np.maximum(scores.sum(axis=1), np.float32(1e-37))
+    smoothed = (1 - smoothing) * of_target + smoothing * scale * (users @ mean_item)
+    value = float(np.mean(np.log(mass) + scale - smoothed, dtype=np.float64))
+    # The gradient is (probabilities - smoothed targets) times vectors; each part by itself spares
+    # passes over the scores.
+    factor = scale / users.dtype.type(n_users)
+    of_users = (scores @ items) / mass[:, None]
+    of_users -= smoothing * mean_item + (1 - smoothing) * items[targets]
+    of_users *= factor
+    of_log_temperature = -float(np.einsum("ud,ud->", of_users, users, dtype=np.float64))
+    if not learn_items:
+        return Loss(value, of_users, None, of_log_temperature)
+    of_items = scores.T @ (users * (factor / mass)[:, None])
+    of_items -= (factor * smoothing / users.dtype.type(n_items)) * users.sum(axis=0)
+    add_at_rows(of_items, targets, users * (-factor * (1 - smoothing)))
+    return Loss(value, of_users, of_items, of_log_temperature)
+
+
+def add_at_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    """Add each row of ``values`` to the row of ``total`` that it names; rows may repeat."""
+    chosen = sp.csr_array(
+        (np.ones(len(rows), dtype=np.float32), rows, np.arange(len(rows) + 1)),
+        shape=(len(rows), len(total)),
+    )
+    total += chosen.T @ values
+
+
+def sampled_softmax(
+    users: np.ndarray,
+    candidates: np.ndarray,
+    candidate_rows: np.ndarray,
+    log_expected: np.ndarray,
+    log_temperature: float,
+) -> Loss:
+    r"""Cross-entropy of the held-out item against in-batch and uniform negatives.
+
+    .. math:: \ell = -s_y/\tau + \log\Big(e^{s_y/\tau}
+              + \sum_{c \ne y} e^{s_c/\tau - \log((B-1) p_c + U/n)}\Big)
+
+    The correction is how often a candidate is expected among the negatives: in-batch by its
+    share :math:`p` of the targets, uniformly by one of ``n``. The positive is not corrected, and
+    candidates that are the same item as the positive are masked.
+
+    Parameters
+    ----------
+    users : ndarray of shape (batch_size, n_dims)
+    candidates : ndarray of shape (batch_size + n_uniform, n_dims)
+        The batch's targets, then the uniform negatives, duplicates kept.
+    candidate_rows : ndarray of shape (batch_size + n_uniform,)
+        Item rows of the candidates.
+    log_expected : ndarray of shape (batch_size + n_uniform,)
+        Logarithm of the expected number of each candidate.
+
+    References
+    ----------
+    X. Yi et al. (2019). Sampling-bias-corrected neural modeling for large corpus item
+    recommendations. RecSys.
+    """
+    n_users = len(users)
+    scale = users.dtype.type(np.exp(-log_temperature))
+    scores = (users * scale) @ candidates.T
+    every = np.arange(n_users)
+    of_target = scores[every, every].copy()
+    scores -= log_expected.astype(np.float32)
+    scores[candidate_rows[None, :] == candidate_rows[:n_users, None]] = -np.inf
+    scores[every, every] = of_target
+    largest = scores.max(axis=1, keepdims=True)
+    scores -= largest
+    np.exp(scores, out=scores)
+    mass = scores.sum(axis=1, keepdims=True)
+    value = float(np.mean(np.log(mass[:, 0]) + largest[:, 0] - of_target, dtype=np.float64))
+    scores /= mass
+    scores[every, every] -= 1
+    factor = scale / users.dtype.type(n_users)
+    of_users = (scores @ candidates) * factor
+    of_candidates = (scores.T @ users) * factor
+    of_log_temperature = -float(np.einsum("ud,ud->", of_users, users, dtype=np.float64))
+    return Loss(value, of_users, of_candidates, of_log_temperature)
