@@ -121,6 +121,8 @@ def batch_of(
         shown = present
     newest = np.maximum(stops - 1, 0)
     ages = sequences.instants[newest][:, None] - sequences.instants[events]
+    if shown is not present:
+        ages = _ages_of_shown(sequences.instants[events], shown)
     elapsed = None
     if sequences.months is not None:
         elapsed = sequences.months[newest][:, None] - sequences.months[events]
@@ -131,6 +133,15 @@ def batch_of(
     rows = np.where(shown, sequences.rows[events], 0)
     ages = np.where(shown, ages, 0).astype(np.float32)
     return Batch(rows, shown, ages, elapsed, weights, *_grouped_by_item(rows, shown))
+
+
+def _ages_of_shown(instants: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Count the instants that are still shown after each event: left-out ones do not age it."""
+    known = np.where(shown, instants, np.iinfo(np.int64).max)
+    before = np.minimum.accumulate(known, axis=1)
+    opens = shown.copy()
+    opens[:, 1:] &= known[:, 1:] < before[:, :-1]
+    return np.maximum(np.cumsum(opens, axis=1) - 1, 0)
 
 
 def blocks_by_length(lengths: np.ndarray) -> Iterator[np.ndarray]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from skue.encoders._sequences import Examples, Sequences, batch_of, blocks_by_length
 from skue.kernels._adamw import AdamW
 from skue.kernels._channels import Arrays, Batch, pool, pool_gradient, start_of_pooling
-from skue.kernels._head import head, head_gradient, start_of_head
+from skue.kernels._head import head, head_gradient, start_of_dense
 from skue.kernels._losses import Loss, add_at_rows, full_softmax, sampled_softmax
 from skue.kernels._pooling import decay_weights, item_coefficients, pooled_unit_vectors
 from skue.kernels._ranking import expected_recall
@@ -65,6 +65,10 @@ class Learned:
     best_iter: int = 0
     n_iter: int = 0
 
+    def keep(self, parameters: Arrays, item_vectors: np.ndarray, epoch: int) -> None:
+        """Take these weights as the best so far."""
+        self.parameters, self.item_vectors, self.best_iter = parameters, item_vectors, epoch
+
 
 def encode(
     sequences: Sequences,
@@ -104,31 +108,25 @@ def train(
 
     ``on_epoch`` is called after every epoch; training stops when it returns True.
     """
-    start, start_score, average, average_score = _start(
-        sequences, validation, item_vectors, recipe, rng
-    )
+    start, start_score, average, average_score = _start(sequences, validation, item_vectors, recipe)
     learned = Learned(average, item_vectors)
     if len(validation):
         learned.validation_scores.append(max(start_score, average_score))
         if start_score > average_score:
-            learned.parameters = {name: value.copy() for name, value in start.items()}
-    trainer = _Trainer(sequences, examples, item_vectors, start, recipe, rng)
+            learned.parameters = start
+    if not len(examples):
+        return learned
     try:
-        for epoch in range(1, recipe.max_iter + 1):
-            learned.loss_curve.append(trainer.epoch())
-            learned.n_iter = epoch
-            parameters, vectors = trainer.averages()
-            if not len(validation):
-                learned.parameters, learned.item_vectors = parameters, vectors
-                learned.best_iter = epoch
-            else:
-                score = _validation_recall(sequences, validation, parameters, vectors, recipe)
-                if score > max(learned.validation_scores):
-                    learned.parameters, learned.item_vectors = parameters, vectors
-                    learned.best_iter = epoch
-                learned.validation_scores.append(score)
-            if on_epoch() or epoch - learned.best_iter >= recipe.n_iter_no_change:
-                break
+        # Beside frozen items the pooling's few numbers come first: they need little data.
+        stages = [recipe] if recipe.learn_items else [replace(recipe, dense=False), recipe]
+        for stage in stages:
+            if stage.dense:
+                n_channels, n_dims = len(recipe.decays), item_vectors.shape[1]
+                start |= start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, rng)
+            trainer = _Trainer(sequences, examples, item_vectors, start, stage, rng)
+            _run(trainer, learned, validation, on_epoch)
+            if learned.best_iter:
+                start = dict(learned.parameters)
     except KeyboardInterrupt:
         warnings.warn(
             f"Interrupted in epoch {learned.n_iter + 1}; the best weights so far are kept.",
@@ -138,26 +136,46 @@ def train(
     return learned
 
 
+def _run(
+    trainer: _Trainer, learned: Learned, validation: Examples, on_epoch: Callable[[], bool]
+) -> None:
+    """Learn until validation recall no longer rises, and keep the best weights."""
+    recipe = trainer.recipe
+    first = learned.n_iter
+    for epoch in range(first + 1, first + recipe.max_iter + 1):
+        learned.loss_curve.append(trainer.epoch())
+        learned.n_iter = epoch
+        parameters, vectors = trainer.averages()
+        if not len(validation):
+            learned.keep(parameters, vectors, epoch)
+        else:
+            score = _validation_recall(
+                trainer.sequences, validation, parameters, vectors, recipe.max_history
+            )
+            if score > max(learned.validation_scores):
+                learned.keep(parameters, vectors, epoch)
+            learned.validation_scores.append(score)
+        if on_epoch() or epoch - max(learned.best_iter, first) >= recipe.n_iter_no_change:
+            return
+
+
 def _start(
     sequences: Sequences,
     validation: Examples,
     item_vectors: np.ndarray,
     recipe: Recipe,
-    rng: np.random.Generator,
 ) -> tuple[Arrays, float, Arrays, float]:
     """Return where training starts, and the best average, each with its validation recall."""
     decay, exponent, average_score = _best_average(sequences, validation, item_vectors)
     decays = np.asarray(recipe.decays, dtype=np.float32)
-    n_items, n_dims = item_vectors.shape
+    n_items = len(item_vectors)
     start = start_of_pooling(decays, exponent, n_items)
-    start |= start_of_head(len(decays), n_dims, recipe.hidden_layer_sizes, rng)
-    if not recipe.dense:
-        start = {name: value for name, value in start.items() if not _is_dense(name)}
+    start["mix"] = np.zeros(len(decays), dtype=np.float32)
     average = start_of_pooling(np.array([decay]), exponent, n_items)
     average["mix"] = np.zeros(1, dtype=np.float32)
     if not len(validation):
         return start, 0.0, average, 0.0
-    mix_score = _validation_recall(sequences, validation, start, item_vectors, recipe)
+    mix_score = _validation_recall(sequences, validation, start, item_vectors, recipe.max_history)
     if average_score > mix_score and len(decays) > 1:
         nearest = int(np.argmin(np.abs(decays - decay)))
         start["decay"][nearest] = decay
@@ -200,15 +218,10 @@ def _validation_recall(
     validation: Examples,
     parameters: Arrays,
     item_vectors: np.ndarray,
-    recipe: Recipe,
+    max_history: int | None,
 ) -> float:
     users, _ = encode(
-        sequences,
-        validation.starts,
-        validation.stops,
-        parameters,
-        item_vectors,
-        recipe.max_history,
+        sequences, validation.starts, validation.stops, parameters, item_vectors, max_history
     )
     offsets = np.arange(len(validation) + 1)
     return expected_recall(users, item_vectors, validation.targets, offsets, k=_K)
@@ -266,6 +279,7 @@ class _Trainer:
         """Return the averaged weights of the encoder, and the item vectors to search."""
         averages = self.optimiser.averages()
         averages.pop("log_temperature")
+        np.maximum(averages["decay"], 0, out=averages["decay"])
         if not self.recipe.learn_items:
             return averages, self.item_vectors
         return averages, _unit(averages.pop("items"))[0]

@@ -96,16 +96,15 @@ def head_gradient(
     return gradients, of_channels + of_inputs.reshape(channels.shape)
 
 
-def start_of_head(
+def start_of_dense(
     n_channels: int,
     n_dims: int,
     hidden_layer_sizes: tuple[int, ...],
     rng: np.random.Generator,
 ) -> Arrays:
-    """Return parameters under which the user vector is the plain mix of the channels."""
-    parameters = {"mix": np.zeros(n_channels, dtype=np.float32)}
+    """Return a linear map and an MLP that add nothing to the mix of the channels yet."""
     n_inputs = n_channels * n_dims
-    parameters["linear"] = np.zeros((n_inputs, n_dims), dtype=np.float32)
+    parameters: Arrays = {"linear": np.zeros((n_inputs, n_dims), dtype=np.float32)}
     if not hidden_layer_sizes:
         return parameters
     sizes = [n_inputs, *hidden_layer_sizes, n_dims]

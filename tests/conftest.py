@@ -1,0 +1,15 @@
+"""What several test modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def real_data():
+    """Folder of the public logs, named by SKUE_DATA; the test skips without it."""
+    folder = os.environ.get("SKUE_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("SKUE_DATA names no folder with the public logs")
+    return Path(folder)

@@ -1,0 +1,216 @@
+"""Scorers against fractions written by hand and against an enumeration of tied orders."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from skue import (
+    MRR,
+    DecayAverageUserEncoder,
+    ItemEmbeddings,
+    NDCGAtK,
+    RecallAtK,
+    RetrievalScores,
+    recall_at_k,
+)
+from skue.kernels._ranking import (
+    expected_dcg,
+    expected_hit_rate,
+    expected_hits,
+    expected_reciprocal_rank,
+    rank_positives,
+    tied_groups,
+)
+
+# Cosines to "a" fall in alphabetical order.
+ANGLES = {"a": 0.0, "b": 0.3, "c": 0.6, "d": 0.9, "e": 1.2}
+ITEMS = ItemEmbeddings(
+    [[np.cos(angle), np.sin(angle)] for angle in ANGLES.values()], ids=list(ANGLES)
+)
+ENCODER = DecayAverageUserEncoder(ITEMS).fit([["a"]])
+
+
+@pytest.mark.parametrize(
+    ("scorer", "targets", "expected"),
+    [
+        (RecallAtK(2), [["b", "d"]], 1 / 2),
+        (RecallAtK(2), [["b", "c", "d"]], 1 / 3),
+        (RecallAtK(2, normalize="min"), [["b", "c", "d"]], 1 / 2),
+        (RecallAtK(2, normalize="hit"), [["b", "c", "d"]], 1),
+        (RecallAtK(2, exclude_seen=True), [["b", "c", "d"]], 2 / 3),
+        (RecallAtK(2, exclude_seen=True), [["a", "b"]], 1 / 2),
+        (RecallAtK(3), [["b", "nowhere"]], 1 / 2),
+        (RecallAtK(3), [["b", "b", "c"]], 1),
+        (NDCGAtK(2), [["b"]], 1 / np.log2(3)),
+        (NDCGAtK(3), [["a", "c"]], (1 + 1 / 2) / (1 + 1 / np.log2(3))),
+        (NDCGAtK(2), [["e"]], 0),
+        (MRR(), [["c", "e"]], 1 / 3),
+        (MRR(exclude_seen=True), [["c"]], 1 / 2),
+        (MRR(), [["nowhere"]], 0),
+    ],
+)
+def test_a_metric_is_the_fraction_worked_out_by_hand(scorer, targets, expected):
+    y = np.empty(1, dtype=object)
+    y[0] = np.array(targets[0])
+    assert scorer(ENCODER, [["a"]], y) == pytest.approx(expected, abs=1e-9)
+
+
+def test_recall_is_the_mean_over_users():
+    assert RecallAtK(2)(ENCODER, [["a"], ["e"], ["a"]], ["b", "d", "e"]) == pytest.approx(2 / 3)
+
+
+def test_all_metrics_of_one_pass_agree_with_the_single_scorers():
+    X, y = [["a"], ["c"], ["e", "a"]], ["b", "a", "nowhere"]
+    scores = RetrievalScores(k=(1, 3))(ENCODER, X, y)
+    assert scores == {
+        "recall@1": RecallAtK(1)(ENCODER, X, y),
+        "ndcg@1": NDCGAtK(1)(ENCODER, X, y),
+        "recall@3": RecallAtK(3)(ENCODER, X, y),
+        "ndcg@3": NDCGAtK(3)(ENCODER, X, y),
+        "mrr": MRR()(ENCODER, X, y),
+    }
+
+
+def test_the_breakdown_parts_users_and_items():
+    X, y = [["a"], ["nowhere"], ["a"]], ["a", "a", "b"]
+    scores = RetrievalScores(k=(1,), breakdown=True)(ENCODER, X, y)
+    assert scores["cold_share"] == pytest.approx(1 / 3)
+    assert scores["repeat_share"] == pytest.approx(1 / 3)
+    assert scores["recall@1_repeat"] == 1
+    assert scores["recall@1_warm"] == 1 / 2
+    assert scores["unknown_share"] == 0
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 10_000])
+@pytest.mark.parametrize("n_users", [1, 7])
+@pytest.mark.parametrize(("n_items", "k"), [(5, 1), (13, 4), (13, 13), (101, 20)])
+def test_equal_item_vectors_give_exactly_k_in_n(n_items, k, n_users, block_bytes):
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(n_users, 8)).astype(np.float32)
+    users /= np.linalg.norm(users, axis=1, keepdims=True)
+    items = np.tile(rng.normal(size=8).astype(np.float32), (n_items, 1))
+    items /= np.linalg.norm(items[0])
+    positives, _ = rank_positives(
+        lambda start, stop: users[start:stop] @ items.T,
+        n_items,
+        rng.integers(n_items, size=n_users),
+        np.arange(n_users + 1),
+        block_bytes=block_bytes,
+    )
+    hits = expected_hits(tied_groups(positives), k)
+    assert hits == pytest.approx(np.full(n_users, k / n_items), rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 3), min_size=2, max_size=6),
+    st.sets(st.integers(0, 5), min_size=1, max_size=3),
+    st.integers(1, 6),
+    st.integers(1, 400),
+)
+def test_ties_are_the_mean_over_all_orders(levels, relevant, k, block_bytes):
+    scores = np.array(levels, dtype=np.float32)
+    relevant = sorted(item for item in relevant if item < len(scores)) or [0]
+    k = min(k, len(scores))
+    positives, _ = rank_positives(
+        lambda start, stop: scores[None].copy(),
+        len(scores),
+        np.array(relevant),
+        np.array([0, len(relevant)]),
+        block_bytes=block_bytes,
+    )
+    groups = tied_groups(positives)
+    hits, hit, dcg, reciprocal = [], [], [], []
+    for order in permutations(range(len(scores))):
+        # A stable sort of a random order is a random order of the ties.
+        ranked = sorted(order, key=lambda item: -scores[item])
+        found = [rank for rank, item in enumerate(ranked, start=1) if item in relevant]
+        hits.append(sum(rank <= k for rank in found))
+        hit.append(found[0] <= k)
+        dcg.append(sum(1 / np.log2(rank + 1) for rank in found if rank <= k))
+        reciprocal.append(1 / found[0])
+    assert expected_hits(groups, k)[0] == pytest.approx(np.mean(hits))
+    assert expected_hit_rate(groups, k)[0] == pytest.approx(np.mean(hit))
+    assert expected_dcg(groups, k)[0] == pytest.approx(np.mean(dcg))
+    assert expected_reciprocal_rank(groups)[0] == pytest.approx(np.mean(reciprocal))
+
+
+def test_recall_at_k_is_what_sorting_gives():
+    rng = np.random.default_rng(1)
+    users, items = rng.normal(size=(50, 6)), rng.normal(size=(40, 6))
+    targets = rng.integers(40, size=50)
+    unit = items / np.linalg.norm(items, axis=1, keepdims=True)
+    order = np.argsort(-(users @ unit.T), axis=1)[:, :7]
+    expected = np.mean([target in row for target, row in zip(targets, order, strict=True)])
+    assert recall_at_k(users, items, targets, k=7) == pytest.approx(expected)
+
+
+def test_nan_vectors_are_refused():
+    with pytest.raises(ValueError, match="row 1 holds NaN"):
+        recall_at_k([[1.0, 0.0], [np.nan, 0.0]], [[1.0, 0.0]], [0, 0])
+
+
+def test_y_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="got 2 in X and 1 in y"):
+        RecallAtK(2)(ENCODER, [["a"], ["b"]], ["a"])
+
+
+def test_a_user_without_a_held_out_item_is_refused():
+    y = np.empty(2, dtype=object)
+    y[:] = [np.array(["a"]), np.array([], dtype=str)]
+    with pytest.raises(ValueError, match="the first row 1"):
+        RecallAtK(2)(ENCODER, [["a"], ["b"]], y)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5])
+def test_k_must_be_a_positive_integer(k):
+    with pytest.raises(ValueError, match="'k' parameter of RecallAtK must be an int"):
+        RecallAtK(k)(ENCODER, [["a"]], ["b"])
+
+
+def test_items_pass_the_steps_after_the_encoder():
+    rng = np.random.default_rng(2)
+    items = ItemEmbeddings(rng.normal(size=(30, 5)))
+    X = [[i % 30, (i * 7) % 30] for i in range(40)]
+    y = [(i * 3) % 30 for i in range(40)]
+    pipeline = Pipeline([("encode", DecayAverageUserEncoder(items)), ("pca", PCA(5))]).fit(X)
+    users = pipeline.transform(X)
+    projected = pipeline.named_steps["pca"].transform(items.vectors)
+    assert RecallAtK(3)(pipeline, X, y) == pytest.approx(recall_at_k(users, projected, y, k=3))
+
+
+def test_a_column_transformer_around_one_encoder_is_scored():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"history": [["a"], ["e", "d"]], "age": [30, 40]})
+    columns = ColumnTransformer([("h", DecayAverageUserEncoder(ITEMS), "history")]).fit(frame)
+    assert RecallAtK(1)(columns, frame, ["a", "d"]) == 1
+
+
+def test_an_encoder_beside_other_columns_is_refused_by_name():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"history": [["a"], ["e"]], "age": [30, 40]})
+    columns = ColumnTransformer(
+        [("h", DecayAverageUserEncoder(ITEMS), "history"), ("age", "passthrough", ["age"])]
+    ).fit(frame)
+    with pytest.raises(ValueError, match=r"outputs are \['h', 'age'\]"):
+        RecallAtK(1)(columns, frame, ["a", "d"])
+
+
+def test_a_classifier_after_the_encoder_gives_no_user_vectors():
+    X = [["a"], ["e"], ["a"], ["e"]]
+    pipeline = Pipeline([("encode", DecayAverageUserEncoder(ITEMS)), ("c", LogisticRegression())])
+    pipeline.fit(X, [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="'c' .LogisticRegression. after the encoder"):
+        RecallAtK(1)(pipeline, X, ["a"] * 4)
+
+
+def test_an_estimator_without_items_is_refused():
+    with pytest.raises(ValueError, match="PCA has no item vectors"):
+        RecallAtK(1)(PCA().fit(np.eye(3)), np.eye(3), [0, 1, 2])
