@@ -24,14 +24,13 @@ except ImportError:
 class Progress:
     """Tells an estimator's callbacks of every epoch, and whether one of them asks to stop."""
 
-    def __init__(self, estimator: Any, n_epochs: int) -> None:
+    def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
-        self.n_epochs = n_epochs
 
     def __enter__(self) -> Callable[[], bool]:
         if not HAS_CALLBACKS:
             return lambda: False
-        self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
+        self.context = self.estimator._init_callback_context(max_subtasks=None)
         self.context.call_on_fit_task_begin(estimator=self.estimator)
         return self._on_epoch
 

@@ -84,12 +84,13 @@ def encode(
     lengths = stops - starts
     if max_history is not None:
         lengths = np.minimum(lengths, max_history)
-    for block in blocks_by_length(lengths):
+    filled = np.flatnonzero(lengths)
+    for within in blocks_by_length(lengths[filled]):
+        block = filled[within]
         batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)
         pooled = pool(batch, parameters, item_vectors)
         headed = head(pooled.channels, parameters)
         has = np.isfinite(pooled.norms).any(axis=1) & np.isfinite(headed.norms)
-        has &= lengths[block] > 0
         users[block] = headed.users * has[:, None]
         defined[block] = has
     return users, defined
@@ -197,7 +198,6 @@ def _best_average(
     ages = (newest - sequences.instants[events]).astype(np.float64)
     weights = None if sequences.weights is None else sequences.weights[events]
     signed = weights is not None and bool((weights < 0).any())
-    targets = np.arange(len(validation) + 1)
     for decay, exponent in itertools.product(_START_DECAYS, _START_REPEAT_EXPONENTS):
         terms = item_coefficients(
             decay_weights(ages, decay, weights),
@@ -207,7 +207,7 @@ def _best_average(
             signed=signed,
         )
         users, _ = pooled_unit_vectors(*terms, item_vectors)
-        recall = expected_recall(users, item_vectors, validation.targets, targets, k=_K)
+        recall = _recall(sequences, validation, users, item_vectors)
         if recall > best[2]:
             best = (decay, exponent, recall)
     return best
@@ -223,8 +223,24 @@ def _validation_recall(
     users, _ = encode(
         sequences, validation.starts, validation.stops, parameters, item_vectors, max_history
     )
-    offsets = np.arange(len(validation) + 1)
-    return expected_recall(users, item_vectors, validation.targets, offsets, k=_K)
+    return _recall(sequences, validation, users, item_vectors)
+
+
+def _recall(
+    sequences: Sequences, validation: Examples, users: np.ndarray, item_vectors: np.ndarray
+) -> float:
+    """Recall@20 in the whole catalogue; where nobody has anything twice, of what is new."""
+    lengths = validation.stops - validation.starts
+    seen = sequences.rows[positions_of_ranges(validation.starts, lengths)]
+    repeats = (seen == np.repeat(validation.targets, lengths)).any()
+    return expected_recall(
+        users,
+        item_vectors,
+        validation.targets,
+        np.arange(len(validation) + 1),
+        k=_K,
+        excluded=None if repeats else (seen, offsets_of(lengths)),
+    )
 
 
 class _Trainer:

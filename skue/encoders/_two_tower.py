@@ -349,7 +349,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         )
 
     def _progress(self) -> Progress:
-        return Progress(self, int(self.max_iter))
+        return Progress(self)
 
 
 def _checked_sizes(sizes: Any) -> tuple[int, ...]:

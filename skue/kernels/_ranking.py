@@ -221,11 +221,11 @@ def expected_recall(
     offsets: np.ndarray,
     *,
     k: int,
+    excluded: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
     """Return the mean over users of hits among the first k per relevant item."""
-    positives, _ = rank_positives(
-        product_blocks(user_vectors, item_vectors), len(item_vectors), rows, offsets
-    )
+    score_block = product_blocks(user_vectors, item_vectors)
+    positives, _ = rank_positives(score_block, len(item_vectors), rows, offsets, excluded=excluded)
     groups = tied_groups(positives)
     return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
 

@@ -3,12 +3,23 @@
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from skue import CooccurrenceItemEmbedder, DecayAverageUserEncoder, MixedUserEncoder
+from skue import (
+    CooccurrenceItemEmbedder,
+    DecayAverageUserEncoder,
+    MixedUserEncoder,
+    TwoTowerUserEncoder,
+)
 
-ESTIMATORS = [CooccurrenceItemEmbedder(), DecayAverageUserEncoder(), MixedUserEncoder()]
+ESTIMATORS = [
+    CooccurrenceItemEmbedder(),
+    DecayAverageUserEncoder(),
+    MixedUserEncoder(),
+    TwoTowerUserEncoder(max_iter=2),
+]
 
 
 @pytest.mark.filterwarnings("ignore:No two items appear together")
+@pytest.mark.filterwarnings("ignore:.*too few. the encoder is a plain average")
 @parametrize_with_checks(ESTIMATORS)
 def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)

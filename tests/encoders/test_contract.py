@@ -1,0 +1,357 @@
+"""What every encoder promises: forms of X, fallbacks, ids, output, parallel work, pickles."""
+
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    MixedUserEncoder,
+    TwoTowerUserEncoder,
+)
+
+RNG = np.random.default_rng(0)
+ITEMS = ItemEmbeddings(RNG.normal(size=(12, 5)), space_id="toys")
+LISTS = [[int(i) for i in RNG.integers(12, size=RNG.integers(2, 9))] for _ in range(60)]
+TIMES = [[float(t) for t in np.sort(RNG.integers(0, 5, size=len(row)))] for row in LISTS]
+
+TWO_TOWER = TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0)
+ENCODERS = [DecayAverageUserEncoder(ITEMS), MixedUserEncoder(ITEMS), TWO_TOWER]
+every_encoder = pytest.mark.parametrize(
+    "encoder", ENCODERS, ids=lambda encoder: type(encoder).__name__
+)
+
+
+def padded(lists):
+    width = max(map(len, lists))
+    return np.array([row + [-1] * (width - len(row)) for row in lists])
+
+
+def object_array(lists):
+    array = np.empty(len(lists), dtype=object)
+    array[:] = lists
+    return array
+
+
+def as_series(lists):
+    return pytest.importorskip("pandas").Series(lists)
+
+
+def as_frame(lists):
+    return pytest.importorskip("pandas").DataFrame({"items": lists})
+
+
+def as_polars(lists):
+    return pytest.importorskip("polars").Series("history", lists)
+
+
+FORMS = [
+    Histories.from_lists,
+    object_array,
+    as_series,
+    as_polars,
+    padded,
+    as_frame,
+    lambda lists: tuple(map(tuple, lists)),
+    lambda lists: [np.array(row) for row in lists],
+    lambda lists: [row + [-1, -1] for row in lists],
+]
+
+
+@every_encoder
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_x_gives_the_same_vectors(encoder, form):
+    expected = clone(encoder).fit(LISTS).transform(LISTS)
+    X = form(LISTS)
+    np.testing.assert_allclose(clone(encoder).fit(X).transform(X), expected, atol=1e-6)
+
+
+@every_encoder
+def test_list_columns_carry_times_through_a_column_transformer(encoder):
+    pandas = pytest.importorskip("pandas")
+    encoder = clone(encoder)
+    if hasattr(encoder, "age_unit"):
+        encoder.set_params(age_unit="instant")
+    batch = Histories.from_lists(LISTS, timestamps=TIMES)
+    expected = clone(encoder).fit(batch).transform(batch)
+    frame = pandas.DataFrame({"items": LISTS, "timestamps": TIMES, "age": 1})
+    columns = ColumnTransformer([("h", clone(encoder), ["items", "timestamps"])])
+    np.testing.assert_allclose(columns.fit_transform(frame), expected, atol=1e-6)
+
+
+@every_encoder
+def test_a_list_column_by_name_is_a_history(encoder):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"history": LISTS, "age": 1})
+    columns = ColumnTransformer([("h", clone(encoder), "history")])
+    expected = clone(encoder).fit(LISTS).transform(LISTS)
+    np.testing.assert_allclose(columns.fit_transform(frame), expected, atol=1e-6)
+
+
+@every_encoder
+def test_pandas_output_keeps_the_index_of_a_series(encoder):
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series(LISTS, index=[f"u{i}" for i in range(len(LISTS))])
+    output = clone(encoder).set_output(transform="pandas").fit(series).transform(series)
+    assert output.index.equals(series.index)
+    assert list(output.columns) == list(clone(encoder).fit(series).get_feature_names_out())
+
+
+@every_encoder
+def test_pandas_output_is_indexed_by_user_ids(encoder):
+    pytest.importorskip("pandas")
+    batch = Histories.from_lists(LISTS, user_ids=[f"u{i}" for i in range(len(LISTS))])
+    output = clone(encoder).set_output(transform="pandas").fit(batch).transform(batch[3:5])
+    assert output.index.tolist() == ["u3", "u4"]
+
+
+@every_encoder
+def test_vectors_have_length_one_and_are_never_nan(encoder):
+    vectors = clone(encoder).fit(LISTS).transform([[], [99], [1, 1, 1], [0, 99, 3]])
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+@every_encoder
+def test_users_without_a_known_event_get_the_fallback(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    np.testing.assert_array_equal(fitted.transform([[], [99]]), [fitted.fallback_vector_] * 2)
+
+
+@every_encoder
+def test_the_mean_fallback_is_the_mean_of_the_training_vectors(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    mean = fitted.transform(LISTS).mean(axis=0)
+    np.testing.assert_allclose(fitted.fallback_vector_, mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_the_popular_fallback_is_the_mean_item_by_count():
+    fitted = DecayAverageUserEncoder(ITEMS, cold_start="popular").fit([[0, 0, 1]])
+    mean = 2 * ITEMS.vectors[0] + ITEMS.vectors[1]
+    np.testing.assert_allclose(fitted.fallback_vector_, mean / np.linalg.norm(mean), atol=1e-6)
+
+
+@every_encoder
+def test_zero_is_the_one_fallback_that_is_not_of_length_one(encoder):
+    fitted = clone(encoder).set_params(cold_start="zero").fit(LISTS)
+    assert not fitted.transform([[]]).any()
+
+
+@every_encoder
+def test_a_cold_user_can_be_an_error(encoder):
+    fitted = clone(encoder).set_params(cold_start="raise").fit(LISTS)
+    with pytest.raises(ValueError, match=r"rows \[1\].*cold_start='mean'"):
+        fitted.transform([[1], []])
+
+
+def test_a_given_fallback_is_brought_to_length_one():
+    fitted = DecayAverageUserEncoder(ITEMS, cold_start=[3, 4, 0, 0, 0]).fit(LISTS)
+    np.testing.assert_allclose(fitted.transform([[]])[0], [0.6, 0.8, 0, 0, 0], atol=1e-6)
+
+
+@every_encoder
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cold_start": "warm"}, "cold_start"),
+        ({"unknown_item": "drop"}, "unknown_item"),
+        ({"max_history": 0}, "max_history"),
+        ({"cold_start": [1.0, 2.0]}, "must be a vector of the 5 dimensions"),
+        ({"cold_start": [np.nan] * 5}, "must be a finite vector"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named(encoder, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        clone(encoder).set_params(**parameters).fit(LISTS)
+
+
+@pytest.mark.parametrize("decay", [-1, np.nan, "fast"])
+def test_a_decay_that_is_none_is_refused(decay):
+    with pytest.raises(ValueError, match="'decay' parameter of DecayAverageUserEncoder must be"):
+        DecayAverageUserEncoder(ITEMS, decay=decay).fit(LISTS)
+
+
+def test_a_time_unit_without_timestamps_says_the_way_out():
+    with pytest.raises(ValueError, match="age_unit='D' needs timestamps.*set age_unit='step'"):
+        DecayAverageUserEncoder(ITEMS, age_unit="D").fit(LISTS)
+
+
+@every_encoder
+def test_unknown_items_can_be_an_error_that_names_them(encoder):
+    fitted = clone(encoder).set_params(unknown_item="raise").fit(LISTS)
+    with pytest.raises(ValueError, match=r"such as \[77\], the first at row 1"):
+        fitted.transform([[1], [2, 77]])
+
+
+@every_encoder
+def test_unknown_items_can_be_a_warning(encoder):
+    fitted = clone(encoder).set_params(unknown_item="warn").fit(LISTS)
+    with pytest.warns(UserWarning, match="1 events of 1 items"):
+        fitted.transform([[2, 77]])
+
+
+@every_encoder
+def test_max_history_is_the_newest_known_events(encoder):
+    fitted = clone(encoder).set_params(max_history=2).fit(LISTS)
+    np.testing.assert_allclose(
+        fitted.transform([[5, 1, 99, 2]]), fitted.transform([[1, 2]]), atol=1e-6
+    )
+
+
+@every_encoder
+def test_recommend_sorts_all_cosines(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    ids, scores = fitted.recommend(LISTS[:5], k=4)
+    cosines = fitted.transform(LISTS[:5]) @ fitted.item_vectors_.T
+    np.testing.assert_array_equal(ids, np.argsort(-cosines, axis=1)[:, :4])
+    np.testing.assert_allclose(scores, np.sort(-cosines, axis=1)[:, :4] * -1, atol=1e-6)
+
+
+@every_encoder
+def test_recommend_leaves_out_what_was_seen_and_pads(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    ids, scores = fitted.recommend([list(range(10))], k=4, exclude_seen=True)
+    assert set(ids[0][:2]) == {10, 11}
+    assert ids[0][2:].tolist() == [-1, -1]
+    assert np.isneginf(scores[0][2:]).all()
+
+
+@every_encoder
+def test_coverage_counts_known_events_and_says_why(encoder):
+    coverage = clone(encoder).fit(LISTS).coverage([[1, 99], [], [99]])
+    assert coverage.n_events.tolist() == [2, 0, 1]
+    assert coverage.n_known.tolist() == [1, 0, 0]
+    assert coverage.known_weight_share.tolist() == [0.5, 0, 0]
+    assert coverage.status.tolist() == ["encoded", "empty", "unknown"]
+
+
+def test_coverage_sees_weights_that_cancel():
+    batch = Histories.from_lists([[1, 1]], weights=[[1.0, -1.0]])
+    fitted = DecayAverageUserEncoder(ITEMS, decay=0.0).fit(LISTS)
+    assert fitted.coverage(batch).status.tolist() == ["cancelled"]
+
+
+@every_encoder
+def test_the_same_fit_has_the_same_encoder_id(encoder):
+    assert clone(encoder).fit(LISTS).encoder_id_ == clone(encoder).fit(LISTS).encoder_id_
+
+
+@every_encoder
+@pytest.mark.parametrize("parameters", [{"n_jobs": 2}, {"unknown_item": "warn"}])
+def test_what_does_not_touch_the_vectors_leaves_the_encoder_id(encoder, parameters):
+    fitted = clone(encoder).fit(LISTS)
+    before = fitted.encoder_id_
+    assert fitted.set_params(**parameters).encoder_id_ == before
+
+
+@pytest.mark.parametrize(
+    ("encoder", "parameters"),
+    [
+        (DecayAverageUserEncoder(ITEMS), {"decay": 0.08}),
+        (DecayAverageUserEncoder(ITEMS), {"repeat_exponent": 0.5}),
+        (DecayAverageUserEncoder(ITEMS), {"age_unit": "instant"}),
+        (DecayAverageUserEncoder(ITEMS), {"cold_start": "popular"}),
+        (MixedUserEncoder(ITEMS), {"short_weight": 0.5}),
+        (MixedUserEncoder(ITEMS), {"max_history": 3}),
+        (clone(TWO_TOWER).set_params(early_stopping=False), {"random_state": 1}),
+        (TWO_TOWER, {"item_embeddings": ItemEmbeddings(ITEMS.vectors, space_id="other")}),
+    ],
+)
+def test_whatever_touches_the_vectors_changes_the_encoder_id(encoder, parameters):
+    batch = Histories.from_lists(LISTS, timestamps=TIMES)
+    changed = clone(encoder).set_params(**parameters).fit(batch)
+    assert changed.encoder_id_ != clone(encoder).fit(batch).encoder_id_
+
+
+def test_any_change_of_a_fitted_array_changes_the_encoder_id():
+    fitted = clone(TWO_TOWER).fit(LISTS)
+    before = fitted.encoder_id_
+    for name in fitted.parameters_:
+        kept = fitted.parameters_[name].copy()
+        fitted.parameters_[name] = kept + np.float32(0.5)
+        assert fitted.encoder_id_ != before, name
+        fitted.parameters_[name] = kept
+    assert fitted.encoder_id_ == before
+
+
+@every_encoder
+def test_the_result_is_the_same_for_every_n_jobs(encoder):
+    many = Histories.from_lists(LISTS * 150)
+    fitted = clone(encoder).fit(LISTS)
+    one = fitted.transform(many)
+    np.testing.assert_array_equal(fitted.set_params(n_jobs=2).transform(many), one)
+
+
+@every_encoder
+def test_a_clone_shares_the_items(encoder):
+    assert clone(encoder).item_embeddings is ITEMS
+
+
+@every_encoder
+def test_a_pickled_encoder_gives_identical_vectors_in_a_new_process(encoder, tmp_path):
+    fitted = clone(encoder).fit(LISTS)
+    joblib.dump(fitted, tmp_path / "encoder.joblib")
+    joblib.dump(LISTS, tmp_path / "lists.joblib")
+    code = (
+        "import sys, joblib, numpy; folder = sys.argv[1];"
+        "encoder = joblib.load(folder + '/encoder.joblib');"
+        "numpy.save(folder + '/vectors.npy',"
+        " encoder.transform(joblib.load(folder + '/lists.joblib')));"
+        "print(encoder.encoder_id_)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), fitted.transform(LISTS))
+    assert done.stdout.strip() == fitted.encoder_id_
+
+
+@every_encoder
+def test_the_width_of_a_two_dimensional_x_is_checked(encoder):
+    fitted = clone(encoder).fit(padded(LISTS))
+    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 8 features"):
+        fitted.transform(np.array([[1, 2, 3]]))
+
+
+@every_encoder
+def test_the_width_of_lists_is_not_checked(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    assert not hasattr(fitted, "n_features_in_")
+    assert fitted.transform([[1] * 40]).shape == (1, 5)
+
+
+@every_encoder
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.array([[1.5, 2.0]]), "must hold whole numbers.*1.5 at row 0, column 0"),
+        ([1, 2, 3], "one sequence a user, got 1 at row 0"),
+        ([["a", 1]], "mix types"),
+        (np.array([1, 2, 3]), "Expected 2D array, got 1D array"),
+        ("abc", "got str"),
+    ],
+)
+def test_an_x_that_is_no_batch_of_histories_is_refused(encoder, X, message):
+    with pytest.raises(ValueError, match=message):
+        clone(encoder).fit(X)
+
+
+@every_encoder
+def test_a_long_log_is_pointed_to_from_frame(encoder):
+    pandas = pytest.importorskip("pandas")
+    log = pandas.DataFrame({"user_id": [1, 1], "item_id": [2, 3]})
+    with pytest.raises(ValueError, match="looks like a long log.*Histories.from_frame"):
+        clone(encoder).fit(log)
+
+
+@every_encoder
+def test_y_of_another_length_is_refused_in_fit(encoder):
+    with pytest.raises(ValueError, match="got 60 in X and 2 in y"):
+        clone(encoder).fit(LISTS, [1, 2])
