@@ -1,0 +1,222 @@
+"""The container: building, slicing, and what it refuses."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skue import Histories
+from skue.histories._vocabulary import Vocabulary
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=3)
+ids = st.one_of(
+    st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=6),
+    st.lists(st.lists(texts, max_size=5), max_size=6),
+)
+
+
+def listed(histories):
+    return [row.tolist() for row in histories]
+
+
+@given(ids)
+def test_lists_come_back_as_they_were(lists):
+    assert listed(Histories.from_lists(lists)) == lists
+
+
+@given(ids, st.data())
+def test_slicing_is_that_of_a_list(lists, data):
+    histories = Histories.from_lists(lists)
+    key = data.draw(st.slices(len(lists)))
+    assert listed(histories[key]) == lists[key]
+
+
+@given(ids, st.data())
+def test_a_mask_and_its_positions_pick_the_same_users(lists, data):
+    histories = Histories.from_lists(lists)
+    mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(lists), max_size=len(lists))))
+    mask = mask.astype(bool)
+    expected = [row for row, keep in zip(lists, mask, strict=True) if keep]
+    assert listed(histories[mask]) == expected
+    assert listed(histories[np.flatnonzero(mask)]) == expected
+    assert listed(histories[np.flatnonzero(mask), ...]) == expected
+
+
+@given(ids)
+def test_slices_share_the_item_ids(lists):
+    histories = Histories.from_lists(lists)
+    assert histories[::2].vocabulary is histories.vocabulary
+
+
+def test_slices_take_times_weights_and_user_ids_along():
+    histories = Histories.from_lists(
+        [[1, 2], [3]], timestamps=[[5, 6], [7]], weights=[[1, -1], [2]], user_ids=["a", "b"]
+    )
+    part = histories[1:]
+    assert part.timestamps.tolist() == [7]
+    assert part.weights.tolist() == [2]
+    assert part.user_ids.tolist() == ["b"]
+
+
+def test_histories_look_like_a_column_to_scikit_learn():
+    histories = Histories.from_lists([[1], [2], [3]])
+    assert len(histories) == 3
+    assert histories.shape == (3,)
+
+
+def test_columns_cannot_be_written_to():
+    histories = Histories.from_lists([[1, 2]])
+    with pytest.raises(ValueError, match="read-only"):
+        histories.codes[0] = 1
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 5)), max_size=20))
+def test_a_frame_is_sorted_by_user_then_time_and_ties_keep_their_order(rows):
+    columns = {
+        "u": np.array([row[0] for row in rows], dtype=np.int64),
+        "i": np.array([row[1] for row in rows], dtype=np.int64),
+        "t": np.array([row[2] for row in rows], dtype=np.float64),
+    }
+    histories = Histories.from_frame(columns, user="u", item="i", time="t")
+    users = sorted({row[0] for row in rows})
+    expected = [
+        [item for _, item in sorted(((t, i) for u, i, t in rows if u == user), key=lambda e: e[0])]
+        for user in users
+    ]
+    assert histories.user_ids.tolist() == users
+    assert listed(histories) == expected
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_every_kind_of_frame_gives_the_same_histories(library):
+    module = pytest.importorskip(library)
+    data = {"u": ["b", "a", "b"], "i": [7, 8, 9], "w": [1.0, 2.0, -1.0], "t": [3, 1, 2]}
+    make = module.table if library == "pyarrow" else module.DataFrame
+    histories = Histories.from_frame(make(data), user="u", item="i", time="t", weight="w")
+    assert histories.user_ids.tolist() == ["a", "b"]
+    assert listed(histories) == [[8], [9, 7]]
+    assert histories.weights.tolist() == [2.0, -1.0, 1.0]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_time_zones_become_utc(library):
+    pandas = pytest.importorskip("pandas")
+    module = pytest.importorskip(library)
+    times = pandas.to_datetime(["2026-01-01T12:00"]).tz_localize("Europe/Paris")
+    frame = pandas.DataFrame({"u": [1], "i": [2], "t": times})
+    if library == "polars":
+        frame = module.from_pandas(frame)
+    histories = Histories.from_frame(frame, user="u", item="i", time="t")
+    assert histories.timestamps[0] == np.datetime64("2026-01-01T11:00")
+
+
+def test_a_frame_comes_back_from_to_frame():
+    pytest.importorskip("pandas")
+    histories = Histories.from_lists(
+        [[1, 2], [3]], timestamps=[[5, 6], [7]], weights=[[1, -1], [2]], user_ids=["a", "b"]
+    )
+    again = Histories.from_frame(
+        histories.to_frame(), user="user", item="item", time="time", weight="weight"
+    )
+    assert listed(again) == listed(histories)
+    assert again.weights.tolist() == histories.weights.tolist()
+
+
+def test_lists_are_put_in_the_order_of_their_times():
+    histories = Histories.from_lists([["b", "a", "c"]], timestamps=[[2, 1, 2]])
+    assert listed(histories) == [["a", "b", "c"]]
+
+
+def test_negative_integers_are_padding():
+    histories = Histories.from_lists([[-1, 4, -1], [5]], weights=[[9, 1, 9], [2]])
+    assert listed(histories) == [[4], [5]]
+    assert histories.weights.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 5], [0, 2], [1, 2]), "positions in item_ids .0 to 1., got 5 at event 1"),
+        (([0, 1], [0, 2, 1, 2], [1, 2]), "must not decrease, got 2 then 1 at user 1"),
+        (([0, 1], [0, 1], [1, 2]), "offsets end at 1, but there are 2 codes"),
+        (([0, 1], [1, 2], [1, 2]), "must start at 0"),
+        (([0, 0], [0, 2], [1, 1]), "must be distinct, but these appear again: 1 .row 1."),
+    ],
+)
+def test_columns_that_disagree_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Histories(*arguments)
+
+
+def test_times_that_go_back_are_refused():
+    with pytest.raises(ValueError, match=r"must not decrease within a user.*at user 1"):
+        Histories([0, 0, 0], [0, 1, 3], [1], timestamps=[9.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("lists", "options", "message"),
+    [
+        ([[1, 2]], {"timestamps": [[1]]}, "got 1 timestamps for 2 items at row 0"),
+        ([[1, 2]], {"weights": [[1, np.nan]]}, "weights must be finite, got nan at row 1"),
+        ([[1, 2]], {"timestamps": [[1, np.nan]]}, "must not be missing or infinite"),
+        ([[1, 2]], {"timestamps": [["x", "y"]]}, "must be datetimes or numbers"),
+        ([[1], [2]], {"user_ids": ["a"]}, "user_ids have shape"),
+        ([[1], ["a"]], {}, "mix types"),
+        ([[1.5]], {}, "whole numbers or strings, got 1.5"),
+        ([[None]], {}, "integers or strings, got None"),
+        ([[True]], {}, "integers or strings, got True"),
+        ([1, 2], {}, "one sequence a user, got 1 at row 0"),
+        ([[2**70]], {}, "beyond 64 bits"),
+    ],
+)
+def test_lists_that_cannot_be_histories_are_refused(lists, options, message):
+    with pytest.raises(ValueError, match=message):
+        Histories.from_lists(lists, **options)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("i", "Column 'i' has no value at row 1"),
+        ("t", "Column 't' has no value at row 1"),
+    ],
+)
+def test_a_missing_id_or_time_is_named_by_row(column, message):
+    data = {"u": np.array([1.0, 2.0]), "i": np.array([1.0, 2.0]), "t": np.array([1.0, 2.0])}
+    data[column] = np.array([1.0, np.nan])
+    with pytest.raises(ValueError, match=message):
+        Histories.from_frame(data, user="u", item="i", time="t")
+
+
+def test_a_missing_column_lists_those_that_are_there():
+    with pytest.raises(ValueError, match=r"no column 'x'; the columns are \['u', 'i'\]"):
+        Histories.from_frame({"u": np.array([1]), "i": np.array([1])}, user="u", item="x")
+
+
+@given(st.lists(st.integers(-50, 50), unique=True), st.lists(st.integers(-60, 60)))
+def test_integers_are_looked_up_as_in_a_dict(known, values):
+    positions = {value: position for position, value in enumerate(known)}
+    expected = [positions.get(value, -1) for value in values]
+    assert Vocabulary(known).lookup(values).tolist() == expected
+
+
+@given(st.lists(texts, unique=True), st.lists(texts))
+def test_strings_are_looked_up_as_in_a_dict(known, values):
+    positions = {value: position for position, value in enumerate(known)}
+    expected = [positions.get(value, -1) for value in values]
+    assert Vocabulary(known).lookup(values).tolist() == expected
+
+
+def test_ids_of_the_other_type_are_unknown():
+    assert Vocabulary([1, 2]).lookup(["1"]).tolist() == [-1]
+
+
+@pytest.mark.slow
+def test_a_million_users_are_sliced_at_once():
+    lengths = np.full(1_000_000, 5)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    histories = Histories(np.zeros(offsets[-1], dtype=np.int32), offsets, [7])
+    rows = np.arange(999_999, -1, -3)
+    assert len(histories[rows]) == len(rows)
+    assert histories[rows].lengths.sum() == 5 * len(rows)

@@ -1,0 +1,117 @@
+"""Logs from real files, and what is wrong with the others."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from skue import load_interactions
+
+pandas = pytest.importorskip("pandas")
+
+CSV = "CustomerID,StockCode,InvoiceDate,qty\n2,b,2026-01-02,5\n1,a,2026-01-01,1\n2,c,2026-01-01,2\n"
+
+
+def write(folder, name, text):
+    path = folder / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
+def test_usual_column_names_are_found(tmp_path, name):
+    histories = load_interactions(write(tmp_path, name, CSV))
+    assert histories.user_ids.tolist() == [1, 2]
+    assert [row.tolist() for row in histories] == [["a"], ["c", "b"]]
+    assert histories.weights is None
+
+
+def test_columns_are_parted_by_tabs_in_tsv(tmp_path):
+    histories = load_interactions(write(tmp_path, "log.tsv", CSV.replace(",", "\t")))
+    assert [row.tolist() for row in histories] == [["a"], ["c", "b"]]
+
+
+def test_parquet_is_read(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"user": ["x", "x"], "item": [1, 2], "time": [2.0, 1.0]})
+    frame.to_parquet(tmp_path / "log.parquet")
+    assert load_interactions(tmp_path / "log.parquet")[0].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("name", ["log.txt", "log.txt.gz"])
+def test_text_has_one_user_a_line(tmp_path, name):
+    histories = load_interactions(write(tmp_path, name, "u1 5 6 7\nu2 6\n\n"))
+    assert histories.user_ids.tolist() == ["u1", "u2"]
+    assert [row.tolist() for row in histories] == [[5, 6, 7], [6]]
+
+
+def test_columns_can_be_named(tmp_path):
+    path = write(tmp_path, "log.csv", "who,what,n\n1,7,2.5\n")
+    histories = load_interactions(path, user="who", item="what", weight="n")
+    assert histories.weights.tolist() == [2.5]
+    assert histories.item_ids.dtype == np.int64
+
+
+def test_leading_zeros_keep_ids_as_text(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item\n1,007\n1,7\n")
+    assert load_interactions(path)[0].tolist() == ["007", "7"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("log.csv", "", "is empty; a header line"),
+        ("log.csv", "user,item\n", "holds a header and no line"),
+        ("log.csv", "a,b\n1,2\n", r"no column that looks like the user; it has \['a', 'b'\]"),
+        ("log.csv", "user,item\n1,\n", "line 2: column 'item' is empty"),
+        ("log.csv", "user,item,time\n1,2,2026-01-01\n1,3,soon\n", "line 3: column 'time' holds 's"),
+        ("log.txt", "\n", "is empty; one user a line"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message):
+        load_interactions(write(tmp_path, name, text))
+
+
+def test_a_bad_date_far_down_is_named_by_its_line(tmp_path):
+    rows = [f"{i},{i % 7},2026-01-01T00:00:00" for i in range(2000)]
+    rows[1232] = "5,5,31 Foo"
+    path = write(tmp_path, "log.csv", "user,item,time\n" + "\n".join(rows))
+    with pytest.raises(ValueError, match="line 1234: column 'time' holds '31 Foo'"):
+        load_interactions(path)
+
+
+def test_a_weight_that_is_no_number_is_named_by_its_line(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,n\n1,2,3\n1,3,many\n")
+    with pytest.raises(ValueError, match="line 3: column 'n' holds 'many'"):
+        load_interactions(path, weight="n")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*none\.csv"):
+        load_interactions(tmp_path / "none.csv")
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes("user,item\n1,café\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="is not UTF-8.*Save it as UTF-8"):
+        load_interactions(path)
+
+
+@pytest.mark.parametrize("name", ["log.csv.gz", "log.txt.gz"])
+def test_a_gzip_cut_short_is_refused(tmp_path, name):
+    text = "user,item\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(5000))
+    path = write(tmp_path, name, text)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        load_interactions(path)
+
+
+def test_a_broken_parquet_file_is_refused(tmp_path):
+    path = write(tmp_path, "log.parquet", "no parquet")
+    with pytest.raises(ValueError, match="not a readable Parquet file"):
+        load_interactions(path)

@@ -1,0 +1,105 @@
+"""Holding out what came next."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from skue import Histories, leave_last_out, temporal_folds
+
+
+def listed(histories):
+    return [row.tolist() for row in histories]
+
+
+def test_the_last_event_is_held_out():
+    X, y = leave_last_out(Histories.from_lists([[3, 1, 4], [1, 5]]))
+    assert listed(X) == [[3, 1], [1]]
+    assert y.tolist() == [4, 5]
+
+
+def test_several_held_out_events_are_arrays():
+    X, y = leave_last_out(Histories.from_lists([[3, 1, 4], [1, 5, 9, 2]]), n_last=2)
+    assert listed(X) == [[3], [1, 5]]
+    assert [target.tolist() for target in y] == [[1, 4], [9, 2]]
+
+
+def test_the_whole_last_instant_is_held_out():
+    histories = Histories.from_lists([[1, 2, 3, 4]], timestamps=[[1, 2, 5, 5]])
+    X, y = leave_last_out(histories, by="instant")
+    assert listed(X) == [[1, 2]]
+    assert [target.tolist() for target in y] == [[3, 4]]
+
+
+def test_users_too_short_are_dropped_with_one_counted_warning():
+    histories = Histories.from_lists([[1], [2, 3], []], user_ids=["a", "b", "c"])
+    with pytest.warns(UserWarning, match="2 of 3 users are left out") as caught:
+        X, _ = leave_last_out(histories)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert X.user_ids.tolist() == ["b"]
+
+
+def test_cold_users_stay_on_request():
+    X, y = leave_last_out(Histories.from_lists([[1], [2, 3]]), min_prefix=0)
+    assert listed(X) == [[], [2]]
+    assert y.tolist() == [1, 3]
+
+
+def test_no_user_left_is_an_error():
+    with pytest.raises(ValueError, match="No user of 1 is long enough"):
+        leave_last_out(Histories.from_lists([[1]]))
+
+
+def test_instants_need_timestamps():
+    with pytest.raises(ValueError, match="needs histories with timestamps"):
+        leave_last_out(Histories.from_lists([[1, 2]]), by="instant")
+
+
+def test_an_unknown_way_to_hold_out_is_named():
+    with pytest.raises(ValueError, match="'by' parameter of leave_last_out must be a str among"):
+        leave_last_out(Histories.from_lists([[1, 2]]), by="day")
+
+
+logs = st.lists(st.lists(st.integers(0, 30), max_size=8).map(sorted), min_size=1, max_size=6)
+
+
+@settings(max_examples=200)
+@given(logs, st.integers(0, 29))
+def test_no_training_row_knows_anything_after_its_cutoff(times, cutoff):
+    items = [list(range(10 * user, 10 * user + len(row))) for user, row in enumerate(times)]
+    histories = Histories.from_lists(items, timestamps=[[float(t) for t in row] for row in times])
+    when = {item: t for row, ts in zip(items, times, strict=True) for item, t in zip(row, ts)}
+    try:
+        X, y, cv = temporal_folds(histories, cutoffs=[float(cutoff)])
+    except ValueError:
+        assume(False)
+    (train, test) = cv[0]
+    for row in train:
+        assert all(when[item] <= cutoff for item in [*X[row], *y[row]])
+        assert max(when[item] for item in X[row]) < min(when[item] for item in y[row])
+    for row in test:
+        assert all(when[item] <= cutoff for item in X[row])
+        assert len({when[item] for item in y[row]}) == 1
+        assert all(when[item] > cutoff for item in y[row])
+
+
+def test_cutoffs_part_the_events_into_equal_shares():
+    histories = Histories.from_lists([list(range(12))], timestamps=[list(range(12))])
+    X, y, cv = temporal_folds(histories, n_splits=3)
+    assert len(cv) == 3
+    assert [X[test[0]].tolist()[-1] for _, test in cv] == [2, 5, 8]
+    assert [y[test[0]].tolist() for _, test in cv] == [[3], [6], [9]]
+
+
+@pytest.mark.parametrize("cutoffs", [[5.0, 5.0], [6.0, 5.0], []])
+def test_cutoffs_must_increase(cutoffs):
+    histories = Histories.from_lists([list(range(12))], timestamps=[list(range(12))])
+    with pytest.raises(ValueError, match="cutoffs must be increasing"):
+        temporal_folds(histories, cutoffs=cutoffs)
+
+
+def test_a_cutoff_with_nothing_after_it_is_an_error():
+    histories = Histories.from_lists([[1, 2]], timestamps=[[1, 2]])
+    with pytest.raises(ValueError, match="leaves no test row"):
+        temporal_folds(histories, cutoffs=[9.0])
