@@ -13,6 +13,7 @@ from skue.compare._rankers import LastItem, OwnFrequency, Popularity
 from skue.compare._task import Task, inner_task
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._mixed import MixedUserEncoder
+from skue.encoders._two_tower import TwoTowerUserEncoder
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.metrics._scorers import RecallAtK
@@ -29,7 +30,9 @@ RANKERS: dict[str, Callable[[], Popularity]] = {
 }
 
 
-def encoders(task: Task, items: ItemEmbeddings, found: dict[str, Any]) -> dict[str, Any]:
+def encoders(
+    task: Task, items: ItemEmbeddings, found: dict[str, Any], *, items_given: bool
+) -> dict[str, Any]:
     """Return the encoders by name; to add one, add its line."""
     unit = "step" if task.unit == "event" else "instant"
     contenders: dict[str, Any] = {
@@ -42,6 +45,7 @@ def encoders(task: Task, items: ItemEmbeddings, found: dict[str, Any]) -> dict[s
         )
     contenders["decay average, searched"] = DecayAverageUserEncoder(items, **found)
     contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
+    contenders["two-tower"] = TwoTowerUserEncoder(items if items_given else None, random_state=0)
     return contenders
 
 

@@ -84,7 +84,7 @@ def compare(
     found, trials = search_decay(task, given, k=ks[0], exclude_seen=exclude_seen)
     search_seconds = time.perf_counter() - searching
     fitted = {}
-    for name, encoder in encoders(task, items, found).items():
+    for name, encoder in encoders(task, items, found, items_given=given is not None).items():
         report_progress(name)
         row, evaluation = _score_encoder(name, encoder, task, ks, exclude_seen)
         # What a contender was given to start from is part of its cost.

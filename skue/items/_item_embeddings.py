@@ -266,8 +266,8 @@ class ItemEmbeddings:
         1
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                parts = {name: file[name] for name in file.files}
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                parts = {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise
         except Exception as error:

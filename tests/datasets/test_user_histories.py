@@ -1,0 +1,47 @@
+"""The generator against a literal loop over events."""
+
+import numpy as np
+import pytest
+
+from skue.datasets import make_user_histories
+
+
+def test_the_draws_are_those_of_choosing_event_by_event():
+    n_users, n_events, n_items, n_dims = 6, 12, 40, 8
+    data = make_user_histories(n_users, n_events, n_items, n_dims, random_state=5)
+    rng = np.random.default_rng(5)
+    tastes = rng.normal(size=(n_users, n_dims)).astype(np.float32)
+    items = rng.normal(size=(n_items, n_dims)).astype(np.float32)
+    popularity = rng.power(a=2.0, size=n_items).astype(np.float32)
+    popularity = popularity / popularity.sum()
+    for user in range(n_users):
+        drift = (0.4 * rng.normal(size=(n_dims,))).astype(np.float32)
+        for event in range(n_events):
+            taste = tastes[user] + (drift if event > n_events // 2 else 0.0)
+            scores = (taste @ items.T).astype(np.float32)
+            affinity = np.exp(scores - scores.max()).astype(np.float64)
+            chance = 0.85 * (affinity / affinity.sum()) + 0.15 * popularity
+            assert data.histories[user][event] == rng.choice(n_items, p=chance)
+        np.testing.assert_array_equal(data.drift_vectors[user], drift)
+    noisy = items + 0.15 * rng.normal(size=items.shape).astype(np.float32)
+    noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
+    np.testing.assert_allclose(data.item_embeddings.vectors, noisy, atol=1e-6)
+
+
+def test_the_truth_comes_along():
+    data = make_user_histories(5, 4, 20, 3)
+    assert data.true_user_vectors.shape == data.drift_vectors.shape == (5, 3)
+    assert data.true_item_vectors.shape == (20, 3)
+    assert data.histories.lengths.tolist() == [4] * 5
+
+
+def test_a_later_drift_leaves_the_events_before_it():
+    early = make_user_histories(5, 20, 50, 4, drift_after=10)
+    late = make_user_histories(5, 20, 50, 4, drift_after=15)
+    for user in range(5):
+        np.testing.assert_array_equal(early.histories[user][:11], late.histories[user][:11])
+
+
+def test_a_size_of_zero_is_refused():
+    with pytest.raises(ValueError, match="'n_users' parameter of make_user_histories"):
+        make_user_histories(n_users=0)

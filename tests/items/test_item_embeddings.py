@@ -1,0 +1,151 @@
+"""The item space: what it keeps, what it refuses, how it is saved."""
+
+import os
+import pickle
+from types import SimpleNamespace
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skue import Histories, ItemEmbeddings
+
+ITEMS = ItemEmbeddings([[3, 4], [0, 2]], ids=["tea", "cup"], space_id="shop")
+
+
+def test_rows_are_brought_to_length_one():
+    np.testing.assert_allclose(ITEMS.vectors, [[0.6, 0.8], [0, 1]], atol=1e-7)
+
+
+def test_ids_are_row_numbers_by_default():
+    assert ItemEmbeddings(np.eye(3)).ids.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "ids", "message"),
+    [
+        ([1.0, 2.0], None, "must have shape .n_items, n_dims., got shape .2,."),
+        ([[1.0, np.nan]], None, r"hold NaN or infinity: rows \[0\]"),
+        ([[1.0], [0.0]], None, r"hold only zeros: rows \[1\]"),
+        ([[1.0], [2.0]], ["a", "a"], "these appear again: a .row 1."),
+        ([[1.0], [2.0]], ["a"], "ids and vectors must agree, got 1 and 2"),
+        ([[1.0]], [-1], "must not be negative or empty, got .*-1"),
+        ([[1.0], [2.0]], ["a", 2], "mix types"),
+        ([["x"]], None, "vectors must be numbers"),
+    ],
+)
+def test_what_is_no_space_is_refused(vectors, ids, message):
+    with pytest.raises(ValueError, match=message):
+        ItemEmbeddings(vectors, ids)
+
+
+def test_the_content_names_the_space_unless_it_is_named():
+    first, second = ItemEmbeddings(np.eye(2)), ItemEmbeddings(np.eye(2))
+    assert first.space_id == second.space_id == first.catalog_id
+    assert ItemEmbeddings(np.eye(3)).space_id != first.space_id
+    assert ITEMS.space_id == "shop"
+
+
+def test_a_larger_catalogue_is_of_the_same_space():
+    larger = ITEMS.extend([[1, 0]], ["pot"])
+    assert larger.space_id == ITEMS.space_id
+    assert larger.catalog_id != ITEMS.catalog_id
+    assert larger.lookup(["pot", "tea"]).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "ids", "message"),
+    [
+        ([[1, 0]], ["tea"], "appear again: tea"),
+        ([[1, 0, 0]], ["pot"], "must have the 2 dimensions of the space, got 3"),
+        ([[1, 0]], [5], "ids must be of type"),
+    ],
+)
+def test_items_that_do_not_fit_are_not_added(vectors, ids, message):
+    with pytest.raises(ValueError, match=message):
+        ITEMS.extend(vectors, ids)
+
+
+def test_a_saved_space_comes_back(tmp_path):
+    ITEMS.save(tmp_path / "items.npz")
+    loaded = ItemEmbeddings.load(tmp_path / "items.npz")
+    np.testing.assert_array_equal(loaded.vectors, ITEMS.vectors)
+    assert loaded.ids.tolist() == ["tea", "cup"]
+    assert (loaded.space_id, loaded.catalog_id) == (ITEMS.space_id, ITEMS.catalog_id)
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "items.npz"
+    ITEMS.save(path)
+    before = path.read_bytes()
+
+    def full(*arguments, **options):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="disk full"):
+        ITEMS.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["items.npz"]
+
+
+def test_loading_never_unpickles(tmp_path):
+    path = tmp_path / "items.npz"
+    np.savez(path, schema=1, vectors=np.array([{"a": 1}], dtype=object), ids=[1], space_id="x")
+    with pytest.raises(ValueError, match="allow_pickle"):
+        ItemEmbeddings.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut"])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    path = tmp_path / "items.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"not a readable \.npz file of items"):
+        ItemEmbeddings.load(path)
+
+
+def test_a_newer_schema_is_refused(tmp_path):
+    path = tmp_path / "items.npz"
+    np.savez(path, schema=99, vectors=np.eye(2), ids=[0, 1], space_id="x")
+    with pytest.raises(ValueError, match="has schema 99.*Upgrade skue"):
+        ItemEmbeddings.load(path)
+
+
+def test_keyed_vectors_are_taken_over():
+    words = SimpleNamespace(vectors=np.eye(2), index_to_key=["tea", "cup"])
+    assert ItemEmbeddings.from_keyed_vectors(words).ids.tolist() == ["tea", "cup"]
+
+
+def test_a_model_in_place_of_its_vectors_is_refused():
+    with pytest.raises(ValueError, match=r"Pass model\.wv, not model"):
+        ItemEmbeddings.from_keyed_vectors(SimpleNamespace(wv=None))
+
+
+def test_a_clone_is_the_space_itself():
+    assert clone(ITEMS, safe=False) is ITEMS
+
+
+def test_a_pickle_keeps_the_ids_and_the_look_up():
+    again = pickle.loads(pickle.dumps(ITEMS))
+    assert again.lookup(["cup"]).tolist() == [1]
+    assert again.space_id == "shop"
+
+
+def test_read_only_unit_rows_are_not_copied(tmp_path):
+    vectors = np.eye(4, dtype=np.float32)
+    joblib.dump(vectors, tmp_path / "v.joblib")
+    mapped = joblib.load(tmp_path / "v.joblib", mmap_mode="r")
+    assert np.shares_memory(ItemEmbeddings(mapped).vectors, mapped)
+
+
+def test_a_batch_is_looked_up_once_for_all_its_slices(monkeypatch):
+    histories = Histories.from_lists([["tea"], ["pot", "cup"]])
+    calls = []
+    lookup = ItemEmbeddings.lookup
+    monkeypatch.setattr(
+        ItemEmbeddings, "lookup", lambda self, ids: calls.append(1) or lookup(self, ids)
+    )
+    assert ITEMS.rows_of(histories).tolist() == [0, -1, 1]
+    assert ITEMS.rows_of(histories[1:]).tolist() == [-1, 1]
+    assert len(calls) == 1
