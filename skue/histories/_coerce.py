@@ -29,6 +29,15 @@ def as_histories(X: Any) -> Histories:
     ------
     ValueError
         For a long log, a flat list, fractions or anything else that is not a batch of histories.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skue import as_histories
+    >>> as_histories([["tea", "cup"], ["cup"]])
+    Histories(n_users=2, n_events=3, n_items=2)
+    >>> as_histories(np.array([[4, 7], [4, -1]])).lengths
+    array([2, 1])
     """
     X = unwrapped(X)
     if isinstance(X, Histories):

@@ -61,7 +61,7 @@ FORMS = [
     as_frame,
     lambda lists: tuple(map(tuple, lists)),
     lambda lists: [np.array(row) for row in lists],
-    lambda lists: [row + [-1, -1] for row in lists],
+    lambda lists: [[*row, -1, -1] for row in lists],
 ]
 
 
@@ -174,12 +174,12 @@ def test_a_parameter_out_of_range_is_named(encoder, parameters, message):
 
 @pytest.mark.parametrize("decay", [-1, np.nan, "fast"])
 def test_a_decay_that_is_none_is_refused(decay):
-    with pytest.raises(ValueError, match="'decay' parameter of DecayAverageUserEncoder must be"):
+    with pytest.raises(ValueError, match=r"'decay' parameter of DecayAverageUserEncoder must be"):
         DecayAverageUserEncoder(ITEMS, decay=decay).fit(LISTS)
 
 
 def test_a_time_unit_without_timestamps_says_the_way_out():
-    with pytest.raises(ValueError, match="age_unit='D' needs timestamps.*set age_unit='step'"):
+    with pytest.raises(ValueError, match=r"age_unit='D' needs timestamps.*set age_unit='step'"):
         DecayAverageUserEncoder(ITEMS, age_unit="D").fit(LISTS)
 
 
@@ -193,7 +193,7 @@ def test_unknown_items_can_be_an_error_that_names_them(encoder):
 @every_encoder
 def test_unknown_items_can_be_a_warning(encoder):
     fitted = clone(encoder).set_params(unknown_item="warn").fit(LISTS)
-    with pytest.warns(UserWarning, match="1 events of 1 items"):
+    with pytest.warns(UserWarning, match=r"1 events of 1 items"):
         fitted.transform([[2, 77]])
 
 
@@ -316,7 +316,7 @@ def test_a_pickled_encoder_gives_identical_vectors_in_a_new_process(encoder, tmp
 @every_encoder
 def test_the_width_of_a_two_dimensional_x_is_checked(encoder):
     fitted = clone(encoder).fit(padded(LISTS))
-    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 8 features"):
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 8 features"):
         fitted.transform(np.array([[1, 2, 3]]))
 
 
@@ -347,11 +347,11 @@ def test_an_x_that_is_no_batch_of_histories_is_refused(encoder, X, message):
 def test_a_long_log_is_pointed_to_from_frame(encoder):
     pandas = pytest.importorskip("pandas")
     log = pandas.DataFrame({"user_id": [1, 1], "item_id": [2, 3]})
-    with pytest.raises(ValueError, match="looks like a long log.*Histories.from_frame"):
+    with pytest.raises(ValueError, match=r"looks like a long log.*Histories.from_frame"):
         clone(encoder).fit(log)
 
 
 @every_encoder
 def test_y_of_another_length_is_refused_in_fit(encoder):
-    with pytest.raises(ValueError, match="got 60 in X and 2 in y"):
+    with pytest.raises(ValueError, match=r"got 60 in X and 2 in y"):
         clone(encoder).fit(LISTS, [1, 2])

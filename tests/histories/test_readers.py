@@ -80,13 +80,13 @@ def test_a_bad_date_far_down_is_named_by_its_line(tmp_path):
     rows = [f"{i},{i % 7},2026-01-01T00:00:00" for i in range(2000)]
     rows[1232] = "5,5,31 Foo"
     path = write(tmp_path, "log.csv", "user,item,time\n" + "\n".join(rows))
-    with pytest.raises(ValueError, match="line 1234: column 'time' holds '31 Foo'"):
+    with pytest.raises(ValueError, match=r"line 1234: column 'time' holds '31 Foo'"):
         load_interactions(path)
 
 
 def test_a_weight_that_is_no_number_is_named_by_its_line(tmp_path):
     path = write(tmp_path, "log.csv", "user,item,n\n1,2,3\n1,3,many\n")
-    with pytest.raises(ValueError, match="line 3: column 'n' holds 'many'"):
+    with pytest.raises(ValueError, match=r"line 3: column 'n' holds 'many'"):
         load_interactions(path, weight="n")
 
 
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_that_is_not_utf8_is_refused(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes("user,item\n1,café\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="is not UTF-8.*Save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"is not UTF-8.*Save it as UTF-8"):
         load_interactions(path)
 
 
@@ -107,11 +107,11 @@ def test_a_gzip_cut_short_is_refused(tmp_path, name):
     text = "user,item\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(5000))
     path = write(tmp_path, name, text)
     path.write_bytes(path.read_bytes()[:-3000])
-    with pytest.raises(ValueError, match="damaged or cut short"):
+    with pytest.raises(ValueError, match=r"damaged or cut short"):
         load_interactions(path)
 
 
 def test_a_broken_parquet_file_is_refused(tmp_path):
     path = write(tmp_path, "log.parquet", "no parquet")
-    with pytest.raises(ValueError, match="not a readable Parquet file"):
+    with pytest.raises(ValueError, match=r"not a readable Parquet file"):
         load_interactions(path)

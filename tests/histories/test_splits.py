@@ -1,6 +1,5 @@
 """Holding out what came next."""
 
-import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -69,7 +68,11 @@ logs = st.lists(st.lists(st.integers(0, 30), max_size=8).map(sorted), min_size=1
 def test_no_training_row_knows_anything_after_its_cutoff(times, cutoff):
     items = [list(range(10 * user, 10 * user + len(row))) for user, row in enumerate(times)]
     histories = Histories.from_lists(items, timestamps=[[float(t) for t in row] for row in times])
-    when = {item: t for row, ts in zip(items, times, strict=True) for item, t in zip(row, ts)}
+    when = {
+        item: t
+        for row, ts in zip(items, times, strict=True)
+        for item, t in zip(row, ts, strict=True)
+    }
     try:
         X, y, cv = temporal_folds(histories, cutoffs=[float(cutoff)])
     except ValueError:

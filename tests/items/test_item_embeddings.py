@@ -84,7 +84,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=r"disk full"):
         ITEMS.save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["items.npz"]
@@ -93,7 +93,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
 def test_loading_never_unpickles(tmp_path):
     path = tmp_path / "items.npz"
     np.savez(path, schema=1, vectors=np.array([{"a": 1}], dtype=object), ids=[1], space_id="x")
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match=r"allow_pickle"):
         ItemEmbeddings.load(path)
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_file_is_refused(tmp_path, content):
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "items.npz"
     np.savez(path, schema=99, vectors=np.eye(2), ids=[0, 1], space_id="x")
-    with pytest.raises(ValueError, match="has schema 99.*Upgrade skue"):
+    with pytest.raises(ValueError, match=r"has schema 99.*Upgrade skue"):
         ItemEmbeddings.load(path)
 
 

@@ -153,25 +153,25 @@ def test_recall_at_k_is_what_sorting_gives():
 
 
 def test_nan_vectors_are_refused():
-    with pytest.raises(ValueError, match="row 1 holds NaN"):
+    with pytest.raises(ValueError, match=r"row 1 holds NaN"):
         recall_at_k([[1.0, 0.0], [np.nan, 0.0]], [[1.0, 0.0]], [0, 0])
 
 
 def test_y_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="got 2 in X and 1 in y"):
+    with pytest.raises(ValueError, match=r"got 2 in X and 1 in y"):
         RecallAtK(2)(ENCODER, [["a"], ["b"]], ["a"])
 
 
 def test_a_user_without_a_held_out_item_is_refused():
     y = np.empty(2, dtype=object)
     y[:] = [np.array(["a"]), np.array([], dtype=str)]
-    with pytest.raises(ValueError, match="the first row 1"):
+    with pytest.raises(ValueError, match=r"the first row 1"):
         RecallAtK(2)(ENCODER, [["a"], ["b"]], y)
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5])
 def test_k_must_be_a_positive_integer(k):
-    with pytest.raises(ValueError, match="'k' parameter of RecallAtK must be an int"):
+    with pytest.raises(ValueError, match=r"'k' parameter of RecallAtK must be an int"):
         RecallAtK(k)(ENCODER, [["a"]], ["b"])
 
 
@@ -207,10 +207,10 @@ def test_a_classifier_after_the_encoder_gives_no_user_vectors():
     X = [["a"], ["e"], ["a"], ["e"]]
     pipeline = Pipeline([("encode", DecayAverageUserEncoder(ITEMS)), ("c", LogisticRegression())])
     pipeline.fit(X, [0, 1, 0, 1])
-    with pytest.raises(ValueError, match="'c' .LogisticRegression. after the encoder"):
+    with pytest.raises(ValueError, match=r"'c' .LogisticRegression. after the encoder"):
         RecallAtK(1)(pipeline, X, ["a"] * 4)
 
 
 def test_an_estimator_without_items_is_refused():
-    with pytest.raises(ValueError, match="PCA has no item vectors"):
+    with pytest.raises(ValueError, match=r"PCA has no item vectors"):
         RecallAtK(1)(PCA().fit(np.eye(3)), np.eye(3), [0, 1, 2])

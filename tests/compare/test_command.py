@@ -1,0 +1,186 @@
+"""The command line as people run it, on small files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+
+from skue import load_interactions
+
+pandas = pytest.importorskip("pandas")
+
+HEADER = "user,item,time\n"
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "skue", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def rows(n_users=40, seed=0):
+    rng = np.random.default_rng(seed)
+    lines = []
+    for user in range(n_users):
+        for day in range(1, 6):
+            for item in rng.choice(12, size=2, replace=False):
+                lines.append(f"u{user},i{item},2026-01-{day:02d}")
+    return lines
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "log.csv"
+    path.write_text(HEADER + "\n".join(rows()) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(log):
+    folder = log.parent / "report"
+    return run("compare", log, "-k", 3, 5, "--out", folder), folder
+
+
+def test_the_table_has_every_contender(compared):
+    done, _ = compared
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:2] == ["recall@3", "recall@5"]
+    names = [line.split("  ")[0] for line in lines[1:10]]
+    assert names == [
+        "popularity",
+        "last item",
+        "own frequency",
+        "plain average",
+        "decay average",
+        "decay average, 30 days",
+        "decay average, searched",
+        "mix",
+        "two-tower",
+    ]
+    assert "Ship" in done.stdout or "cannot be told apart" in done.stdout
+
+
+def test_the_report_holds_a_page_scores_and_encoders_that_load(compared, log):
+    _, folder = compared
+    assert "</html>" in (folder / "report.html").read_text()
+    assert json.loads((folder / "scores.json").read_text())["k"] == [3, 5]
+    encoders = sorted(path.name for path in folder.glob("*.joblib"))
+    assert "two-tower.joblib" in encoders
+    histories = load_interactions(log)
+    for name in encoders:
+        vectors = joblib.load(folder / name).transform(histories)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_the_page_asks_for_nothing_from_outside(compared):
+    _, folder = compared
+    page = (folder / "report.html").read_text()
+    assert "<script" not in page
+    assert "<link" not in page
+    assert "url(http" not in page
+
+
+def test_a_second_report_takes_the_place_of_the_first(log, tmp_path):
+    for _ in range(2):
+        assert run("compare", log, "-k", 3, "--out", tmp_path / "r").returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r"]
+
+
+def scores(path, *options):
+    done = run("compare", path, "-k", 3, "--json", *options)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    for row in content["rows"]:
+        del row["fit_seconds"], row["microseconds_per_user"]
+    return content
+
+
+def test_the_order_of_rows_inside_an_instant_means_nothing(log, tmp_path):
+    lines = rows()
+    order = np.random.default_rng(1).permutation(len(lines))
+    shuffled = tmp_path / "log.csv"
+    shuffled.write_text(HEADER + "\n".join(lines[i] for i in order) + "\n")
+    assert scores(log) == scores(shuffled)
+
+
+def test_a_split_in_time_says_its_cutoff(log):
+    assert "first instant after 2026-01-04" in " ".join(scores(log, "--split", "time")["notes"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "There is no file"),
+        ("", "is empty; a header line"),
+        ("user,thing\n1,2\n", "no column that looks like the item"),
+        (HEADER + "u,i,2026-01-01\nu,j,soon\n", "line 3: column 'time' holds 'soon'"),
+        (HEADER + "u,i,2026-01-01\n", "No user of 1 is long enough"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, content, message):
+    path = tmp_path / "log.csv"
+    if content is not None:
+        path.write_text(content)
+    done = run("compare", path)
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("skue compare: error: ")
+    assert message in error
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"u,i{n % 3},2026-01-{n:02d}" for n in range(1, 9)],
+        [f"u{n},i,2026-01-{day:02d}" for n in range(9) for day in (1, 2, 3)],
+        [f"u{n},i{2 * n + day},2026-01-{day:02d}" for n in range(9) for day in (1, 2)],
+    ],
+    ids=["one user", "one item", "no item twice"],
+)
+def test_odd_logs_give_a_table_or_one_clear_line(tmp_path, lines):
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "\n".join(lines) + "\n")
+    done = run("compare", path)
+    assert done.returncode in (0, 2)
+    assert "Traceback" not in done.stderr
+    if done.returncode == 2:
+        assert done.stderr.splitlines()[-1].startswith("skue compare: error: ")
+
+
+def test_a_log_of_one_instant_cannot_be_split(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "".join(f"u{n},i{m},2026-01-01\n" for n in range(5) for m in range(3)))
+    done = run("compare", path)
+    assert done.returncode == 2
+    assert "needs 1 instant" in done.stderr.splitlines()[-1]
+
+
+def test_a_folder_that_is_no_report_is_left_alone(log, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    done = run("compare", log, "--out", tmp_path)
+    assert done.returncode == 2
+    assert "holds no earlier report" in done.stderr
+    assert os.listdir(tmp_path) == ["mine.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(log, tmp_path):
+    done = run("compare", log, "--out", tmp_path / "none" / "report")
+    assert done.returncode == 2
+    assert "there is no folder" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["compare", "-k", "0"], ["compare", "--split", "x"], []])
+def test_wrong_usage_is_exit_code_2(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr

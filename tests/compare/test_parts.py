@@ -1,0 +1,76 @@
+"""The parts of the comparison: rankers, intervals, and the sentence."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from skue import Histories, ItemEmbeddings
+from skue.compare._rankers import LastItem, OwnFrequency, Popularity
+from skue.compare._run import Row, paired_interval
+from skue.compare._task import make_task
+from skue.compare._text import what_to_ship
+
+ITEMS = ItemEmbeddings(np.eye(4), ids=["a", "b", "c", "d"])
+TRAIN = Histories.from_lists([["a", "a", "a", "b", "b", "c"]])
+QUERY = Histories.from_lists([["b", "c", "c", "d"]])
+
+
+@pytest.mark.parametrize(
+    ("ranker", "expected"),
+    [(Popularity, "abcd"), (LastItem, "dabc"), (OwnFrequency, "cbda")],
+)
+def test_a_ranker_orders_items_as_one_would_by_hand(ranker, expected):
+    scores = ranker().fit(TRAIN, ITEMS).score_blocks(QUERY)(0, 1)[0]
+    assert "".join(ITEMS.ids[np.argsort(-scores)]) == expected
+
+
+def test_the_last_instant_counts_as_a_whole():
+    query = Histories.from_lists([["a", "c", "d"]], timestamps=[[1, 2, 2]])
+    scores = LastItem().fit(TRAIN, ITEMS).score_blocks(query)(0, 1)[0]
+    assert set(ITEMS.ids[np.argsort(-scores)[:2]]) == {"c", "d"}
+
+
+def test_the_interval_is_that_of_a_plain_bootstrap():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.integers(0, 2, 500) * 1.0, rng.integers(0, 2, 500) * 1.0
+    difference, low, high = paired_interval(ours, theirs)
+    assert difference == pytest.approx(np.mean(ours - theirs))
+    means = [np.mean((ours - theirs)[rng.integers(0, 500, 500)]) for _ in range(4000)]
+    assert (low, high) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=0.006)
+
+
+def test_the_last_instant_is_held_out_where_there_are_times():
+    task = make_task(Histories.from_lists([[1, 2, 3]], timestamps=[[1, 5, 5]]), "last")
+    assert task.held_out[0].tolist() == [2, 3]
+    assert task.simultaneous_share == 1.0
+
+
+def comparison(**recalls):
+    rng = np.random.default_rng(0)
+    per_user = {
+        name: (rng.permutation(400) < 400 * recall).astype(float)
+        for name, recall in recalls.items()
+    }
+    rows = [
+        Row(name, name != "ranker", {10: values.mean()}, {}, 0, explore, 0, 0, {}, 0, 0)
+        for (name, values), explore in zip(per_user.items(), [0.0, 0.2, 0.2], strict=False)
+    ]
+    return SimpleNamespace(ks=[10], rows=rows, best_ranker="ranker", per_user=per_user)
+
+
+def test_an_encoder_clearly_above_the_ranker_is_shipped():
+    assert what_to_ship(comparison(ranker=0.1, average=0.5)).startswith("Ship 'average'")
+
+
+def test_the_simplest_of_equal_encoders_is_shipped():
+    assert what_to_ship(comparison(ranker=0.1, average=0.5, tower=0.5)).startswith("Ship 'average'")
+
+
+def test_a_ranker_clearly_above_all_encoders_is_shipped_for_repeats():
+    sentence = what_to_ship(comparison(ranker=0.6, average=0.2))
+    assert sentence.startswith("Ship 'ranker' for what people buy again, and 'average'")
+
+
+def test_what_cannot_be_told_apart_is_said_to_be_so():
+    assert "cannot be told apart" in what_to_ship(comparison(ranker=0.3, average=0.3))

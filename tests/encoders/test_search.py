@@ -1,0 +1,142 @@
+"""Searches and pipelines around the encoders."""
+
+import os
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline
+
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    RecallAtK,
+    RetrievalScores,
+    TwoTowerUserEncoder,
+    leave_last_out,
+    temporal_folds,
+)
+from skue.datasets import make_user_histories
+
+DATA = make_user_histories(n_users=90, n_events=8, n_items=60, n_dims=6)
+X, Y = leave_last_out(DATA.histories)
+LISTS = [row.tolist() for row in X]
+GRID = {"encode__decay": [0.0, 0.2, 1.0]}
+
+
+def search(last=(), scoring=None, cv=3, grid=GRID):
+    steps = [("encode", DecayAverageUserEncoder(DATA.item_embeddings)), *last]
+    return GridSearchCV(Pipeline(steps), grid, scoring=scoring or RecallAtK(20), cv=cv, n_jobs=2)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [X, LISTS, np.array(LISTS)],
+    ids=["histories", "lists", "matrix"],
+)
+def test_a_search_over_decay_takes_every_form(form):
+    found = search().fit(form, Y)
+    expected = search().fit(X, Y)
+    assert found.best_params_ == expected.best_params_
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+
+
+def test_a_search_scores_as_one_would_by_hand():
+    found = search(cv=[(np.arange(45), np.arange(45, 90))]).fit(X, Y)
+    encoder = DecayAverageUserEncoder(DATA.item_embeddings, decay=0.2).fit(X[:45])
+    by_hand = RecallAtK(20)(encoder, X[45:], Y[45:])
+    assert found.cv_results_["mean_test_score"][1] == pytest.approx(by_hand)
+
+
+def test_a_search_goes_through_the_column_of_a_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"history": LISTS, "age": 1})
+    columns = ColumnTransformer([("h", DecayAverageUserEncoder(DATA.item_embeddings), "history")])
+    found = GridSearchCV(columns, {"h__decay": GRID["encode__decay"]}, scoring=RecallAtK(20), cv=3)
+    expected = search().fit(X, Y).cv_results_["mean_test_score"]
+    np.testing.assert_allclose(found.fit(frame, Y).cv_results_["mean_test_score"], expected)
+
+
+def test_a_search_cross_validates_in_time():
+    times = [[float(t) for t in range(user % 5, user % 5 + 8)] for user in range(90)]
+    timed = Histories.from_lists([row.tolist() for row in DATA.histories], timestamps=times)
+    rows, targets, cv = temporal_folds(timed, 2)
+    found = search(cv=cv).fit(rows, targets)
+    assert found.n_splits_ == 2
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+
+
+def test_a_search_in_front_of_a_classifier_scores_accuracy():
+    labels = np.arange(90) % 2
+    found = search([("classify", LogisticRegression())], scoring="accuracy").fit(X, labels)
+    assert 0 <= found.best_score_ <= 1
+
+
+def test_a_search_over_hidden_sizes_and_decays_of_the_two_tower():
+    encoder = TwoTowerUserEncoder(DATA.item_embeddings, max_iter=1, random_state=0)
+    grid = {
+        "encode__hidden_layer_sizes": [(), (8,)],
+        "encode__decays": [(0.0, 1.0), (0.0, 0.5, 8.0)],
+    }
+    found = GridSearchCV(Pipeline([("encode", encoder)]), grid, scoring=RecallAtK(20), cv=2)
+    assert len(found.fit(LISTS, Y).cv_results_["params"]) == 4
+
+
+def test_cross_validation_takes_several_scores():
+    pipeline = Pipeline([("encode", DecayAverageUserEncoder(DATA.item_embeddings))])
+    scores = cross_validate(pipeline, X, Y, scoring=RetrievalScores(k=(5, 20)), cv=3)
+    assert {"test_recall@5", "test_ndcg@20", "test_mrr"} <= set(scores)
+
+
+def test_the_best_estimator_gives_identical_vectors_after_a_dump(tmp_path):
+    best = search().fit(X, Y).best_estimator_
+    joblib.dump(best, tmp_path / "best.joblib")
+    np.testing.assert_array_equal(
+        joblib.load(tmp_path / "best.joblib").transform(X), best.transform(X)
+    )
+
+
+class PrivateMemory(TransformerMixin, BaseEstimator):
+    """Passes histories on, and notes the memory that only its process has."""
+
+    def __init__(self, folder=None):
+        self.folder = folder
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        with open("/proc/self/smaps_rollup") as file:
+            lines = {line.split(":")[0]: line.split() for line in file}
+        private = sum(int(lines[name][1]) for name in ("Private_Clean", "Private_Dirty"))
+        with open(os.path.join(self.folder, str(os.getpid())), "a") as file:
+            file.write(f"{private}\n")
+        return X
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_search_over_a_million_items_copies_them_to_no_worker(tmp_path):
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(rng.standard_normal((1_000_000, 64), dtype=np.float32))
+    assert clone(DecayAverageUserEncoder(items)).item_embeddings is items
+    pipeline = Pipeline(
+        [("note", PrivateMemory(str(tmp_path))), ("encode", DecayAverageUserEncoder(items))]
+    )
+    histories = Histories(rng.integers(1000, size=80), np.arange(0, 81, 4), np.arange(1000))
+    targets = rng.integers(1000, size=20)
+    GridSearchCV(
+        pipeline, {"encode__decay": [0.0, 0.5]}, scoring=RecallAtK(20), cv=2, n_jobs=2, refit=False
+    ).fit(histories, targets)
+    notes = [int(line) for path in tmp_path.iterdir() for line in path.read_text().split()]
+    assert notes
+    # A copy of the vectors would be 250 MB by itself.
+    assert max(notes) < 230_000
