@@ -1,0 +1,107 @@
+"""Sphinx configuration: python -m sphinx -W --keep-going -b html docs docs/_build/html"""
+
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
+# Links of the estimators' HTML representation, as seen from a page of the gallery.
+os.environ["SKUE_DOCS_URL"] = ".."
+
+import skue  # noqa: E402
+
+project = "skue"
+author = "skue developers"
+copyright = author
+release = version = skue.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+    "mathml",
+]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+exclude_patterns = ["_build", "**/_*.md", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+templates_path = ["_templates"]
+nitpicky = True
+# Only names of skue have pages here.
+nitpick_ignore_regex = [("py:.*", r"(?!skue\b).*")]
+suppress_warnings = ["config.cache"]  # the gallery's sort key is a class
+
+autosummary_generate = True
+autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
+smartquotes = False
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["skue.css"]
+html_theme = "pydata_sphinx_theme"
+html_title = "skue"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "navbar_end": ["theme-switcher"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"[\\/]plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "api/generated/backreferences",
+    "doc_module": ("skue",),
+    "abort_on_example_error": True,
+    "plot_gallery": "True",
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "min_reported_time": 1,
+}
+warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive")
+
+_MEASURED = re.compile(r"^<!-- measured: (\S+\.md) -->$", re.M)
+
+
+def insert_measured(app, docname, source):
+    """Put in figures that a benchmark wrote, where there are any.
+
+    ``<!-- measured: _quality.md -->`` on a line of its own becomes the text of that file beside
+    the page, or nothing.
+    """
+    folder = Path(app.srcdir, docname).parent
+
+    def text_of(match):
+        path = folder / match.group(1)
+        if not path.is_file():
+            return ""
+        app.env.note_dependency(str(path))
+        return path.read_text(encoding="utf-8")
+
+    source[0] = _MEASURED.sub(text_of, source[0])
+
+
+def clean_docstring(app, what, name, thing, options, lines):
+    """Join lines continued by a backslash, and keep ``(n_features_in_,)`` from being a link."""
+    text = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    lines[:] = re.sub(r"\((\w+)_,\)", r"(\1\_,)", text).split("\n")
+
+
+def setup(app):
+    # Before numpydoc reads the docstring.
+    app.connect("autodoc-process-docstring", clean_docstring, priority=100)
+    app.connect("source-read", insert_measured)
