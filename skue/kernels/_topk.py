@@ -7,6 +7,7 @@ import numpy as np
 from skue.kernels._segments import owners
 
 _BLOCK_BYTES = 64 * 2**20
+_GROUP_SIZE = 64
 
 
 def top_k(
@@ -47,24 +48,33 @@ def top_k(
             out_rows, out_offsets = excluded
             own = out_offsets[start : stop + 1]
             products[owners(own), out_rows[own[0] : own[-1]]] = -np.inf
-        best = _best_columns(products, n_best)
-        found = np.take_along_axis(products, best, axis=1)
-        scores[start:stop, :n_best] = found
-        rows[start:stop, :n_best] = np.where(np.isneginf(found), -1, best)
+        rows[start:stop, :n_best], scores[start:stop, :n_best] = _best(products, n_best)
+    if excluded is not None:
+        rows[np.isneginf(scores)] = -1
     return rows, scores
 
 
-def _best_columns(products: np.ndarray, n_best: int) -> np.ndarray:
-    """Return the columns of the n_best largest of each row, largest first, ties by column."""
-    if n_best < products.shape[1]:
-        # The smallest score that still gets in; all above it are in, ties fill up by column.
-        threshold = np.partition(products, -n_best, axis=1)[:, -n_best, None]
-        above = products > threshold
-        open_places = n_best - above.sum(axis=1, keepdims=True)
-        tied = products == threshold
-        chosen = above | (tied & (np.cumsum(tied, axis=1, dtype=np.int32) <= open_places))
-        best = np.nonzero(chosen)[1].reshape(len(products), n_best)
-    else:
-        best = np.tile(np.arange(products.shape[1]), (len(products), 1))
-    order = np.argsort(-np.take_along_axis(products, best, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(best, order, axis=1)
+def _best(products: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and values of the n_best largest of each row; largest first, then by column."""
+    at_least = _lower_bounds(products, n_best)
+    places = np.flatnonzero(products >= at_least[:, None])
+    rows, columns = np.divmod(places, products.shape[1])
+    found = products[rows, columns]
+    starts = np.searchsorted(rows, np.arange(len(products)))
+    best = np.lexsort((-found, rows))[starts[:, None] + np.arange(n_best)]
+    return columns[best], found[best]
+
+
+def _lower_bounds(products: np.ndarray, n_best: int) -> np.ndarray:
+    """Return, for each row, a score that at least n_best of its products reach."""
+    n_users, n_items = products.shape
+    if n_best == n_items:
+        return products.min(axis=1, initial=np.inf)
+    width = min(_GROUP_SIZE, n_items // (2 * n_best))
+    if width < 8:
+        return np.partition(products, -n_best, axis=1)[:, -n_best]
+    # The n_best-th largest of the maxima of groups: that many products reach it, seldom many
+    # more, and maxima are far cheaper to find than a partition of the whole row.
+    whole = n_items // width * width
+    maxima = products[:, :whole].reshape(n_users, width, -1).max(axis=1)
+    return np.partition(maxima, -n_best, axis=1)[:, -n_best]
