@@ -9,7 +9,16 @@ from skue.histories import (
     temporal_folds,
 )
 from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings
-from skue.metrics import MRR, NDCGAtK, RecallAtK, RetrievalScores, recall_at_k
+from skue.metrics import (
+    MRR,
+    DecayCurveDisplay,
+    NDCGAtK,
+    RecallAtK,
+    RecallCurveDisplay,
+    RetrievalScores,
+    TrainingCurveDisplay,
+    recall_at_k,
+)
 
 __version__ = "0.1.0"
 
@@ -17,12 +26,15 @@ __all__ = [
     "MRR",
     "CooccurrenceItemEmbedder",
     "DecayAverageUserEncoder",
+    "DecayCurveDisplay",
     "Histories",
     "ItemEmbeddings",
     "MixedUserEncoder",
     "NDCGAtK",
     "RecallAtK",
+    "RecallCurveDisplay",
     "RetrievalScores",
+    "TrainingCurveDisplay",
     "TwoTowerUserEncoder",
     "as_histories",
     "leave_last_out",

@@ -8,7 +8,13 @@ import numpy as np
 
 from skue.histories._targets import target_rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._ranking import expected_recall
+from skue.kernels._ranking import (
+    TiedGroups,
+    expected_hits,
+    product_blocks,
+    rank_positives,
+    tied_groups,
+)
 from skue.metrics._evaluation import unit_rows
 
 
@@ -43,6 +49,12 @@ def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20)
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k!r}.")
+    groups = ranked_targets(user_vectors, item_vectors, targets)
+    return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
+
+
+def ranked_targets(user_vectors: Any, item_vectors: Any, targets: Any) -> TiedGroups:
+    """Rank each user's targets among all items, by cosine."""
     given = isinstance(item_vectors, ItemEmbeddings)
     items = item_vectors.vectors if given else unit_rows(item_vectors)
     users = unit_rows(user_vectors)
@@ -53,7 +65,8 @@ def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20)
         )
     lookup = item_vectors.lookup if given else _row_lookup(len(items))
     rows, offsets = target_rows(targets, len(users), lookup)
-    return expected_recall(users, items, rows, offsets, k=k)
+    positives, _ = rank_positives(product_blocks(users, items), len(items), rows, offsets)
+    return tied_groups(positives)
 
 
 def _row_lookup(n_items: int) -> Any:

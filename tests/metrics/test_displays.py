@@ -1,0 +1,213 @@
+"""The displays: what they compute, and that drawing is apart from computing."""
+
+import sys
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
+
+import skue
+from skue import (
+    DecayAverageUserEncoder,
+    DecayCurveDisplay,
+    ItemEmbeddings,
+    MixedUserEncoder,
+    RecallAtK,
+    RecallCurveDisplay,
+    TrainingCurveDisplay,
+    TwoTowerUserEncoder,
+    leave_last_out,
+    recall_at_k,
+)
+from skue.datasets import make_user_histories
+
+plt = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def task():
+    data = make_user_histories(n_users=120, n_items=200, n_dims=8, random_state=0)
+    X, y = leave_last_out(data.histories)
+    return data.item_embeddings, X, y
+
+
+def test_the_recall_curve_is_recall_at_each_k(task):
+    items, X, y = task
+    encoder = DecayAverageUserEncoder(items).fit(X)
+    display = RecallCurveDisplay.from_estimator(encoder, X, y, k=(1, 7, 30), exclude_seen=True)
+    expected = [RecallAtK(k, exclude_seen=True)(encoder, X, y) for k in (1, 7, 30)]
+    assert 0 < expected[0] < expected[2] < 1
+    np.testing.assert_allclose(display.recall, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("normalize", ["relevant", "min", "hit"])
+def test_the_recall_curve_takes_every_definition(task, normalize):
+    items, X, _ = task
+    X, y = leave_last_out(X, n_last=3)
+    encoder = DecayAverageUserEncoder(items).fit(X)
+    display = RecallCurveDisplay.from_estimator(encoder, X, y, k=[2], normalize=normalize)
+    assert display.recall[0] == pytest.approx(RecallAtK(2, normalize=normalize)(encoder, X, y))
+
+
+def test_the_recall_curve_of_vectors_is_recall_at_each_k(task):
+    items, X, y = task
+    users = DecayAverageUserEncoder(items).fit_transform(X)
+    display = RecallCurveDisplay.from_predictions(users, items, y, k=(1, 7, 30))
+    expected = [recall_at_k(users, items, y, k=k) for k in (1, 7, 30)]
+    np.testing.assert_allclose(display.recall, expected, rtol=1e-12)
+
+
+def test_the_recall_curve_of_two_users_by_hand():
+    # The first user's target is first, the second one's third of three.
+    display = RecallCurveDisplay.from_predictions(
+        [[1, 0], [1, 0]], [[1, 0], [1, 1], [0, 1]], [0, 2], k=(1, 2, 3)
+    )
+    np.testing.assert_array_equal(display.recall, [1 / 2, 1 / 2, 1])
+
+
+@pytest.mark.parametrize("k", [0, [1, -2], 1.5, []])
+def test_a_k_that_is_none_raises(task, k):
+    items, X, y = task
+    encoder = DecayAverageUserEncoder(items).fit(X)
+    with pytest.raises(ValueError, match="k must be integers of at least 1"):
+        RecallCurveDisplay.from_estimator(encoder, X, y, k=k)
+
+
+def test_several_encoders_share_one_axes(task):
+    items, X, y = task
+    first = RecallCurveDisplay.from_estimator(DecayAverageUserEncoder(items).fit(X), X, y)
+    second = RecallCurveDisplay.from_estimator(
+        MixedUserEncoder(items).fit(X), X, y, ax=first.ax_, name="mix", color="black"
+    )
+    assert second.ax_ is first.ax_
+    assert second.figure_ is first.figure_
+    assert len(plt.get_fignums()) == 1
+    labels = [text.get_text() for text in first.ax_.get_legend().get_texts()]
+    assert labels == ["DecayAverageUserEncoder", "mix"]
+    assert second.line_.get_color() == "black"
+
+
+def test_drawing_needs_numbers_only_and_draws_them_again_elsewhere():
+    display = RecallCurveDisplay([1, 10], [0.25, 0.5])
+    first, second = (display.plot().line_ for _ in range(2))
+    assert first.axes is not second.axes
+    for line in (first, second):
+        np.testing.assert_array_equal(line.get_xdata(), [1, 10])
+        np.testing.assert_array_equal(line.get_ydata(), [0.25, 0.5])
+
+
+def test_the_decay_curve_is_a_cross_validation_over_users(task):
+    items, X, y = task
+    display = DecayCurveDisplay.from_estimator(
+        DecayAverageUserEncoder(items), X, y, decays=(0.5, 0.0), scoring=RecallAtK(5), cv=3
+    )
+    expected = np.empty((2, 3))
+    for fold, (train, test) in enumerate(KFold(3).split(np.zeros(len(X)))):
+        for point, decay in enumerate((0.0, 0.5)):
+            encoder = DecayAverageUserEncoder(items, decay=decay).fit(X[train])
+            expected[point, fold] = RecallAtK(5)(encoder, X[test], y[test])
+    assert expected.std() > 0
+    np.testing.assert_array_equal(display.decays, [0.0, 0.5])
+    np.testing.assert_allclose(display.scores, expected, rtol=1e-12)
+    assert display.score_name == "Recall@5"
+
+
+def test_the_decay_curve_varies_the_step_of_a_pipeline_and_leaves_it_unfitted(task):
+    items, X, y = task
+    pipeline = Pipeline([("encode", MixedUserEncoder(items))])
+    display = DecayCurveDisplay.from_estimator(
+        pipeline, X, y, param_name="encode__short_decay", decays=(0.0, 1.0, 8.0), cv=2
+    )
+    assert len(set(display.scores.mean(axis=1))) == 3
+    assert pipeline["encode"].short_decay == 0.15
+    assert not hasattr(pipeline["encode"], "fallback_vector_")
+    assert display.ax_.get_xlabel() == "short_decay"
+
+
+def test_the_band_is_one_standard_error_of_the_mean():
+    scores = np.array([[0.1, 0.2, 0.6], [0.3, 0.3, 0.3]])
+    display = DecayCurveDisplay([0.0, 0.1], scores).plot()
+    np.testing.assert_allclose(display.line_.get_ydata(), [0.3, 0.3])
+    vertices = display.band_.get_paths()[0].vertices
+    at_zero = vertices[vertices[:, 0] == 0.0, 1]
+    error = np.sqrt((0.04 + 0.01 + 0.09) / 2 / 3)
+    assert at_zero.min() == pytest.approx(0.3 - error)
+    assert at_zero.max() == pytest.approx(0.3 + error)
+
+
+def test_the_best_decay_is_the_smaller_of_equals():
+    assert DecayCurveDisplay([0.0, 0.1, 0.2], [[0.1], [0.4], [0.4]]).best_decay == 0.1
+
+
+def test_decay_zero_has_a_place_on_the_axis():
+    display = DecayCurveDisplay([0.0, 0.01, 1.0], [[0.1], [0.2], [0.3]]).plot()
+    pixels = display.ax_.transData.transform([(0.0, 0.1), (0.01, 0.1), (1.0, 0.1)])[:, 0]
+    assert np.isfinite(pixels).all()
+    assert pixels[0] < pixels[1] < pixels[2]
+
+
+def test_the_training_curve_shows_what_the_encoder_kept(task):
+    items, X, _ = task
+    encoder = TwoTowerUserEncoder(items, max_iter=2, random_state=0).fit(X)
+    display = TrainingCurveDisplay.from_estimator(encoder)
+    n_epochs = len(encoder.loss_curve_)
+    assert n_epochs
+    np.testing.assert_array_equal(display.loss_line_.get_xdata(), np.arange(1, n_epochs + 1))
+    np.testing.assert_array_equal(display.loss_line_.get_ydata(), encoder.loss_curve_)
+    np.testing.assert_array_equal(display.validation_line_.get_ydata(), encoder.validation_scores_)
+    np.testing.assert_array_equal(display.validation_line_.get_xdata(), np.arange(n_epochs + 1))
+    assert display.validation_ax_.figure is display.figure_
+    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert f"kept: epoch {encoder.best_iter_}" in labels
+
+
+def test_without_validation_the_training_curve_is_the_loss_alone(task):
+    items, X, _ = task
+    encoder = TwoTowerUserEncoder(items, max_iter=1, early_stopping=False, random_state=0).fit(X)
+    display = TrainingCurveDisplay.from_estimator(encoder)
+    assert display.validation_ax_ is None
+    assert len(display.figure_.axes) == 1
+
+
+def test_an_average_has_no_training_curve(task):
+    items, X, _ = task
+    encoder = DecayAverageUserEncoder(items).fit(X)
+    with pytest.raises(ValueError, match="DecayAverageUserEncoder has no loss_curve_"):
+        TrainingCurveDisplay.from_estimator(encoder)
+
+
+def test_without_matplotlib_the_error_says_which_extra_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r'pip install "skue\[plot\]"'):
+        RecallCurveDisplay([1], [0.5]).plot()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in skue.__all__ if name.endswith("Display")], ids=str
+)
+def test_a_display_draws_where_it_is_told_and_opens_no_figure(name):
+    from matplotlib.figure import Figure
+
+    display = {
+        "RecallCurveDisplay": lambda: RecallCurveDisplay([1, 2], [0.1, 0.2], name="a"),
+        "DecayCurveDisplay": lambda: DecayCurveDisplay([0.0, 1.0], [[0.1], [0.2]], name="a"),
+        "TrainingCurveDisplay": lambda: TrainingCurveDisplay([2.0], [0.1, 0.2], best_iter=1),
+    }[name]()
+    ax = Figure().add_subplot()
+    assert display.plot(ax=ax) is display
+    assert display.ax_ is ax
+    assert ax.lines
+    assert not plt.get_fignums()
+
+
+def test_items_of_another_width_raise():
+    items = ItemEmbeddings([[1.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="as many dimensions, got 2 and 3"):
+        RecallCurveDisplay.from_predictions([[1.0, 0.0]], items, [0])
