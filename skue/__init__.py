@@ -19,6 +19,14 @@ from skue.metrics import (
     TrainingCurveDisplay,
     recall_at_k,
 )
+from skue.serving import (
+    SpaceMismatchError,
+    ann_recall,
+    export_index,
+    open_index,
+    prune,
+    rollback,
+)
 
 __version__ = "0.1.0"
 
@@ -34,11 +42,17 @@ __all__ = [
     "RecallAtK",
     "RecallCurveDisplay",
     "RetrievalScores",
+    "SpaceMismatchError",
     "TrainingCurveDisplay",
     "TwoTowerUserEncoder",
+    "ann_recall",
     "as_histories",
+    "export_index",
     "leave_last_out",
     "load_interactions",
+    "open_index",
+    "prune",
     "recall_at_k",
+    "rollback",
     "temporal_folds",
 ]

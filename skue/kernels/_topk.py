@@ -55,7 +55,7 @@ def top_k(
 
 
 def _best(products: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns and values of the n_best largest of each row; largest first, then by column."""
+    """Return columns and values of each row's n_best largest, largest first, ties by column."""
     at_least = _lower_bounds(products, n_best)
     places = np.flatnonzero(products >= at_least[:, None])
     rows, columns = np.divmod(places, products.shape[1])

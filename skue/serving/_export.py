@@ -1,0 +1,231 @@
+"""An index on disk: written whole, opened whole, rolled back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.serving._backends import BACKENDS
+from skue.serving._folder import (
+    list_versions,
+    read_array,
+    read_current,
+    read_manifest,
+    write_current,
+    write_version,
+)
+from skue.serving._index import VectorIndex
+from skue.serving._models import model_of
+
+# A reader that loses its version to prune reads CURRENT again; more than once is a busy folder.
+_TRIES = 20
+
+
+def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
+    """Write the items of an encoder as a new version of an index, and make it the current one.
+
+    Vectors, ids and a manifest with their checksums are written and synced beside the older
+    versions; then the file ``CURRENT`` is replaced. Readers find the old version or the new one,
+    whole, whenever the export is interrupted.
+
+    Parameters
+    ----------
+    encoder : fitted encoder, Pipeline or ColumnTransformer around one, or ItemEmbeddings
+        Of a pipeline the items pass the steps after the encoder, as the users do.
+    folder : str or path
+        Made where it is missing.
+
+    Returns
+    -------
+    version : str
+        Name of the version.
+
+    See Also
+    --------
+    open_index, prune, rollback
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import DecayAverageUserEncoder, ItemEmbeddings, export_index, open_index
+    >>> items = ItemEmbeddings([[1, 0], [0, 1]], ids=["tea", "cup"], space_id="shop-1")
+    >>> encoder = DecayAverageUserEncoder(items).fit([["tea", "cup"]])
+    >>> folder = tempfile.mkdtemp()
+    >>> version = export_index(encoder, folder)
+    >>> open_index(folder)
+    VectorIndex(n_items=2, n_dims=2, space_id='shop-1', backend='exact')
+    """
+    import sklearn
+
+    import skue
+
+    encoder_id = None
+    if isinstance(encoder, ItemEmbeddings):
+        items = encoder
+    else:
+        model = model_of(encoder)
+        items, encoder_id = model.items(), model.encoder.encoder_id_
+    folder = Path(folder)
+    facts = {
+        "space_id": items.space_id,
+        "catalog_id": items.catalog_id,
+        "encoder_id": encoder_id,
+        "n_items": len(items),
+        "n_dims": items.n_dims,
+        "versions": {
+            "skue": skue.__version__,
+            "scikit-learn": sklearn.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    version = write_version(folder, {"vectors.npy": items.vectors, "ids.npy": items.ids}, facts)
+    write_current(folder, version)
+    return version
+
+
+def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> VectorIndex:
+    """Open the current version of an index. Nothing is unpickled.
+
+    Lengths and checksums of all files are compared with the manifest; then the vectors are
+    memory-mapped, so that the processes of one machine share them. The version stays open,
+    whatever is exported later: open again to see it.
+
+    Parameters
+    ----------
+    folder : str or path
+        What :func:`export_index` wrote.
+    backend : {"exact", "faiss", "hnswlib"}, default="exact"
+        ``"exact"`` compares every item by matrix products. The others build an approximate index
+        in memory (``pip install "skue[faiss]"`` or ``"skue[hnswlib]"``); see :func:`ann_recall`.
+
+    Returns
+    -------
+    index : VectorIndex
+
+    Raises
+    ------
+    ValueError
+        For files that were altered, cut off or written by a newer schema.
+    FileNotFoundError
+        For a folder that is no index.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import ItemEmbeddings, export_index, open_index
+    >>> folder = tempfile.mkdtemp()
+    >>> items = ItemEmbeddings([[1, 0], [0, 1]], ids=["tea", "cup"], space_id="shop-1")
+    >>> version = export_index(items, folder)
+    >>> ids, scores = open_index(folder).search([[3, 4]], k=1, space_id="shop-1")
+    >>> ids
+    array([['cup']], dtype='<U3')
+    """
+    folder = Path(folder)
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {backend!r}.")
+    version = read_current(folder)
+    for _ in range(_TRIES):
+        try:
+            return _open_version(folder, version, backend)
+        except FileNotFoundError as error:
+            # Either prune took this version away since, or the folder is damaged.
+            current = read_current(folder)
+            if current == version:
+                raise ValueError(
+                    f"{folder} is damaged: CURRENT names version {version!r}, but "
+                    f"{error.filename} is missing; whole versions are {list_versions(folder)}. "
+                    "Call rollback, or export the index again."
+                ) from error
+            version = current
+    raise ValueError(f"{folder} changed {_TRIES} times while it was opened. Try again.")
+
+
+def _open_version(folder: Path, version: str, backend: str) -> VectorIndex:
+    manifest = read_manifest(folder, version)
+    vectors = read_array(folder, version, "vectors.npy", manifest)
+    ids = np.array(read_array(folder, version, "ids.npy", manifest))
+    items = ItemEmbeddings(vectors, ids, space_id=manifest["space_id"])
+    return VectorIndex(
+        items,
+        backend=backend,
+        version=version,
+        encoder_id=manifest["encoder_id"],
+        catalog_id=manifest["catalog_id"],
+    )
+
+
+def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
+    """Make an older version of an index the current one, after a look whether it is whole.
+
+    Parameters
+    ----------
+    folder : str or path
+    version : str, default=None
+        By default the newest one before the current version.
+
+    Returns
+    -------
+    version : str
+        The current version from now on. Readers see it when they open the index again.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import ItemEmbeddings, export_index, rollback
+    >>> folder = tempfile.mkdtemp()
+    >>> first = export_index(ItemEmbeddings([[1, 0]]), folder)
+    >>> second = export_index(ItemEmbeddings([[0, 1]]), folder)
+    >>> rollback(folder) == first
+    True
+    """
+    folder = Path(folder)
+    versions = list_versions(folder)
+    if version is None:
+        current = read_current(folder)
+        older = [name for name in versions if name < current]
+        if not older:
+            raise ValueError(f"{folder} has no version before {current!r} to roll back to.")
+        version = older[-1]
+    elif version not in versions:
+        raise ValueError(f"{folder} has no version {version!r}; it has {versions}.")
+    _open_version(folder, version, "exact")
+    write_current(folder, version)
+    return version
+
+
+def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
+    """Return the share of the exact k nearest items that an index finds.
+
+    Items whose cosine is within 1e-6 of the k-th exact one count as found.
+
+    Parameters
+    ----------
+    index : VectorIndex
+    queries : array-like of shape (n_users, n_dims)
+        User vectors, such as those of a sample of users.
+    k : int, default=10
+
+    Returns
+    -------
+    recall : float
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import ItemEmbeddings, ann_recall, export_index, open_index
+    >>> folder = tempfile.mkdtemp()
+    >>> version = export_index(ItemEmbeddings([[1, 0], [0, 1]]), folder)
+    >>> ann_recall(open_index(folder), [[3, 4]], k=1)
+    1.0
+    """
+    k = min(k, len(index))
+    exact = VectorIndex(index.items, catalog_id=index.catalog_id)
+    _, best = exact.search(queries, k, space_id=None)
+    _, found = index.search(queries, k, space_id=None)
+    if not len(best):
+        raise ValueError("queries hold no user vector.")
+    return float((found >= best[:, -1:] - 1e-6).mean())
