@@ -1,0 +1,90 @@
+"""
+Cold starts and unknown items
+=============================
+
+Somebody comes for the first time; somebody else has bought only what the space of items does not
+know. Every encoder answers with a vector all the same, never with NaN, and says who was given what.
+"""
+
+# %%
+# ``cold_start`` chooses the vector of those without a known event: the mean of the people seen in
+# ``fit``, the mean of the items weighted by how often they were taken, a vector of your own, zeros,
+# or an error.
+import numpy as np
+
+from skue import DecayAverageUserEncoder, ItemEmbeddings, RecallAtK
+
+items = ItemEmbeddings([[1, 0], [0.8, 0.6], [0, 1]], ids=["tea", "cup", "saw"])
+encoder = DecayAverageUserEncoder(items).fit([["tea", "cup"], ["cup"], ["saw", "tea"]])
+histories = [["tea"], [], ["teapot"], ["teapot", "cup"]]
+print(encoder.transform(histories))
+
+# %%
+# ``coverage`` tells how much of each history counted: nobody has to guess who is on the fallback.
+coverage = encoder.coverage(histories)
+for row in range(len(histories)):
+    print(
+        f"{histories[row]!s:18} {coverage.status[row]:8} {coverage.n_known[row]} of "
+        f"{coverage.n_events[row]} events known"
+    )
+
+# %%
+# How much does a vector gain with each event? 3,000 generated people, whose tastes have something
+# in common, so that a newcomer can be served at all. The first n of their 15 events are kept, and
+# the 16th is to be found.
+rng = np.random.default_rng(0)
+vectors = rng.normal(size=(400, 16))
+tastes = 0.5 * rng.normal(size=16) + rng.normal(size=(3000, 16))
+chances = np.exp(tastes @ vectors.T)
+cumulative = (chances / chances.sum(axis=1, keepdims=True)).cumsum(axis=1)
+draws = rng.random((3000, 16))
+lists = np.stack([row.searchsorted(draw) for row, draw in zip(cumulative, draws, strict=True)])
+items = ItemEmbeddings(vectors)
+train, test = lists[:2000], lists[2000:]
+n_kept = [0, 1, 2, 3, 5, 8, 12, 15]
+recall = {
+    cold_start: [
+        RecallAtK(20)(
+            DecayAverageUserEncoder(items, cold_start=cold_start).fit(train[:, :15]),
+            [history[15 - n : 15] for history in test.tolist()],
+            test[:, 15],
+        )
+        for n in n_kept
+    ]
+    for cold_start in ("mean", "popular", "zero")
+}
+
+# %%
+# The same with events missing from the space: each event is of an unknown item with the probability
+# on the axis. Unknown events are left out, and the vector rests on the others.
+shares = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0]
+encoder = DecayAverageUserEncoder(items).fit(train[:, :15])
+recall_by_share, fallback_by_share = [], []
+for share in shares:
+    # Ids from 10,000 on are not in the space.
+    masked = np.where(rng.random((1000, 15)) < share, test[:, :15] + 10_000, test[:, :15])
+    recall_by_share.append(RecallAtK(20)(encoder, masked, test[:, 15]))
+    fallback_by_share.append(np.mean(encoder.coverage(masked).status != "encoded"))
+
+# %%
+import matplotlib.pyplot as plt
+
+_, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+for (cold_start, values), style in zip(recall.items(), ("-", "--", ":"), strict=True):
+    left.plot(n_kept, values, style, marker="o", ms=4, label=f"cold_start={cold_start!r}")
+left.axhline(20 / 400, color="0.5", lw=1)
+left.annotate("20 random items", (15, 20 / 400), ha="right", va="bottom", color="0.4")
+left.set(xlabel="events known of a person", ylabel="Recall@20", ylim=(0, 1))
+left.legend()
+right.plot(shares, recall_by_share, marker="o", ms=4, color="C0", label="Recall@20")
+right.plot(shares, fallback_by_share, color="0.5", label="share of people on the fallback")
+right.set(xlabel="share of events of unknown items")
+right.legend()
+plt.show()
+
+# %%
+# Without an event a zero vector finds what chance does (all items tie, and ties are counted as they
+# are); the two means find what everybody likes. One event of one's own is worth more than either,
+# and unknown items cost little until hardly any other is left.
+for cold_start, values in recall.items():
+    print(f"cold_start={cold_start!r:10} no event {values[0]:.3f}   one event {values[1]:.3f}")

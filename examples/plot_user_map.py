@@ -1,0 +1,86 @@
+"""
+A map of users that moves
+=========================
+
+User vectors lie in the space of the items, so people and items share one map, and a person's way
+through it can be drawn. Here tastes move once, halfway: the map shows who goes where, and how far a
+slow average lags behind a quick one.
+"""
+
+# %%
+# Six people in a space of eight dimensions, with 40 events each and a far move after the 20th.
+import numpy as np
+
+from skue import DecayAverageUserEncoder, Histories
+from skue.datasets import make_user_histories
+
+data = make_user_histories(
+    n_users=6,
+    n_events=40,
+    n_items=600,
+    n_dims=8,
+    drift_scale=3.0,
+    drift_after=19,
+    random_state=4,
+)
+lists = np.array(list(data.histories))
+moments = np.arange(1, 41)
+
+
+def paths(decay):
+    """Return everyone's vector after each number of events."""
+    encoder = DecayAverageUserEncoder(data.item_embeddings, decay=decay).fit(data.histories)
+    return np.stack(
+        [encoder.transform(Histories.from_lists(lists[:, :n])) for n in moments], axis=1
+    )
+
+
+# %%
+# The map: the two directions in which these people's tastes, before and after, differ most. Cosines
+# become nearness only roughly in two dimensions; the picture is for looking, not for measuring.
+from sklearn.decomposition import PCA
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+before = unit(data.true_user_vectors)
+after = unit(data.true_user_vectors + data.drift_vectors)
+plane = PCA(2).fit(np.concatenate([before, after]))
+cloud = plane.transform(data.item_embeddings.vectors)
+
+# %%
+import matplotlib.pyplot as plt
+
+_, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained", sharex=True, sharey=True)
+for ax, decay in zip(axes, (0.02, 0.1), strict=True):
+    ax.scatter(*cloud.T, s=4, color="0.85", label="items")
+    for person, path in enumerate(paths(decay)):
+        colour = f"C{person}"
+        at = plane.transform(path)
+        ax.plot(*at[4:20].T, color=colour, lw=1, alpha=0.5)
+        ax.plot(*at[19:].T, color=colour, lw=1.5)
+        ax.plot(*at[19], "o", color=colour, ms=6)
+        ax.annotate(
+            "", at[-1], at[-3], arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.5}
+        )
+        ax.plot(*plane.transform(after[person : person + 1])[0], "*", color=colour, ms=9)
+    ax.set(title=f"decay {decay:g}", xticks=[], yticks=[])
+axes[0].plot([], [], "ko", label="when the taste moves")
+axes[0].plot([], [], "k*", label="the new taste")
+axes[0].legend(loc="lower left", fontsize="small")
+plt.show()
+
+# %%
+# With a small decay the paths stop halfway between the old taste and the new; with a larger one
+# they go further, trembling. In numbers, as the mean cosine to the taste of the moment:
+_, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
+true = np.where(moments[None, :, None] <= 20, before[:, None], after[:, None])
+for decay in (0.0, 0.02, 0.1, 0.3):
+    cosines = np.einsum("upd,upd->up", paths(decay), true)
+    ax.plot(moments, cosines.mean(axis=0), label=f"decay {decay:g}")
+ax.axvline(20, color="0.5", ls=":")
+ax.set(xlabel="events seen", ylabel="cosine to the true taste")
+ax.legend(ncols=2)
+plt.show()
