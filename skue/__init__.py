@@ -9,6 +9,7 @@ from skue.histories import (
     temporal_folds,
 )
 from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings
+from skue.kernels._pooling import pooling_backend
 from skue.metrics import (
     MRR,
     DecayCurveDisplay,
@@ -51,6 +52,7 @@ __all__ = [
     "leave_last_out",
     "load_interactions",
     "open_index",
+    "pooling_backend",
     "prune",
     "recall_at_k",
     "rollback",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skue.encoders._ages import AGE_UNITS, event_ages
 from skue.encoders._base import Events, UserEncoder
-from skue.kernels._pooling import decay_weights, item_coefficients, pooled_unit_vectors
-from skue.kernels._segments import elapsed_ages, instant_ages, step_ages
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "D": 86400.0, "W": 604800.0}
-
-AGE_UNITS = {"step", "instant", *_SECONDS}
+from skue.encoders._online import OnlineAverages
+from skue.kernels._pooling import decayed_averages
 
 
-class DecayAverageUserEncoder(UserEncoder):
+class DecayAverageUserEncoder(OnlineAverages):
     r"""User vectors as averages of item vectors, where older events count less.
 
     For each item :math:`i` of a history, with event weights :math:`w_e` and ages :math:`a_e`,
@@ -136,39 +134,29 @@ class DecayAverageUserEncoder(UserEncoder):
         self.n_jobs = n_jobs
 
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
-        ages = event_ages(events, self.age_unit)
-        return average(
-            events, ages, self.decay, self.repeat_exponent, self.item_embeddings_.vectors
+        vectors, defined = averages(
+            events, self.age_unit, [self.decay], self.repeat_exponent, self.item_vectors_
         )
+        return vectors[0], defined[0]
+
+    def _state_decays(self) -> tuple[float, ...]:
+        return (float(self.decay),)
+
+    def _join_parts(
+        self, parts: np.ndarray, defined: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return parts[0], defined[0]
 
 
-def average(
-    events: Events, ages: np.ndarray, decay: float, repeat_exponent: float, vectors: np.ndarray
+def averages(
+    events: Events,
+    age_unit: str,
+    decays: Sequence[float],
+    repeat_exponent: float,
+    vectors: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the decayed averages at unit length, and who has one."""
-    weights = decay_weights(ages, float(decay), events.weights)
-    signed = events.weights is not None and bool((events.weights < 0).any())
-    terms = item_coefficients(weights, events.rows, events.offsets, repeat_exponent, signed=signed)
-    return pooled_unit_vectors(*terms, vectors)
-
-
-def event_ages(events: Events, age_unit: str) -> np.ndarray:
-    """Return the age of every event, float64; 0 for a user's newest."""
-    if age_unit == "step":
-        return step_ages(events.offsets)
-    timestamps = events.timestamps
-    if timestamps is None:
-        raise ValueError(
-            f"age_unit={age_unit!r} needs timestamps, and X has none. Pass Histories or a frame "
-            "with timestamps, or set age_unit='step'."
-        )
-    if age_unit == "instant":
-        return instant_ages(timestamps, events.offsets)
-    return elapsed_ages(as_seconds(timestamps), events.offsets, _SECONDS[age_unit])
-
-
-def as_seconds(timestamps: np.ndarray) -> np.ndarray:
-    """Return datetimes as seconds since 1970, numbers as they are."""
-    if timestamps.dtype.kind == "M":
-        return timestamps.astype("datetime64[us]").astype(np.int64) / 1e6
-    return timestamps
+    """Return the averages at unit length and who has one, one row a decay."""
+    ages = None if age_unit == "step" else event_ages(events, age_unit)
+    return decayed_averages(
+        events.rows, events.offsets, ages, events.weights, decays, repeat_exponent, vectors
+    )

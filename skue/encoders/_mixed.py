@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skue.encoders._ages import AGE_UNITS
 from skue.encoders._base import Events, UserEncoder
-from skue.encoders._decay_average import AGE_UNITS, average, event_ages
+from skue.encoders._decay_average import averages
+from skue.encoders._online import OnlineAverages
 from skue.kernels._pooling import mixed_unit_vectors
 
 
-class MixedUserEncoder(UserEncoder):
+class MixedUserEncoder(OnlineAverages):
     r"""User vectors that mix a slowly and a quickly forgetting average.
 
     Both are the unit-length averages of :class:`DecayAverageUserEncoder`,
@@ -123,11 +125,15 @@ class MixedUserEncoder(UserEncoder):
         self.n_jobs = n_jobs
 
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
-        ages = event_ages(events, self.age_unit)
-        vectors = self.item_embeddings_.vectors
-        parts = [
-            average(events, ages, decay, self.repeat_exponent, vectors)[0]
-            for decay in (self.long_decay, self.short_decay)
-        ]
+        decays = [self.long_decay, self.short_decay]
+        parts, defined = averages(events, self.age_unit, decays, self.repeat_exponent, self.item_vectors_)
+        return self._join_parts(parts, defined)
+
+    def _state_decays(self) -> tuple[float, ...]:
+        return float(self.long_decay), float(self.short_decay)
+
+    def _join_parts(
+        self, parts: np.ndarray, defined: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         shares = np.array([1 - self.short_weight, self.short_weight])
-        return mixed_unit_vectors(np.stack(parts), shares)
+        return mixed_unit_vectors(parts, shares)

@@ -6,14 +6,113 @@ are) and one number an event.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
+
+from skue.kernels._segments import positions_of_ranges, step_ages
 
 # A sum this much shorter than its parts is recomputed in float64: cancellation in float32 would
 # leave mostly rounding error in it.
 _CANCELS = 1e-3
 _NEGLIGIBLE_COUNT = 1e-12
 _NEGLIGIBLE_NORM = 1e-6
+
+
+def pooling_backend() -> str:
+    """Return what adds up item vectors: ``"numba"`` where it is installed, else ``"scipy"``.
+
+    Both give the same vectors up to rounding. numba comes with the extra ``fast``; its first
+    batch of each dimension waits for the compiler, unless a run before left the result on disk.
+
+    Returns
+    -------
+    backend : {"numba", "scipy"}
+
+    Examples
+    --------
+    >>> from skue import pooling_backend
+    >>> pooling_backend() in ("numba", "scipy")
+    True
+    """
+    return "scipy" if find_spec("numba") is None else "numba"
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
+    """Return the compiled kernels, None without numba."""
+    if pooling_backend() == "scipy":
+        return None
+    from skue.kernels import _pooling_numba
+
+    return _pooling_numba
+
+
+def decayed_averages(
+    rows: np.ndarray,
+    offsets: np.ndarray,
+    ages: np.ndarray | None,
+    weights: np.ndarray | None,
+    decays: Sequence[float],
+    repeat_exponent: float,
+    vectors: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each user's decayed averages at length 1, one for every decay.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_events,), int32
+    offsets : ndarray of shape (n_users + 1,), int64
+    ages : ndarray of shape (n_events,), float64, or None
+        None counts events back from the newest.
+    weights : ndarray of shape (n_events,), float64, or None
+    decays : sequence of n_parts floats
+    repeat_exponent : float
+    vectors : ndarray of shape (n_items, n_dims), float32
+
+    Returns
+    -------
+    pooled : ndarray of shape (n_parts, n_users, n_dims), float32
+    defined : ndarray of shape (n_parts, n_users), bool
+    """
+    compiled = _compiled()
+    signed = weights is not None and bool((weights < 0).any())
+    by_item = signed or repeat_exponent != 1
+    if compiled is not None and ages is None and weights is None and not by_item:
+        table = _weights_by_age(offsets, decays)
+        none = np.empty((len(table), 0))
+        return compiled.pool(rows, offsets, table, none, vectors, (_CANCELS, _NEGLIGIBLE_NORM))
+    if ages is None and weights is None:
+        lengths = np.diff(offsets)
+        table = _weights_by_age(offsets, decays)
+        places = positions_of_ranges(table.shape[1] - lengths, lengths)
+        event_weights = table[:, places]
+    else:
+        ages = step_ages(offsets) if ages is None else ages
+        event_weights = np.stack([decay_weights(ages, decay, weights) for decay in decays])
+    if compiled is not None:
+        terms = (event_weights, rows, offsets)
+        if by_item:
+            terms = compiled.item_coefficients(*terms, repeat_exponent, _NEGLIGIBLE_COUNT)
+        none, bounds = np.empty((len(decays), 0)), (_CANCELS, _NEGLIGIBLE_NORM)
+        return compiled.pool(terms[1], terms[2], none, terms[0], vectors, bounds)
+    parts = [
+        pooled_unit_vectors(
+            *item_coefficients(part, rows, offsets, repeat_exponent, signed=signed), vectors
+        )
+        for part in event_weights
+    ]
+    return np.stack([part for part, _ in parts]), np.stack([mask for _, mask in parts])
+
+
+def _weights_by_age(offsets: np.ndarray, decays: Sequence[float]) -> np.ndarray:
+    """Return ``exp(-decay * age)`` for every age in steps, oldest first, one row a decay."""
+    ages = np.arange(np.diff(offsets).max(initial=1), dtype=np.float64)[::-1]
+    return np.exp(np.multiply.outer(-np.asarray(decays, dtype=np.float64), ages))
 
 
 def decay_weights(ages: np.ndarray, decay: float, weights: np.ndarray | None) -> np.ndarray:
