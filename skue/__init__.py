@@ -1,6 +1,11 @@
 """User vectors from interaction histories, as scikit-learn estimators."""
 
-from skue.encoders import DecayAverageUserEncoder, MixedUserEncoder, TwoTowerUserEncoder
+from skue.encoders import (
+    DecayAverageUserEncoder,
+    MixedUserEncoder,
+    TwoTowerUserEncoder,
+    UserStates,
+)
 from skue.histories import (
     Histories,
     as_histories,
@@ -46,6 +51,7 @@ __all__ = [
     "SpaceMismatchError",
     "TrainingCurveDisplay",
     "TwoTowerUserEncoder",
+    "UserStates",
     "ann_recall",
     "as_histories",
     "export_index",

@@ -112,6 +112,8 @@ class DecayAverageUserEncoder(OnlineAverages):
         "max_history",
     )
 
+    _threaded: ClassVar[bool] = True
+
     def __init__(
         self,
         item_embeddings: Any = None,
@@ -142,9 +144,7 @@ class DecayAverageUserEncoder(OnlineAverages):
     def _state_decays(self) -> tuple[float, ...]:
         return (float(self.decay),)
 
-    def _join_parts(
-        self, parts: np.ndarray, defined: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _join_parts(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return parts[0], defined[0]
 
 

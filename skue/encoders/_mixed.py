@@ -99,6 +99,8 @@ class MixedUserEncoder(OnlineAverages):
         "max_history",
     )
 
+    _threaded: ClassVar[bool] = True
+
     def __init__(
         self,
         item_embeddings: Any = None,
@@ -126,14 +128,12 @@ class MixedUserEncoder(OnlineAverages):
 
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
         decays = [self.long_decay, self.short_decay]
-        parts, defined = averages(events, self.age_unit, decays, self.repeat_exponent, self.item_vectors_)
-        return self._join_parts(parts, defined)
+        found = averages(events, self.age_unit, decays, self.repeat_exponent, self.item_vectors_)
+        return self._join_parts(*found)
 
     def _state_decays(self) -> tuple[float, ...]:
         return float(self.long_decay), float(self.short_decay)
 
-    def _join_parts(
-        self, parts: np.ndarray, defined: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _join_parts(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shares = np.array([1 - self.short_weight, self.short_weight])
         return mixed_unit_vectors(parts, shares)
