@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -19,6 +20,7 @@ from sklearn.base import (
     clone,
 )
 from sklearn.utils import Bunch
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -84,6 +86,8 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "n_jobs": [None, Integral],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
+    # Whether chunks are shared among threads: not where BLAS has threads of its own.
+    _threaded: ClassVar[bool] = False
 
     item_embeddings: Any
     max_history: int | None
@@ -121,7 +125,8 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if y is not None:
             _check_same_length(histories, y)
         self._learn(histories, y)
-        self.fallback_vector_ = self._resolve_fallback(self._known_events(histories))
+        self._report_unknown(histories)
+        self.fallback_vector_ = self._resolve_fallback(histories)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -139,8 +144,54 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_is_fitted(self, "fallback_vector_")
         histories = validate_histories(self, X, reset=False)
-        vectors = self._with_fallback(*self._encode(self._known_events(histories)))
+        self._report_unknown(histories)
+        vectors = self._with_fallback(*self._encode(histories))
         return self._indexed_by_user(vectors, X)
+
+    def iter_transform(
+        self, X: Any, *, chunk_size: int = 65_536
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the vectors of one stretch of users after another.
+
+        For batches, and outputs, larger than memory: what :meth:`transform` would return need
+        never be held at once.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+            Memory-mapped, say, by ``Histories.load(folder, mmap=True)``.
+        chunk_size : int, default=65536
+            Number of users encoded at a time.
+
+        Yields
+        ------
+        rows : slice
+            The users.
+        user_vectors : ndarray of shape (n_chunk_users, n_dims), float32
+            Equal to these rows of ``transform(X)``, bit by bit.
+
+        Examples
+        --------
+        >>> from skue import DecayAverageUserEncoder, ItemEmbeddings
+        >>> encoder = DecayAverageUserEncoder(ItemEmbeddings([[1, 0], [0, 1]])).fit([[0]])
+        >>> for rows, vectors in encoder.iter_transform([[0], [1], [0]], chunk_size=2):
+        ...     print(rows.start, vectors.shape)
+        0 (2, 2)
+        2 (1, 2)
+        """
+        check_is_fitted(self, "fallback_vector_")
+        if not isinstance(chunk_size, Integral) or chunk_size < 1:
+            raise ValueError(f"chunk_size must be an integer of at least 1, got {chunk_size!r}.")
+        histories = validate_histories(self, X, reset=False)
+        self._report_unknown(histories)
+        return self._encoded_chunks(histories, int(chunk_size))
+
+    def _encoded_chunks(
+        self, histories: Histories, chunk_size: int
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        for start in range(0, len(histories), chunk_size):
+            rows = slice(start, min(start + chunk_size, len(histories)))
+            yield rows, self._with_fallback(*self._encode(histories[rows]))
 
     def recommend(
         self, X: Any, k: int = 10, *, exclude_seen: bool = False
@@ -165,9 +216,12 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if not isinstance(k, Integral) or k < 1:
             raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
         histories = validate_histories(self, X, reset=False)
-        events = self._known_events(histories, truncate=False)
-        vectors = self._with_fallback(*self._encode(self._truncated(events)))
-        excluded = (events.rows, events.offsets) if exclude_seen else None
+        self._report_unknown(histories)
+        vectors = self._with_fallback(*self._encode(histories))
+        excluded = None
+        if exclude_seen:
+            seen = self._events_of(histories, truncate=False)
+            excluded = seen.rows, seen.offsets
         rows, scores = top_k(vectors, self.item_vectors_, int(k), excluded=excluded)
         return ids_of_rows(self.item_embeddings_.ids, rows), scores
 
@@ -208,7 +262,8 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         known = self.item_embeddings_.rows_of(histories) >= 0
         weights = np.ones(len(known)) if histories.weights is None else np.abs(histories.weights)
         n_known = np.diff(kept_offsets(histories.offsets, known))
-        _, defined = self._encode(self._known_events(histories))
+        self._report_unknown(histories)
+        _, defined = self._encode(histories)
         status = np.full(len(histories), "cancelled", dtype="<U9")
         status[defined] = "encoded"
         status[n_known == 0] = "unknown"
@@ -273,12 +328,16 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return CooccurrenceItemEmbedder()
 
     def _known_events(self, histories: Histories, *, truncate: bool = True) -> Events:
+        """Return the events to encode, having said which items are unknown."""
+        self._report_unknown(histories)
+        return self._events_of(histories, truncate=truncate)
+
+    def _events_of(self, histories: Histories, *, truncate: bool = True) -> Events:
         """Drop unknown items, then keep each user's newest ``max_history`` events."""
         rows = self.item_embeddings_.rows_of(histories)
         events = Events(rows, histories.offsets, histories.timestamps, histories.weights)
         known = rows >= 0
         if not known.all():
-            self._report_unknown(histories, ~known)
             events = events.take(known, kept_offsets(histories.offsets, known))
         return self._truncated(events) if truncate else events
 
@@ -289,8 +348,11 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         kept = np.minimum(lengths, self.max_history)
         return events.take(positions_of_ranges(events.offsets[1:] - kept, kept), offsets_of(kept))
 
-    def _report_unknown(self, histories: Histories, unknown: np.ndarray) -> None:
+    def _report_unknown(self, histories: Histories) -> None:
         if self.unknown_item == "ignore":
+            return
+        unknown = self.item_embeddings_.rows_of(histories) < 0
+        if not unknown.any():
             return
         ids = histories.item_ids[np.unique(histories.codes[unknown])]
         event = int(np.flatnonzero(unknown)[0])
@@ -303,20 +365,35 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise ValueError(f"{message} Set unknown_item='ignore' to leave them out.")
         warnings.warn(f"{message} They are left out.", UserWarning, stacklevel=4)
 
-    def _encode(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
+    def _encode(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         """Encode in chunks of users, spread over ``n_jobs``."""
-        if events.n_users <= CHUNK_SIZE:
-            return self._encode_events(events)
-        vectors = np.empty((events.n_users, self.item_embeddings_.n_dims), dtype=np.float32)
-        defined = np.empty(events.n_users, dtype=bool)
-        bounds = [*range(0, events.n_users, CHUNK_SIZE), events.n_users]
-        parts: Iterator[Any] = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(self._encode_events)(events.of_users(start, stop))
-            for start, stop in itertools.pairwise(bounds)
-        )
-        for start, (chunk, mask) in zip(bounds[:-1], parts, strict=True):
-            vectors[start : start + len(chunk)] = chunk
-            defined[start : start + len(chunk)] = mask
+        n_users = len(histories)
+        if n_users <= CHUNK_SIZE:
+            return self._encode_events(self._events_of(histories))
+        vectors = np.empty((n_users, self.item_embeddings_.n_dims), dtype=np.float32)
+        defined = np.empty(n_users, dtype=bool)
+        chunks = [slice(start, start + CHUNK_SIZE) for start in range(0, n_users, CHUNK_SIZE)]
+
+        def encode(users: slice) -> None:
+            events = self._events_of(histories[users])
+            vectors[users], defined[users] = self._encode_events(events)
+
+        if effective_n_jobs(self.n_jobs) > 1:
+            # The encoder is an argument of each task, so that a cluster gets it once a worker.
+            workers = Parallel(
+                n_jobs=self.n_jobs,
+                prefer="threads" if self._threaded else None,
+                return_as="generator",
+            )
+            parts: Iterator[Any] = workers(
+                delayed(_encode_events)(self, self._events_of(histories[users])) for users in chunks
+            )
+            for users, part in zip(chunks, parts, strict=True):
+                vectors[users], defined[users] = part
+        else:
+            with ThreadPoolExecutor(_openmp_effective_n_threads() if self._threaded else 1) as pool:
+                for _ in pool.map(encode, chunks):
+                    pass
         return vectors, defined
 
     def _with_fallback(self, vectors: np.ndarray, defined: np.ndarray) -> np.ndarray:
@@ -331,21 +408,40 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         vectors[~defined] = self.fallback_vector_
         return vectors
 
-    def _resolve_fallback(self, events: Events) -> np.ndarray:
+    def _resolve_fallback(self, histories: Histories) -> np.ndarray:
         cold_start, items = self.cold_start, self.item_embeddings_.vectors
         if not isinstance(cold_start, str):
             return _unit_fallback(cold_start, items.shape[1])
         if cold_start == "zero":
             return np.zeros(items.shape[1], dtype=np.float32)
         # Should one of these cancel out, the next stands in for it.
-        candidates = []
+        sums = [self._sum_of_items, lambda _: items[0].astype(np.float64)]
         if cold_start != "popular":
-            vectors, defined = self._encode(events)
-            candidates.append(vectors[defined].sum(axis=0, dtype=np.float64))
-        candidates.append(np.bincount(events.rows, minlength=len(items)) @ items.astype(np.float64))
-        candidates.append(items[0].astype(np.float64))
-        vector = next(c for c in candidates if np.linalg.norm(c) > 1e-6)
+            sums.insert(0, self._sum_of_vectors)
+        vector = next(v for v in (total(histories) for total in sums) if np.linalg.norm(v) > 1e-6)
         return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+    def _sum_of_vectors(self, histories: Histories) -> np.ndarray:
+        total = np.zeros(self.item_embeddings_.n_dims)
+        for users in _stretches(len(histories)):
+            vectors, defined = self._encode(histories[users])
+            total += vectors[defined].sum(axis=0, dtype=np.float64)
+        return total
+
+    def _sum_of_items(self, histories: Histories) -> np.ndarray:
+        counts = np.zeros(len(self.item_embeddings_), dtype=np.int64)
+        for users in _stretches(len(histories)):
+            counts += np.bincount(self._events_of(histories[users]).rows, minlength=len(counts))
+        return counts @ self.item_vectors_.astype(np.float64)
+
+    def __sizeof__(self) -> int:
+        # What a cluster's scheduler weighs before it sends an encoder to its workers.
+        return object.__sizeof__(self) + sum(a.nbytes for a in self._arrays())
+
+    def _arrays(self) -> list[np.ndarray]:
+        if not hasattr(self, "fallback_vector_"):
+            return []
+        return [self.item_vectors_, self.fallback_vector_, *self._fitted_arrays()]
 
     def _indexed_by_user(self, vectors: np.ndarray, X: Any) -> Any:
         if not isinstance(X, Histories) or X.user_ids is None:
@@ -355,6 +451,16 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         from skue._optional import import_optional
 
         return import_optional("pandas", "io").DataFrame(vectors, index=X.user_ids)
+
+
+def _encode_events(encoder: UserEncoder, events: Events) -> tuple[np.ndarray, np.ndarray]:
+    return encoder._encode_events(events)
+
+
+def _stretches(n_users: int) -> Iterator[slice]:
+    """Part many users, so that what is held for them at a time stays small."""
+    step = 16 * CHUNK_SIZE
+    return (slice(start, min(start + step, n_users)) for start in range(0, n_users, step))
 
 
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
