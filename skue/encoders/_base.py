@@ -25,6 +25,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from skue._html import ItemSpaceCaption
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.histories._validation import validate_histories
@@ -70,7 +71,9 @@ class Events(NamedTuple):
         )
 
 
-class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class UserEncoder(
+    ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Base of the encoders.
 
     A subclass says how events become vectors (``_encode_events``), learns what it needs in

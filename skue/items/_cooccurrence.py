@@ -12,13 +12,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import randomized_svd
 
+from skue._html import DocumentationLink
 from skue.histories._histories import Histories
 from skue.histories._validation import validate_histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._cooccurrence import cooccurrence_counts, positive_pmi
 
 
-class CooccurrenceItemEmbedder(BaseEstimator):
+class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     r"""Item vectors from which items appear near one another in histories.
 
     Pairs of items within a window are counted, each at distance :math:`d` as :math:`1/d`; the
