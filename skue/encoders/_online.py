@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,11 @@ from skue.encoders._base import CHUNK_SIZE, Events, UserEncoder
 from skue.encoders._state import Columns, UserStates
 from skue.histories._validation import validate_histories
 from skue.kernels._segments import starts_of_runs
-from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums
+from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums, with_few_events
+
+# The ids of encoders, with the fitted parts (kept alive) and parameters that they were hashed of.
+_ENCODER_IDS: Any = weakref.WeakKeyDictionary()
+_FEW_EVENTS = 32
 
 
 class OnlineAverages(UserEncoder):
@@ -76,6 +82,11 @@ class OnlineAverages(UserEncoder):
         """
         encoder_id = self._online_id()
         self._check_state(state, encoder_id)
+        X_new = validate_histories(self, X_new, reset=False)
+        if len(state) == len(X_new) == 1:
+            updated = self._updated_alone(state.columns, self._known_events(X_new))
+            if updated is not None:
+                return UserStates(encoder_id, updated)
         return self._merged(state, self._state_of(X_new, encoder_id), "X_new")
 
     def merge_states(self, earlier: UserStates, later: UserStates) -> UserStates:
@@ -116,7 +127,8 @@ class OnlineAverages(UserEncoder):
         return self._with_fallback(*self._join_parts(parts, defined))
 
     def _online_id(self) -> str:
-        check_is_fitted(self, "fallback_vector_")
+        if not hasattr(self, "fallback_vector_"):
+            check_is_fitted(self, "fallback_vector_")
         if self.max_history is not None:
             raise ValueError(
                 f"States are not possible with max_history={self.max_history!r}: an event that "
@@ -128,7 +140,14 @@ class OnlineAverages(UserEncoder):
                 f"States are not possible with repeat_exponent={self.repeat_exponent!r}: damping "
                 "repeats needs every item's own sum. Set repeat_exponent=1."
             )
-        return self.encoder_id_
+        fitted = (self.item_embeddings_, self.fallback_vector_)
+        parameters = [getattr(self, name) for name in self._output_parameters]
+        known = _ENCODER_IDS.get(self)
+        # A hash of all arrays would cost more than an update.
+        if known is None or known[:2] != (tuple(map(id, fitted)), parameters):
+            known = (tuple(map(id, fitted)), parameters, fitted, self.encoder_id_)
+            _ENCODER_IDS[self] = known
+        return known[3]
 
     def _check_state(self, state: UserStates, encoder_id: str) -> None:
         if not isinstance(state, UserStates):
@@ -176,6 +195,47 @@ class OnlineAverages(UserEncoder):
         if events.weights is not None and len(events.rows):
             signed[filled] = np.minimum.reduceat(events.weights, offsets[:-1][filled]) < 0
         return Columns(sums, masses, counts, spans, oldest, newest, signed)
+
+    def _updated_alone(self, state: Columns, events: Events) -> Columns | None:
+        """Return one user's state after a few events; None where the general way must do it."""
+        n_new = len(events.rows)
+        if not 0 < n_new <= _FEW_EVENTS or self.age_unit == "instant":
+            return None
+        newest = state.newest.item()
+        times = None if events.timestamps is None else as_seconds(events.timestamps).tolist()
+        first, last = (math.nan, math.nan) if times is None else (times[0], times[-1])
+        ages: list[float]
+        if self.age_unit == "step":
+            ages, shift = list(range(n_new - 1, -1, -1)), float(n_new)
+            if first < newest:
+                return None
+        elif times is None:
+            return None
+        else:
+            unit, empty = AGE_SECONDS[self.age_unit], math.isnan(newest)
+            latest = last if empty else max(newest, last)
+            ages = [(latest - time) / unit for time in times]
+            shift = 0.0 if empty else (latest - newest) / unit
+        weights = [1.0] * n_new if events.weights is None else events.weights.tolist()
+        sums, masses = with_few_events(
+            state.sums,
+            state.masses,
+            shift,
+            events.rows,
+            ages,
+            weights,
+            self._state_decays(),
+            self.item_embeddings_.vectors,
+        )
+        return Columns(
+            sums,
+            masses,
+            state.counts + n_new,
+            state.spans + n_new,
+            np.fmin(state.oldest, first),
+            np.fmax(state.newest, last),
+            state.signed | (min(weights) < 0),
+        )
 
     def _merged(self, earlier: UserStates, later: UserStates, name: str) -> UserStates:
         a, b = earlier.columns, later.columns

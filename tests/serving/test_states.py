@@ -278,3 +278,28 @@ def test_many_users_are_chunked_without_a_seam():
     encoder = MixedUserEncoder(ITEMS).fit(lists[:100])
     state = encoder.update_state(encoder.make_state(lists), lists)
     same_vectors(encoder, state, [row + row for row in lists])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(event, max_size=9), encoders, st.sampled_from(["step", "instant", "D"]))
+def test_one_user_alone_is_updated_as_among_others(user, encoder, unit):
+    encoder.set_params(age_unit=unit).fit(batch([[(0, 1, 1.0)]]))
+    user = sorted(user, key=lambda event: event[1])
+    old, new = user[:4], user[4:]
+    alone = encoder.update_state(encoder.make_state(batch([old])), batch([new]))
+    among = encoder.update_state(encoder.make_state(batch([old, []])), batch([new, []]))[0]
+    for found, expected in zip(alone.columns, among.columns, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+
+
+def test_a_refitted_encoder_refuses_the_states_of_before():
+    encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
+    state = encoder.make_state([[0]])
+    encoder.update_state(state, [[1]])
+    encoder.set_params(decay=0.5)
+    with pytest.raises(ValueError, match="state was made by encoder"):
+        encoder.update_state(state, [[1]])
+    encoder.set_params(decay=0.07).fit([[2]])
+    with pytest.raises(ValueError, match="state was made by encoder"):
+        encoder.update_state(state, [[1]])
