@@ -339,14 +339,16 @@ class UserEncoder(
         """Drop unknown items, then keep each user's newest ``max_history`` events."""
         rows = self.item_embeddings_.rows_of(histories)
         events = Events(rows, histories.offsets, histories.timestamps, histories.weights)
-        known = rows >= 0
-        if not known.all():
+        if not self.item_embeddings_._row_map(histories.vocabulary)[1]:
+            known = rows >= 0
             events = events.take(known, kept_offsets(histories.offsets, known))
         return self._truncated(events) if truncate else events
 
     def _truncated(self, events: Events) -> Events:
+        if self.max_history is None:
+            return events
         lengths = np.diff(events.offsets)
-        if self.max_history is None or not len(lengths) or lengths.max() <= self.max_history:
+        if not len(lengths) or lengths.max() <= self.max_history:
             return events
         kept = np.minimum(lengths, self.max_history)
         return events.take(positions_of_ranges(events.offsets[1:] - kept, kept), offsets_of(kept))

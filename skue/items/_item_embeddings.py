@@ -167,13 +167,23 @@ class ItemEmbeddings:
         -------
         rows : ndarray of shape (n_events,), int32
         """
-        if histories.vocabulary is self.vocabulary:
-            return histories.codes
-        rows = self._rows_by_vocabulary.get(histories.vocabulary)
-        if rows is None:
-            rows = self.lookup(histories.item_ids)
-            self._rows_by_vocabulary[histories.vocabulary] = rows
-        return rows[histories.codes]
+        rows, _ = self._row_map(histories.vocabulary)
+        return histories.codes if rows is None else rows[histories.codes]
+
+    def _row_map(self, vocabulary: Vocabulary) -> tuple[np.ndarray | None, bool]:
+        """Return the row of each id of a vocabulary, and whether all are known.
+
+        None stands for the rows 0, 1, ... themselves.
+        """
+        if vocabulary is self.vocabulary:
+            return None, True
+        known = self._rows_by_vocabulary.get(vocabulary)
+        if known is None:
+            rows = self.lookup(vocabulary.ids)
+            same = np.array_equal(rows, np.arange(len(rows)))
+            known = (None if same else rows), bool((rows >= 0).all())
+            self._rows_by_vocabulary[vocabulary] = known
+        return known
 
     def extend(self, vectors: Any, ids: Any) -> ItemEmbeddings:
         """Return a larger catalogue of the same space.
