@@ -1,11 +1,18 @@
 """Into production: an index of item vectors, a cache of user vectors."""
 
+from skue.serving._cache import UserVectorCache
 from skue.serving._export import ann_recall, export_index, open_index, rollback
 from skue.serving._folder import prune
 from skue.serving._index import SpaceMismatchError, VectorIndex
+from skue.serving._retriever import Retriever
+from skue.serving._stores import LMDBStore, RedisStore
 
 __all__ = [
+    "LMDBStore",
+    "RedisStore",
+    "Retriever",
     "SpaceMismatchError",
+    "UserVectorCache",
     "VectorIndex",
     "ann_recall",
     "export_index",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -124,7 +123,7 @@ class VectorIndex:
         """
         if space_id is not None and space_id != self.space_id:
             raise SpaceMismatchError(space_id, self.space_id)
-        if not isinstance(k, Integral) or k < 1:
+        if not isinstance(k, (int, np.integer)) or k < 1:
             raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
         users = self._checked(user_vectors)
         limits = self._limits(len(users), exclude, allow)

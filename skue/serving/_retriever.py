@@ -1,0 +1,89 @@
+"""Index and encoder as one object, so that they are switched in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from skue.serving._cache import UserVectorCache
+from skue.serving._index import SpaceMismatchError, VectorIndex
+
+
+class Retriever:
+    """An index and the cache of one encoder of the same space; it never changes.
+
+    A server holds one in a variable and makes a new one for every new version of the encoder or
+    the index; assigning it is the switch. A request that has read the variable is answered from
+    one version throughout.
+
+    Parameters
+    ----------
+    cache : UserVectorCache
+    index : VectorIndex
+        Of the space of the cache's encoder.
+
+    Attributes
+    ----------
+    cache : UserVectorCache
+    index : VectorIndex
+
+    Raises
+    ------
+    SpaceMismatchError
+        For an index of another space.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import DecayAverageUserEncoder, ItemEmbeddings, Retriever, UserVectorCache
+    >>> from skue import export_index, open_index
+    >>> items = ItemEmbeddings([[1, 0], [0, 1]], ids=["tea", "cup"])
+    >>> encoder = DecayAverageUserEncoder(items).fit([["tea", "cup"]])
+    >>> folder = tempfile.mkdtemp()
+    >>> version = export_index(encoder, folder)
+    >>> serving = Retriever(UserVectorCache(encoder), open_index(folder))
+    >>> ids, scores, status = serving.recommend(["ann"], load=lambda ids: [["tea"]], k=1)
+    >>> ids
+    array([['tea']], dtype='<U3')
+    """
+
+    __slots__ = ("cache", "index")
+
+    def __init__(self, cache: UserVectorCache, index: VectorIndex) -> None:
+        if cache.space_id != index.space_id:
+            raise SpaceMismatchError(cache.space_id, index.space_id)
+        self.cache, self.index = cache, index
+
+    def recommend(
+        self,
+        user_ids: Any,
+        load: Callable[[np.ndarray], Any],
+        k: int = 10,
+        *,
+        exclude: Any = None,
+        allow: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the k nearest items of each user.
+
+        Parameters
+        ----------
+        user_ids : array-like of shape (n_users,)
+        load : callable
+            As for :meth:`UserVectorCache.get`.
+        k : int, default=10
+        exclude, allow : default=None
+            As for :meth:`VectorIndex.search`.
+
+        Returns
+        -------
+        ids, scores : ndarray of shape (n_users, k)
+        status : ndarray of shape (n_users,)
+            Where each user's vector came from, as :meth:`UserVectorCache.get` says.
+        """
+        vectors, status = self.cache.get(user_ids, load)
+        found = self.index.search(
+            vectors, k, space_id=self.cache.space_id, exclude=exclude, allow=allow
+        )
+        return *found, status

@@ -1,0 +1,210 @@
+"""Where a cache keeps its bytes: any mapping, Redis, or a file that processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+from skue._optional import import_optional
+
+
+class RedisStore(MutableMapping[str, bytes]):
+    """A Redis server as a store, many entries a round trip.
+
+    Parameters
+    ----------
+    url : str, default="redis://localhost:6379/0"
+    timeout : float, default=0.1
+        Seconds after which a call that gets no answer fails: without one a server that hangs
+        would hold a thread for good.
+    expire : float or None, default=None
+        Seconds after which the server drops an entry, such as those of encoders long replaced.
+        None leaves that to the server's memory policy.
+
+    Examples
+    --------
+    >>> from skue import RedisStore
+    >>> store = RedisStore("redis://localhost:6379/0", expire=7 * 86400)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        timeout: float = 0.1,
+        expire: float | None = None,
+    ) -> None:
+        redis = import_optional("redis", "redis")
+        self.expire = expire
+        self._client = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            # The cache itself tries again, later; a retry here would only hold its thread.
+            retry=None,
+            decode_responses=False,
+        )
+
+    def get_many(self, keys: list[str]) -> dict[str, bytes]:
+        """Return the entries that are there."""
+        values = self._client.mget(keys) if keys else []
+        return {k: value for k, value in zip(keys, values, strict=True) if value is not None}
+
+    def set_many(self, entries: Mapping[str, bytes]) -> None:
+        """Write entries."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key, value in entries.items():
+            pipeline.set(key, value, px=None if self.expire is None else int(self.expire * 1000))
+        pipeline.execute()
+
+    def delete_many(self, keys: list[str]) -> None:
+        """Remove entries; those that are not there are passed over."""
+        if keys:
+            self._client.delete(*keys)
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.get_many([key])[key]
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.set_many({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        if not self._client.delete(key):
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.decode() for key in self._client.scan_iter("skue:*"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class LMDBStore(MutableMapping[str, bytes]):
+    """A memory-mapped file as a store, which the processes of one machine share.
+
+    Every write is a transaction: whoever is killed in the middle of one leaves the entry as it
+    was. Loss of power may cost the newest entries.
+
+    Parameters
+    ----------
+    path : str or path
+        Folder of the file, made where it is missing.
+    max_bytes : int, default=2**30
+        How large the file may grow; once it is full, writes fail and the cache counts them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import LMDBStore
+    >>> store = LMDBStore(tempfile.mkdtemp())  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> None:
+        lmdb = import_optional("lmdb", "lmdb")
+        self._environment = lmdb.open(os.fspath(path), map_size=max_bytes, sync=False)
+        self._environment.reader_check()
+
+    def get_many(self, keys: list[str]) -> dict[str, bytes]:
+        """Return the entries that are there."""
+        with self._environment.begin() as transaction:
+            found = {key: transaction.get(key.encode()) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def set_many(self, entries: Mapping[str, bytes]) -> None:
+        """Write entries, all or none."""
+        with self._environment.begin(write=True) as transaction:
+            for key, value in entries.items():
+                transaction.put(key.encode(), value)
+
+    def delete_many(self, keys: list[str]) -> None:
+        """Remove entries; those that are not there are passed over."""
+        with self._environment.begin(write=True) as transaction:
+            for key in keys:
+                transaction.delete(key.encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._environment.close()
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.get_many([key])[key]
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.set_many({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        with self._environment.begin(write=True) as transaction:
+            if not transaction.delete(key.encode()):
+                raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        with self._environment.begin() as transaction:
+            keys = [bytes(key).decode() for key in transaction.cursor().iternext(values=False)]
+        return iter(keys)
+
+    def __len__(self) -> int:
+        with self._environment.begin() as transaction:
+            return transaction.stat()["entries"]
+
+
+class GuardedStore:
+    """Calls a store many entries at a time, and leaves it alone for a moment when it fails.
+
+    Parameters
+    ----------
+    store : MutableMapping of str to bytes
+        With the methods ``get_many``, ``set_many`` and ``delete_many`` where it has them.
+    clock : callable
+    rest : float
+        Seconds without a call after a failure.
+    """
+
+    def __init__(self, store: Any, clock: Any, rest: float) -> None:
+        self._store, self._clock, self._rest = store, clock, rest
+        self._asleep_until = -float("inf")
+        self._lock = threading.Lock()
+        self.n_errors = 0
+        self.last_error: BaseException | None = None
+
+    def get_many(self, keys: list[str]) -> dict[str, Any] | None:
+        """Return what is there, or None when the store does not answer."""
+        if hasattr(self._store, "get_many"):
+            return self._call(self._store.get_many, keys)
+        return self._call(self._get_each, keys)
+
+    def set_many(self, entries: Mapping[str, bytes]) -> bool:
+        """Write, and tell whether the store took it."""
+        if hasattr(self._store, "set_many"):
+            return self._call(self._store.set_many, entries, done=True)
+        return self._call(self._store.update, entries, done=True)
+
+    def delete_many(self, keys: list[str]) -> bool:
+        """Remove, and tell whether the store did."""
+        if hasattr(self._store, "delete_many"):
+            return self._call(self._store.delete_many, keys, done=True)
+        return self._call(lambda: [self._store.pop(key, None) for key in keys], done=True)
+
+    def _get_each(self, keys: list[str]) -> dict[str, Any]:
+        found = {}
+        for key in keys:
+            # Not by a look whether it is there: it may be gone a moment later.
+            with contextlib.suppress(KeyError):
+                found[key] = self._store[key]
+        return found
+
+    def _call(self, method: Any, *arguments: Any, done: bool = False) -> Any:
+        failed = False if done else None
+        if self._clock() < self._asleep_until:
+            return failed
+        try:
+            result = method(*arguments)
+        except Exception as error:
+            with self._lock:
+                self.n_errors += 1
+                self.last_error = error
+                self._asleep_until = self._clock() + self._rest
+            return failed
+        return True if done else result
