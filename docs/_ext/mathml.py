@@ -11,7 +11,7 @@ def visit_math(translator, node):
 
 def visit_math_block(translator, node):
     formulas = [convert(part, display="block") for part in node.astext().split("\n\n") if part]
-    translator.body.append(f'<div class="math">{"".join(formulas)}</div>')
+    translator.body.append(f'<div class="formula">{"".join(formulas)}</div>')
     raise nodes.SkipNode
 
 
