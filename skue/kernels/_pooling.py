@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._segments import positions_of_ranges, step_ages
+from skue.kernels._segments import owners, positions_of_ranges, step_ages
 
 # A sum this much shorter than its parts is recomputed in float64: cancellation in float32 would
 # leave mostly rounding error in it.
 _CANCELS = 1e-3
 _NEGLIGIBLE_COUNT = 1e-12
 _NEGLIGIBLE_NORM = 1e-6
+_BOUNDS = (_CANCELS, _NEGLIGIBLE_NORM)
 
 
 def pooling_backend() -> str:
@@ -82,15 +83,14 @@ def decayed_averages(
     compiled = _compiled()
     signed = weights is not None and bool((weights < 0).any())
     by_item = signed or repeat_exponent != 1
-    if compiled is not None and ages is None and weights is None and not by_item:
-        table = _weights_by_age(offsets, decays)
-        none = np.empty((len(table), 0))
-        return compiled.pool(rows, offsets, table, none, vectors, (_CANCELS, _NEGLIGIBLE_NORM))
-    if ages is None and weights is None:
+    by_age = _weights_by_age(offsets, decays) if ages is None and weights is None else None
+    if compiled is not None and by_age is not None and not by_item:
+        none = np.empty((len(decays), 0))
+        return compiled.pool(rows, offsets, by_age, none, vectors, _BOUNDS)
+    if by_age is not None:
         lengths = np.diff(offsets)
-        table = _weights_by_age(offsets, decays)
-        places = positions_of_ranges(table.shape[1] - lengths, lengths)
-        event_weights = table[:, places]
+        places = positions_of_ranges(by_age.shape[1] - lengths, lengths)
+        event_weights = np.take(by_age, places, axis=1)
     else:
         ages = step_ages(offsets) if ages is None else ages
         event_weights = np.stack([decay_weights(ages, decay, weights) for decay in decays])
@@ -98,15 +98,22 @@ def decayed_averages(
         terms = (event_weights, rows, offsets)
         if by_item:
             terms = compiled.item_coefficients(*terms, repeat_exponent, _NEGLIGIBLE_COUNT)
-        none, bounds = np.empty((len(decays), 0)), (_CANCELS, _NEGLIGIBLE_NORM)
-        return compiled.pool(terms[1], terms[2], none, terms[0], vectors, bounds)
-    parts = [
-        pooled_unit_vectors(
-            *item_coefficients(part, rows, offsets, repeat_exponent, signed=signed), vectors
-        )
-        for part in event_weights
-    ]
-    return np.stack([part for part, _ in parts]), np.stack([mask for _, mask in parts])
+        none = np.empty((len(decays), 0))
+        return compiled.pool(terms[1], terms[2], none, terms[0], vectors, _BOUNDS)
+    # To scipy, every weighting is another batch of users.
+    n_parts, n_users = len(decays), len(offsets) - 1
+    ends = np.concatenate([offsets[1:] + part * offsets[-1] for part in range(n_parts)])
+    terms = item_coefficients(
+        event_weights.ravel(),
+        np.tile(rows, n_parts) if n_parts > 1 else rows,
+        np.concatenate([offsets[:1], ends]),
+        repeat_exponent,
+        signed=signed,
+    )
+    # The newest event of all weighs 1 here, so that there is nothing to scale.
+    pool = _pool_scaled if by_age is not None and not by_item else pooled_unit_vectors
+    pooled, defined = pool(*terms, vectors)
+    return pooled.reshape(n_parts, n_users, -1), defined.reshape(n_parts, n_users)
 
 
 def _weights_by_age(offsets: np.ndarray, decays: Sequence[float]) -> np.ndarray:
@@ -207,9 +214,13 @@ def pooled_unit_vectors(
     pooled : ndarray of shape (n_users, n_dims), float32
     defined : ndarray of shape (n_users,), bool
     """
-    scaled = scaled_by_user(coefficients, offsets)
-    shape = (len(offsets) - 1, len(vectors))
-    pooled = sp.csr_array((scaled.astype(np.float32), rows, offsets), shape=shape) @ vectors
+    return _pool_scaled(scaled_by_user(coefficients, offsets), rows, offsets, vectors)
+
+
+def _pool_scaled(
+    scaled: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    pooled = _weighted_sums(scaled.astype(np.float32), rows, offsets, vectors)
     mass = _sum_by_user(np.abs(scaled), offsets)
     norms = np.sqrt(np.einsum("ij,ij->i", pooled, pooled, dtype=np.float64))
     for user in np.flatnonzero((norms <= _CANCELS * mass) & (mass > 0)):
@@ -218,6 +229,21 @@ def pooled_unit_vectors(
         norms[user] = np.linalg.norm(exact)
         pooled[user] = exact
     return _unit_where_defined(pooled, norms, mass)
+
+
+def _weighted_sums(
+    weights: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
+) -> np.ndarray:
+    """Return the weighted sum of each user's rows, added up in the order of the rows.
+
+    By columns each item vector is read once, in the order of memory: more than twice as fast for
+    many events. Few events are put in the same order, so that both ways give the same bits.
+    """
+    shape = (len(offsets) - 1, len(vectors))
+    if 4 * len(rows) >= len(vectors):
+        return sp.csr_array((weights, rows, offsets), shape=shape).tocsc() @ vectors
+    order = np.lexsort((rows, owners(offsets)))
+    return sp.csr_array((weights[order], rows[order], offsets), shape=shape) @ vectors
 
 
 def mixed_unit_vectors(parts: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -234,10 +260,14 @@ def mixed_unit_vectors(parts: np.ndarray, shares: np.ndarray) -> tuple[np.ndarra
     mixed : ndarray of shape (n_users, n_dims), float32
     defined : ndarray of shape (n_users,), bool
     """
-    mixed = np.tensordot(shares, parts.astype(np.float64), axes=1)
-    norms = np.linalg.norm(mixed, axis=1)
+    mixed = np.einsum("p,puj->uj", shares.astype(np.float32), parts)
+    norms = np.sqrt(np.einsum("ij,ij->i", mixed, mixed, dtype=np.float64))
     mass = np.abs(shares) @ parts.any(axis=2)
-    return _unit_where_defined(mixed.astype(np.float32), norms, mass)
+    for user in np.flatnonzero(norms <= _CANCELS * mass):
+        exact = shares @ parts[:, user].astype(np.float64)
+        norms[user] = np.linalg.norm(exact)
+        mixed[user] = exact
+    return _unit_where_defined(mixed, norms, mass)
 
 
 def _unit_where_defined(
