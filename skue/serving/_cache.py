@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from concurrent.futures import wait
 from typing import Any
 
@@ -219,8 +219,9 @@ class UserVectorCache:
                     self._memory[key] = self._memory[key][0], False
                 if self._store is not None:
                     self._distrusted[key] = token
+            tokens = self._settled_distrust(keys)
         if self._store is not None and self._store.delete_many(keys):
-            self._trust(dict.fromkeys(keys, token))
+            self._trust(tokens)
 
     @property
     def counters(self) -> dict[str, float]:
@@ -290,7 +291,7 @@ class UserVectorCache:
         assert self._store is not None
         with self._lock:
             asked = [key for key in own if key not in self._distrusted]
-            distrusted = {k: t for k, t in self._distrusted.items() if not self._outdated.get(k)}
+            distrusted = self._settled_distrust(self._distrusted)
         answer = self._store.get_many(asked)
         if answer is not None and distrusted and self._store.delete_many(list(distrusted)):
             self._trust(distrusted)
@@ -340,7 +341,7 @@ class UserVectorCache:
             return True
         with self._lock:
             valid = [key for key in entries if claimed[key][1].valid]
-            tokens = {k: self._distrusted[k] for k in valid if k in self._distrusted}
+            tokens = self._settled_distrust(valid)
         packed = {key: pack_entry(key, self.encoder_id, entries[key]) for key in valid}
         if not self._store.set_many(packed):
             return False
@@ -387,11 +388,19 @@ class UserVectorCache:
             return entry, "stale"
         return Entry(self.encoder.fallback_vector_, time.time()), "fallback"
 
+    def _settled_distrust(self, keys: Iterable[str]) -> dict[str, object]:
+        """Return the distrusted keys that no outdated write is on its way to. The lock is held."""
+        return {
+            key: self._distrusted[key]
+            for key in keys
+            if key in self._distrusted and not self._outdated.get(key)
+        }
+
     def _trust(self, tokens: dict[str, object]) -> None:
-        """Believe the store's entries again, unless more has happened to them since."""
+        """Believe the store's entries again, unless they were invalidated anew since."""
         with self._lock:
             for key, token in tokens.items():
-                if self._distrusted.get(key) is token and not self._outdated.get(key):
+                if self._distrusted.get(key) is token:
                     del self._distrusted[key]
 
     def _workers(self) -> BoundedPool:
