@@ -80,9 +80,10 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
             for user in range(len(offsets) - 1):
                 longest = max(longest, offsets[user + 1] - offsets[user])
         exact = table if by_age else np.empty((n_parts, longest), dtype=np.float64)
-        weights = table.astype(np.float32)
-        if not by_age:
-            weights = np.empty((n_parts, longest), dtype=np.float32)
+        weights = np.empty((n_parts, longest), dtype=np.float32)
+        for part in range(n_parts):
+            for age in range(table.shape[1]):
+                weights[part, age] = table[part, age]
         sums = np.empty((n_parts, n_dims), dtype=np.float32)
         for user in range(len(offsets) - 1):
             start, stop = offsets[user], offsets[user + 1]
@@ -105,7 +106,8 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
                         exact[part, first:], rows[start:stop], vectors, pooled[part, user]
                     )
                 else:
-                    pooled[part, user] = sums[part]
+                    for dim in range(n_dims):
+                        pooled[part, user, dim] = sums[part, dim]
                 defined[part, user] = norm > bounds[1] * mass
                 factor = np.float32(1 / norm if defined[part, user] else 0.0)
                 for dim in range(n_dims):
@@ -155,13 +157,14 @@ def _square(sums):  # type: ignore[no-untyped-def]
 @njit(nogil=True)
 def _sum_exactly(weights, rows, vectors, out):  # type: ignore[no-untyped-def]
     """Write the sum taken in float64, and return its length."""
-    sums = np.zeros(vectors.shape[1])
-    for event in range(len(rows)):
-        for dim in range(len(sums)):
-            sums[dim] += weights[event] * vectors[rows[event], dim]
-    for dim in range(len(sums)):
-        out[dim] = sums[dim]
-    return np.sqrt(np.sum(sums**2))
+    square = 0.0
+    for dim in range(len(out)):
+        total = 0.0
+        for event in range(len(rows)):
+            total += weights[event] * vectors[rows[event], dim]
+        out[dim] = total
+        square += total * total
+    return np.sqrt(square)
 
 
 @intrinsic(prefer_literal=True)
@@ -280,7 +283,8 @@ def _sum_by_item(  # type: ignore[no-untyped-def]
         while size < 2 * (stop - start):
             size *= 2
         slots = table[:size]
-        slots[:] = -1
+        for slot in range(size):
+            slots[slot] = -1
         first = n_terms
         for event in range(start, stop):
             slot = _find(slots, term_rows, rows[event], first)
