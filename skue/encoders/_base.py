@@ -26,6 +26,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue._html import ItemSpaceCaption
+from skue.encoders._versions import restored, stamped
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.histories._validation import validate_histories
@@ -304,6 +305,12 @@ class UserEncoder(
     @property
     def _n_features_out(self) -> int:
         return self.item_embeddings_.n_dims
+
+    def __getstate__(self) -> dict[str, Any]:
+        return stamped(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(restored(type(self), state))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

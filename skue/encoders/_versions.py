@@ -1,0 +1,43 @@
+"""Pickled encoders and the versions that wrote them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import sklearn
+
+# Raised when fitted attributes change so that an older skue could not use them.
+_LAYOUT = 1
+_STAMP = "_skue_pickle"
+
+
+def stamped(state: dict[str, Any]) -> dict[str, Any]:
+    """Return an estimator's state with the versions that write it."""
+    import skue
+
+    versions = {"skue": skue.__version__, "scikit-learn": sklearn.__version__, "layout": _LAYOUT}
+    return {**state, _STAMP: versions}
+
+
+def restored(cls: type, state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state that this version can use, or say what to do.
+
+    Encoders hold no object of scikit-learn's, so its version does not matter. Parameters that the
+    writing version did not know get their defaults.
+    """
+    import skue
+
+    state = dict(state)
+    versions = state.pop(_STAMP, {"skue": "0.1.0", "layout": 1})
+    if versions["layout"] > _LAYOUT:
+        raise ValueError(
+            f"This {cls.__name__} was pickled by skue {versions['skue']} (with scikit-learn "
+            f"{versions.get('scikit-learn')}) in layout {versions['layout']}; this is skue "
+            f"{skue.__version__}, which reads up to layout {_LAYOUT}. Install skue "
+            f"{versions['skue']} or newer, or fit the encoder again with this version."
+        )
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if name not in state and parameter.default is not inspect.Parameter.empty:
+            state[name] = parameter.default
+    return state
