@@ -147,7 +147,7 @@ class UserEncoder(
             DataFrame, whose rows are indexed by ``user_ids`` when X is Histories that have them.
         """
         check_is_fitted(self, "fallback_vector_")
-        histories = validate_histories(self, X, reset=False)
+        histories = self._read(X)
         self._report_unknown(histories)
         vectors = self._with_fallback(*self._encode(histories))
         return self._indexed_by_user(vectors, X)
@@ -186,7 +186,7 @@ class UserEncoder(
         check_is_fitted(self, "fallback_vector_")
         if not isinstance(chunk_size, Integral) or chunk_size < 1:
             raise ValueError(f"chunk_size must be an integer of at least 1, got {chunk_size!r}.")
-        histories = validate_histories(self, X, reset=False)
+        histories = self._read(X)
         self._report_unknown(histories)
         return self._encoded_chunks(histories, int(chunk_size))
 
@@ -219,7 +219,7 @@ class UserEncoder(
         check_is_fitted(self, "fallback_vector_")
         if not isinstance(k, Integral) or k < 1:
             raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
-        histories = validate_histories(self, X, reset=False)
+        histories = self._read(X)
         self._report_unknown(histories)
         vectors = self._with_fallback(*self._encode(histories))
         excluded = None
@@ -262,7 +262,7 @@ class UserEncoder(
             all but the first get the fallback vector.
         """
         check_is_fitted(self, "fallback_vector_")
-        histories = validate_histories(self, X, reset=False)
+        histories = self._read(X)
         known = self.item_embeddings_.rows_of(histories) >= 0
         weights = np.ones(len(known)) if histories.weights is None else np.abs(histories.weights)
         n_known = np.diff(kept_offsets(histories.offsets, known))
@@ -277,6 +277,9 @@ class UserEncoder(
         return Bunch(
             n_events=histories.lengths, n_known=n_known, known_weight_share=share, status=status
         )
+
+    def _read(self, X: Any) -> Histories:
+        return validate_histories(self, X, reset=False, vocabulary=self.item_embeddings_.vocabulary)
 
     @property
     def item_vectors_(self) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skue.histories._histories import Histories
+from skue.histories._vocabulary import Vocabulary
 
 _USER_NAMES = {"user", "userid", "customer", "customerid", "visitor", "visitorid", "session"}
 _ITEM_NAMES = {"item", "itemid", "product", "productid", "sku", "asin", "movieid", "stockcode"}
@@ -39,14 +40,24 @@ def as_histories(X: Any) -> Histories:
     >>> as_histories(np.array([[4, 7], [4, -1]])).lengths
     array([2, 1])
     """
+    return read_histories(X)
+
+
+def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
+    """Return histories from any accepted form of X.
+
+    With a vocabulary that knows all of the items, these are numbered by it: nothing is left to
+    look up then.
+    """
     X = unwrapped(X)
     if isinstance(X, Histories):
         return X
     if is_frame(X):
         return _from_list_columns(X)
     if is_series(X):
-        values = X.to_list()
-        return Histories.from_lists([_as_row(value) for value in values])
+        return Histories._from_lists(
+            [_as_row(value) for value in X.to_list()], None, None, None, vocabulary
+        )
     if is_matrix(X):
         return from_matrix(np.asarray(X))
     if isinstance(X, np.ndarray) and X.ndim != 1:
@@ -61,7 +72,7 @@ def as_histories(X: Any) -> Histories:
             f"X must be Histories, a list of lists, a Series of lists, a 2-D array of item ids or "
             f"a DataFrame with a list column 'items', got {type(X).__name__}."
         )
-    return Histories.from_lists(X)
+    return Histories._from_lists(X, None, None, None, vocabulary)
 
 
 def unwrapped(X: Any) -> Any:

@@ -123,20 +123,26 @@ class Histories:
         timestamps: np.ndarray | None,
         weights: np.ndarray | None,
         user_ids: np.ndarray | None,
+        vocabulary: Vocabulary | None = None,
     ) -> Histories:
-        """Number the items, drop padding (negative ids), put each user's events in time order."""
+        """Number the items, drop padding (negative ids), put each user's events in time order.
+
+        The numbers are those of the given vocabulary, where it knows all of the items.
+        """
         if ids.dtype.kind == "i" and len(ids) and ids.min() < 0:
             keep = ids >= 0
             offsets = kept_offsets(offsets, keep)
             ids = ids[keep]
             timestamps = None if timestamps is None else timestamps[keep]
             weights = None if weights is None else weights[keep]
-        codes, item_ids = factorize(ids)
+        codes = None if vocabulary is None or not len(ids) else vocabulary.lookup(ids)
+        if codes is None or codes.min() < 0:
+            codes, item_ids = factorize(ids)
+            vocabulary = Vocabulary._trusted(item_ids)
         if timestamps is not None and _first_decrease(timestamps, offsets) is not None:
             order = np.lexsort((timestamps, owners(offsets)))
             codes, timestamps = codes[order], timestamps[order]
             weights = None if weights is None else weights[order]
-        vocabulary = Vocabulary._trusted(item_ids)
         return cls._trusted(codes, offsets, vocabulary, timestamps, weights, user_ids)
 
     @classmethod
@@ -176,6 +182,17 @@ class Histories:
         >>> Histories.from_lists([[3, 1], [2]], timestamps=[[20, 10], [5]])[0]
         array([1, 3])
         """
+        return cls._from_lists(lists, timestamps, weights, user_ids)
+
+    @classmethod
+    def _from_lists(
+        cls,
+        lists: Any,
+        timestamps: Any = None,
+        weights: Any = None,
+        user_ids: Any = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> Histories:
         flat, offsets = flatten(lists, "histories")
         ids = as_ids(flat, "item ids")
         if timestamps is not None:
@@ -185,7 +202,7 @@ class Histories:
         if user_ids is not None:
             user_ids = as_ids(user_ids, "user_ids")
             _same_length("user_ids", user_ids, "histories", offsets[1:])
-        return cls._from_events(ids, offsets, timestamps, weights, user_ids)
+        return cls._from_events(ids, offsets, timestamps, weights, user_ids, vocabulary)
 
     @classmethod
     def from_frame(

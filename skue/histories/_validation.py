@@ -6,11 +6,14 @@ from typing import Any
 
 from sklearn.utils.validation import validate_data
 
-from skue.histories._coerce import as_histories, from_matrix, is_matrix, unwrapped
+from skue.histories._coerce import from_matrix, is_matrix, read_histories, unwrapped
 from skue.histories._histories import Histories
+from skue.histories._vocabulary import Vocabulary
 
 
-def validate_histories(estimator: Any, X: Any, *, reset: bool) -> Histories:
+def validate_histories(
+    estimator: Any, X: Any, *, reset: bool, vocabulary: Vocabulary | None = None
+) -> Histories:
     """Return X as histories; remember (or check) its width when it is a 2-D array.
 
     Parameters
@@ -19,10 +22,12 @@ def validate_histories(estimator: Any, X: Any, *, reset: bool) -> Histories:
     X : any accepted form
     reset : bool
         True in ``fit``, False afterwards.
+    vocabulary : Vocabulary, default=None
+        The ids of the item space, where there is one already.
     """
     X = unwrapped(X)
     if isinstance(X, Histories) or not is_matrix(X):
-        histories = as_histories(X)
+        histories = read_histories(X, vocabulary)
         if reset:
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(estimator, name):

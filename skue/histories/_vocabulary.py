@@ -83,7 +83,8 @@ def _from_sequence(values: Iterable[Any], name: str) -> np.ndarray:
 
 def factorize(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return codes and the sorted distinct ids: ``distinct[codes] == ids``."""
-    if ids.dtype.kind == "U":
+    # For a handful of ids a dict is quicker than any array.
+    if ids.dtype.kind == "U" or len(ids) < 512:
         listed = ids.tolist()
         distinct = sorted(set(listed))
         position = dict(zip(distinct, range(len(distinct)), strict=True))

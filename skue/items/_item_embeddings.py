@@ -180,8 +180,10 @@ class ItemEmbeddings:
         known = self._rows_by_vocabulary.get(vocabulary)
         if known is None:
             rows = self.lookup(vocabulary.ids)
-            same = np.array_equal(rows, np.arange(len(rows)))
-            known = (None if same else rows), bool((rows >= 0).all())
+            n_ids = len(rows)
+            # The last one first: a look that most other maps fail, and that costs nothing.
+            same = n_ids and rows[-1] == n_ids - 1 and np.array_equal(rows, np.arange(n_ids))
+            known = (None if same else rows), not n_ids or bool(rows.min() >= 0)
             self._rows_by_vocabulary[vocabulary] = known
         return known
 

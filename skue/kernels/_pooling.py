@@ -118,8 +118,13 @@ def decayed_averages(
 
 def _weights_by_age(offsets: np.ndarray, decays: Sequence[float]) -> np.ndarray:
     """Return ``exp(-decay * age)`` for every age in steps, oldest first, one row a decay."""
-    ages = np.arange(np.diff(offsets).max(initial=1), dtype=np.float64)[::-1]
-    return np.exp(np.multiply.outer(-np.asarray(decays, dtype=np.float64), ages))
+    longest = int((offsets[1:] - offsets[:-1]).max(initial=1))
+    return _table(1 << (longest - 1).bit_length(), tuple(map(float, decays)))
+
+
+@lru_cache(maxsize=8)
+def _table(n_ages: int, decays: tuple[float, ...]) -> np.ndarray:
+    return np.exp(np.multiply.outer(-np.array(decays), np.arange(n_ages)[::-1]))
 
 
 def decay_weights(ages: np.ndarray, decay: float, weights: np.ndarray | None) -> np.ndarray:
