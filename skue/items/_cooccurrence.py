@@ -16,20 +16,26 @@ from skue._html import DocumentationLink
 from skue.histories._histories import Histories
 from skue.histories._validation import validate_histories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._cooccurrence import cooccurrence_counts, positive_pmi
+from skue.kernels._cooccurrence import cooccurrence_counts, degree_normalized
+
+# Between the plain spectral embedding (0) and vectors whose products are the counts (1/2): items
+# of a dense log, whose first few singular values are large, would otherwise all look alike.
+_SPECTRUM_EXPONENT = 0.25
+_NEGLIGIBLE = 1e-6
 
 
 class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     r"""Item vectors from which items appear near one another in histories.
 
     Pairs of items within a window are counted, each at distance :math:`d` as :math:`1/d`; the
-    counts become positive pointwise mutual information,
+    counts :math:`C` are divided by how often their items appear near any other,
 
-    .. math:: \max\left(0, \log\frac{\#(i, j)\,\sum_k \#(k)^{s}}{\#(i)\,\#(j)^{s}}\right),
+    .. math:: \frac{C_{ij}}{\sqrt{(d_i + \tau)(d_j + \tau)}}, \qquad d_i = \sum_j C_{ij},
 
-    and its truncated singular value decomposition :math:`U \Sigma V^T` gives the item vectors
-    :math:`U \Sigma^{1/2}`, scaled to length 1. Events with a weight of zero or less are left out.
-    Items of one instant (a basket) are at distance 1, whatever their order in the file.
+    and the truncated singular value decomposition :math:`U \Sigma V^T` of that gives the item
+    vectors :math:`U \Sigma^{1/4}`, scaled to length 1: a regularized spectral embedding of the
+    graph of items. Events with a weight of zero or less are left out. Items of one instant (a
+    basket) are at distance 1, whatever their order in the file.
 
     Parameters
     ----------
@@ -37,8 +43,9 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         Length of the vectors; at most the number of items.
     window : int, default=5
         How many events (with timestamps: instants) apart two items may be.
-    smoothing : float, default=0.75
-        Exponent :math:`s` of the context counts; less than 1 keeps rare items from dominating.
+    smoothing : float, default=0.1
+        What is added to every :math:`d_i`, as a share of their mean; keeps a few rare items that
+        only appear together from taking a dimension of their own.
     random_state : int, RandomState instance or None, default=0
         Seeds the decomposition. Fixed by default, because a space that changes from fit to fit
         makes every stored vector worthless.
@@ -59,8 +66,12 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
 
     References
     ----------
+    T. Qin, K. Rohe (2013). Regularized spectral clustering under the degree-corrected stochastic
+    blockmodel. NeurIPS.
+
     O. Levy, Y. Goldberg, I. Dagan (2015). Improving distributional similarity with lessons
-    learned from word embeddings. Transactions of the ACL 3.
+    learned from word embeddings. Transactions of the ACL 3 (weights by distance, powers of the
+    singular values).
 
     Examples
     --------
@@ -73,7 +84,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_dims": [Interval(Integral, 1, None, closed="left")],
         "window": [Interval(Integral, 1, None, closed="left")],
-        "smoothing": [Interval(Real, 0, 1, closed="both")],
+        "smoothing": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
     }
 
@@ -82,7 +93,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         n_dims: int = 128,
         *,
         window: int = 5,
-        smoothing: float = 0.75,
+        smoothing: float = 0.1,
         random_state: Any = 0,
     ) -> None:
         self.n_dims = n_dims
@@ -123,7 +134,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
             vectors = random_state.normal(size=(n_items, self.n_dims))
             self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)
             return self
-        vectors = _decompose(positive_pmi(counts, smoothing=self.smoothing), self, random_state)
+        vectors = _decompose(degree_normalized(counts, smoothing=self.smoothing), self, random_state)
         norms = np.linalg.norm(vectors, axis=1)
         has_vector = norms > 1e-6 * norms.max()
         self.item_embeddings_ = ItemEmbeddings(vectors[has_vector], histories.item_ids[has_vector])
@@ -144,4 +155,5 @@ def _liked_events(histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _decompose(table: Any, embedder: CooccurrenceItemEmbedder, random_state: Any) -> np.ndarray:
     n_dims = min(embedder.n_dims, table.shape[0])
     left, singular_values, _ = randomized_svd(table, n_dims, random_state=random_state)
-    return left * np.sqrt(singular_values)
+    kept = singular_values > _NEGLIGIBLE * singular_values[0]
+    return left * np.where(kept, singular_values, 0) ** _SPECTRUM_EXPONENT

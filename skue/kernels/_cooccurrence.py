@@ -56,19 +56,16 @@ def cooccurrence_counts(
     )
 
 
-def positive_pmi(counts: sp.csr_array, *, smoothing: float) -> sp.csr_array:
-    r"""Return the positive pointwise mutual information of a table of counts.
+def degree_normalized(counts: sp.csr_array, *, smoothing: float) -> sp.csr_array:
+    r"""Return a table of counts relative to how often its items appear near any other.
 
-    .. math:: \max\left(0, \log \frac{\#(i, j)\, \sum_k \#(k)^s}{\#(i)\, \#(j)^s}\right)
+    .. math:: \frac{\#(i, j)}{\sqrt{(d_i + \tau)(d_j + \tau)}}, \qquad d_i = \sum_j \#(i, j),
 
-    where ``s`` is the smoothing of the context counts (Levy, Goldberg and Dagan 2015).
+    with :math:`\tau` the ``smoothing`` times the mean of :math:`d` (Qin and Rohe 2013).
     """
-    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    contexts = totals**smoothing
+    degrees = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    degrees += smoothing * degrees.mean()
+    scale = 1 / np.sqrt(np.where(degrees > 0, degrees, np.inf))
     table = counts.tocoo()
-    expected = totals[table.row] * contexts[table.col] / contexts.sum()
-    information = np.log(table.data / expected).astype(np.float32)
-    above = information > 0
-    return sp.csr_array(
-        (information[above], (table.row[above], table.col[above])), shape=counts.shape
-    )
+    scaled = table.data * scale[table.row] * scale[table.col]
+    return sp.csr_array((scaled.astype(np.float32), (table.row, table.col)), shape=counts.shape)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories
-from skue.kernels._cooccurrence import cooccurrence_counts, positive_pmi
+from skue.kernels._cooccurrence import cooccurrence_counts, degree_normalized
 
 LISTS = [[0, 1, 2, 1], [2, 3], [0, 4, 1, 2, 3, 0], [4]]
 
@@ -43,20 +43,26 @@ def test_items_of_one_basket_are_neighbours_whatever_their_order():
     assert tables[0][0, 2] == tables[0][0, 3] == 1
 
 
-@pytest.mark.parametrize("smoothing", [0.75, 1.0])
-def test_positive_pmi_is_the_formula(smoothing):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_counts_are_divided_by_the_root_of_both_degrees(smoothing):
     histories = Histories.from_lists(LISTS)
     counts = cooccurrence_counts(histories.codes, histories.offsets, 5, window=2)
     table = counts.toarray().astype(float)
-    totals = table.sum(axis=1)
-    contexts = totals**smoothing
+    degrees = table.sum(axis=1)
+    added = smoothing * degrees.mean()
     expected = np.zeros_like(table)
     for i, j in zip(*table.nonzero(), strict=True):
-        pmi = np.log(table[i, j] * contexts.sum() / (totals[i] * contexts[j]))
-        expected[i, j] = max(0.0, pmi)
+        expected[i, j] = table[i, j] / np.sqrt((degrees[i] + added) * (degrees[j] + added))
     np.testing.assert_allclose(
-        positive_pmi(counts, smoothing=smoothing).toarray(), expected, rtol=1e-4, atol=1e-6
+        degree_normalized(counts, smoothing=smoothing).toarray(), expected, rtol=1e-5
     )
+
+
+def test_two_groups_that_never_meet_are_at_right_angles():
+    lists = [[0, 1, 2], [1, 2, 0], [5, 6], [6, 5, 7]]
+    items = CooccurrenceItemEmbedder(n_dims=6).fit(lists).item_embeddings_
+    cosines = items.vectors @ items.vectors.T
+    np.testing.assert_allclose(cosines[:3, 3:], 0, atol=1e-5)
 
 
 def test_items_that_share_contexts_are_close():
