@@ -181,10 +181,10 @@ class VectorIndex:
                 f"{self.items.n_dims}."
             )
         norms = np.sqrt(np.einsum("ij,ij->i", users, users, dtype=np.float64))
-        if not np.isfinite(norms).all():
-            row = int(np.flatnonzero(~np.isfinite(norms))[0])
-            raise ValueError(f"user_vectors must be finite, row {row} holds NaN or infinity.")
-        if (np.abs(norms - 1) > _UNIT_TOLERANCE).any():
+        if not (np.abs(norms - 1) <= _UNIT_TOLERANCE).all():
+            if not np.isfinite(norms).all():
+                row = int(np.flatnonzero(~np.isfinite(norms))[0])
+                raise ValueError(f"user_vectors must be finite, row {row} holds NaN or infinity.")
             users = users / np.where(norms > 0, norms, 1)[:, None]
         return users.astype(np.float32, copy=False)
 
