@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 from skue._optional import import_optional
 from skue.compare._run import CURVE_KS, Comparison
+from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
-# Grey that can be read on white and on black.
-_GREY = "#8a8f98"
+# Colours that can be told apart on white and on black, also by people who see few of them
+# (M. Okabe, K. Ito, 2008). Text and axes take the page's own colour.
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
+_DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
+_INK = "#8a8f98"
+_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 
 def curve_svg(comparison: Comparison) -> str:
@@ -17,36 +23,42 @@ def curve_svg(comparison: Comparison) -> str:
     figure, axes = _axes()
     if figure is None:
         return ""
+    n_drawn = {True: 0, False: 0}
     for row in comparison.rows:
-        style = "-" if row.is_encoder else "--"
+        at = n_drawn[row.is_encoder]
+        n_drawn[row.is_encoder] += 1
+        style: dict[str, Any] = {"color": _COLOURS[at % len(_COLOURS)]}
+        if not row.is_encoder:
+            style = {"color": _INK, "dashes": _DASHES[at % len(_DASHES)]}
         recalls = [row.curve[k] for k in CURVE_KS]
-        axes.plot(CURVE_KS, recalls, style, label=row.name, marker="o", ms=3)
-    axes.set_xscale("log")
-    axes.set_xticks(CURVE_KS, [str(k) for k in CURVE_KS])
-    axes.minorticks_off()
-    axes.set_xlabel("k")
-    axes.set_ylabel("recall@k")
+        RecallCurveDisplay(CURVE_KS, recalls, name=row.name).plot(axes, **style)
     return _svg(figure, axes)
 
 
-def search_svg(comparison: Comparison) -> str:
-    """Return recall against decay for every age unit and repeat exponent, or ""."""
-    figure, axes = _axes()
-    if figure is None:
-        return ""
-    groups: dict[tuple[str, float], list[tuple[float, float]]] = {}
-    for trial in comparison.trials:
-        key = (trial["age_unit"], trial["repeat_exponent"])
-        groups.setdefault(key, []).append((trial["decay"], trial["recall"]))
-    for (unit, exponent), points in sorted(groups.items()):
-        points.sort()
-        label = f"age in {unit}, repeat exponent {exponent:g}"
-        style = "--" if unit == "D" else "-"
-        axes.plot(*zip(*points, strict=True), style, label=label, marker="o", ms=3)
-    axes.set_xscale("symlog", linthresh=0.01)
-    axes.set_xlabel("decay")
-    axes.set_ylabel(f"recall@{comparison.ks[0]} inside the training data")
-    return _svg(figure, axes)
+def search_svgs(comparison: Comparison) -> dict[str, str]:
+    """Return recall against decay by repeat exponent, one picture an age unit; {} without them."""
+    pictures = {}
+    for unit in dict.fromkeys(trial["age_unit"] for trial in comparison.trials):
+        figure, axes = _axes()
+        if figure is None:
+            return {}
+        curves: dict[float, list[tuple[float, float]]] = {}
+        for trial in comparison.trials:
+            if trial["age_unit"] == unit:
+                point = (trial["decay"], trial["recall"])
+                curves.setdefault(trial["repeat_exponent"], []).append(point)
+        for (exponent, points), colour in zip(curves.items(), _COLOURS, strict=False):
+            points.sort()
+            display = DecayCurveDisplay(
+                [decay for decay, _ in points],
+                [[recall] for _, recall in points],
+                score_name=f"Recall@{comparison.ks[0]}",
+                name=f"repeat exponent {exponent:g}",
+            )
+            display.plot(axes, color=colour)
+        axes.set_xlabel(f"decay, age in {_UNITS[unit]}")
+        pictures[unit] = _svg(figure, axes)
+    return pictures
 
 
 def _axes() -> tuple[Any, Any]:
@@ -54,19 +66,27 @@ def _axes() -> tuple[Any, Any]:
         Figure = import_optional("matplotlib.figure", "plot").Figure
     except ImportError:
         return None, None
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    # Small, so that the text can be read when a phone shrinks it.
+    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def _svg(figure: Any, axes: Any) -> str:
     axes.grid(alpha=0.25)
     for spine in axes.spines.values():
-        spine.set_color(_GREY)
-    axes.tick_params(colors=_GREY)
-    axes.xaxis.label.set_color(_GREY)
-    axes.yaxis.label.set_color(_GREY)
-    axes.legend(fontsize="small", frameon=False, labelcolor=_GREY)
+        spine.set_color(_INK)
+    axes.tick_params(which="both", colors=_INK)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+    axes.get_legend().remove()
+    figure.legend(
+        loc="outside lower center", ncols=2, fontsize="small", frameon=False, labelcolor=_INK
+    )
     written = io.StringIO()
-    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    matplotlib = import_optional("matplotlib", "plot")
+    # Text stays text: it can be read aloud and searched, and has the page's font.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "skue"}):
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     text = written.getvalue()
-    return text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    return text.replace(_INK, "currentColor")

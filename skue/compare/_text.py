@@ -81,8 +81,17 @@ def notes(comparison: Comparison) -> list[str]:
     )
     found = next(row.parameters for row in comparison.rows if row.parameters)
     shown = ", ".join(f"{name}={value!r}" for name, value in sorted(found.items()))
-    lines.append(f"Searched: {shown}.")
+    lines.append(f"Searched: {shown}; {half_life(found)}.")
     return lines
+
+
+def half_life(parameters: dict[str, Any]) -> str:
+    """Return in words when one event has lost half of its pull."""
+    rate = parameters["decay"] * parameters["repeat_exponent"]
+    if rate == 0:
+        return "all events count the same, however old"
+    unit = {"step": "events", "instant": "instants", "D": "days"}[parameters["age_unit"]]
+    return f"one event loses half of its pull in {math.log(2) / rate:.3g} {unit}"
 
 
 def what_to_ship(comparison: Comparison) -> str:
@@ -103,11 +112,14 @@ def what_to_ship(comparison: Comparison) -> str:
             f"Ship '{simplest.name}': {measured}, above the best ranker without vectors "
             f"({against})."
         )
-    if high < 0 and simplest.explore > ranker.explore:
+    finder = _best_at_new_items(averages)
+    rival = _best_at_new_items([row for row in comparison.rows if not row.is_encoder])
+    if high < 0 and finder.explore > rival.explore:
         return (
-            f"Ship '{ranker.name}' for what people buy again, and '{simplest.name}' for what is "
-            f"new to them: vectors are below it over all ({measured}; {against}), but find "
-            f"{simplest.explore:.3f} of the new items where it finds {ranker.explore:.3f}."
+            f"Ship '{ranker.name}' for what people buy again, and '{finder.name}' for what is new "
+            f"to them: no vector is as good over all ({simplest.name}: {measured}; {against}), but "
+            f"'{finder.name}' finds {finder.explore:.3f} of the new items, where the best ranker "
+            f"for these, '{rival.name}', finds {rival.explore:.3f}."
         )
     if high < 0:
         return f"Ship '{ranker.name}': no vector is as good here ({measured}; {against})."
@@ -138,6 +150,11 @@ def interval(values: tuple[float, float, float] | None) -> str:
     if values is None:
         return "-"
     return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*values)
+
+
+def _best_at_new_items(rows: list[Row]) -> Row:
+    """Return the first of the best; NaN, where no held-out item is new, is never better."""
+    return max(rows, key=lambda row: -1.0 if math.isnan(row.explore) else row.explore)
 
 
 def _not_worse(comparison: Comparison, row: Row, best: Row) -> bool:

@@ -166,7 +166,10 @@ class RecallCurveDisplay:
         (self.line_,) = self.ax_.plot(
             self.k, self.recall, **{"marker": "o", "markersize": 4, "label": name, **kwargs}
         )
-        self.ax_.set(xscale="log", xlabel="k", ylabel="Recall@k", ylim=(0, None))
+        self.ax_.set(xscale="log", xlabel="k", ylabel="Recall@k")
+        # From 0 to the largest of all curves drawn so far.
+        self.ax_.autoscale(axis="y")
+        self.ax_.set_ylim(bottom=0)
         self.ax_.set_xticks(self.k, [str(at) for at in self.k])
         self.ax_.minorticks_off()
         if name is not None:

@@ -1,7 +1,9 @@
 """The command line as people run it, on small files."""
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -84,9 +86,23 @@ def test_the_report_holds_a_page_scores_and_encoders_that_load(compared, log):
 def test_the_page_asks_for_nothing_from_outside(compared):
     _, folder = compared
     page = (folder / "report.html").read_text()
-    assert "<script" not in page
-    assert "<link" not in page
-    assert "url(http" not in page
+    for fetching in ("<script", "<link", "<img", "<iframe", "@import", "src="):
+        assert fetching not in page
+    assert not re.search(r"url\([^#]", page)
+    # What looks like an address only names the formats of the pictures.
+    named = set(re.findall(r'(\w+(?::\w+)?)="https?://', page))
+    assert named <= {"xmlns", "xmlns:xlink"}
+
+
+def test_the_page_shows_table_curves_search_and_parts(compared):
+    done, folder = compared
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 3  # the curves; a search by instants, one by days
+    for part in ("repeated items (", "new items (", "warm users (", "cold users ("):
+        assert part in page
+    assert html.escape(done.stdout.rstrip().splitlines()[-1]) in page
+    assert "two-tower.joblib" in page
+    assert "loses half of its pull" in page or "count the same" in page
 
 
 def test_a_second_report_takes_the_place_of_the_first(log, tmp_path):

@@ -46,7 +46,7 @@ def test_the_last_instant_is_held_out_where_there_are_times():
     assert task.simultaneous_share == 1.0
 
 
-def comparison(**recalls):
+def comparison(explores=(0.0, 0.2, 0.2), **recalls):
     rng = np.random.default_rng(0)
     per_user = {
         name: (rng.permutation(400) < 400 * recall).astype(float)
@@ -54,7 +54,7 @@ def comparison(**recalls):
     }
     rows = [
         Row(name, name != "ranker", {10: values.mean()}, {}, 0, explore, 0, 0, {}, 0, 0)
-        for (name, values), explore in zip(per_user.items(), [0.0, 0.2, 0.2], strict=False)
+        for (name, values), explore in zip(per_user.items(), explores, strict=False)
     ]
     return SimpleNamespace(ks=[10], rows=rows, best_ranker="ranker", per_user=per_user)
 
@@ -70,6 +70,17 @@ def test_the_simplest_of_equal_encoders_is_shipped():
 def test_a_ranker_clearly_above_all_encoders_is_shipped_for_repeats():
     sentence = what_to_ship(comparison(ranker=0.6, average=0.2))
     assert sentence.startswith("Ship 'ranker' for what people buy again, and 'average'")
+
+
+def test_the_encoder_that_finds_most_new_items_is_shipped_for_them():
+    sentence = what_to_ship(comparison((0.0, 0.1, 0.2), ranker=0.6, average=0.3, tower=0.2))
+    assert sentence.startswith("Ship 'ranker' for what people buy again, and 'tower'")
+
+
+@pytest.mark.parametrize("explore", [0.1, float("nan")])
+def test_an_encoder_that_finds_no_more_new_items_than_a_ranker_is_not_shipped(explore):
+    sentence = what_to_ship(comparison((0.1, explore), ranker=0.6, average=0.2))
+    assert sentence.startswith("Ship 'ranker': no vector is as good")
 
 
 def test_what_cannot_be_told_apart_is_said_to_be_so():

@@ -94,6 +94,14 @@ def test_several_encoders_share_one_axes(task):
     assert second.line_.get_color() == "black"
 
 
+def test_the_axis_reaches_from_zero_to_the_highest_of_all_curves():
+    ax = RecallCurveDisplay([1, 10], [0.1, 0.2]).plot().ax_
+    RecallCurveDisplay([1, 10], [0.5, 0.9]).plot(ax)
+    RecallCurveDisplay([1, 10], [0.2, 0.3]).plot(ax)
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim()[1] >= 0.9
+
+
 def test_drawing_needs_numbers_only_and_draws_them_again_elsewhere():
     display = RecallCurveDisplay([1, 10], [0.25, 0.5])
     first, second = (display.plot().line_ for _ in range(2))
