@@ -10,7 +10,13 @@ import numpy as np
 
 from skue.histories._columns import column_of, refuse_missing
 from skue.histories._vocabulary import Vocabulary, as_ids, factorize
-from skue.kernels._segments import kept_offsets, offsets_of, owners, positions_of_ranges
+from skue.kernels._segments import (
+    kept_offsets,
+    offsets_of,
+    order_by_user,
+    owners,
+    positions_of_ranges,
+)
 
 
 class Histories:
@@ -245,18 +251,38 @@ class Histories:
         columns = {name: column_of(frame, name) for name in (user, item, time, weight) if name}
         for name in columns:
             refuse_missing(columns[name], name)
-        users, user_ids = factorize(as_ids(columns[user], f"column {user!r}"))
-        ids = as_ids(columns[item], f"column {item!r}")
+        users = factorize(as_ids(columns[user], f"column {user!r}"))
+        items = factorize(as_ids(columns[item], f"column {item!r}"))
         timestamps = None if time is None else as_times(columns[time], f"column {time!r}")
         weights = None if weight is None else as_weights(columns[weight], f"column {weight!r}")
-        keys = (users,) if timestamps is None else (timestamps, users)
-        order = np.lexsort(keys)
-        offsets = offsets_of(np.bincount(users, minlength=len(user_ids)))
-        return cls._from_events(
-            ids[order],
-            offsets,
-            None if timestamps is None else timestamps[order],
-            None if weights is None else weights[order],
+        return cls._from_log(users, items, timestamps, weights)
+
+    @classmethod
+    def _from_log(
+        cls,
+        users: tuple[np.ndarray, np.ndarray],
+        items: tuple[np.ndarray, np.ndarray],
+        timestamps: np.ndarray | None,
+        weights: np.ndarray | None,
+    ) -> Histories:
+        """Sort a log by user, then time. Users and items are codes and sorted distinct ids."""
+        codes, item_ids = items
+        owner, user_ids = users
+        n_padding = 0 if item_ids.dtype.kind == "U" else int(np.searchsorted(item_ids, 0))
+        order = order_by_user(owner, len(user_ids), timestamps)
+        if n_padding:
+            order = np.arange(len(codes)) if order is None else order
+            order = order[codes[order] >= n_padding]
+        if order is not None:
+            codes, owner = codes[order], owner[order]
+            timestamps = None if timestamps is None else timestamps[order]
+            weights = None if weights is None else weights[order]
+        return cls._trusted(
+            codes - np.int32(n_padding) if n_padding else codes,
+            offsets_of(np.bincount(owner, minlength=len(user_ids))),
+            Vocabulary._trusted(item_ids[n_padding:]),
+            timestamps,
+            weights,
             user_ids,
         )
 

@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from skue._optional import import_optional
-from skue.histories._histories import Histories
+from skue.histories._histories import Histories, as_times
+from skue.histories._vocabulary import as_ids, factorize
+
+# What str.split takes as blank, within ASCII.
+_BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
 
 _GUESSES = {
     "user": ["userid", "user", "customerid", "customer", "visitorid", "reviewerid", "sessionid"],
@@ -77,40 +81,36 @@ def load_interactions(
     names = [name.lower() for name in path.suffixes]
     if ".txt" in names:
         return _read_sequences(path)
-    frame = _read_parquet(path) if names[-1:] == [".parquet"] else _read_delimited(path, names)
-    columns = list(frame.columns)
+    read = _read_parquet if names[-1:] == [".parquet"] else _read_delimited
+    columns = list(read(path, None).columns)
     chosen = {
-        "user": _pick(columns, "user", user, path),
-        "item": _pick(columns, "item", item, path),
-        "time": _pick(columns, "time", time, path),
-        "weight": _pick(columns, "weight", weight, path),
+        role: _pick(columns, role, name, path)
+        for role, name in (("user", user), ("item", item), ("time", time), ("weight", weight))
     }
-    data: dict[str, Any] = {}
-    for role, name in chosen.items():
-        if name is None:
-            continue
-        column = frame[name]
-        _refuse_missing(column, name, path)
-        if role in ("user", "item"):
-            data[name] = _plain_ids(column)
-        elif role == "time":
-            data[name] = _times(column, name, path)
-        else:
-            data[name] = _numbers(column, name, path)
-    return Histories.from_frame(
-        data,
-        user=str(chosen["user"]),
-        item=str(chosen["item"]),
-        time=chosen["time"],
-        weight=chosen["weight"],
+    frame = read(path, [name for name in dict.fromkeys(chosen.values()) if name is not None])
+    parts = {
+        role: None if name is None else _Column(frame[name], name, path)
+        for role, name in chosen.items()
+    }
+    users, items = parts["user"], parts["item"]
+    assert users is not None and items is not None
+    return Histories._from_log(
+        users.ids(),
+        items.ids(),
+        None if parts["time"] is None else parts["time"].times(),
+        None if parts["weight"] is None else parts["weight"].numbers(),
     )
 
 
-def _read_delimited(path: Path, suffixes: list[str]) -> Any:
+def _read_delimited(path: Path, columns: list[str] | None) -> Any:
+    """Return these columns as text, or the header alone."""
     pandas = import_optional("pandas", "io")
-    separator = "\t" if ".tsv" in suffixes else ","
+    separator = "\t" if ".tsv" in [name.lower() for name in path.suffixes] else ","
+    n_rows = 0 if columns is None else None
     try:
-        frame = pandas.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        frame = pandas.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, usecols=columns, nrows=n_rows
+        )
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; a header line is expected.") from None
     except UnicodeDecodeError as error:
@@ -121,16 +121,19 @@ def _read_delimited(path: Path, suffixes: list[str]) -> Any:
         raise ValueError(f"{path} is damaged or cut short: {error}.") from None
     except pandas.errors.ParserError as error:
         raise ValueError(f"{path} cannot be read as a table: {error}.") from None
-    if not len(frame):
+    if columns is not None and not len(frame):
         raise ValueError(f"{path} holds a header and no line.")
     return frame
 
 
-def _read_parquet(path: Path) -> Any:
+def _read_parquet(path: Path, columns: list[str] | None) -> Any:
+    """Return these columns, or the header alone."""
     pandas = import_optional("pandas", "io")
-    import_optional("pyarrow", "io")
+    parquet = import_optional("pyarrow.parquet", "io")
     try:
-        return pandas.read_parquet(path)
+        if columns is None:
+            return parquet.read_schema(path).empty_table().to_pandas()
+        return pandas.read_parquet(path, columns=columns)
     except Exception as error:
         raise ValueError(f"{path} is not a readable Parquet file: {error}.") from None
 
@@ -138,20 +141,28 @@ def _read_parquet(path: Path) -> Any:
 def _read_sequences(path: Path) -> Histories:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            lines = [line.split() for line in file]
+        with opener(path, "rb") as file:
+            content = file.read()
+        tokens = content.decode("utf-8").split()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None
     except (EOFError, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged or cut short: {error}.") from None
-    lines = [line for line in lines if line]
-    if not lines:
+    if not tokens:
         raise ValueError(f"{path} is empty; one user a line is expected.")
-    users = _plain_ids(np.array([line[0] for line in lines]))
-    lengths = np.array([len(line) - 1 for line in lines])
-    items = _plain_ids(np.array([token for line in lines for token in line[1:]]))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Histories._from_events(items, offsets, None, None, users)
+    letters = np.frombuffer(content, dtype=np.uint8)
+    blank = np.isin(letters, np.frombuffer(_BLANKS, dtype=np.uint8))
+    starts = ~blank
+    starts[1:] &= blank[:-1]
+    line = np.cumsum(np.isin(letters, (10, 13)))[starts]
+    if len(line) != len(tokens):
+        raise ValueError(f"{path} parts ids by blanks that are not ASCII. Use spaces or tabs.")
+    opens = np.append(True, line[1:] != line[:-1])
+    words = np.array(tokens)
+    offsets = np.append(np.flatnonzero(opens), len(words)) - np.arange(int(opens.sum()) + 1)
+    users, user_ids = _numbered(*factorize(words[opens]))
+    items, item_ids = _numbered(*factorize(words[~opens]))
+    return Histories._from_events(item_ids[items], offsets, None, None, user_ids[users])
 
 
 def _pick(columns: list[str], role: str, name: str | None, path: Path) -> str | None:
@@ -171,55 +182,80 @@ def _pick(columns: list[str], role: str, name: str | None, path: Path) -> str | 
     return None
 
 
-def _refuse_missing(column: Any, name: str, path: Path) -> None:
-    missing = np.asarray(column.isna() | (column == ""))
-    if missing.any():
-        line = int(np.flatnonzero(missing)[0]) + 2
-        raise ValueError(f"{path}, line {line}: column {name!r} is empty.")
+class _Column:
+    """A column of a log, as the distinct values that it holds and their codes.
 
+    Dates, ids and even weights repeat: what is parsed is parsed once.
+    """
 
-def _plain_ids(column: Any) -> np.ndarray:
-    """Return integers where every id is written as one, and strings otherwise."""
-    array = np.asarray(column)
-    if array.dtype.kind in "iu":
-        return array
-    array = array.astype(str) if array.dtype.kind != "U" else array
-    distinct, codes = np.unique(array, return_inverse=True)
-    try:
-        numbers = distinct.astype(np.int64)
-    except (ValueError, OverflowError):
-        return array
-    return numbers[codes] if np.array_equal(numbers.astype(str), distinct) else array
+    def __init__(self, column: Any, name: str, path: Path) -> None:
+        pandas = import_optional("pandas", "io")
+        self.name, self.path = name, path
+        self.codes, self.values = pandas.factorize(column)
+        self._refuse((self.codes < 0) | self._marks(np.asarray(self.values == "")), "is empty")
 
+    def ids(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes and sorted distinct ids: integers where every id is written as one."""
+        ids = np.asarray(self.values)
+        if ids.dtype.kind == "O":
+            ids = np.array(list(map(str, ids)))
+        return _numbered(self.codes, as_ids(ids, f"column {self.name!r}"))
 
-def _times(column: Any, name: str, path: Path) -> np.ndarray:
-    pandas = import_optional("pandas", "io")
-    if column.dtype.kind in "iufM":
-        return column.to_numpy()
-    numbers = pandas.to_numeric(column, errors="coerce")
-    if not numbers.isna().any():
-        return numbers.to_numpy(dtype=np.float64)
-    # The one format first: it is much faster, and a mixture is worth a second look.
-    times = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    if times.isna().any():
-        try:
-            times = pandas.to_datetime(column, errors="raise", utc=True)
-        except (ValueError, TypeError):
-            line = int(np.flatnonzero(np.asarray(times.isna()))[0])
+    def times(self) -> np.ndarray:
+        """Return UTC datetimes, or seconds."""
+        pandas = import_optional("pandas", "io")
+        values = pandas.Series(self.values)
+        if values.dtype.kind in "iufM":
+            if getattr(values.dtype, "tz", None) is not None:
+                values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+            return as_times(values.to_numpy()[self.codes], f"column {self.name!r}")
+        # Numbers or dates, as the first one says: to try both ways takes long.
+        if not pandas.to_numeric(values[:1], errors="coerce").isna().any():
+            numbers = pandas.to_numeric(values, errors="coerce")
+            if not numbers.isna().any():
+                return as_times(numbers.to_numpy(dtype=np.float64)[self.codes])
+        # The one format first: it is much faster, and a mixture is worth a second look.
+        times = pandas.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
+        if times.isna().any():
+            try:
+                times = pandas.to_datetime(values, errors="raise", utc=True)
+            except (ValueError, TypeError):
+                bad = self._marks(np.asarray(times.isna()))
+                way_out = "Write dates as 2026-01-31T12:00:00, or times as seconds."
+                self._refuse(bad, "holds {}, which is no date", way_out)
+        return as_times(times.dt.tz_localize(None).to_numpy()[self.codes])
+
+    def numbers(self) -> np.ndarray:
+        """Return float64 numbers."""
+        pandas = import_optional("pandas", "io")
+        numbers = pandas.to_numeric(pandas.Series(self.values), errors="coerce")
+        numbers = numbers.to_numpy(dtype=np.float64)
+        self._refuse(self._marks(~np.isfinite(numbers)), "holds {}, which is no number")
+        return numbers[self.codes]
+
+    def _marks(self, of_values: np.ndarray) -> np.ndarray:
+        """Return which rows hold one of the marked values."""
+        return of_values[self.codes] if of_values.any() else np.zeros(len(self.codes), dtype=bool)
+
+    def _refuse(self, bad: np.ndarray, what: str, way_out: str = "") -> None:
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            what = what.format(repr(self.values[self.codes[row]]))
             raise ValueError(
-                f"{path}, line {line + 2}: column {name!r} holds {column.iloc[line]!r}, which "
-                "is no date. Write dates as 2026-01-31T12:00:00, or times as seconds."
-            ) from None
-    return times.dt.tz_localize(None).to_numpy()
+                f"{self.path}, line {row + 2}: column {self.name!r} {what}. {way_out}".rstrip()
+            )
 
 
-def _numbers(column: Any, name: str, path: Path) -> np.ndarray:
-    pandas = import_optional("pandas", "io")
-    numbers = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    if np.isnan(numbers).any():
-        line = int(np.flatnonzero(np.isnan(numbers))[0])
-        raise ValueError(
-            f"{path}, line {line + 2}: column {name!r} holds {column.iloc[line]!r}, which is no "
-            "number."
-        )
-    return numbers
+def _numbered(codes: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort distinct ids, as integers where all of them are written as integers."""
+    if ids.dtype.kind == "U":
+        try:
+            numbers = ids.astype(np.int64)
+        except (ValueError, OverflowError):
+            pass
+        else:
+            ids = numbers if np.array_equal(numbers.astype(str), ids) else ids
+    order = np.argsort(ids, kind="stable")
+    place = np.empty(len(ids), dtype=np.int32)
+    place[order] = np.arange(len(ids), dtype=np.int32)
+    return place[codes], ids[order]

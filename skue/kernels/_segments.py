@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
@@ -62,3 +63,26 @@ def instant_ages(timestamps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def elapsed_ages(seconds: np.ndarray, offsets: np.ndarray, unit_seconds: float) -> np.ndarray:
     """Return the time from each event to its user's newest one, in the unit, float64."""
     return (seconds[newest_position(offsets)] - seconds) / unit_seconds
+
+
+def order_by_user(
+    users: np.ndarray, n_users: int, timestamps: np.ndarray | None
+) -> np.ndarray | None:
+    """Return the stable order of a log by user, then time; None where it is so already."""
+    backwards = users[1:] < users[:-1]
+    if timestamps is None:
+        return stable_order(users, n_users) if backwards.any() else None
+    earlier = timestamps[1:] < timestamps[:-1]
+    if not (backwards | (earlier & (users[1:] == users[:-1]))).any():
+        return None
+    if not earlier.any():
+        return stable_order(users, n_users)
+    by_time = np.argsort(timestamps, kind="stable")
+    return by_time[stable_order(users[by_time], n_users)]
+
+
+def stable_order(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """Return the positions of the codes 0, 1, ..., by counting: linear, unlike a sort."""
+    n = len(codes)
+    marks = np.ones(n, dtype=np.int8)
+    return sp.csr_array((marks, codes, np.arange(n + 1)), shape=(n, n_codes)).tocsc().indices
