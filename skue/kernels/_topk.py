@@ -41,6 +41,8 @@ def top_k(
     scores = np.full((n_users, k), -np.inf, dtype=np.float32)
     block = max(1, _BLOCK_BYTES // max(4 * n_items, 1))
     n_best = min(k, n_items)
+    if not n_best:
+        return rows, scores
     for start in range(0, n_users, block):
         stop = min(start + block, n_users)
         products = user_vectors[start:stop] @ item_vectors.T
@@ -48,33 +50,26 @@ def top_k(
             out_rows, out_offsets = excluded
             own = out_offsets[start : stop + 1]
             products[owners(own), out_rows[own[0] : own[-1]]] = -np.inf
-        rows[start:stop, :n_best], scores[start:stop, :n_best] = _best(products, n_best)
+        for user, own_products in enumerate(products, start):
+            rows[user, :n_best], scores[user, :n_best] = _best(own_products, n_best)
     if excluded is not None:
         rows[np.isneginf(scores)] = -1
     return rows, scores
 
 
-def _best(products: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns and values of each row's n_best largest, largest first, ties by column."""
-    at_least = _lower_bounds(products, n_best)
-    places = np.flatnonzero(products >= at_least[:, None])
-    rows, columns = np.divmod(places, products.shape[1])
-    found = products[rows, columns]
-    starts = np.searchsorted(rows, np.arange(len(products)))
-    best = np.lexsort((-found, rows))[starts[:, None] + np.arange(n_best)]
-    return columns[best], found[best]
+def _best(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions and values of the n_best largest scores, largest first, ties in order."""
+    candidates = (scores >= _lower_bound(scores, n_best)).nonzero()[0]
+    found = scores[candidates]
+    order = (-found).argsort(kind="stable")[:n_best]
+    return candidates[order], found[order]
 
 
-def _lower_bounds(products: np.ndarray, n_best: int) -> np.ndarray:
-    """Return, for each row, a score that at least n_best of its products reach."""
-    n_users, n_items = products.shape
-    if n_best == n_items:
-        return products.min(axis=1, initial=np.inf)
-    width = min(_GROUP_SIZE, n_items // (2 * n_best))
-    if width < 8:
-        return np.partition(products, -n_best, axis=1)[:, -n_best]
-    # The n_best-th largest of the maxima of groups: that many products reach it, seldom many
-    # more, and maxima are far cheaper to find than a partition of the whole row.
-    whole = n_items // width * width
-    maxima = products[:, :whole].reshape(n_users, width, -1).max(axis=1)
-    return np.partition(maxima, -n_best, axis=1)[:, -n_best]
+def _lower_bound(scores: np.ndarray, n_best: int) -> np.floating:
+    """Return a number that at least n_best of the scores reach."""
+    width = min(_GROUP_SIZE, len(scores) // (2 * n_best))
+    if width >= 8:
+        # The n_best-th largest of the maxima of groups: that many scores reach it, seldom many
+        # more, and maxima are far cheaper to find than a partition of all scores.
+        scores = scores[: len(scores) // width * width].reshape(width, -1).max(axis=0)
+    return np.partition(scores, -n_best)[-n_best]

@@ -41,6 +41,11 @@ class Limits:
         self.n_users, self.n_items = n_users, n_items
         self.excluded, self.allowed, self.shared = excluded, allowed, shared
 
+    @property
+    def leave_all(self) -> bool:
+        """Whether everyone may get everything."""
+        return self.excluded is None and self.allowed is None and self.shared is None
+
     def of_users(self, start: int, stop: int) -> np.ndarray:
         """Return the matrix of what a stretch of users must not get."""
         refused = np.zeros((stop - start, self.n_items), dtype=bool)

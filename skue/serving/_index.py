@@ -15,7 +15,8 @@ from skue.kernels._segments import kept_offsets
 from skue.serving._backends import BACKENDS, Limits
 from skue.serving._models import model_of
 
-_UNIT_TOLERANCE = 1e-6
+# Of the square of a length.
+_UNIT_TOLERANCE = 2e-6
 _LISTS = (Sequence, np.ndarray)
 
 
@@ -128,6 +129,8 @@ class VectorIndex:
         users = self._checked(user_vectors)
         limits = self._limits(len(users), exclude, allow)
         rows, scores = self._backend.search(users, int(k), limits)
+        if limits.leave_all and k <= len(self):
+            return self.items.ids[rows], scores
         return ids_of_rows(self.items.ids, rows), scores
 
     def recommend(
@@ -180,8 +183,9 @@ class VectorIndex:
                 f"user_vectors have {users.shape[1]} dimensions, the items of this index "
                 f"{self.items.n_dims}."
             )
-        norms = np.sqrt(np.einsum("ij,ij->i", users, users, dtype=np.float64))
-        if not (np.abs(norms - 1) <= _UNIT_TOLERANCE).all():
+        squares = np.einsum("ij,ij->i", users, users, dtype=np.float64)
+        if not (np.abs(squares - 1) <= _UNIT_TOLERANCE).all():
+            norms = np.sqrt(squares)
             if not np.isfinite(norms).all():
                 row = int(np.flatnonzero(~np.isfinite(norms))[0])
                 raise ValueError(f"user_vectors must be finite, row {row} holds NaN or infinity.")
