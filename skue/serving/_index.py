@@ -183,9 +183,8 @@ class VectorIndex:
                 f"user_vectors have {users.shape[1]} dimensions, the items of this index "
                 f"{self.items.n_dims}."
             )
-        squares = np.einsum("ij,ij->i", users, users, dtype=np.float64)
-        if not (np.abs(squares - 1) <= _UNIT_TOLERANCE).all():
-            norms = np.sqrt(squares)
+        if not (np.abs(np.vecdot(users, users) - 1) <= _UNIT_TOLERANCE).all():
+            norms = np.linalg.norm(users.astype(np.float64), axis=1)
             if not np.isfinite(norms).all():
                 row = int(np.flatnonzero(~np.isfinite(norms))[0])
                 raise ValueError(f"user_vectors must be finite, row {row} holds NaN or infinity.")
