@@ -66,7 +66,7 @@ def test_everything_public_documents_its_parameters_and_has_an_example(thing):
     section = re.search(r"Parameters\n-+\n(.*?)(\n\n[A-Z][a-z]+( [A-Z][a-z]+)?\n-+|\Z)", text, re.S)
     documented = {
         name.strip()
-        for line in re.findall(r"^(\S.*?) :", section.group(1), re.M)
+        for line in re.findall(r"^(\S.*?) :", section.group(1) if section else "", re.M)
         for name in line.split(",")
     }
     signature = inspect.signature(thing)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from skue.histories._checked import (
+    as_times,
+    as_weights,
+    checked_codes,
+    checked_offsets,
+    first_decrease,
+    flatten,
+    flatten_like,
+    read_only,
+    refuse_decreasing,
+    same_length,
+)
 from skue.histories._columns import column_of, refuse_missing
+from skue.histories._files import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary, as_ids, factorize
 from skue.kernels._segments import (
     kept_offsets,
@@ -17,6 +30,10 @@ from skue.kernels._segments import (
     owners,
     positions_of_ranges,
 )
+
+_SCHEMA = 1
+_NEEDED = ("codes", "offsets", "item_ids")
+_OPTIONAL = ("timestamps", "weights", "user_ids")
 
 
 class Histories:
@@ -82,20 +99,20 @@ class Histories:
         user_ids: Any = None,
     ) -> None:
         vocabulary = Vocabulary(item_ids, "item_ids")
-        offsets = _checked_offsets(offsets)
-        codes = _checked_codes(codes, len(vocabulary))
+        offsets = checked_offsets(offsets)
+        codes = checked_codes(codes, len(vocabulary))
         if offsets[-1] != len(codes):
             raise ValueError(f"offsets end at {offsets[-1]}, but there are {len(codes)} codes.")
         if timestamps is not None:
             timestamps = as_times(timestamps)
-            _same_length("timestamps", timestamps, "codes", codes)
-            _refuse_decreasing(timestamps, offsets)
+            same_length("timestamps", timestamps, "codes", codes)
+            refuse_decreasing(timestamps, offsets)
         if weights is not None:
             weights = as_weights(weights)
-            _same_length("weights", weights, "codes", codes)
+            same_length("weights", weights, "codes", codes)
         if user_ids is not None:
             user_ids = as_ids(user_ids, "user_ids")
-            _same_length("user_ids", user_ids, "users", offsets[1:])
+            same_length("user_ids", user_ids, "users", offsets[1:])
         self._set(codes, offsets, vocabulary, timestamps, weights, user_ids)
 
     def _set(
@@ -107,12 +124,12 @@ class Histories:
         weights: np.ndarray | None,
         user_ids: np.ndarray | None,
     ) -> None:
-        self.codes = _read_only(codes)
-        self.offsets = _read_only(offsets)
+        self.codes = read_only(codes)
+        self.offsets = read_only(offsets)
         self.vocabulary = vocabulary
-        self.timestamps = None if timestamps is None else _read_only(timestamps)
-        self.weights = None if weights is None else _read_only(weights)
-        self.user_ids = None if user_ids is None else _read_only(user_ids)
+        self.timestamps = None if timestamps is None else read_only(timestamps)
+        self.weights = None if weights is None else read_only(weights)
+        self.user_ids = None if user_ids is None else read_only(user_ids)
 
     @classmethod
     def _trusted(cls, *parts: Any) -> Histories:
@@ -145,7 +162,7 @@ class Histories:
         if codes is None or codes.min() < 0:
             codes, item_ids = factorize(ids)
             vocabulary = Vocabulary._trusted(item_ids)
-        if timestamps is not None and _first_decrease(timestamps, offsets) is not None:
+        if timestamps is not None and first_decrease(timestamps, offsets) is not None:
             order = np.lexsort((timestamps, owners(offsets)))
             codes, timestamps = codes[order], timestamps[order]
             weights = None if weights is None else weights[order]
@@ -202,12 +219,12 @@ class Histories:
         flat, offsets = flatten(lists, "histories")
         ids = as_ids(flat, "item ids")
         if timestamps is not None:
-            timestamps = as_times(_flatten_like(timestamps, offsets, "timestamps"))
+            timestamps = as_times(flatten_like(timestamps, offsets, "timestamps"))
         if weights is not None:
-            weights = as_weights(_flatten_like(weights, offsets, "weights"))
+            weights = as_weights(flatten_like(weights, offsets, "weights"))
         if user_ids is not None:
             user_ids = as_ids(user_ids, "user_ids")
-            _same_length("user_ids", user_ids, "histories", offsets[1:])
+            same_length("user_ids", user_ids, "histories", offsets[1:])
         return cls._from_events(ids, offsets, timestamps, weights, user_ids, vocabulary)
 
     @classmethod
@@ -315,6 +332,64 @@ class Histories:
             columns["weight"] = self.weights
         return pandas.DataFrame(columns)
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the batch to an ``.npz`` file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            Written as named; an existing file is replaced.
+        """
+        columns = {name: getattr(self, name) for name in (*_NEEDED, *_OPTIONAL)}
+        held = {name: column for name, column in columns.items() if column is not None}
+        write_arrays(path, {"histories_schema": np.array(_SCHEMA), **held})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Histories:
+        """Read what :meth:`save` wrote. Nothing is unpickled.
+
+        Parameters
+        ----------
+        path : str or path
+        mmap : bool, default=False
+            Leave the columns on disk, to be read where they are used: for batches larger than
+            memory. Do not change the file as long as the batch lives.
+
+        Returns
+        -------
+        histories : Histories
+
+        Raises
+        ------
+        ValueError
+            For a file that is damaged, of another kind or of a newer schema.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from skue import Histories
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "histories.npz"
+        >>> Histories.from_lists([["tea", "cup"], ["cup"]]).save(path)
+        >>> Histories.load(path, mmap=True)
+        Histories(n_users=2, n_events=3, n_items=2)
+        """
+        columns = read_arrays(path, mmap=mmap)
+        missing = {"histories_schema", *_NEEDED} - set(columns)
+        if missing:
+            raise ValueError(f"{path} lacks {sorted(missing)}; save it with Histories.save.")
+        schema = int(columns["histories_schema"])
+        if schema > _SCHEMA:
+            raise ValueError(
+                f"{path} has schema {schema}, this skue reads up to {_SCHEMA}. Upgrade skue."
+            )
+        try:
+            return cls(
+                *(columns[name] for name in _NEEDED),
+                **{name: columns.get(name) for name in _OPTIONAL},
+            )
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
     @property
     def item_ids(self) -> np.ndarray:
         return self.vocabulary.ids
@@ -385,145 +460,3 @@ class Histories:
             f"Histories(n_users={len(self)}, n_events={len(self.codes)}, "
             f"n_items={len(self.vocabulary)}{''.join(extras)})"
         )
-
-
-def flatten(lists: Any, name: str) -> tuple[Any, np.ndarray]:
-    """Lay sequences end to end: the flat list or array, and the offsets."""
-    rows = lists.tolist() if isinstance(lists, np.ndarray) else list(lists)
-    for index, row in enumerate(rows):
-        if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)):
-            raise ValueError(
-                f"{name} must be one sequence a user, got {row!r} at row {index}. "
-                "Wrap a single user as [[...]]; write no events as []."
-            )
-    offsets = offsets_of(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)))
-    arrays = [row for row in rows if isinstance(row, np.ndarray)]
-    if not rows or len(arrays) < len(rows):
-        return list(chain.from_iterable(rows)), offsets
-    kinds = {"text" if row.dtype.kind in "UT" else "other" for row in arrays if row.size}
-    if len(kinds) > 1 or any(row.ndim != 1 for row in arrays):
-        return list(chain.from_iterable(rows)), offsets
-    return np.concatenate([row for row in arrays if row.size] or arrays[:1]), offsets
-
-
-def _flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
-    flat, own = flatten(lists, name)
-    if len(own) != len(offsets):
-        raise ValueError(f"{name} hold {len(own) - 1} users, histories {len(offsets) - 1}.")
-    if not np.array_equal(own, offsets):
-        row = int(np.flatnonzero(np.diff(own) != np.diff(offsets))[0])
-        raise ValueError(
-            f"{name} and histories must have the same lengths, got {np.diff(own)[row]} {name} "
-            f"for {np.diff(offsets)[row]} items at row {row}."
-        )
-    return flat
-
-
-def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
-    """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones."""
-    array = np.asarray(values)
-    if array.dtype.kind == "O":
-        array = _times_from_objects(array, name)
-    if not array.size:
-        return array.astype("datetime64[us]" if array.dtype.kind == "M" else np.float64)
-    if array.dtype.kind == "M":
-        array = array.astype("datetime64[us]")
-        missing = np.isnat(array)
-    elif array.dtype.kind in "iuf":
-        array = array.astype(np.float64)
-        missing = ~np.isfinite(array)
-    else:
-        raise ValueError(
-            f"{name} must be datetimes or numbers of seconds, got {array.flat[0]!r}. "
-            "Parse text first, for example with pandas.to_datetime."
-        )
-    if missing.any():
-        row = int(np.flatnonzero(missing)[0])
-        raise ValueError(f"{name} must not be missing or infinite, got {array[row]} at row {row}.")
-    return array
-
-
-def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
-    def plain(value: Any) -> Any:
-        if getattr(value, "tzinfo", None) is not None:
-            value = (value - value.utcoffset()).replace(tzinfo=None)
-        return value
-
-    try:
-        return np.array([plain(value) for value in array.tolist()], dtype="datetime64[us]")
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} must be all datetimes or all numbers of seconds, got {array.flat[0]!r} "
-            f"among {array.size} values."
-        ) from None
-
-
-def as_weights(values: Any, name: str = "weights") -> np.ndarray:
-    """Return finite weights as float64."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers.") from None
-    if not np.isfinite(array).all():
-        row = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite, got {array[row]} at row {row}.")
-    return array
-
-
-def _checked_offsets(offsets: Any) -> np.ndarray:
-    offsets = np.asarray(offsets)
-    if offsets.ndim != 1 or not len(offsets) or offsets.dtype.kind not in "iu":
-        raise ValueError(
-            f"offsets must be n_users + 1 integers, got {offsets.dtype} of shape {offsets.shape}."
-        )
-    offsets = offsets.astype(np.int64)
-    if offsets[0] != 0:
-        raise ValueError(f"offsets must start at 0, got {offsets[0]}.")
-    falls = np.flatnonzero(np.diff(offsets) < 0)
-    if len(falls):
-        at = int(falls[0])
-        raise ValueError(
-            f"offsets must not decrease, got {offsets[at]} then {offsets[at + 1]} at user {at}."
-        )
-    return offsets
-
-
-def _checked_codes(codes: Any, n_items: int) -> np.ndarray:
-    codes = np.asarray(codes)
-    if codes.ndim != 1 or (codes.dtype.kind not in "iu" and codes.size):
-        raise ValueError(f"codes must be flat integers, got {codes.dtype}, shape {codes.shape}.")
-    outside = np.flatnonzero((codes < 0) | (codes >= n_items))
-    if len(outside):
-        row = int(outside[0])
-        raise ValueError(
-            f"codes must be positions in item_ids (0 to {n_items - 1}), got {codes[row]} at "
-            f"event {row}."
-        )
-    return codes.astype(np.int32)
-
-
-def _same_length(name: str, values: np.ndarray, other: str, others: np.ndarray) -> None:
-    if values.ndim != 1 or len(values) != len(others):
-        raise ValueError(f"{name} have shape {values.shape}, but there are {len(others)} {other}.")
-
-
-def _first_decrease(timestamps: np.ndarray, offsets: np.ndarray) -> int | None:
-    falls = np.flatnonzero(timestamps[1:] < timestamps[:-1]) + 1
-    inside = falls[~np.isin(falls, offsets)] if len(falls) else falls
-    return int(inside[0]) if len(inside) else None
-
-
-def _refuse_decreasing(timestamps: np.ndarray, offsets: np.ndarray) -> None:
-    event = _first_decrease(timestamps, offsets)
-    if event is not None:
-        user = int(np.searchsorted(offsets, event, side="right")) - 1
-        raise ValueError(
-            f"timestamps must not decrease within a user, got {timestamps[event - 1]} then "
-            f"{timestamps[event]} at user {user}. Histories.from_lists sorts them."
-        )
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array = array.view()
-    array.flags.writeable = False
-    return array

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from skue._optional import import_optional
-from skue.histories._histories import Histories, as_times
+from skue.histories._checked import as_times
+from skue.histories._histories import Histories
 from skue.histories._vocabulary import as_ids, factorize
 
 # What str.split takes as blank, within ASCII.

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._histories import Histories, flatten
+from skue.histories._checked import flatten
+from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary, as_ids
 from skue.kernels._segments import offsets_of, owners
 

@@ -1,0 +1,173 @@
+"""The columns of histories, checked: what comes in is what is documented, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from skue.kernels._segments import offsets_of
+
+# Events looked at in one go, so that what checks need stays small beside the columns.
+_STRETCH = 2**22
+
+
+def flatten(lists: Any, name: str) -> tuple[Any, np.ndarray]:
+    """Lay sequences end to end: the flat list or array, and the offsets."""
+    rows = lists.tolist() if isinstance(lists, np.ndarray) else list(lists)
+    for index, row in enumerate(rows):
+        if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)):
+            raise ValueError(
+                f"{name} must be one sequence a user, got {row!r} at row {index}. "
+                "Wrap a single user as [[...]]; write no events as []."
+            )
+    offsets = offsets_of(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)))
+    arrays = [row for row in rows if isinstance(row, np.ndarray)]
+    if not rows or len(arrays) < len(rows):
+        return list(chain.from_iterable(rows)), offsets
+    kinds = {"text" if row.dtype.kind in "UT" else "other" for row in arrays if row.size}
+    if len(kinds) > 1 or any(row.ndim != 1 for row in arrays):
+        return list(chain.from_iterable(rows)), offsets
+    return np.concatenate([row for row in arrays if row.size] or arrays[:1]), offsets
+
+
+def flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
+    flat, own = flatten(lists, name)
+    if len(own) != len(offsets):
+        raise ValueError(f"{name} hold {len(own) - 1} users, histories {len(offsets) - 1}.")
+    if not np.array_equal(own, offsets):
+        row = int(np.flatnonzero(np.diff(own) != np.diff(offsets))[0])
+        raise ValueError(
+            f"{name} and histories must have the same lengths, got {np.diff(own)[row]} {name} "
+            f"for {np.diff(offsets)[row]} items at row {row}."
+        )
+    return flat
+
+
+def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
+    """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones."""
+    array = np.asarray(values)
+    if array.dtype.kind == "O":
+        array = _times_from_objects(array, name)
+    if not array.size:
+        return array.astype("datetime64[us]" if array.dtype.kind == "M" else np.float64)
+    if array.dtype.kind == "M":
+        array = array.astype("datetime64[us]", copy=array.flags.writeable)
+        missing: Callable[[np.ndarray], np.ndarray] = np.isnat
+    elif array.dtype.kind in "iuf":
+        array = array.astype(np.float64, copy=array.flags.writeable)
+        missing = _is_not_finite
+    else:
+        raise ValueError(
+            f"{name} must be datetimes or numbers of seconds, got {array.flat[0]!r}. "
+            "Parse text first, for example with pandas.to_datetime."
+        )
+    row = _first(missing, array)
+    if row is not None:
+        raise ValueError(f"{name} must not be missing or infinite, got {array[row]} at row {row}.")
+    return array
+
+
+def _first(marks: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> int | None:
+    """Return the first position that is marked, looking at one stretch after another."""
+    for start in range(0, len(values), _STRETCH):
+        marked = marks(values[start : start + _STRETCH])
+        if marked.any():
+            return start + int(np.flatnonzero(marked)[0])
+    return None
+
+
+def _is_not_finite(values: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(values)
+
+
+def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    def plain(value: Any) -> Any:
+        if getattr(value, "tzinfo", None) is not None:
+            value = (value - value.utcoffset()).replace(tzinfo=None)
+        return value
+
+    try:
+        return np.array([plain(value) for value in array.tolist()], dtype="datetime64[us]")
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be all datetimes or all numbers of seconds, got {array.flat[0]!r} "
+            f"among {array.size} values."
+        ) from None
+
+
+def as_weights(values: Any, name: str = "weights") -> np.ndarray:
+    """Return finite weights as float64."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers.") from None
+    row = _first(_is_not_finite, array)
+    if row is not None:
+        raise ValueError(f"{name} must be finite, got {array[row]} at row {row}.")
+    return array
+
+
+def checked_offsets(offsets: Any) -> np.ndarray:
+    offsets = np.asarray(offsets)
+    if offsets.ndim != 1 or not len(offsets) or offsets.dtype.kind not in "iu":
+        raise ValueError(
+            f"offsets must be n_users + 1 integers, got {offsets.dtype} of shape {offsets.shape}."
+        )
+    offsets = offsets.astype(np.int64)
+    if offsets[0] != 0:
+        raise ValueError(f"offsets must start at 0, got {offsets[0]}.")
+    falls = np.flatnonzero(np.diff(offsets) < 0)
+    if len(falls):
+        at = int(falls[0])
+        raise ValueError(
+            f"offsets must not decrease, got {offsets[at]} then {offsets[at + 1]} at user {at}."
+        )
+    return offsets
+
+
+def checked_codes(codes: Any, n_items: int) -> np.ndarray:
+    codes = np.asarray(codes)
+    if codes.ndim != 1 or (codes.dtype.kind not in "iu" and codes.size):
+        raise ValueError(f"codes must be flat integers, got {codes.dtype}, shape {codes.shape}.")
+    if len(codes) and (codes.min() < 0 or codes.max() >= n_items):
+        row = int(np.flatnonzero((codes < 0) | (codes >= n_items))[0])
+        raise ValueError(
+            f"codes must be positions in item_ids (0 to {n_items - 1}), got {codes[row]} at "
+            f"event {row}."
+        )
+    return codes.astype(np.int32, copy=codes.flags.writeable)
+
+
+def same_length(name: str, values: np.ndarray, other: str, others: np.ndarray) -> None:
+    if values.ndim != 1 or len(values) != len(others):
+        raise ValueError(f"{name} have shape {values.shape}, but there are {len(others)} {other}.")
+
+
+def first_decrease(timestamps: np.ndarray, offsets: np.ndarray) -> int | None:
+    """Return the first event that is earlier than the one before it of the same user."""
+    for start in range(1, len(timestamps), _STRETCH):
+        stop = min(start + _STRETCH, len(timestamps))
+        falls = np.flatnonzero(timestamps[start:stop] < timestamps[start - 1 : stop - 1]) + start
+        inside = falls[~np.isin(falls, offsets)] if len(falls) else falls
+        if len(inside):
+            return int(inside[0])
+    return None
+
+
+def refuse_decreasing(timestamps: np.ndarray, offsets: np.ndarray) -> None:
+    event = first_decrease(timestamps, offsets)
+    if event is not None:
+        user = int(np.searchsorted(offsets, event, side="right")) - 1
+        raise ValueError(
+            f"timestamps must not decrease within a user, got {timestamps[event - 1]} then "
+            f"{timestamps[event]} at user {user}. Histories.from_lists sorts them."
+        )
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array = array.view()
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,107 @@
+"""Arrays in one ``.npz`` file, aligned so that they can be memory-mapped. Nothing is pickled."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+_ALIGNMENT = 64
+_LOCAL_HEADER = struct.Struct("<26xHH")
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
+    """Write named arrays to a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        Written as named; an existing file is replaced.
+    arrays : dict of str to ndarray
+        Numbers, dates or text; objects are refused.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, array in arrays.items():
+                    _write_member(archive, file, f"{name}.npy", array)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _write_member(archive: zipfile.ZipFile, file: BinaryIO, name: str, array: np.ndarray) -> None:
+    member = zipfile.ZipInfo(name)
+    # An empty extra field pushes the member to an aligned place; 20 bytes more hold its size.
+    start = file.tell() + 30 + len(name) + 20 + 4
+    padding = -start % _ALIGNMENT
+    member.extra = struct.pack("<HH", 0xD935, padding) + bytes(padding)
+    with archive.open(member, "w", force_zip64=True) as target:
+        np.lib.format.write_array(target, np.asarray(array, order="C"), allow_pickle=False)
+
+
+def read_arrays(path: str | os.PathLike[str], *, mmap: bool = False) -> dict[str, np.ndarray]:
+    """Return the named arrays of a file, read-only.
+
+    Parameters
+    ----------
+    path : str or path
+    mmap : bool, default=False
+        Leave the arrays on disk, to be read where they are used.
+
+    Raises
+    ------
+    ValueError
+        For a file that is damaged or holds something else.
+    """
+    try:
+        if not mmap:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            for array in arrays.values():
+                array.flags.writeable = False
+            return arrays
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            return {
+                member.filename.removesuffix(".npy"): _mapped(path, file, member)
+                for member in archive.infolist()
+            }
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a readable .npz file: {error}") from error
+
+
+def _mapped(path: Any, file: BinaryIO, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is compressed, which cannot be mapped")
+    file.seek(member.header_offset)
+    n_name, n_extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    start = file.seek(member.header_offset + _LOCAL_HEADER.size + n_name + n_extra)
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} holds pickled objects")
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if file.tell() + n_bytes != start + member.file_size:
+        raise ValueError(f"{member.filename} is cut short")
+    if not n_bytes:
+        return np.empty(shape, dtype=dtype)
+    order: Any = "F" if fortran else "C"
+    array = np.memmap(path, dtype, mode="r", offset=file.tell(), shape=shape, order=order)
+    # The plain array keeps the map alive; slices of np.memmap itself take ten times as long.
+    return np.asarray(array)

@@ -1,0 +1,199 @@
+"""Histories on disk: the same when read again, and refused when damaged."""
+
+import os
+
+import numpy as np
+import pytest
+
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
+from skue.kernels._segments import order_by_user, stable_order
+
+COLUMNS = ["codes", "offsets", "item_ids", "timestamps", "weights", "user_ids"]
+
+
+@pytest.fixture
+def batch():
+    return Histories.from_lists(
+        [["tea", "cup", "tea"], [], ["saw"]],
+        timestamps=[[1, 2, 3], [], [2]],
+        weights=[[1, -1, 2], [], [0.5]],
+        user_ids=["ann", "bob", "eve"],
+    )
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_what_is_loaded_is_what_was_saved(tmp_path, batch, mmap):
+    batch.save(tmp_path / "batch.npz")
+    loaded = Histories.load(tmp_path / "batch.npz", mmap=mmap)
+    for name in COLUMNS:
+        saved = getattr(batch, name)
+        np.testing.assert_array_equal(getattr(loaded, name), saved)
+        assert getattr(loaded, name).dtype == saved.dtype
+        assert not getattr(loaded, name).flags.writeable
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_columns_that_are_not_held_are_not_loaded(tmp_path, mmap):
+    Histories.from_lists([[], [3, 4]]).save(tmp_path / "batch.npz")
+    loaded = Histories.load(tmp_path / "batch.npz", mmap=mmap)
+    assert [row.tolist() for row in loaded] == [[], [3, 4]]
+    assert loaded.timestamps is loaded.weights is loaded.user_ids is None
+
+
+def test_a_batch_without_events_is_loaded(tmp_path):
+    Histories.from_lists([[], []]).save(tmp_path / "batch.npz")
+    assert len(Histories.load(tmp_path / "batch.npz", mmap=True)) == 2
+
+
+def test_dates_stay_dates(tmp_path):
+    times = np.array(["2026-01-01", "2026-02-01"], dtype="datetime64[us]")
+    Histories([0, 0], [0, 2], [7], timestamps=times).save(tmp_path / "batch.npz")
+    np.testing.assert_array_equal(Histories.load(tmp_path / "batch.npz").timestamps, times)
+
+
+def test_mapped_columns_stay_on_disk_and_are_aligned(tmp_path, batch):
+    batch.save(tmp_path / "batch.npz")
+    loaded = Histories.load(tmp_path / "batch.npz", mmap=True)
+    for name in ("codes", "timestamps", "weights"):
+        column = base = getattr(loaded, name)
+        while base.base is not None and not isinstance(base, np.memmap):
+            base = base.base
+        assert isinstance(base, np.memmap)
+        assert column.ctypes.data % 64 == 0
+
+
+def test_a_mapped_batch_is_encoded_as_the_one_in_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(rng.normal(size=(50, 8)))
+    batch = Histories(rng.integers(0, 50, 60_000), np.arange(6001) * 10, np.arange(50))
+    batch.save(tmp_path / "batch.npz")
+    encoder = DecayAverageUserEncoder(items).fit(batch[:10])
+    mapped = Histories.load(tmp_path / "batch.npz", mmap=True)
+    out = np.lib.format.open_memmap(
+        tmp_path / "users.npy", mode="w+", dtype=np.float32, shape=(6000, 8)
+    )
+    for rows, vectors in encoder.iter_transform(mapped, chunk_size=1700):
+        out[rows] = vectors
+    np.testing.assert_array_equal(out, encoder.transform(batch))
+
+
+def test_a_file_that_exists_is_replaced(tmp_path, batch):
+    batch.save(tmp_path / "batch.npz")
+    batch[:1].save(tmp_path / "batch.npz")
+    assert len(Histories.load(tmp_path / "batch.npz")) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["batch.npz"]
+
+
+def test_numpy_reads_the_file_too(tmp_path, batch):
+    batch.save(tmp_path / "batch.npz")
+    with np.load(tmp_path / "batch.npz", allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive["codes"], batch.codes)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("n_bytes", [-1, -200, 100])
+def test_a_file_cut_short_is_refused(tmp_path, batch, mmap, n_bytes):
+    path = tmp_path / "batch.npz"
+    batch.save(path)
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    with pytest.raises(ValueError, match=r"not a readable \.npz file"):
+        Histories.load(path, mmap=mmap)
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    path = tmp_path / "batch.npz"
+    np.savez(path, codes=np.array([{}], dtype=object))
+    for mmap in (False, True):
+        with pytest.raises(ValueError, match=r"not a readable .npz file.*(pickled|allow_pickle)"):
+            Histories.load(path, mmap=mmap)
+
+
+def test_a_compressed_file_is_not_mapped(tmp_path):
+    np.savez_compressed(tmp_path / "batch.npz", codes=np.arange(3))
+    with pytest.raises(ValueError, match="compressed, which cannot be mapped"):
+        Histories.load(tmp_path / "batch.npz", mmap=True)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    ItemEmbeddings(np.eye(2)).save(tmp_path / "items.npz")
+    with pytest.raises(ValueError, match=r"lacks .*'codes'.*save it with Histories.save"):
+        Histories.load(tmp_path / "items.npz")
+
+
+def test_a_newer_schema_is_refused(tmp_path, batch):
+    path = tmp_path / "batch.npz"
+    batch.save(path)
+    with np.load(path) as archive:
+        parts = dict(archive)
+    np.savez(path, **{**parts, "histories_schema": np.array(99)})
+    with pytest.raises(ValueError, match=r"has schema 99, this skue reads up to 1"):
+        Histories.load(path)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("codes", np.array([0, 1, 9, 2], dtype=np.int32), "codes must be positions"),
+        ("offsets", np.array([0, 3, 2, 4]), "must not decrease"),
+        ("timestamps", np.array([3.0, 2.0, 1.0, 2.0]), "timestamps must not decrease"),
+        ("weights", np.array([1.0, np.nan, 1.0, 1.0]), "weights must be finite"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(tmp_path, batch, mmap, name, value, message):
+    path = tmp_path / "batch.npz"
+    batch.save(path)
+    with np.load(path) as archive:
+        parts = dict(archive)
+    np.savez(path, **{**parts, name: value})
+    with pytest.raises(ValueError, match=f"is damaged: .*{message}"):
+        Histories.load(path, mmap=mmap)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    for mmap in (False, True):
+        with pytest.raises(FileNotFoundError, match=r"none\.npz"):
+            Histories.load(tmp_path / "none.npz", mmap=mmap)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, batch, monkeypatch):
+    path = tmp_path / "batch.npz"
+    batch.save(path)
+    before = path.read_bytes()
+
+    def fail(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        batch[:1].save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["batch.npz"]
+
+
+def test_an_array_changed_later_does_not_change_the_batch():
+    codes, times = np.array([0, 1], dtype=np.int32), np.array([1.0, 2.0])
+    batch = Histories(codes, [0, 2], [5, 6], timestamps=times)
+    codes[0], times[0] = 1, 9
+    assert batch.codes.tolist() == [0, 1]
+    assert batch.timestamps.tolist() == [1.0, 2.0]
+
+
+def test_counting_gives_the_order_of_a_stable_sort():
+    codes = np.random.default_rng(0).integers(0, 30, 500).astype(np.int32)
+    np.testing.assert_array_equal(stable_order(codes, 31), np.argsort(codes, kind="stable"))
+
+
+@pytest.mark.parametrize("times", [None, "sorted", "mixed"])
+def test_a_log_is_ordered_as_by_a_sort_of_its_keys(times):
+    rng = np.random.default_rng(1)
+    users = rng.integers(0, 20, 400).astype(np.int32)
+    stamps = None if times is None else rng.integers(0, 50, 400).astype(float)
+    if times == "sorted":
+        stamps = np.sort(stamps)
+    order = order_by_user(users, 20, stamps)
+    expected = np.lexsort((users,) if stamps is None else (stamps, users))
+    np.testing.assert_array_equal(order, expected)
+    again = order_by_user(users[order], 20, None if stamps is None else stamps[order])
+    assert again is None
