@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from sklearn.model_selection import ParameterGrid
 
 from skue.compare._rankers import LastItem, OwnFrequency, Popularity
-from skue.compare._task import Task, inner_task
+from skue.compare._task import Task, drawn_users, inner_task, with_at_most
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders._two_tower import TwoTowerUserEncoder
+from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.metrics._scorers import RecallAtK
@@ -22,6 +22,8 @@ _DECAYS = [0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0]
 _HALF_LIVES_IN_DAYS = [7, 14, 30, 60, 120, 365]
 _REPEAT_EXPONENTS = [1.0, 0.5, 0.3, 0.0]
 _SEARCHED_USERS = 10_000
+# The two-tower learns from about so many events, which takes minutes on two cores.
+_LEARNED_EVENTS = 500_000
 
 RANKERS: dict[str, Callable[[], Popularity]] = {
     "popularity": Popularity,
@@ -45,8 +47,23 @@ def encoders(
         )
     contenders["decay average, searched"] = DecayAverageUserEncoder(items, **found)
     contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
-    contenders["two-tower"] = TwoTowerUserEncoder(items if items_given else None, random_state=0)
+    if items_given:
+        contenders["two-tower"] = TwoTowerUserEncoder(items, random_state=0)
+    elif len(learned_by("two-tower", task)) < len(task.train):
+        # Items that the drawn users have not had are in the space all the same.
+        contenders["two-tower"] = TwoTowerUserEncoder(items, item_tower="trained", random_state=0)
+    else:
+        contenders["two-tower"] = TwoTowerUserEncoder(random_state=0)
     return contenders
+
+
+def learned_by(name: str, task: Task) -> Histories:
+    """Return the histories that a contender learns from."""
+    n_events = len(task.train.codes)
+    if name != "two-tower" or n_events <= _LEARNED_EVENTS:
+        return task.train
+    n_drawn = max(1, len(task.train) * _LEARNED_EVENTS // n_events)
+    return task.train[drawn_users(len(task.train), n_drawn)]
 
 
 def search_decay(
@@ -62,13 +79,9 @@ def search_decay(
         Every candidate with its recall, for the report.
     """
     inner = inner_task(task)
+    items = given or CooccurrenceItemEmbedder().fit(inner.train).item_embeddings_
+    inner = with_at_most(_SEARCHED_USERS, inner)
     queries, held_out = inner.queries, inner.held_out
-    items = given or CooccurrenceItemEmbedder().fit(queries).item_embeddings_
-    if len(queries) > _SEARCHED_USERS:
-        chosen = np.sort(
-            np.random.default_rng(0).choice(len(queries), _SEARCHED_USERS, replace=False)
-        )
-        queries, held_out = queries[chosen], held_out[chosen]
     scorer = RecallAtK(k, exclude_seen=exclude_seen, normalize="min")
     trials = []
     for parameters in ParameterGrid(_grids(task.unit)):

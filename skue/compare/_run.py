@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skue.compare._contenders import RANKERS, encoders, search_decay
+from skue.compare._contenders import RANKERS, encoders, learned_by, search_decay
 from skue.compare._rankers import TOLERANCE
 from skue.compare._task import Task
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
@@ -159,7 +159,7 @@ def _score_encoder(
     name: str, encoder: Any, task: Task, ks: list[int], exclude_seen: bool
 ) -> tuple[Row, Evaluation]:
     started = time.perf_counter()
-    encoder.fit(task.train)
+    encoder.fit(learned_by(name, task))
     fitted = time.perf_counter()
     encoder.transform(task.queries)
     seconds = time.perf_counter() - fitted

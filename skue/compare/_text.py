@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any
 
+from skue.compare._contenders import learned_by
 from skue.compare._run import Comparison, Row, paired_interval
 
 
@@ -57,6 +58,17 @@ def notes(comparison: Comparison) -> list[str]:
         f"{len(task.queries)} users, {len(comparison.items)} items, "
         f"{len(task.train.codes)} training events; {task.n_left_out} users left out as too short."
     ]
+    if task.n_not_scored:
+        lines.append(
+            f"Scored: {len(task.queries)} users drawn at random; {task.n_not_scored} others only "
+            "took part in training."
+        )
+    learned = learned_by("two-tower", task)
+    if len(learned) < len(task.train):
+        lines.append(
+            f"The two-tower learned from {len(learned)} of {len(task.train)} users, drawn at "
+            "random; with more it may do better."
+        )
     if task.cutoff is None:
         lines.append(
             f"Held out: each user's {what}. Other users' later events are in the training data, "

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from skue import Histories, ItemEmbeddings
+from skue.compare import _contenders
 from skue.compare._rankers import LastItem, OwnFrequency, Popularity
 from skue.compare._run import Row, paired_interval
-from skue.compare._task import make_task
+from skue.compare._task import make_task, with_at_most
 from skue.compare._text import what_to_ship
 
 ITEMS = ItemEmbeddings(np.eye(4), ids=["a", "b", "c", "d"])
@@ -44,6 +45,27 @@ def test_the_last_instant_is_held_out_where_there_are_times():
     task = make_task(Histories.from_lists([[1, 2, 3]], timestamps=[[1, 5, 5]]), "last")
     assert task.held_out[0].tolist() == [2, 3]
     assert task.simultaneous_share == 1.0
+
+
+def test_a_large_log_is_scored_on_some_users_and_learned_from_all():
+    histories = Histories.from_lists([[u, u + 1, u + 2] for u in range(50)], user_ids=range(50))
+    task = with_at_most(20, make_task(histories, "last"))
+    assert len(task.queries) == len(task.held_out) == 20
+    assert task.n_not_scored == 30
+    assert len(task.train) == 50
+    # Each drawn user keeps their own held-out item.
+    assert task.held_out.tolist() == (task.queries.user_ids + 2).tolist()
+    assert with_at_most(50, task) is task
+
+
+def test_the_two_tower_learns_from_part_of_a_large_log_and_it_is_said(monkeypatch):
+    monkeypatch.setattr(_contenders, "_LEARNED_EVENTS", 30)
+    task = make_task(Histories.from_lists([[u, u + 1, u + 2] for u in range(50)]), "last")
+    assert len(_contenders.learned_by("two-tower", task)) == 15
+    assert _contenders.learned_by("mix", task) is task.train
+    drawn = _contenders.encoders(task, ITEMS, {}, items_given=False)["two-tower"]
+    assert drawn.item_embeddings is ITEMS
+    assert drawn.item_tower == "trained"
 
 
 def comparison(explores=(0.0, 0.2, 0.2), **recalls):
