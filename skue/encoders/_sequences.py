@@ -111,21 +111,16 @@ def batch_of(
     if max_history is not None:
         lengths = np.minimum(lengths, max_history)
     steps = np.arange(max(int(lengths.max(initial=0)), 1))
-    present = steps < lengths[:, None]
-    events = np.where(present, stops[:, None] - 1 - steps, 0)
+    shown = steps < lengths[:, None]
+    events = np.where(shown, stops[:, None] - 1 - steps, 0)
+    newest = np.maximum(stops - 1, 0)[:, None]
+    ages = sequences.instants[newest] - sequences.instants[events]
     if event_dropout and rng is not None:
-        stays = present & (rng.random(present.shape, dtype=np.float32) >= event_dropout)
-        stays[:, 0] |= present[:, 0] & ~stays.any(axis=1)
-        shown = stays
-    else:
-        shown = present
-    newest = np.maximum(stops - 1, 0)
-    ages = sequences.instants[newest][:, None] - sequences.instants[events]
-    if shown is not present:
+        events, shown = _some_events(events, shown, event_dropout, rng)
         ages = _ages_of_shown(sequences.instants[events], shown)
     elapsed = None
     if sequences.months is not None:
-        elapsed = sequences.months[newest][:, None] - sequences.months[events]
+        elapsed = sequences.months[newest] - sequences.months[events]
         elapsed = np.where(shown, elapsed, 0).astype(np.float32)
     weights = None
     if sequences.weights is not None:
@@ -133,6 +128,17 @@ def batch_of(
     rows = np.where(shown, sequences.rows[events], 0)
     ages = np.where(shown, ages, 0).astype(np.float32)
     return Batch(rows, shown, ages, elapsed, weights, *_grouped_by_item(rows, shown))
+
+
+def _some_events(
+    events: np.ndarray, present: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out a share of the events, and close the gaps."""
+    stays = present & (rng.random(present.shape, dtype=np.float32) >= share)
+    stays[:, 0] |= present[:, 0] & ~stays.any(axis=1)
+    width = max(int(stays.sum(axis=1).max(initial=0)), 1)
+    order = np.argsort(~stays, axis=1, kind="stable")[:, :width]
+    return np.take_along_axis(events, order, axis=1), np.take_along_axis(stays, order, axis=1)
 
 
 def _ages_of_shown(instants: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ _START_REPEAT_EXPONENTS = (1.0, 0.5, 0.3, 0.0)
 _START_SHARE = 0.9
 _TEMPERATURES = (0.02, 1.0)
 _EXAMPLES_PER_USER = 50
+_LONGEST_HISTORY = 100
 _N_UNIFORM = 2048
 # Batches are made of examples of similar length, out of so many batches' worth.
 _SORTED_BATCHES = 16
@@ -260,6 +261,7 @@ class _Trainer:
         self.item_vectors = item_vectors
         self.recipe = recipe
         self.rng = rng
+        self.max_history = min(recipe.max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
         parameters = {name: value.copy() for name, value in start.items()}
         temperature = 0.07 if recipe.temperature is None else recipe.temperature
         parameters["log_temperature"] = np.array([np.log(temperature)], dtype=np.float32)
@@ -307,9 +309,7 @@ class _Trainer:
         order = order[np.argsort(users[order], kind="stable")]
         place = np.arange(len(users)) - np.searchsorted(users, users)
         chosen = self.rng.permutation(order[place < _EXAMPLES_PER_USER])
-        lengths = self.examples.stops - self.examples.starts
-        if self.recipe.max_history is not None:
-            lengths = np.minimum(lengths, self.recipe.max_history)
+        lengths = np.minimum(self.examples.stops - self.examples.starts, self.max_history)
         batches = []
         for at in range(0, len(chosen), size * _SORTED_BATCHES):
             several = chosen[at : at + size * _SORTED_BATCHES]
@@ -324,7 +324,7 @@ class _Trainer:
             self.sequences,
             examples.starts,
             examples.stops,
-            max_history=recipe.max_history,
+            max_history=self.max_history,
             event_dropout=recipe.event_dropout,
             rng=self.rng,
         )

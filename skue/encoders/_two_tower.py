@@ -72,7 +72,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         ids, one or an array of them a user) as what came next after each history.
     temperature : "learn" or float, default="learn"
         Of the softmax; learned ones start at 0.07 and stay between 0.02 and 1.
-    dropout : float, default=0.5
+    dropout : float, default=0.2
         Share of the inputs of the linear map and the MLP left out in training.
     event_dropout : float, default=0.5
         Share of events left out of each history in training.
@@ -93,8 +93,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         is fewer than 1,000.
     n_iter_no_change : int, default=2
         Stop after so many epochs without a better validation score.
-    max_history : int or None, default=100
-        Use only so many of each user's newest known events.
+    max_history : int or None, default=None
+        Use only so many of each user's newest known events; training uses at most 100.
     cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
             default="mean"
         What a user without a direction gets.
@@ -197,7 +197,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         negatives: str = "auto",
         targets: str = "history",
         temperature: Any = "learn",
-        dropout: float = 0.5,
+        dropout: float = 0.2,
         event_dropout: float = 0.5,
         label_smoothing: float = 0.1,
         learning_rate_init: float = 0.001,
@@ -207,7 +207,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
-        max_history: int | None = 100,
+        max_history: int | None = None,
         cold_start: Any = "mean",
         unknown_item: str = "ignore",
         random_state: Any = None,

@@ -71,7 +71,6 @@ def pool(batch: Batch, parameters: Arrays, item_vectors: np.ndarray) -> Pooled:
     repeat exponent :math:`1 - r`.
     """
     vectors = item_vectors[batch.rows]
-    vectors *= batch.present[:, :, None]
     counted = batch.present if batch.weights is None else batch.present & (batch.weights > 0)
     n_counted = counted.sum(axis=1)
     n_others = np.maximum(n_counted - 1, 1).astype(np.float32)
@@ -140,14 +139,13 @@ def pool_gradient(
         gradients["elapsed"] = -np.einsum("uje,ue->j", decayed, batch.elapsed)
     if not learn_items:
         return gradients, None
-    vectors = np.matmul(pooled.event_weights.transpose(0, 2, 1), sums)
     # Support is (v . total - 1) / n_others: it depends on the event and on the total.
     scaled = support * pooled.counted / pooled.n_others[:, None]
     scaled[pooled.counted.sum(axis=1) < 2] = 0
-    vectors += scaled[:, :, None] * pooled.total[:, None, :]
     of_total = np.matmul(scaled[:, None, :], pooled.vectors)
-    vectors += pooled.counted[:, :, None] * of_total
-    vectors *= batch.present[:, :, None]
+    factors = [pooled.event_weights, scaled[:, None, :], pooled.counted[:, None, :]]
+    directions = np.concatenate([sums, pooled.total[:, None, :], of_total], axis=1)
+    vectors = np.matmul(np.concatenate(factors, axis=1).transpose(0, 2, 1), directions)
     return gradients, vectors
 
 
