@@ -106,11 +106,15 @@ def load_interactions(
 def _read_delimited(path: Path, columns: list[str] | None) -> Any:
     """Return these columns as text, or the header alone."""
     pandas = import_optional("pandas", "io")
-    separator = "\t" if ".tsv" in [name.lower() for name in path.suffixes] else ","
     n_rows = 0 if columns is None else None
     try:
         frame = pandas.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, usecols=columns, nrows=n_rows
+            path,
+            sep=_separator(path),
+            dtype=str,
+            keep_default_na=False,
+            usecols=columns,
+            nrows=n_rows,
         )
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; a header line is expected.") from None
@@ -125,6 +129,17 @@ def _read_delimited(path: Path, columns: list[str] | None) -> Any:
     if columns is not None and not len(frame):
         raise ValueError(f"{path} holds a header and no line.")
     return frame
+
+
+def _separator(path: Path) -> str:
+    """Return what parts the columns: a comma, unless the header holds none but another one."""
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rb") as file:
+        header = file.readline()
+    others = [mark for mark in ("\t", ";", "|") if mark.encode() in header]
+    if ".tsv" in [name.lower() for name in path.suffixes]:
+        return "\t"
+    return others[0] if others and b"," not in header else ","
 
 
 def _read_parquet(path: Path, columns: list[str] | None) -> Any:
@@ -178,7 +193,7 @@ def _pick(columns: list[str], role: str, name: str | None, path: Path) -> str | 
     if role in ("user", "item"):
         raise ValueError(
             f"{path} has no column that looks like the {role}; it has {columns}. "
-            f"Name it: {role}=..."
+            f"Name it: {role}=..., or --{role} on the command line."
         )
     return None
 
@@ -218,13 +233,26 @@ class _Column:
         # The one format first: it is much faster, and a mixture is worth a second look.
         times = pandas.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
         if times.isna().any():
+            day_first = self._day_first(values)
             try:
-                times = pandas.to_datetime(values, errors="raise", utc=True)
+                times = pandas.to_datetime(values, errors="raise", utc=True, dayfirst=day_first)
             except (ValueError, TypeError):
                 bad = self._marks(np.asarray(times.isna()))
                 way_out = "Write dates as 2026-01-31T12:00:00, or times as seconds."
                 self._refuse(bad, "holds {}, which is no date", way_out)
         return as_times(times.dt.tz_localize(None).to_numpy()[self.codes])
+
+    def _day_first(self, values: Any) -> bool:
+        """Return whether 03/04/2026 is the 3rd of April: some other date has to tell."""
+        parts = values.str.extract(r"^\s*(\d{1,2})([./-])(\d{1,2})\2\d{4}\b")
+        if parts.isna().any(axis=None) or (parts[1] == ".").all():
+            return bool((parts[1] == ".").any())
+        beyond = [(parts[column].astype(int) > 12).any() for column in (0, 2)]
+        if not any(beyond):
+            everything = np.ones(len(self.codes), dtype=bool)
+            way_out = "Write dates as 2026-01-31."
+            self._refuse(everything, "holds {}: day and month cannot be told apart", way_out)
+        return bool(beyond[0])
 
     def numbers(self) -> np.ndarray:
         """Return float64 numbers."""

@@ -115,3 +115,47 @@ def test_a_broken_parquet_file_is_refused(tmp_path):
     path = write(tmp_path, "log.parquet", "no parquet")
     with pytest.raises(ValueError, match=r"not a readable Parquet file"):
         load_interactions(path)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_read_from_the_header(tmp_path, separator):
+    path = tmp_path / "log.csv"
+    lines = ["user id", "item id"], ["1", "1,5 l"], ["1", "cup"]
+    path.write_text("\n".join(separator.join(line) for line in lines) + "\n")
+    assert load_interactions(path)[0].tolist() == ["1,5 l", "cup"]
+
+
+def test_a_comma_in_the_header_is_the_separator(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,a;b\n1,tea,x;y\n")
+    assert load_interactions(path)[0].tolist() == ["tea"]
+
+
+@pytest.mark.parametrize(
+    ("dates", "expected"),
+    [
+        (["01.03.2026 10:00", "02.03.2026 9:30"], ["2026-03-01T10:00", "2026-03-02T09:30"]),
+        (["1/3/2026", "13/3/2026"], ["2026-03-01", "2026-03-13"]),
+        (["3/1/2026", "3/13/2026"], ["2026-03-01", "2026-03-13"]),
+        (["1-3-2026", "13-3-2026"], ["2026-03-01", "2026-03-13"]),
+    ],
+)
+def test_the_day_is_where_the_other_dates_say(tmp_path, dates, expected):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,date\n" + "".join(f"1,tea,{date}\n" for date in dates))
+    times = load_interactions(path).timestamps
+    assert times.tolist() == np.array(expected, dtype="datetime64[us]").tolist()
+
+
+def test_dates_whose_day_and_month_cannot_be_told_apart_raise(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,date\n1,tea,03/04/2026\n1,cup,05/04/2026\n")
+    with pytest.raises(ValueError, match="line 2: column 'date' holds '03/04/2026': day and month"):
+        load_interactions(path)
+
+
+def test_dates_that_contradict_one_another_raise(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,date\n1,tea,13/04/2026\n1,cup,04/13/2026\n")
+    with pytest.raises(ValueError, match="which is no date"):
+        load_interactions(path)
