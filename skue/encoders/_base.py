@@ -6,7 +6,6 @@ import hashlib
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +19,6 @@ from sklearn.base import (
     clone,
 )
 from sklearn.utils import Bunch
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -34,6 +32,7 @@ from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._ranking import expected_recall
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
+from skue.kernels._threads import spread
 from skue.kernels._topk import top_k
 
 # Users encoded at a time. A fixed number, so that results do not depend on n_jobs.
@@ -405,10 +404,11 @@ class UserEncoder(
             )
             for users, part in zip(chunks, parts, strict=True):
                 vectors[users], defined[users] = part
+        elif self._threaded:
+            spread(encode, chunks)
         else:
-            with ThreadPoolExecutor(_openmp_effective_n_threads() if self._threaded else 1) as pool:
-                for _ in pool.map(encode, chunks):
-                    pass
+            for users in chunks:
+                encode(users)
         return vectors, defined
 
     def _with_fallback(self, vectors: np.ndarray, defined: np.ndarray) -> np.ndarray:

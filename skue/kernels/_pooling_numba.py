@@ -114,10 +114,10 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
                     pooled[part, user, dim] *= factor
 
     given = (_INT32, _INT64, _FLOAT64S, _FLOAT64S, _FLOAT32S, types.UniTuple(types.float64, 2))
-    return _compiled(pool_users, (*given, types.float32[:, :, ::1], types.boolean[:, ::1]))
+    return compiled(pool_users, (*given, types.float32[:, :, ::1], types.boolean[:, ::1]))
 
 
-def _compiled(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
+def compiled(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
     """Compile for these types alone, so that read-only arrays and others share one result."""
     try:
         return njit(signature, nogil=True, cache=True)(function)
@@ -313,7 +313,7 @@ def _sum_by_item(  # type: ignore[no-untyped-def]
 @lru_cache(maxsize=1)
 def _sum_kernel() -> Callable[..., int]:
     given = (_FLOAT64S, _INT32, _INT64, types.float64, types.float64)
-    return _compiled(
+    return compiled(
         _sum_by_item, (*given, types.float64[:, ::1], types.int32[::1], types.int64[::1])
     )
 

@@ -12,11 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import digamma, gammaln
 
+from skue.kernels._pooling import pooling_backend
 from skue.kernels._segments import owners
+from skue.kernels._threads import spread
 
 TOLERANCE = 1e-6
 # Blocks of scores this large stay in the processor's cache while they are counted.
 BLOCK_BYTES = 8 * 2**20
+# Items scored in one product.
+_TILE = 8192
 
 
 class Positives(NamedTuple):
@@ -59,7 +63,8 @@ def rank_positives(
     ----------
     score_block : callable
         ``score_block(start, stop)`` returns the scores of these users, an array of shape
-        (stop - start, n_items) that may be overwritten.
+        (stop - start, n_items) that may be overwritten; :class:`Products` are worked out by
+        several threads, some of the items at a time.
     n_items : int
     rows : ndarray of shape (n_targets,)
         Item rows of the held-out items, distinct within a user; -1 is unknown.
@@ -83,60 +88,132 @@ def rank_positives(
         For a score that is NaN.
     """
     n_users = len(offsets) - 1
-    block = max(1, block_bytes // max(4 * n_items, 1))
+    products = score_block if isinstance(score_block, Products) else None
+    width = n_items if products is None else min(n_items, _TILE)
+    block = max(1, block_bytes // max(4 * width, 1))
     users = owners(offsets)
-    parts, listed = [], []
-    for start in range(0, n_users, block):
+    count = _counter()
+
+    def rank(start: int) -> tuple[np.ndarray, ...]:
         stop = min(start + block, n_users)
-        scores = score_block(start, stop)
-        if excluded is not None:
-            own = excluded[1][start : stop + 1]
-            scores[owners(own), excluded[0][own[0] : own[-1]]] = -np.inf
         targets = np.arange(offsets[start], offsets[stop])
         targets = targets[rows[targets] >= 0]
-        own_scores = scores[users[targets] - start, rows[targets]]
-        found = own_scores != -np.inf
-        targets, own_scores = targets[found], own_scores[found]
-        counts = _count_around(scores, users[targets] - start, own_scores, tolerance)
-        parts.append((users[targets], own_scores, *counts))
-        listed.append(targets)
-    found_users, scores, above, reached = map(np.concatenate, zip(*parts, strict=True))
-    positives = Positives(found_users, scores, above, reached, np.diff(offsets))
-    return positives, np.concatenate(listed)
+        out_users, out_rows = _pairs_of_block(excluded, start, stop)
+        if len(out_rows):
+            out = out_users * np.int64(n_items) + out_rows
+            targets = targets[
+                ~np.isin((users[targets] - start) * np.int64(n_items) + rows[targets], out)
+            ]
+        local = users[targets] - start
+        own: np.ndarray | None = None
+        if products is not None and width < n_items:
+            own = products.pairs(users[targets], rows[targets])
+        above = np.zeros(len(targets), dtype=np.int64)
+        reached = np.zeros(len(targets), dtype=np.int64)
+        for column in range(0, n_items, width):
+            if products is None:
+                scores = score_block(start, stop)
+                if np.isnan(scores.max(initial=-np.inf)):
+                    raise ValueError("Scores are NaN: a user or item vector is not finite.")
+            else:
+                scores = products.tile(start, stop, column, width)
+            if own is None:
+                own = scores[local, rows[targets]]
+            inside = (out_rows >= column) & (out_rows < column + width)
+            scores[out_users[inside], out_rows[inside] - column] = -np.inf
+            lower, upper = own - own.dtype.type(tolerance), own + own.dtype.type(tolerance)
+            count(scores, local, lower, upper, above, reached)
+        assert own is not None
+        return users[targets], own, above, reached, targets
+
+    starts = range(0, n_users, block)
+    parts = spread(rank, starts) if products is not None else list(map(rank, starts))
+    found_users, own, above, reached, listed = map(np.concatenate, zip(*parts, strict=True))
+    return Positives(found_users, own, above, reached, np.diff(offsets)), listed
 
 
-def _count_around(
-    scores: np.ndarray, local_users: np.ndarray, own_scores: np.ndarray, tolerance: float
+def _pairs_of_block(
+    excluded: tuple[np.ndarray, np.ndarray] | None, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Count the scores surely above each target's, and those not surely below it."""
-    upper = own_scores + scores.dtype.type(tolerance)
-    lower = own_scores - scores.dtype.type(tolerance)
-    if np.isnan(own_scores).any() or np.isnan(scores.max(initial=-np.inf)):
-        raise ValueError("Scores are NaN: a user or item vector is not finite.")
-    above = np.empty(len(local_users), dtype=np.int64)
-    reached = np.empty(len(local_users), dtype=np.int64)
+    """Return users, counted from the first, and rows of what leaves their catalogues."""
+    if excluded is None:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    rows, offsets = excluded
+    own = offsets[start : stop + 1]
+    return owners(own), rows[own[0] : own[-1]]
+
+
+def _counter() -> Callable[..., None]:
+    if pooling_backend() == "numba":
+        from skue.kernels._ranking_numba import count_around
+
+        return count_around
+    return count_with_numpy
+
+
+def count_with_numpy(
+    scores: np.ndarray,
+    users: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    above: np.ndarray,
+    reached: np.ndarray,
+) -> None:
+    """Add, for each target, how many scores of its user are above ``upper``, or reach ``lower``.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_users, n_items), float32
+    users, lower, upper : ndarray of shape (n_targets,)
+    above, reached : ndarray of shape (n_targets,), int64
+        Where the counts are added.
+    """
     mask = np.empty(scores.shape[1], dtype=bool)
     # count_nonzero over one contiguous row is many times faster than over an axis.
-    for index, user in enumerate(local_users.tolist()):
+    for index, user in enumerate(users.tolist()):
         row = scores[user]
-        above[index] = np.count_nonzero(np.greater(row, upper[index], out=mask))
-        reached[index] = np.count_nonzero(np.greater_equal(row, lower[index], out=mask))
-    return above, reached
+        above[index] += np.count_nonzero(np.greater(row, upper[index], out=mask))
+        reached[index] += np.count_nonzero(np.greater_equal(row, lower[index], out=mask))
 
 
-def product_blocks(
-    user_vectors: np.ndarray, item_vectors: np.ndarray
-) -> Callable[[int, int], np.ndarray]:
-    """Return a score_block of inner products, which reuses one buffer."""
-    buffer = np.empty((0, len(item_vectors)), dtype=np.float32)
+class Products:
+    """Inner products of users and items, worked out a tile at a time.
 
-    def score_block(start: int, stop: int) -> np.ndarray:
-        nonlocal buffer
-        if len(buffer) < stop - start:
-            buffer = np.empty((stop - start, len(item_vectors)), dtype=np.float32)
-        return np.matmul(user_vectors[start:stop], item_vectors.T, out=buffer[: stop - start])
+    Parameters
+    ----------
+    user_vectors : ndarray of shape (n_users, n_dims), float32
+    item_vectors : ndarray of shape (n_items, n_dims), float32
 
-    return score_block
+    Raises
+    ------
+    ValueError
+        For vectors that are not finite.
+    """
+
+    def __init__(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> None:
+        for vectors in (user_vectors, item_vectors):
+            # A sum is finite when all of its terms are, but for an overflow.
+            if not np.isfinite(vectors.sum()) and not np.isfinite(vectors).all():
+                raise ValueError("Scores are NaN: a user or item vector is not finite.")
+        self._users, self._items = user_vectors, item_vectors
+
+    def __call__(self, start: int, stop: int) -> np.ndarray:
+        """Return the scores of these users, of shape (stop - start, n_items)."""
+        return self.tile(start, stop, 0, len(self._items))
+
+    def tile(self, start: int, stop: int, column: int, width: int) -> np.ndarray:
+        """Return the scores of these users and of some of the items."""
+        return self._users[start:stop] @ self._items[column : column + width].T
+
+    def pairs(self, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the scores of single pairs, float32."""
+        users, items = self._users[users], self._items[rows]
+        return np.einsum("ij,ij->i", users, items, dtype=np.float64).astype(np.float32)
+
+
+def product_blocks(user_vectors: np.ndarray, item_vectors: np.ndarray) -> Products:
+    """Return a score_block of inner products."""
+    return Products(user_vectors, item_vectors)
 
 
 def tied_groups(positives: Positives, keep: np.ndarray | None = None) -> TiedGroups:

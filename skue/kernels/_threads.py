@@ -1,0 +1,57 @@
+"""Work shared among threads, as many as BLAS would take, without ever being more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+_lock = Lock()
+_holders: list[Any] = []
+_n_holders = 0
+
+
+def spread(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
+    """Return ``[function(part) for part in parts]``, worked out by several threads.
+
+    BLAS is held to one thread meanwhile. What limits its threads (``OPENBLAS_NUM_THREADS``,
+    ``threadpoolctl``, the workers of joblib) limits these too.
+    """
+    parts = list(parts)
+    n_threads = 1 if len(parts) < 2 else blas_threads()
+    if n_threads == 1:
+        return [function(part) for part in parts]
+    with _one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, parts))
+
+
+def blas_threads() -> int:
+    """Return how many threads BLAS takes."""
+    return max((library.num_threads for library in _blas().lib_controllers), default=1)
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread; the last of several to leave sets it free."""
+    global _n_holders
+    with _lock:
+        if not _n_holders:
+            _holders.append(_blas().limit(limits=1))
+        _n_holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_holders -= 1
+            if not _n_holders:
+                _holders.pop().restore_original_limits()

@@ -1,0 +1,130 @@
+"""Counting in tiles and threads against a plain count over the whole matrix of scores."""
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from skue.kernels import _ranking
+from skue.kernels._ranking import count_with_numpy, product_blocks, rank_positives
+from skue.kernels._segments import offsets_of, owners
+from skue.kernels._threads import blas_threads, spread
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def counter(request, monkeypatch):
+    """Count by this alone."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    monkeypatch.setattr(
+        _ranking, "pooling_backend", lambda: "numba" if request.param == "numba" else "scipy"
+    )
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(70, 6)).astype(np.float32)
+    items = rng.normal(size=(45, 6)).astype(np.float32)
+    for vectors in (users, items):
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    items[30:33] = items[3]
+    targets = [np.unique(rng.integers(-1, 45, rng.integers(1, 4))) for _ in range(70)]
+    seen = [np.unique(rng.integers(0, 45, rng.integers(0, 9))) for _ in range(70)]
+    flat = [
+        (np.concatenate(rows), offsets_of(np.array(list(map(len, rows)))))
+        for rows in (targets, seen)
+    ]
+    return users, items, *flat
+
+
+def expected_counts(users, items, targets, excluded):
+    scores = users.astype(np.float64) @ items.astype(np.float64).T
+    if excluded is not None:
+        scores[owners(excluded[1]), excluded[0]] = -np.inf
+    found = []
+    for position, (user, row) in enumerate(zip(owners(targets[1]), targets[0], strict=True)):
+        if row >= 0 and scores[user, row] > -np.inf:
+            above = int((scores[user] > scores[user, row] + 1e-6).sum())
+            reached = int((scores[user] >= scores[user, row] - 1e-6).sum())
+            found.append((position, user, above, reached))
+    return found
+
+
+@pytest.mark.parametrize("tile", [7, 45, 8192])
+@pytest.mark.parametrize("exclude", [False, True])
+@pytest.mark.parametrize("block_bytes", [1, 2000, 10**6])
+def test_counts_are_those_over_the_whole_matrix(
+    counter, problem, monkeypatch, tile, exclude, block_bytes
+):
+    users, items, targets, seen = problem
+    monkeypatch.setattr(_ranking, "_TILE", tile)
+    excluded = seen if exclude else None
+    positives, listed = rank_positives(
+        product_blocks(users, items),
+        len(items),
+        *targets,
+        excluded=excluded,
+        block_bytes=block_bytes,
+    )
+    expected = expected_counts(users, items, targets, excluded)
+    assert len(expected) > 60
+    found = zip(listed, positives.users, positives.above, positives.reached, strict=True)
+    assert [tuple(map(int, row)) for row in found] == expected
+    assert max(row[3] - row[2] for row in expected) >= 3  # ties are among them
+
+
+def test_any_function_of_users_can_be_ranked(counter, problem):
+    users, items, targets, seen = problem
+    positives, listed = rank_positives(
+        lambda start, stop: users[start:stop] @ items.T, len(items), *targets, excluded=seen
+    )
+    expected = expected_counts(users, items, targets, seen)
+    found = zip(listed, positives.users, positives.above, positives.reached, strict=True)
+    assert [tuple(map(int, row)) for row in found] == expected
+
+
+def test_scores_that_are_not_numbers_are_refused(problem):
+    users, items, targets, _ = problem
+    with pytest.raises(ValueError, match="Scores are NaN"):
+        product_blocks(np.where(users == users.max(), np.nan, users), items)
+    with pytest.raises(ValueError, match="Scores are NaN"):
+        rank_positives(
+            lambda start, stop: np.full((stop - start, len(items)), np.nan), len(items), *targets
+        )
+
+
+def test_both_ways_of_counting_agree():
+    pytest.importorskip("numba")
+    from skue.kernels._ranking_numba import count_around
+
+    rng = np.random.default_rng(1)
+    scores = rng.choice(np.linspace(-1, 1, 9, dtype=np.float32), (5, 1003))
+    scores[2, :3] = -np.inf
+    users = np.array([0, 2, 2, 4])
+    lower = np.array([-0.5, 0.0, 1.0, 2.0], dtype=np.float32)
+    counts = [np.full((2, 4), 3), np.full((2, 4), 3)]
+    for (above, reached), count in zip(counts, (count_with_numpy, count_around), strict=True):
+        count(scores, users, lower, lower + np.float32(0.1), above, reached)
+    np.testing.assert_array_equal(counts[0], counts[1])
+    assert (counts[0][1] > counts[0][0]).any()
+
+
+def test_threads_keep_the_order_and_set_blas_free_again():
+    before = [library["num_threads"] for library in threadpool_info()]
+    with threadpool_limits(4, user_api="blas"):
+        inside = spread(lambda part: (part, blas_threads()), range(20))
+        assert [part for part, _ in inside] == list(range(20))
+        assert {threads for _, threads in inside} == {1}
+        assert blas_threads() == 4
+    assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_an_error_in_a_thread_is_raised_and_sets_blas_free():
+    def fail(part):
+        raise ValueError(f"part {part}")
+
+    with threadpool_limits(3, user_api="blas"):
+        with pytest.raises(ValueError, match="part 0"):
+            spread(fail, range(5))
+        assert blas_threads() == 3
