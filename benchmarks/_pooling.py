@@ -16,7 +16,12 @@ DECAY = 0.07
 
 
 def measure(
-    n_dims: int, *, n_users: int = 100_000, n_events: int = 50, n_items: int = 50_000, **options: int
+    n_dims: int,
+    *,
+    n_users: int = 100_000,
+    n_events: int = 50,
+    n_items: int = 50_000,
+    **options: int,
 ) -> dict[str, Any]:
     """Return medians and ratios of the two backends against EmbeddingBag.
 
