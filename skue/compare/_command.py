@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 from skue.compare._report import check_writable, write_report
 from skue.compare._run import compare
@@ -19,7 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after one line about what is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        _compare(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            _compare(options)
     except (ValueError, OSError, ImportError, MemoryError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
         print(f"skue compare: error: {message}", file=sys.stderr)
@@ -66,6 +70,11 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _progress(message: str) -> None:
     print(f"skue compare: {message}", file=sys.stderr, flush=True)
+
+
+def _note(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    """Show a warning as one line, in place of two with a path."""
+    _progress(f"note: {message}")
 
 
 def _parser() -> argparse.ArgumentParser:

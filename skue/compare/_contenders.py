@@ -76,9 +76,15 @@ def search_decay(
     found : dict
         Parameters of DecayAverageUserEncoder.
     trials : list of dict
-        Every candidate with its recall, for the report.
+        Every candidate with its recall, for the report; empty, and the default found, where no
+        history is long enough.
     """
-    inner = inner_task(task)
+    try:
+        inner = inner_task(task)
+    except ValueError:
+        # Nobody has enough events to hold out twice.
+        unit = "step" if task.unit == "event" else "instant"
+        return {"age_unit": unit, "decay": 0.07, "repeat_exponent": 1.0}, []
     items = given or CooccurrenceItemEmbedder().fit(inner.train).item_embeddings_
     inner = with_at_most(_SEARCHED_USERS, inner)
     queries, held_out = inner.queries, inner.held_out

@@ -107,6 +107,8 @@ def _search(comparison: Comparison) -> str:
         f"<b>{found['repeat_exponent']:g}</b>, age in {escape(repr(found['age_unit']))}: "
         f"{escape(half_life(found))}.</p>"
     )
+    if not comparison.trials:
+        return f"<p>No history is long enough to hold out twice.</p>{chosen}"
     return chosen + ("".join(pictures) or _figure("", ""))
 
 

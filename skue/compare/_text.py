@@ -58,6 +58,11 @@ def notes(comparison: Comparison) -> list[str]:
         f"{len(task.queries)} users, {len(comparison.items)} items, "
         f"{len(task.train.codes)} training events; {task.n_left_out} users left out as too short."
     ]
+    if comparison.ks[0] >= len(comparison.items):
+        lines.append(
+            f"The {comparison.ks[0]} nearest are all of the items there are, so recall tells "
+            "nothing apart: choose a smaller k with -k."
+        )
     if task.n_not_scored:
         lines.append(
             f"Scored: {len(task.queries)} users drawn at random; {task.n_not_scored} others only "
@@ -93,7 +98,8 @@ def notes(comparison: Comparison) -> list[str]:
     )
     found = next(row.parameters for row in comparison.rows if row.parameters)
     shown = ", ".join(f"{name}={value!r}" for name, value in sorted(found.items()))
-    lines.append(f"Searched: {shown}; {half_life(found)}.")
+    done = "Searched" if comparison.trials else "No history is long enough to search in"
+    lines.append(f"{done}: {shown}; {half_life(found)}.")
     return lines
 
 

@@ -173,6 +173,16 @@ def test_odd_logs_give_a_table_or_one_clear_line(tmp_path, lines):
         assert done.stderr.splitlines()[-1].startswith("skue compare: error: ")
 
 
+def test_a_warning_is_one_line_and_a_k_beyond_the_catalogue_is_said(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "".join(f"u{n},i,2026-01-0{d}\n" for n in range(9) for d in (1, 2)))
+    done = run("compare", path)
+    assert done.returncode == 0, done.stderr
+    assert "skue compare: note: No two items appear together" in done.stderr
+    assert all(line.startswith("skue compare: ") for line in done.stderr.splitlines())
+    assert "The 20 nearest are all of the items there are" in done.stdout
+
+
 def test_a_log_of_one_instant_cannot_be_split(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text(HEADER + "".join(f"u{n},i{m},2026-01-01\n" for n in range(5) for m in range(3)))
