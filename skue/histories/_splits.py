@@ -11,13 +11,14 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skue.histories._checked import as_times
+from skue.histories._coerce import as_histories
 from skue.histories._histories import Histories
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges, starts_of_runs
 
 
 @validate_params(
     {
-        "histories": [Histories],
+        "histories": "no_validation",  # as_histories says what is wrong
         "n_last": [Interval(Integral, 1, None, closed="left")],
         "by": [StrOptions({"event", "instant"})],
         "min_prefix": [Interval(Integral, 0, None, closed="left")],
@@ -25,7 +26,7 @@ from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
     prefer_skip_nested_validation=True,
 )
 def leave_last_out(
-    histories: Histories, *, n_last: int = 1, by: str = "event", min_prefix: int = 1
+    histories: Any, *, n_last: int = 1, by: str = "event", min_prefix: int = 1
 ) -> tuple[Histories, np.ndarray]:
     """Hold out each user's newest events as what is to be found.
 
@@ -34,7 +35,7 @@ def leave_last_out(
 
     Parameters
     ----------
-    histories : Histories
+    histories : Histories or any form that :func:`skue.as_histories` reads
     n_last : int, default=1
         How many events (or instants) to hold out.
     by : {"event", "instant"}, default="event"
@@ -58,11 +59,12 @@ def leave_last_out(
 
     Examples
     --------
-    >>> from skue import Histories, leave_last_out
-    >>> X, y = leave_last_out(Histories.from_lists([[3, 1, 4], [1, 5]]))
+    >>> from skue import leave_last_out
+    >>> X, y = leave_last_out([[3, 1, 4], [1, 5]])
     >>> list(X), y
     ([array([3, 1]), array([1])], array([4, 5]))
     """
+    histories = as_histories(histories)
     ends = histories.offsets[1:]
     if by == "event":
         cut = np.maximum(ends - n_last, histories.offsets[:-1])
@@ -84,7 +86,7 @@ def leave_last_out(
 
 
 def temporal_folds(
-    histories: Histories, n_splits: int = 3, *, cutoffs: Any = None
+    histories: Any, n_splits: int = 3, *, cutoffs: Any = None
 ) -> tuple[Histories, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """Cut histories at points in time, for cross-validation that never sees the future.
 
@@ -95,7 +97,7 @@ def temporal_folds(
 
     Parameters
     ----------
-    histories : Histories
+    histories : Histories or any form that :func:`skue.as_histories` reads
         With timestamps.
     n_splits : int, default=3
         Number of cut-offs. They are put where they part the events into ``n_splits + 1`` equal
@@ -128,6 +130,7 @@ def temporal_folds(
     >>> cv
     [(array([0]), array([1]))]
     """
+    histories = as_histories(histories)
     times = _times_of(histories, "temporal_folds")
     cutoffs = _checked_cutoffs(times, n_splits, cutoffs)
     bounds = [*cutoffs, None]

@@ -106,3 +106,17 @@ def test_a_cutoff_with_nothing_after_it_is_an_error():
     histories = Histories.from_lists([[1, 2]], timestamps=[[1, 2]])
     with pytest.raises(ValueError, match="leaves no test row"):
         temporal_folds(histories, cutoffs=[9.0])
+
+
+def test_lists_are_split_as_histories_are():
+    lists = [[3, 1, 4], [1, 5]]
+    X, y = leave_last_out(lists)
+    expected, y_expected = leave_last_out(Histories.from_lists(lists))
+    assert [row.tolist() for row in X] == [row.tolist() for row in expected]
+    assert y.tolist() == y_expected.tolist()
+
+
+def test_what_is_no_batch_is_refused_in_a_few_words():
+    with pytest.raises(ValueError) as caught:
+        leave_last_out([3, 1, 4] * 10_000)
+    assert len(str(caught.value)) < 500
