@@ -13,7 +13,7 @@ from skue.histories import (
     load_interactions,
     temporal_folds,
 )
-from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings
+from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings, share_items
 from skue.kernels._pooling import pooling_backend
 from skue.metrics import (
     MRR,
@@ -70,5 +70,6 @@ __all__ = [
     "prune",
     "recall_at_k",
     "rollback",
+    "share_items",
     "temporal_folds",
 ]

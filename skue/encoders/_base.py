@@ -393,14 +393,13 @@ class UserEncoder(
             vectors[users], defined[users] = self._encode_events(events)
 
         if effective_n_jobs(self.n_jobs) > 1:
-            # The encoder is an argument of each task, so that a cluster gets it once a worker.
             workers = Parallel(
                 n_jobs=self.n_jobs,
                 prefer="threads" if self._threaded else None,
                 return_as="generator",
             )
             parts: Iterator[Any] = workers(
-                delayed(_encode_events)(self, self._events_of(histories[users])) for users in chunks
+                delayed(self._encode_events)(self._events_of(histories[users])) for users in chunks
             )
             for users, part in zip(chunks, parts, strict=True):
                 vectors[users], defined[users] = part
@@ -449,15 +448,6 @@ class UserEncoder(
             counts += np.bincount(self._events_of(histories[users]).rows, minlength=len(counts))
         return counts @ self.item_vectors_.astype(np.float64)
 
-    def __sizeof__(self) -> int:
-        # What a cluster's scheduler weighs before it sends an encoder to its workers.
-        return object.__sizeof__(self) + sum(a.nbytes for a in self._arrays())
-
-    def _arrays(self) -> list[np.ndarray]:
-        if not hasattr(self, "fallback_vector_"):
-            return []
-        return [self.item_vectors_, self.fallback_vector_, *self._fitted_arrays()]
-
     def _indexed_by_user(self, vectors: np.ndarray, X: Any) -> Any:
         if not isinstance(X, Histories) or X.user_ids is None:
             return vectors
@@ -466,10 +456,6 @@ class UserEncoder(
         from skue._optional import import_optional
 
         return import_optional("pandas", "io").DataFrame(vectors, index=X.user_ids)
-
-
-def _encode_events(encoder: UserEncoder, events: Events) -> tuple[np.ndarray, np.ndarray]:
-    return encoder._encode_events(events)
 
 
 def _stretches(n_users: int) -> Iterator[slice]:

@@ -134,7 +134,9 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
             vectors = random_state.normal(size=(n_items, self.n_dims))
             self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)
             return self
-        vectors = _decompose(degree_normalized(counts, smoothing=self.smoothing), self, random_state)
+        vectors = _decompose(
+            degree_normalized(counts, smoothing=self.smoothing), self, random_state
+        )
         norms = np.linalg.norm(vectors, axis=1)
         has_vector = norms > 1e-6 * norms.max()
         self.item_embeddings_ = ItemEmbeddings(vectors[has_vector], histories.item_ids[has_vector])

@@ -17,6 +17,9 @@ from skue.histories._vocabulary import Vocabulary, as_ids
 _SCHEMA = 1
 _UNIT_TOLERANCE = 1e-6
 
+# Items that a cluster's workers hold, by the name under which they travel (see share_items).
+shared_items: dict[str, ItemEmbeddings] = {}
+
 
 class ItemEmbeddings:
     """Immutable unit-length item vectors with their ids.
@@ -84,6 +87,7 @@ class ItemEmbeddings:
         self.vocabulary = vocabulary
         self._space_id = space_id
         self._catalog_id: str | None = None
+        self._shared_as: str | None = None
         self._rows_by_vocabulary: Any = weakref.WeakKeyDictionary()
 
     @classmethod
@@ -300,6 +304,11 @@ class ItemEmbeddings:
     def __sklearn_clone__(self) -> ItemEmbeddings:
         return self
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._shared_as is not None:
+            return _shared, (self._shared_as,)
+        return super().__reduce_ex__(protocol)
+
     def __getstate__(self) -> dict[str, Any]:
         return {
             "vectors": self.vectors,
@@ -315,6 +324,15 @@ class ItemEmbeddings:
     def __repr__(self) -> str:
         space = "" if self._space_id is None else f", space_id={self._space_id!r}"
         return f"ItemEmbeddings(n_items={len(self)}, n_dims={self.n_dims}{space})"
+
+
+def _shared(name: str) -> ItemEmbeddings:
+    if name not in shared_items:
+        raise RuntimeError(
+            f"The shared items {name!r} are not in this process. Unpickle inside the share_items "
+            "block, and pickle what is to be kept outside of it."
+        )
+    return shared_items[name]
 
 
 def _unit_rows(vectors: Any) -> np.ndarray:

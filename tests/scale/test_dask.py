@@ -1,0 +1,219 @@
+"""A real cluster of two worker processes: the same vectors, and each worker gets the items once."""
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    MixedUserEncoder,
+    RecallAtK,
+    TwoTowerUserEncoder,
+    leave_last_out,
+    share_items,
+)
+from skue.encoders import _base
+
+pytestmark = pytest.mark.slow
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=str(tmp_path_factory.mktemp("dask")),
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def items():
+    return ItemEmbeddings(np.random.default_rng(0).normal(size=(2000, 32)))
+
+
+@pytest.fixture(scope="module")
+def histories():
+    rng = np.random.default_rng(1)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(2, 30, 6000))])
+    return Histories(rng.integers(0, 2000, offsets[-1]), offsets, np.arange(2000))
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(_base, "CHUNK_SIZE", 100)
+
+
+def n_unpickled(dask_worker):
+    return dask_worker._skue_unpickled
+
+
+def count_items_received(dask_worker):
+    """Count on a worker how often a whole item matrix is unpickled there."""
+    if hasattr(dask_worker, "_skue_unpickled"):
+        return
+    dask_worker._skue_unpickled = 0
+    received = ItemEmbeddings.__setstate__
+
+    def counted(self, state):
+        dask_worker._skue_unpickled += 1
+        received(self, state)
+
+    ItemEmbeddings.__setstate__ = counted
+
+
+@pytest.fixture
+def received(client):
+    """Return a function that says how many item matrices each worker has received so far."""
+    client.run(count_items_received)
+    return lambda: sorted(client.run(n_unpickled).values())
+
+
+@pytest.mark.parametrize("encoder", [DecayAverageUserEncoder, MixedUserEncoder])
+def test_transform_on_a_cluster_is_transform(
+    client, items, histories, small_chunks, received, encoder
+):
+    fitted = encoder(items).fit(histories)
+    expected = fitted.transform(histories)
+    before = received()
+    with share_items(client, items), joblib.parallel_config(backend="dask"):
+        found = fitted.set_params(n_jobs=-1).transform(histories)
+    np.testing.assert_array_equal(found, expected)
+    # Sixty chunks, one matrix a worker.
+    assert [n - m for n, m in zip(received(), before, strict=True)] == [1, 1]
+
+
+def test_without_sharing_the_vectors_are_the_same(client, items, histories, small_chunks):
+    fitted = DecayAverageUserEncoder(items).fit(histories)
+    expected = fitted.transform(histories)
+    with joblib.parallel_config(backend="dask"):
+        found = fitted.set_params(n_jobs=-1).transform(histories)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_search_on_a_cluster_is_the_search(client, items, histories, received):
+    X, y = leave_last_out(histories)
+    search = GridSearchCV(
+        DecayAverageUserEncoder(items),
+        {"decay": [0.0, 0.1, 1.0], "repeat_exponent": [0.5, 1.0]},
+        scoring=RecallAtK(20),
+        cv=2,
+    )
+    expected = search.fit(X, y).cv_results_["mean_test_score"].copy()
+    before = received()
+    with share_items(client, items), joblib.parallel_config(backend="dask", scatter=[X]):
+        found = search.fit(X, y).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(found, expected)
+    assert [n - m for n, m in zip(received(), before, strict=True)] == [1, 1]
+
+
+def test_a_killed_worker_changes_nothing(client, items, histories, small_chunks, monkeypatch):
+    import cloudpickle
+
+    class Slow(DecayAverageUserEncoder):
+        def _encode_events(self, events):
+            time.sleep(0.05)
+            return super()._encode_events(events)
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    fitted = Slow(items).fit(histories[:10])
+    expected = DecayAverageUserEncoder(items).fit(histories[:10]).transform(histories)
+    victim = next(iter(client.run(os.getpid).values()))
+    timer = threading.Timer(0.8, os.kill, (victim, signal.SIGKILL))
+    with (
+        share_items(client, items),
+        joblib.parallel_config(backend="dask"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        timer.start()
+        started = time.perf_counter()
+        found = fitted.set_params(n_jobs=-1).transform(histories)
+        seconds = time.perf_counter() - started
+    assert seconds > 0.8  # The worker died before the end.
+    np.testing.assert_array_equal(found, expected)
+    client.wait_for_workers(2, timeout=60)
+    assert victim not in client.run(os.getpid).values()
+
+
+def encode_part(part, encoder):
+    """Return the vectors of the users of one part of a log."""
+    import pandas
+
+    log = Histories.from_frame(part, user="user", item="item", time="time")
+    return pandas.DataFrame(encoder.transform(log), index=log.user_ids)
+
+
+def test_parts_of_a_parquet_log_become_vectors(client, items, tmp_path, received):
+    pandas = pytest.importorskip("pandas")
+    dataframe = pytest.importorskip("dask.dataframe")
+    rng = np.random.default_rng(2)
+    log = pandas.DataFrame(
+        {
+            "user": rng.integers(0, 500, 20_000),
+            "item": rng.integers(0, 2000, 20_000),
+            "time": rng.integers(0, 10**6, 20_000).astype(float),
+        }
+    )
+    (tmp_path / "log").mkdir()
+    for part in range(8):
+        own = log[log["user"] % 8 == part]
+        own.to_parquet(tmp_path / "log" / f"part-{part}.parquet")
+    encoder = DecayAverageUserEncoder(items, age_unit="h").fit([[0]])
+    whole = encode_part(log, encoder)
+    before = received()
+    with share_items(client, items):
+        frame = dataframe.read_parquet(tmp_path / "log")
+        assert frame.npartitions == 8
+        vectors = frame.map_partitions(encode_part, encoder, meta=whole.iloc[:0])
+        vectors.columns = vectors.columns.astype(str)
+        vectors.to_parquet(tmp_path / "vectors")
+    assert [n - m for n, m in zip(received(), before, strict=True)] == [1, 1]
+    found = pandas.read_parquet(tmp_path / "vectors").sort_index()
+    np.testing.assert_array_equal(found.to_numpy(), whole.to_numpy())
+    np.testing.assert_array_equal(found.index, whole.index)
+
+
+def test_the_two_tower_encoder_goes_to_a_cluster_too(client, small_chunks):
+    rng = np.random.default_rng(3)
+    log = Histories.from_lists([rng.integers(0, 40, 8).tolist() for _ in range(400)])
+    encoder = TwoTowerUserEncoder(max_iter=2, random_state=0).fit(log)
+    expected = encoder.transform(log)
+    with (
+        share_items(client, encoder.item_embeddings_),
+        joblib.parallel_config(backend="dask"),
+    ):
+        found = encoder.set_params(n_jobs=2).transform(log)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_shared_items_travel_as_a_name_and_only_inside_the_block(client, items):
+    encoder = DecayAverageUserEncoder(items).fit([[0]])
+    whole = pickle.dumps(encoder)
+    with share_items(client, items) as shared:
+        assert shared is items
+        with share_items(client, items):
+            small = pickle.dumps(encoder)
+        assert len(small) < 5000 < items.vectors.nbytes < len(whole)
+        assert pickle.loads(small).item_embeddings_ is items
+        assert items.vectors.nbytes > 10 * len(pickle.dumps(encoder))
+    with pytest.raises(RuntimeError, match="Unpickle inside the share_items block"):
+        pickle.loads(small)
+    assert len(pickle.dumps(encoder)) == len(whole)
