@@ -92,7 +92,8 @@ def rank_positives(
     width = n_items if products is None else min(n_items, _TILE)
     block = max(1, block_bytes // max(4 * width, 1))
     users = owners(offsets)
-    count = _counter()
+    # The compiled count takes float32; scores that are no cosines may be of another kind.
+    count = count_with_numpy if products is None else _counter()
 
     def rank(start: int) -> tuple[np.ndarray, ...]:
         stop = min(start + block, n_users)

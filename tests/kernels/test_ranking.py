@@ -84,6 +84,16 @@ def test_any_function_of_users_can_be_ranked(counter, problem):
     assert [tuple(map(int, row)) for row in found] == expected
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_scores_of_either_precision_are_ranked(kind):
+    scores = np.array([[3, 1, 2], [1, 1, 1]], dtype=kind)
+    positives, _ = rank_positives(
+        lambda start, stop: scores[start:stop].copy(), 3, np.array([2, 0]), np.array([0, 1, 2])
+    )
+    np.testing.assert_array_equal(positives.above, [1, 0])
+    np.testing.assert_array_equal(positives.reached, [2, 3])
+
+
 def test_scores_that_are_not_numbers_are_refused(problem):
     users, items, targets, _ = problem
     with pytest.raises(ValueError, match="Scores are NaN"):
