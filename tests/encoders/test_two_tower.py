@@ -1,0 +1,270 @@
+"""What the two-tower encoder learns, on planted data whose answer is known."""
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+
+from skue import (
+    CooccurrenceItemEmbedder,
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    RecallAtK,
+    TwoTowerUserEncoder,
+    leave_last_out,
+)
+from skue.datasets import make_user_histories
+
+
+def averages_of(item_embeddings):
+    for decay in (0.0, 0.1, 0.3, 1.0, 2.0):
+        for exponent in (1.0, 0.5, 0.0):
+            yield DecayAverageUserEncoder(item_embeddings, decay=decay, repeat_exponent=exponent)
+
+
+def best_average(item_embeddings, X, y, scorer=None):
+    scorer = scorer or RecallAtK(20)
+    return max(scorer(average.fit(X), X, y) for average in averages_of(item_embeddings))
+
+
+def planted(rule, n_users, *, n_events=7, n_items=300, n_dims=12, noise=0.2, seed=0):
+    """Histories in which the next item is the nearest to a turned mix of those before it."""
+    rng = np.random.default_rng(seed)
+    items = rng.normal(size=(n_items, n_dims))
+    items /= np.linalg.norm(items, axis=1, keepdims=True)
+    turns = [np.linalg.qr(rng.normal(size=(n_dims, n_dims)))[0] for _ in range(2)]
+    sought = {
+        "last": lambda v: v[:, -1] @ turns[0],
+        "mean": lambda v: v.mean(axis=1) @ turns[0],
+        "last two": lambda v: v[:, -1] @ turns[0] + v[:, -2] @ turns[1],
+    }[rule]
+    X = rng.integers(n_items, size=(n_users, 2))
+    for _ in range(n_events - 2):
+        following = np.argmax(sought(items[X]) @ items.T, axis=1)
+        strays = rng.random(n_users) < noise
+        following[strays] = rng.integers(n_items, size=strays.sum())
+        X = np.column_stack([X, following])
+    return ItemEmbeddings(items), X, np.argmax(sought(items[X]) @ items.T, axis=1)
+
+
+@pytest.mark.parametrize(("rule", "at_least"), [("last", 0.7), ("mean", 0.8), ("last two", 0.35)])
+def test_it_finds_a_planted_rule_where_no_average_does(rule, at_least):
+    n_train = 2000
+    items, X, y = planted(rule, n_train + 500)
+    encoder = TwoTowerUserEncoder(items, random_state=0).fit(X[:n_train])
+    found = encoder.score(X[n_train:], y[n_train:])
+    assert found >= at_least
+    assert found > best_average(items, X[n_train:], y[n_train:]) + 0.25
+
+
+def steady_tastes():
+    data = make_user_histories(1000, 10, 200, 12, random_state=0, drift_scale=0.0)
+    return data.item_embeddings, data.histories
+
+
+def no_signal():
+    rng = np.random.default_rng(0)
+    histories = Histories.from_lists(rng.integers(200, size=(1000, 10)))
+    return ItemEmbeddings(rng.normal(size=(200, 12))), histories
+
+
+@pytest.mark.parametrize("item_tower", ["frozen", "trained"])
+@pytest.mark.parametrize(("world", "at_least"), [(steady_tastes, 0.5), (no_signal, 0.08)])
+def test_on_validation_it_is_never_below_the_best_average(world, at_least, item_tower):
+    """All users validate with their last event, so that anybody can work out the score."""
+    items, histories = world()
+    if item_tower == "trained":
+        items = CooccurrenceItemEmbedder(n_dims=12)
+    encoder = TwoTowerUserEncoder(
+        items, item_tower=item_tower, validation_fraction=0.9999, max_iter=4, random_state=0
+    ).fit(histories)
+    X, y = leave_last_out(histories)
+    reached = RecallAtK(20)(encoder, X, y)
+    average = best_average(items, X, y)
+    assert average >= at_least
+    assert reached >= average - 1e-6
+    assert reached == pytest.approx(max(encoder.validation_scores_), abs=1e-6)
+    assert encoder.validation_scores_[0] >= average - 1e-6
+
+
+def test_where_averages_are_best_it_is_as_good_on_people_it_has_not_seen():
+    """Tastes do not drift, and no item says less than another."""
+    data = make_user_histories(2500, 12, 300, 12, random_state=1, drift_scale=0.0)
+    X, y = leave_last_out(data.histories)
+    encoder = TwoTowerUserEncoder(data.item_embeddings, random_state=0).fit(X[:1500])
+    average = best_average(data.item_embeddings, X[1500:], y[1500:])
+    assert average > 0.5
+    assert encoder.score(X[1500:], y[1500:]) > average - 0.02
+
+
+def test_without_room_to_validate_it_is_a_plain_average():
+    items, histories = no_signal()
+    with pytest.warns(UserWarning, match=r"0 to validate by are too few.*is a plain average"):
+        encoder = TwoTowerUserEncoder(items, random_state=0).fit(histories[:1])
+    (decay,) = encoder.parameters_["decay"].tolist()
+    exponent = 1 - float(encoder.parameters_["repeat"][0])
+    average = DecayAverageUserEncoder(items, decay=decay, repeat_exponent=exponent)
+    expected = average.fit(histories).transform(histories)
+    np.testing.assert_allclose(encoder.transform(histories), expected, atol=1e-6)
+    assert encoder.best_iter_ == encoder.n_iter_ == 0
+    assert encoder.loss_curve_ == encoder.validation_scores_ == []
+
+
+def test_the_curves_say_which_epoch_was_kept():
+    items, X, _ = planted("last", 600)
+    encoder = TwoTowerUserEncoder(items, learning_rate_init=0.01, max_iter=4, random_state=0).fit(X)
+    assert encoder.best_iter_ > 0
+    assert len(encoder.loss_curve_) == encoder.n_iter_
+    assert len(encoder.validation_scores_) == encoder.n_iter_ + 1
+    assert encoder.validation_scores_[encoder.best_iter_] == max(encoder.validation_scores_)
+    assert encoder.loss_curve_[-1] < encoder.loss_curve_[0]
+
+
+def test_y_is_what_came_next_when_it_is_asked_for():
+    """Events follow one another by chance, and only y follows the last of them."""
+    rng = np.random.default_rng(0)
+    items, X, y = planted("last", 3000, n_events=2, n_items=100)
+    X = np.column_stack([rng.integers(100, size=len(X)), X[:, -1]])
+    settings = {"learning_rate_init": 0.01, "batch_size": 128, "random_state": 0}
+    told = TwoTowerUserEncoder(items, targets="y", **settings).fit(X[:2000], y[:2000])
+    not_told = TwoTowerUserEncoder(items, **settings).fit(X[:2000], y[:2000])
+    chance = 20 / 100
+    assert not_told.score(X[2000:], y[2000:]) < 2 * chance
+    assert told.score(X[2000:], y[2000:]) > 3 * chance
+
+
+def test_sampled_negatives_find_about_what_all_items_find():
+    items, X, y = planted("last", 2000)
+    scores = {}
+    for negatives in ("all", "sampled"):
+        encoder = TwoTowerUserEncoder(
+            items, negatives=negatives, learning_rate_init=0.01, random_state=0
+        ).fit(X[:1500])
+        assert encoder.negatives_ == negatives
+        scores[negatives] = encoder.score(X[1500:], y[1500:])
+    assert min(scores.values()) > 0.7
+    assert scores["sampled"] == pytest.approx(scores["all"], abs=0.1)
+
+
+@pytest.mark.parametrize(("n_items", "chosen"), [(50_000, "all"), (50_001, "sampled")])
+def test_auto_says_against_what_it_learned(n_items, chosen):
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(rng.standard_normal((n_items, 3), dtype=np.float32))
+    encoder = TwoTowerUserEncoder(
+        items, hidden_layer_sizes=(), max_iter=1, early_stopping=False, random_state=0
+    ).fit(rng.integers(n_items, size=(20, 4)))
+    assert encoder.negatives_ == chosen
+    assert encoder.n_iter_ > 0
+
+
+def test_in_a_frozen_item_tower_the_given_space_is_searched():
+    items, X, _ = planted("last", 300)
+    encoder = TwoTowerUserEncoder(items, max_iter=2, early_stopping=False, random_state=0).fit(X)
+    assert encoder.item_tower_ == "frozen"
+    assert encoder.item_embeddings_ is items
+    assert encoder.space_id_ == items.space_id
+
+
+@pytest.mark.parametrize("negatives", ["all", "sampled"])
+def test_a_trained_item_tower_makes_a_space_of_its_own(negatives):
+    items, X, _ = planted("last", 300)
+    before = items.vectors.copy()
+    encoder = TwoTowerUserEncoder(
+        items,
+        item_tower="trained",
+        negatives=negatives,
+        max_iter=2,
+        early_stopping=False,
+        random_state=0,
+    ).fit(X)
+    assert encoder.space_id_ != items.space_id
+    assert np.abs(encoder.item_vectors_ - before).max() > 1e-3
+    np.testing.assert_allclose(np.linalg.norm(encoder.item_vectors_, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(encoder.item_embeddings_.ids, items.ids)
+    np.testing.assert_array_equal(items.vectors, before)
+
+
+@pytest.mark.parametrize(
+    ("item_embeddings", "chosen"),
+    [
+        (ItemEmbeddings(np.eye(5)), "frozen"),
+        (np.eye(5), "frozen"),
+        (CooccurrenceItemEmbedder(n_dims=3), "trained"),
+        (None, "trained"),
+    ],
+    ids=["items", "array", "embedder", "none"],
+)
+def test_auto_trains_the_items_that_were_learned_from_the_log(item_embeddings, chosen):
+    rng = np.random.default_rng(0)
+    encoder = TwoTowerUserEncoder(item_embeddings, max_iter=1, early_stopping=False, random_state=0)
+    assert encoder.fit(rng.integers(5, size=(30, 6))).item_tower_ == chosen
+
+
+def test_a_trained_item_tower_learns_what_the_given_vectors_do_not_say():
+    """Vectors by chance; each item is followed by one other."""
+    rng = np.random.default_rng(0)
+    n_items = 60
+    following = rng.permutation(n_items)
+    X = rng.integers(n_items, size=(1500, 1))
+    for _ in range(4):
+        strays = rng.random(len(X)) < 0.3
+        X = np.column_stack(
+            [X, np.where(strays, rng.integers(n_items, size=len(X)), following[X[:, -1]])]
+        )
+    items = ItemEmbeddings(rng.normal(size=(n_items, 10)))
+    scorer = RecallAtK(5)
+    y = following[X[:, -1]]
+    reached = {}
+    for tower in ("frozen", "trained"):
+        encoder = TwoTowerUserEncoder(
+            items,
+            item_tower=tower,
+            hidden_layer_sizes=(),
+            learning_rate_init=0.02,
+            early_stopping=False,
+            max_iter=6,
+            random_state=0,
+        ).fit(X)
+        reached[tower] = scorer(encoder, X, y)
+    assert reached["trained"] > 0.5
+    assert reached["trained"] > reached["frozen"] + 0.2
+
+
+def fitted(X, **parameters):
+    return TwoTowerUserEncoder(
+        **{"random_state": 3, "max_iter": 2, "early_stopping": False, **parameters}
+    ).fit(X)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"item_tower": "frozen"},
+        {"item_tower": "trained"},
+        {"item_tower": "trained", "negatives": "sampled"},
+        {"item_tower": "trained", "early_stopping": True},
+    ],
+)
+def test_one_random_state_gives_the_same_weights_bit_by_bit(parameters):
+    _, X, _ = planted("last", 300, n_items=80)
+    parameters = {"item_embeddings": CooccurrenceItemEmbedder(n_dims=8), **parameters}
+    once, again = fitted(X, **parameters), fitted(X, **parameters)
+    other = fitted(X, **{**parameters, "random_state": 4})
+    assert once.loss_curve_ == again.loss_curve_ != other.loss_curve_
+    assert once.validation_scores_ == again.validation_scores_
+    np.testing.assert_array_equal(once.item_vectors_, again.item_vectors_)
+    assert once.parameters_.keys() == again.parameters_.keys()
+    for name, weights in once.parameters_.items():
+        np.testing.assert_array_equal(again.parameters_[name], weights, err_msg=name)
+    np.testing.assert_array_equal(once.transform(X), again.transform(X))
+    assert once.encoder_id_ == again.encoder_id_
+
+
+def test_a_fit_is_the_same_for_every_n_jobs():
+    rng = np.random.default_rng(0)
+    X = rng.integers(50, size=(4200, 4))
+    items = ItemEmbeddings(rng.normal(size=(50, 4)))
+    with parallel_config(backend="threading"):
+        one, two = (fitted(X, item_embeddings=items, max_iter=1, n_jobs=n) for n in (1, 2))
+        np.testing.assert_array_equal(one.transform(X), two.transform(X))
+    assert one.encoder_id_ == two.encoder_id_
