@@ -176,7 +176,8 @@ def test_parts_of_a_parquet_log_become_vectors(client, items, tmp_path, received
     for part in range(8):
         own = log[log["user"] % 8 == part]
         own.to_parquet(tmp_path / "log" / f"part-{part}.parquet")
-    encoder = DecayAverageUserEncoder(items, age_unit="h").fit([[0]])
+    encoder = DecayAverageUserEncoder(items, age_unit="h")
+    encoder.fit(Histories.from_frame(log, user="user", item="item", time="time"))
     whole = encode_part(log, encoder)
     before = received()
     with share_items(client, items):
