@@ -16,6 +16,7 @@ def test_the_gallery_holds_what_the_documentation_promises():
         "plot_content_items",
         "plot_drift_mix",
         "plot_grid_search",
+        "plot_online_update_and_index",
         "plot_user_map",
     }
     assert promised <= {path.stem for path in EXAMPLES}
