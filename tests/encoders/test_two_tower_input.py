@@ -1,0 +1,262 @@
+"""What the two-tower encoder makes of bad input, long histories and interruptions."""
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
+from skue.encoders._progress import HAS_CALLBACKS
+
+RNG = np.random.default_rng(0)
+ITEMS = ItemEmbeddings(RNG.normal(size=(40, 5)))
+LISTS = [RNG.integers(40, size=RNG.integers(2, 9)).tolist() for _ in range(80)]
+
+
+def encoder_of(item_embeddings=ITEMS, **parameters):
+    return TwoTowerUserEncoder(
+        item_embeddings, **{"max_iter": 2, "batch_size": 64, "random_state": 0, **parameters}
+    )
+
+
+def assert_unit(vectors):
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+TOO_LITTLE = {
+    "one user": LISTS[:1],
+    "histories of length 1": [row[:1] for row in LISTS],
+    "one instant": Histories.from_lists(LISTS, timestamps=[[0.0] * len(row) for row in LISTS]),
+    "dislikes only": Histories.from_lists(LISTS, weights=[[-1.0] * len(row) for row in LISTS]),
+    "unknown items": [[77, 78, 79]] * 9,
+}
+
+
+@pytest.mark.parametrize("X", TOO_LITTLE.values(), ids=TOO_LITTLE)
+def test_with_too_little_to_learn_from_it_warns_and_is_an_average(X):
+    with pytest.warns(UserWarning, match=r"too few: the encoder is a plain average.*longer"):
+        encoder = encoder_of().fit(X)
+    assert encoder.n_iter_ == 0
+    assert len(encoder.parameters_["decay"]) == 1
+    assert_unit(encoder.transform(LISTS))
+
+
+@pytest.mark.parametrize("X", [LISTS[:1], LISTS], ids=["one user", "many"])
+def test_an_empty_validation_warns_and_early_stopping_false_learns_without(X):
+    with pytest.warns(UserWarning, match=r"0 to validate by.*set early_stopping=False"):
+        encoder_of(validation_fraction=1e-6).fit(X)
+    encoder = encoder_of(early_stopping=False).fit(X)
+    assert encoder.best_iter_ == encoder.n_iter_ > 0
+    assert encoder.validation_scores_ == []
+
+
+@pytest.mark.filterwarnings("ignore:No two items appear together")
+@pytest.mark.parametrize("item_embeddings", [ITEMS, None, [[1.0, 2.0]]], ids=["given", "log", "1"])
+@pytest.mark.parametrize("negatives", ["all", "sampled"])
+def test_one_item_gives_one_vector(item_embeddings, negatives):
+    encoder = encoder_of(item_embeddings, negatives=negatives).fit([[0] * 5] * 30)
+    assert encoder.n_iter_ > 0
+    vectors = encoder.transform([[0], [0, 0, 0]])
+    assert_unit(vectors)
+    assert encoder.recommend([[0]], k=1)[0].tolist() == [[0]]
+
+
+@pytest.mark.parametrize("item_tower", ["frozen", "trained"])
+@pytest.mark.parametrize("negatives", ["all", "sampled"])
+def test_a_catalogue_smaller_than_the_batch_can_be_learned(item_tower, negatives):
+    encoder = encoder_of(
+        ITEMS, batch_size=4096, item_tower=item_tower, negatives=negatives, early_stopping=False
+    ).fit(LISTS)
+    assert np.isfinite(encoder.loss_curve_).all()
+    assert_unit(encoder.transform(LISTS))
+
+
+def test_a_batch_of_one_can_be_learned():
+    encoder = encoder_of(batch_size=1, max_iter=1, negatives="sampled").fit(LISTS[:20])
+    assert np.isfinite(encoder.loss_curve_).all()
+
+
+def test_y_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"one row a user each, got 80 in X and 3 in y"):
+        encoder_of(targets="y").fit(LISTS, [1, 2, 3])
+
+
+def test_targets_from_a_y_that_is_not_there_are_refused():
+    with pytest.raises(ValueError, match=r"targets='y' needs y: the item ids"):
+        encoder_of(targets="y").fit(LISTS)
+
+
+LABELS = {
+    "unknown numbers": ([100, 101] * 40, r"none of the 80 ids in y.*set targets='history'"),
+    "names": (["churns", "stays"] * 40, r"item ids as X does \(int64\), got <U6"),
+    "booleans": (np.arange(80) % 2 == 0, r"y must be integers or strings, got dtype bool"),
+    "fractions": (np.full(80, 0.5), r"y must be whole numbers or strings, got 0.5"),
+}
+
+
+@pytest.mark.parametrize(("labels", "message"), LABELS.values(), ids=LABELS)
+def test_class_labels_are_no_targets(labels, message):
+    with pytest.raises(ValueError, match=message):
+        encoder_of(targets="y").fit(LISTS, labels)
+
+
+def test_class_labels_are_ignored_where_targets_come_from_the_history():
+    labels = ["churns", "stays"] * 40
+    expected = encoder_of().fit(LISTS).encoder_id_
+    assert encoder_of().fit(LISTS, labels).encoder_id_ == expected
+
+
+def test_unknown_items_in_y_are_counted_and_change_nothing():
+    y = [[3]] * 40 + [[3, 99]] * 25 + [[98, 99]] * 15
+    known = [[3]] * 65 + [[]] * 15
+    settings = {"targets": "y", "early_stopping": False}
+    encoder = encoder_of(**settings).fit(LISTS, y)
+    assert encoder.n_unknown_targets_ == 55
+    expected = encoder_of(**settings).fit(LISTS, known)
+    assert expected.n_unknown_targets_ == 0
+    assert encoder.encoder_id_ == expected.encoder_id_
+
+
+def test_a_history_of_ten_thousand_events_is_learned_from_and_encoded():
+    long = RNG.integers(40, size=10_000)
+    encoder = encoder_of(max_iter=1).fit([*LISTS, long])
+    vectors = encoder.transform([long, LISTS[0]])
+    assert_unit(vectors)
+    np.testing.assert_allclose(encoder.transform([LISTS[0]]), vectors[1:], atol=1e-6)
+    encoder.set_params(max_history=30)
+    np.testing.assert_allclose(
+        encoder.transform([long]), encoder.transform([long[-30:]]), atol=1e-6
+    )
+
+
+def test_training_looks_at_no_more_than_the_newest_hundred_events():
+    """Dislikes are no targets, so each history is one example: all of it, and y."""
+
+    def weights_after(histories):
+        disliked = Histories.from_lists(histories, weights=np.full(histories.shape, -1.0))
+        settings = {"targets": "y", "early_stopping": False, "event_dropout": 0.0}
+        return encoder_of(**settings).fit(disliked, np.arange(len(histories))).parameters_
+
+    recent = RNG.integers(40, size=(30, 100))
+    kept = weights_after(recent)
+    older = weights_after(np.hstack([RNG.integers(40, size=(30, 200)), recent]))
+    newer = weights_after(np.hstack([recent, RNG.integers(40, size=(30, 1))]))
+    np.testing.assert_array_equal(older["decay"], kept["decay"])
+    np.testing.assert_array_equal(older["weight0"], kept["weight0"])
+    assert np.abs(newer["decay"] - kept["decay"]).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must be positive.*Use \(\) for none"),
+        ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must be positive integers"),
+        ({"decays": ()}, "decays must be one number of at least 0 a channel"),
+        ({"decays": (0.1, -1.0)}, "decays must be one number of at least 0 a channel"),
+        ({"decays": (np.nan,)}, "decays must be one number of at least 0 a channel"),
+        ({"item_tower": "half"}, "'item_tower' parameter of TwoTowerUserEncoder must be"),
+        ({"negatives": "hard"}, "'negatives' parameter"),
+        ({"targets": "x"}, "'targets' parameter"),
+        ({"temperature": 0}, "'temperature' parameter"),
+        ({"dropout": 1.0}, "'dropout' parameter"),
+        ({"event_dropout": -0.1}, "'event_dropout' parameter"),
+        ({"validation_fraction": 0.0}, "'validation_fraction' parameter"),
+        ({"max_iter": 0}, "'max_iter' parameter"),
+        ({"random_state": "x"}, "'random_state' parameter"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        encoder_of(**parameters).fit(LISTS)
+
+
+class AtEpoch:
+    """A callback that does something when an epoch is over."""
+
+    def __init__(self, epoch, action):
+        self.epoch, self.action = epoch, action
+
+    def setup(self, estimator, context):
+        self.n_epochs = 0
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name != "epoch":
+            return False
+        self.n_epochs += 1
+        return self.n_epochs == self.epoch and bool(self.action())
+
+
+def stop():
+    return True
+
+
+def press_ctrl_c():
+    signal.raise_signal(signal.SIGINT)
+
+
+needs_callbacks = pytest.mark.skipif(
+    not HAS_CALLBACKS, reason="scikit-learn has callbacks from 1.9 on"
+)
+ENDLESS = {"item_tower": "trained", "max_iter": 100_000, "n_iter_no_change": 100_000}
+
+
+@needs_callbacks
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_an_interrupted_fit_keeps_the_best_weights_so_far_and_warns(early_stopping):
+    settings = {**ENDLESS, "early_stopping": early_stopping}
+    interrupted, stopped = encoder_of(**settings), encoder_of(**settings)
+    interrupted.set_callbacks(AtEpoch(3, press_ctrl_c))
+    with pytest.warns(UserWarning, match=r"Interrupted in epoch 4; the best weights so far"):
+        assert interrupted.fit(LISTS) is interrupted
+    stopped.set_callbacks(AtEpoch(3, stop)).fit(LISTS)
+    assert interrupted.n_iter_ == stopped.n_iter_ == 3
+    assert interrupted.validation_scores_ == stopped.validation_scores_
+    assert interrupted.best_iter_ == stopped.best_iter_
+    assert interrupted.encoder_id_ == stopped.encoder_id_
+    np.testing.assert_array_equal(interrupted.transform(LISTS), stopped.transform(LISTS))
+
+
+@needs_callbacks
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
+def test_an_interrupt_within_an_epoch_forgets_that_epoch():
+    X = np.tile(np.array([row[:2] for row in LISTS]), (300, 1))
+    timer = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    settings = {**ENDLESS, "early_stopping": False}
+    interrupted = encoder_of(**settings).set_callbacks(AtEpoch(1, timer.start))
+    with pytest.warns(UserWarning, match=r"Interrupted in epoch"):
+        interrupted.fit(X)
+    timer.join()
+    assert interrupted.best_iter_ >= 1
+    stopped = encoder_of(**settings).set_callbacks(AtEpoch(interrupted.best_iter_, stop)).fit(X)
+    assert interrupted.encoder_id_ == stopped.encoder_id_
+
+
+class Interrupting(CooccurrenceItemEmbedder):
+    def fit(self, X, y=None):
+        press_ctrl_c()
+
+
+def test_an_interrupt_before_training_leaves_it_unfitted():
+    encoder = encoder_of(Interrupting(n_dims=4))
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(LISTS)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(encoder)
+    with pytest.raises(NotFittedError):
+        encoder.transform(LISTS)
+
+
+@needs_callbacks
+def test_callbacks_are_told_of_every_epoch():
+    epochs = AtEpoch(-1, stop)
+    encoder = encoder_of(item_tower="trained").set_callbacks(epochs).fit(LISTS)
+    assert epochs.n_epochs == encoder.n_iter_ == 2
