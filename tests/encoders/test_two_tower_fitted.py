@@ -1,0 +1,227 @@
+"""A fitted two-tower encoder: its formula, its id, its file, and searches for its parameters."""
+
+import os
+
+import joblib
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+
+from skue import (
+    CooccurrenceItemEmbedder,
+    Histories,
+    ItemEmbeddings,
+    RecallAtK,
+    TwoTowerUserEncoder,
+)
+
+MONTH = 30 * 86400.0
+N_ITEMS = 9
+
+
+def made_up_histories(rng, n_users=12):
+    """Items that come back, baskets, likes and dislikes."""
+    lengths = rng.integers(1, 8, size=n_users)
+    return Histories.from_lists(
+        [rng.integers(N_ITEMS, size=n) for n in lengths],
+        timestamps=[np.sort(rng.integers(0, 4, size=n)) * 0.4 * MONTH for n in lengths],
+        weights=[rng.choice([1.0, 2.5, 1.3, -0.7], size=n) for n in lengths],
+    )
+
+
+def slow_vector(rows, times, weights, parameters, items):
+    """The documented formula, event by event in float64."""
+    n_events, channels = len(rows), []
+    vectors = [items[row].astype(float) for row in rows]
+    liked = [e for e in range(n_events) if weights[e] > 0]
+    for j in range(len(parameters["decay"])):
+        log_decayed = [
+            np.log(abs(weights[e]))
+            - parameters["decay"][j] * len({t for t in times if t > times[e]})
+            - parameters["elapsed"][j] * (times[-1] - times[e]) / MONTH
+            for e in range(n_events)
+        ]
+        total = np.zeros(items.shape[1])
+        for e in range(n_events):
+            same = [f for f in range(n_events) if rows[f] == rows[e]]
+            item_sum = sum(np.sign(weights[f]) * np.exp(log_decayed[f]) for f in same)
+            others = [f for f in liked if f != e]
+            support = 0.0
+            if e in liked and others:
+                support = np.mean([vectors[e] @ vectors[f] for f in others])
+            total += (
+                np.sign(weights[e])
+                * np.exp(
+                    log_decayed[e]
+                    - parameters["repeat"][j] * np.log(abs(item_sum))
+                    + parameters["support"][j] * support
+                    + parameters["gate"][rows[e]]
+                )
+                * vectors[e]
+            )
+        channels.append(total / np.linalg.norm(total))
+    x = np.concatenate(channels)
+    hidden = np.maximum(x @ parameters["weight0"] + parameters["bias0"], 0)
+    user = softmax(parameters["mix"]) @ np.array(channels) + x @ parameters["linear"]
+    user = user + hidden @ parameters["weight1"] + parameters["bias1"]
+    return user / np.linalg.norm(user)
+
+
+def test_a_user_vector_is_that_of_the_formula():
+    rng = np.random.default_rng(0)
+    X = made_up_histories(rng)
+    assert (X.weights < 0).any()
+    assert max(np.bincount(row).max() for row in X) > 1
+    items = ItemEmbeddings(rng.normal(size=(N_ITEMS, 4)))
+    encoder = TwoTowerUserEncoder(
+        items, decays=(0.1, 0.9), hidden_layer_sizes=(3,), max_iter=1, early_stopping=False
+    ).fit(X)
+    for name, value in encoder.parameters_.items():
+        noise = rng.normal(size=value.shape) * 0.3
+        encoder.parameters_[name] = (np.abs(value + noise)).astype(np.float32)
+    vectors = encoder.transform(X)
+    for user in range(len(X)):
+        own = slice(X.offsets[user], X.offsets[user + 1])
+        rows = items.lookup(X.item_ids[X.codes[own]])
+        expected = slow_vector(
+            rows, X.timestamps[own], X.weights[own], encoder.parameters_, items.vectors
+        )
+        np.testing.assert_allclose(vectors[user], expected, atol=2e-5)
+
+
+def fitted(**parameters):
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(rng.normal(size=(30, 5)))
+    X = rng.integers(30, size=(60, 6))
+    settings = {"max_iter": 2, "early_stopping": False, "random_state": 0, **parameters}
+    return TwoTowerUserEncoder(items, **settings).fit(X)
+
+
+@pytest.mark.parametrize("name", ["item_vectors_", "fallback_vector_"])
+def test_another_item_or_fallback_vector_changes_the_id(name):
+    encoder = fitted(item_tower="trained")
+    before = encoder.encoder_id_
+    changed = np.array(getattr(encoder, name))
+    changed.flat[0] += 0.25
+    if name == "item_vectors_":
+        encoder.item_embeddings_ = ItemEmbeddings(changed, encoder.item_embeddings_.ids)
+    else:
+        encoder.fallback_vector_ = changed
+    assert encoder.encoder_id_ != before
+
+
+def test_a_change_of_the_last_bit_of_a_weight_changes_the_id():
+    encoder = fitted()
+    before = encoder.encoder_id_
+    weights = encoder.parameters_["linear"]
+    weights[-1, -1] = np.nextafter(weights[-1, -1], np.float32(9))
+    assert encoder.encoder_id_ != before
+
+
+def test_a_parameter_that_transform_heeds_changes_the_id_and_the_vectors():
+    encoder = fitted()
+    X = [[1, 2, 3, 4, 5]]
+    before, vectors = encoder.encoder_id_, encoder.transform(X)
+    encoder.set_params(max_history=2)
+    assert encoder.encoder_id_ != before
+    assert np.abs(encoder.transform(X) - vectors).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"learning_rate_init": 0.5},
+        {"hidden_layer_sizes": (3,)},
+        {"decays": (7.0,)},
+        {"random_state": 9},
+        {"negatives": "sampled"},
+        {"item_tower": "trained"},
+        {"dropout": 0.9, "event_dropout": 0.9, "alpha": 3.0},
+        {"n_jobs": 2, "unknown_item": "raise"},
+    ],
+    ids=lambda parameters: "-".join(parameters),
+)
+def test_a_parameter_that_only_fit_heeds_leaves_id_and_vectors(parameters):
+    encoder = fitted()
+    X = [[1, 2, 3, 4, 5]]
+    before, vectors = encoder.encoder_id_, encoder.transform(X)
+    encoder.set_params(**parameters)
+    assert encoder.encoder_id_ == before
+    np.testing.assert_array_equal(encoder.transform(X), vectors)
+
+
+def distinct_arrays(part, found=None, seen=None):
+    """Bytes of every array that an object reaches, by its place in memory."""
+    found = {} if found is None else found
+    seen = set() if seen is None else seen
+    if id(part) in seen:
+        return found
+    seen.add(id(part))
+    if isinstance(part, np.ndarray):
+        found[part.__array_interface__["data"][0]] = part.nbytes
+    elif isinstance(part, dict):
+        for value in part.values():
+            distinct_arrays(value, found, seen)
+    elif type(part).__module__.startswith("skue"):
+        distinct_arrays(vars(part), found, seen)
+    return found
+
+
+@pytest.mark.parametrize("item_tower", ["frozen", "trained"])
+@pytest.mark.parametrize("source", ["given", "log"])
+def test_a_dump_is_hardly_larger_than_the_arrays(source, item_tower, tmp_path):
+    rng = np.random.default_rng(0)
+    items = CooccurrenceItemEmbedder(n_dims=32)
+    if source == "given":
+        items = ItemEmbeddings(rng.normal(size=(2000, 32)))
+    X = Histories.from_lists(rng.integers(2000, size=(1200, 10)))
+    encoder = TwoTowerUserEncoder(
+        items, item_tower=item_tower, max_iter=1, early_stopping=False, random_state=0
+    ).fit(X)
+    expected = sum(distinct_arrays(encoder).values())
+    assert expected > encoder.item_vectors_.nbytes + encoder.parameters_["linear"].nbytes
+    joblib.dump(encoder, tmp_path / "encoder.joblib")
+    assert os.path.getsize(tmp_path / "encoder.joblib") < 1.1 * expected
+    again = joblib.load(tmp_path / "encoder.joblib")
+    np.testing.assert_array_equal(again.transform(X), encoder.transform(X))
+    assert again.encoder_id_ == encoder.encoder_id_
+
+
+def test_a_search_finds_the_decays_and_hidden_sizes_that_planted_data_ask_for():
+    """The next item follows from the last one alone, and not in a linear way."""
+    rng = np.random.default_rng(0)
+    n_items, n_dims = 200, 4
+    items = rng.normal(size=(n_items, n_dims))
+    items /= np.linalg.norm(items, axis=1, keepdims=True)
+    bent = np.abs(items) @ rng.normal(size=(n_dims, n_dims))
+    following = np.argmax(bent @ items.T, axis=1)
+    X = rng.integers(n_items, size=(1200, 6))
+    y = following[X[:, -1]]
+    # What came before is by chance, so only y teaches anything.
+    pipeline = Pipeline(
+        [
+            (
+                "encode",
+                TwoTowerUserEncoder(
+                    ItemEmbeddings(items),
+                    targets="y",
+                    early_stopping=False,
+                    learning_rate_init=0.01,
+                    event_dropout=0.0,
+                    dropout=0.0,
+                    max_iter=4,
+                    random_state=0,
+                ),
+            )
+        ]
+    )
+    grid = {
+        "encode__decays": [(0.0,), (8.0,)],
+        "encode__hidden_layer_sizes": [(), (64,)],
+    }
+    found = GridSearchCV(pipeline, grid, scoring=RecallAtK(20), cv=2).fit(X, y)
+    assert found.best_params_ == {"encode__decays": (8.0,), "encode__hidden_layer_sizes": (64,)}
+    others = np.delete(found.cv_results_["mean_test_score"], found.best_index_)
+    assert found.best_score_ > others.max() + 0.03
