@@ -1,0 +1,81 @@
+"""Parts of quality.py: the grid of averages, scores by user, and the two-tower less a part."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+
+from skue import TwoTowerUserEncoder
+from skue.encoders import _training
+from skue.metrics._evaluation import evaluate
+
+DECAYS = (0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+REPEAT_EXPONENTS = (1.0, 0.7, 0.5, 0.3, 0.15, 0.0)
+
+
+def average_grid():
+    """Parameters of every average that may be the best."""
+    for decay, exponent in itertools.product(DECAYS, REPEAT_EXPONENTS):
+        yield {"decay": decay, "repeat_exponent": exponent}
+
+
+def run_of(encoder, X, y, k, second_k=None, *, exclude_seen=False):
+    """Return recall and NDCG at k of each user, recall at a second k, and the repeated targets."""
+    evaluation = evaluate(encoder, X, y, exclude_seen=exclude_seen)
+    scores = {"R": evaluation.recall(k, "min"), "N": evaluation.ndcg(k)}
+    if second_k is not None:
+        scores["R2"] = evaluation.recall(second_k, "min")
+    return scores | {"repeats": int(np.sum(evaluation.repeated))}
+
+
+def less(*names):
+    """Return a change that leaves these numbers of the pooling where they start."""
+    return lambda recipe: replace(recipe, learned=recipe.learned - set(names))
+
+
+def with_(**fields):
+    """Return a change of fields of the recipe."""
+    return lambda recipe: replace(recipe, **fields)
+
+
+# What each row of the ablation changes in the recipe.
+VARIANTS = {
+    "all parts": None,
+    "decays not learned": less("decay", "elapsed"),
+    "repeats not damped": less("repeat"),
+    "no support": less("support"),
+    "no item gate": less("gate"),
+    "no MLP": with_(hidden_layer_sizes=()),
+    "no MLP, no linear map": with_(dense=False),
+    "item tower: the other": lambda recipe: replace(recipe, learn_items=not recipe.learn_items),
+    "no event dropout": with_(event_dropout=0.0),
+    "no dropout": with_(dropout=0.0),
+    "no label smoothing": with_(label_smoothing=0.0),
+    "weights not averaged": with_(averaging=0.0),
+    "temperature 0.07": with_(temperature=0.07),
+    "temperature 1": with_(temperature=1.0),
+    "sampled negatives": with_(sampled=True),
+    "sampled, not corrected": with_(sampled=True, corrected=False),
+}
+
+
+class Ablated(TwoTowerUserEncoder):
+    """The encoder with a change of its recipe."""
+
+    def changed(self, change):
+        self.change = change
+        return self
+
+    def _recipe(self, sizes, decays):
+        recipe = super()._recipe(sizes, decays)
+        return recipe if self.change is None else self.change(recipe)
+
+    def fit(self, X, y=None):
+        if self.change is not VARIANTS["repeats not damped"]:
+            return super().fit(X, y)
+        # The exponent that it starts from is searched for, too.
+        with mock.patch.object(_training, "_START_REPEAT_EXPONENTS", (1.0,)):
+            return super().fit(X, y)

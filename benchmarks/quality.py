@@ -1,0 +1,340 @@
+"""How well encoders find what comes next: leave-one-out on a log, generated worlds, ablations.
+
+    python benchmarks/quality.py LOG                     # the published protocol, three seeds
+    python benchmarks/quality.py --worlds                # generated users, no log needed
+    python benchmarks/quality.py LOG --ablation --seeds 1
+    python benchmarks/quality.py --worlds steady-3000 --ablation
+
+On a log (by default amazon-beauty.txt in the folder that SKUE_DATA names) each user's last event is
+the test target and the one before it the validation target; item vectors included, everything is
+learned from the rest. The whole catalogue is ranked, without items that the user has had already,
+unless some are bought again. The best average is chosen on validation. With times, whole instants
+are held out, and recall is hits / min(k, held out).
+
+In a world the item space is given and stays as it is. Encoders learn from the first 21 events of
+some people; of the others the 21st is sought by the 20 before it. The best average is chosen among
+the people learned from. Differences are paired by user, over all generator seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from _quality_parts import VARIANTS, Ablated, average_grid, run_of
+from threadpoolctl import threadpool_info
+
+from skue import (
+    CooccurrenceItemEmbedder,
+    DecayAverageUserEncoder,
+    Histories,
+    MixedUserEncoder,
+    TwoTowerUserEncoder,
+    leave_last_out,
+    load_interactions,
+)
+from skue.compare._run import paired_interval
+from skue.datasets import make_user_histories
+
+N_PREFIX = 20
+# Name: users, users learned from, further arguments of the generator.
+WORLDS = {
+    "steady-3000": (3000, 2200, {}),
+    "steady-12000": (12_000, 8_000, {}),
+    # Another intent from event 17 on: the newest four of the query, and what is sought.
+    "fast-3000": (3000, 2200, {"drift_scale": 1.0, "drift_after": 15}),
+}
+FIRST_WORLD_SEED = 3
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Log:
+    """A log with its last events (or instants) held out twice."""
+
+    def __init__(self, path, k):
+        histories = load_interactions(path)
+        self.k, self.by = k, "event" if histories.timestamps is None else "instant"
+        self.unit = "step" if self.by == "event" else "instant"
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            self.test = leave_last_out(histories, by=self.by)
+            self.validation = leave_last_out(self.test[0], by=self.by)
+        self.train = self.validation[0]
+        seen = run_of(DecayAverageUserEncoder().fit(self.train), *self.validation, self.k)
+        self.exclude_seen = seen["repeats"] == 0
+
+    def run(self, encoder, *, name, seed=None, seconds=0.0):
+        """Fit, and score validation and test."""
+        started = time.perf_counter()
+        encoder.fit(self.train)
+        seconds += time.perf_counter() - started
+        run = {"encoder": name, "seed": seed, "fit_seconds": seconds}
+        for part, held_out in (("validation", self.validation), ("test", self.test)):
+            scores = run_of(encoder, *held_out, self.k, exclude_seen=self.exclude_seen)
+            run |= {f"{part}_{metric}": float(np.mean(scores[metric])) for metric in ("R", "N")}
+        if hasattr(encoder, "best_iter_"):
+            run |= {"best_iter": encoder.best_iter_, "n_iter": encoder.n_iter_}
+        say(", ".join(f"{key} {short(value)}" for key, value in run.items()))
+        return run
+
+    def averages(self):
+        """The fixed averages, and the best of a grid on validation."""
+        fixed = {f"decay {decay}": {"decay": decay} for decay in (0.07, 0.5, 1.0)}
+        for name, parameters in fixed.items():
+            yield self.run(DecayAverageUserEncoder(age_unit=self.unit, **parameters), name=name)
+        yield self.run(MixedUserEncoder(age_unit=self.unit), name="mix")
+        best, best_recall = {}, -1.0
+        started = time.perf_counter()
+        for n_dims in (128, 256):
+            items = CooccurrenceItemEmbedder(n_dims=n_dims).fit(self.train).item_embeddings_
+            for parameters in average_grid():
+                average = DecayAverageUserEncoder(items, age_unit=self.unit, **parameters)
+                scores = run_of(
+                    average.fit(self.train),
+                    *self.validation,
+                    self.k,
+                    exclude_seen=self.exclude_seen,
+                )
+                if np.mean(scores["R"]) > best_recall:
+                    best_recall = np.mean(scores["R"])
+                    best = {"n_dims": n_dims, **parameters}
+        seconds = time.perf_counter() - started
+        embedder = CooccurrenceItemEmbedder(n_dims=best.pop("n_dims"))
+        average = DecayAverageUserEncoder(embedder, age_unit=self.unit, **best)
+        run = self.run(average, name="best average", seconds=seconds)
+        yield run | {"chosen": {"n_dims": embedder.n_dims, **best}}
+
+
+def log_part(arguments):
+    """Every encoder, or every variant of the two-tower, on a log."""
+    log = Log(arguments.log, arguments.k)
+    runs = []
+    if arguments.ablation:
+        for name, change in VARIANTS.items():
+            if arguments.only and name not in arguments.only:
+                continue
+            for seed in range(arguments.seeds):
+                encoder = Ablated(random_state=seed).changed(change)
+                runs.append(log.run(encoder, name=name, seed=seed))
+    else:
+        if "averages" in arguments.encoders:
+            runs += log.averages()
+        if "two-tower" in arguments.encoders:
+            for seed in range(arguments.seeds):
+                encoder = TwoTowerUserEncoder(random_state=seed)
+                runs.append(log.run(encoder, name="two-tower", seed=seed))
+    print(
+        f"\n{Path(arguments.log).name}: last {log.by} held out, "
+        f"{'seen items left out, ' if log.exclude_seen else ''}k {log.k}\n"
+    )
+    columns = ["validation_R", "validation_N", "test_R", "test_N", "fit_seconds"]
+    titles = [f"{c[:-2]} {c[-1]}@{log.k}" if c[-2] == "_" else "fit s" for c in columns]
+    print_table(["encoder", *titles], rows_of(runs, columns))
+    return {"log": Path(arguments.log).name, "k": log.k, "runs": runs}
+
+
+class World:
+    """One generated world: people to learn from, and people to find the next event of."""
+
+    def __init__(self, name, seed):
+        n_users, self.n_train, options = WORLDS[name]
+        data = make_user_histories(n_users, random_state=seed, **options)
+        self.items, events = data.item_embeddings, data.histories
+        first = [row[: N_PREFIX + 1] for row in events]
+        self.train = Histories.from_lists(first[: self.n_train])
+        queries, held_out = leave_last_out(Histories.from_lists(first))
+        self.learned_from = queries[: self.n_train], held_out[: self.n_train]
+        self.others = queries[self.n_train :], held_out[self.n_train :]
+
+    def scores(self, encoder, *, fit=True):
+        """Recall of each of the other people at 20 and 50."""
+        started = time.perf_counter()
+        if fit:
+            encoder.fit(self.train)
+        seconds = time.perf_counter() - started
+        found = run_of(encoder, *self.others, 20, 50)
+        return {20: found["R"], 50: found["R2"], "seconds": seconds}
+
+    def best_average(self):
+        """The average that finds most 21st events of the people learned from."""
+        averages = [DecayAverageUserEncoder(self.items, **chosen) for chosen in average_grid()]
+        recalls = [
+            np.mean(run_of(average.fit(self.train), *self.learned_from, 20)["R"])
+            for average in averages
+        ]
+        return averages[int(np.argmax(recalls))]
+
+
+def world_part(arguments):
+    """Encoders (or variants of the two-tower) in generated worlds, paired by user."""
+    results = []
+    for name in arguments.worlds:
+        found = {}
+        for world_seed in range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + arguments.world_seeds):
+            world = World(name, world_seed)
+            best = world.best_average()
+            scores = {"best average": [world.scores(best, fit=False)]}
+            if not arguments.ablation:
+                scores["decay 0.07"] = [world.scores(DecayAverageUserEncoder(world.items))]
+                scores["mix"] = [world.scores(MixedUserEncoder(world.items))]
+            variants = VARIANTS if arguments.ablation else {"two-tower": None}
+            for variant, change in variants.items():
+                if arguments.only and variant not in arguments.only:
+                    continue
+                scores[variant] = [
+                    world.scores(Ablated(world.items, random_state=seed).changed(change))
+                    for seed in range(arguments.seeds)
+                ]
+            for encoder, runs in scores.items():
+                found.setdefault(encoder, []).append(runs)
+                say(
+                    f"{name} seed {world_seed} {encoder}: "
+                    + " ".join(f"{np.mean(run[20]):.4f}/{np.mean(run[50]):.4f}" for run in runs)
+                    + f" {statistics.median(run['seconds'] for run in runs):.1f} s"
+                    + (
+                        f" (decay {best.decay}, exponent {best.repeat_exponent})"
+                        if encoder == "best average"
+                        else ""
+                    )
+                )
+        results.append(world_table(name, found, "all parts" if arguments.ablation else None))
+    return results
+
+
+def world_table(name, found, also_beside):
+    """Print recalls over worlds and seeds, and the differences by user with their intervals."""
+    n_users, n_train, options = WORLDS[name]
+    n_worlds = len(found["best average"])
+    print(f"\n{name}: {n_worlds} worlds, {n_train} people learned from, {n_users - n_train} others")
+    print(f"{options or ''}\n")
+    beside = [b for b in ("best average", also_beside) if b in found]
+    head = ["encoder", "recall@20", "recall@50", "fit s"]
+    head += [f"recall@{k} less that of {b}" for b in beside for k in (20, 50)]
+    rows, results = [], []
+    for encoder, worlds in found.items():
+        per_user = {k: mean_by_user(worlds, k) for k in (20, 50)}
+        recalls = {k: [float(np.mean(r[k])) for runs in worlds for r in runs] for k in (20, 50)}
+        seconds = [r["seconds"] for runs in worlds for r in runs]
+        row = [encoder, spread(recalls[20]), spread(recalls[50]), short(statistics.median(seconds))]
+        result = {"world": name, "encoder": encoder, "fit_seconds": seconds}
+        result |= {f"recall@{k}": recalls[k] for k in (20, 50)}
+        for base in beside:
+            for k in (20, 50):
+                if base == encoder:
+                    row.append("")
+                    continue
+                theirs = mean_by_user(found[base], k)
+                mean, low, high = paired_interval(per_user[k], theirs)
+                error = float(np.std(per_user[k] - theirs) / np.sqrt(len(theirs)))
+                row.append(f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]")
+                result[f"recall@{k} less {base}"] = {
+                    "mean": mean,
+                    "interval": [low, high],
+                    "standard_error": error,
+                }
+        rows.append(row)
+        results.append(result)
+    print_table(head, rows)
+    return results
+
+
+def mean_by_user(worlds, k):
+    """Mean over seeds of each user's recall, users of all worlds one after another."""
+    return np.concatenate([np.mean([run[k] for run in runs], axis=0) for runs in worlds])
+
+
+def rows_of(runs, columns):
+    """One row an encoder: median and range over seeds of each column."""
+    names = list(dict.fromkeys(run["encoder"] for run in runs))
+    return [
+        [name, *(spread([r[c] for r in runs if r["encoder"] == name]) for c in columns)]
+        for name in names
+    ]
+
+
+def spread(values):
+    """Return median and, of several values, range."""
+    text = short(statistics.median(values))
+    if len(values) > 1:
+        text += f" ({short(min(values))}-{short(max(values))})"
+    return text
+
+
+def short(value):
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.1f}"
+
+
+def print_table(head, rows):
+    for row in [head, ["---", *["---:"] * (len(head) - 1)], *rows]:
+        print("| " + " | ".join(row) + " |")
+    sys.stdout.flush()
+
+
+def machine():
+    """What the seconds depend on."""
+    import sklearn
+
+    import skue
+
+    threads = {pool["internal_api"]: pool["num_threads"] for pool in threadpool_info()}
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": threads,
+        "versions": {"numpy": np.__version__, "sklearn": sklearn.__version__}
+        | {"python": platform.python_version(), "skue": skue.__version__},
+        "date": time.strftime("%Y-%m-%d"),
+        "command": " ".join(sys.argv[1:]),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("log", nargs="?", help="any file that skue.load_interactions reads")
+    parser.add_argument("-k", type=int, default=10, help="on a log (default 10)")
+    parser.add_argument("--seeds", type=int, default=3, help="fits of each two-tower (default 3)")
+    parser.add_argument(
+        "--encoders",
+        nargs="+",
+        default=["averages", "two-tower"],
+        choices=["averages", "two-tower"],
+    )
+    parser.add_argument(
+        "--worlds", nargs="*", choices=list(WORLDS), help="generated worlds (default: all of them)"
+    )
+    parser.add_argument("--world-seeds", type=int, default=3, help="worlds of a kind (default 3)")
+    parser.add_argument("--ablation", action="store_true", help="variants of the two-tower")
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="only these variants")
+    parser.add_argument("--json", help="file for the figures")
+    arguments = parser.parse_args()
+    results = machine()
+    if arguments.worlds is not None:
+        arguments.worlds = arguments.worlds or list(WORLDS)
+        results["worlds"] = world_part(arguments)
+    else:
+        if arguments.log is None:
+            folder = os.environ.get("SKUE_DATA")
+            if not folder:
+                sys.exit("name a log, or set SKUE_DATA to the folder that holds amazon-beauty.txt")
+            arguments.log = os.path.join(folder, "amazon-beauty.txt")
+        results["log"] = log_part(arguments)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
