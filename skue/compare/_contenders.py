@@ -22,8 +22,8 @@ _DECAYS = [0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0]
 _HALF_LIVES_IN_DAYS = [7, 14, 30, 60, 120, 365]
 _REPEAT_EXPONENTS = [1.0, 0.5, 0.3, 0.0]
 _SEARCHED_USERS = 10_000
-# The two-tower learns from about so many events, which takes minutes on two cores.
-_LEARNED_EVENTS = 500_000
+# An epoch of the two-tower ranks every item for every event: so many pairs take minutes.
+_LEARNED_PAIRS = 4_000_000_000
 
 RANKERS: dict[str, Callable[[], Popularity]] = {
     "popularity": Popularity,
@@ -59,10 +59,10 @@ def encoders(
 
 def learned_by(name: str, task: Task) -> Histories:
     """Return the histories that a contender learns from."""
-    n_events = len(task.train.codes)
-    if name != "two-tower" or n_events <= _LEARNED_EVENTS:
+    n_pairs = len(task.train.codes) * len(task.train.item_ids)
+    if name != "two-tower" or n_pairs <= _LEARNED_PAIRS:
         return task.train
-    n_drawn = max(1, len(task.train) * _LEARNED_EVENTS // n_events)
+    n_drawn = max(1, len(task.train) * _LEARNED_PAIRS // n_pairs)
     return task.train[drawn_users(len(task.train), n_drawn)]
 
 

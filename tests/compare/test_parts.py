@@ -59,7 +59,7 @@ def test_a_large_log_is_scored_on_some_users_and_learned_from_all():
 
 
 def test_the_two_tower_learns_from_part_of_a_large_log_and_it_is_said(monkeypatch):
-    monkeypatch.setattr(_contenders, "_LEARNED_EVENTS", 30)
+    monkeypatch.setattr(_contenders, "_LEARNED_PAIRS", 30 * 52)
     task = make_task(Histories.from_lists([[u, u + 1, u + 2] for u in range(50)]), "last")
     assert len(_contenders.learned_by("two-tower", task)) == 15
     assert _contenders.learned_by("mix", task) is task.train
