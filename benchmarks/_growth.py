@@ -1,0 +1,66 @@
+"""How time grows: ten times more users, events, items and dimensions, and the slopes fitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from _recall import unit
+from _timing import side_by_side
+
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, recall_at_k
+
+STEPS = (1, 2, 5, 10)
+
+
+def measure(*, scale: float = 1.0, rounds: int = 5) -> dict[str, Any]:
+    """Return seconds by size, and the slope of log seconds over log size: 1 is linear."""
+    found: dict[str, Any] = {"seconds": {}, "slopes": {}}
+    base = {
+        "n_users": int(20_000 * scale),
+        "n_events": 20,
+        "n_items": 20_000,
+        "n_dims": 64,
+    }
+    ranked = {"n_users": int(2000 * scale), "n_items": 10_000, "n_dims": 64}
+    plan = [("transform", name, base, encoding) for name in base]
+    plan += [("recall_at_k", name, ranked, ranking) for name in ranked]
+    for what, name, sizes, prepare in plan:
+        by_step = {}
+        for step in STEPS:
+            by_step[f"{sizes[name] * step}"] = prepare(**{**sizes, name: sizes[name] * step})
+        seconds = {
+            size: float(np.min(values))
+            for size, values in side_by_side(by_step, rounds=rounds).items()
+        }
+        label = f"{what}, {name.removeprefix('n_')}"
+        found["seconds"][label] = seconds
+        found["slopes"][label] = slope(seconds)
+    return found
+
+
+def slope(seconds: dict[str, float]) -> float:
+    """Return the slope of a straight line through the logarithms."""
+    sizes = np.log([float(size) for size in seconds])
+    return float(np.polyfit(sizes, np.log(list(seconds.values())), 1)[0])
+
+
+def encoding(*, n_users: int, n_events: int, n_items: int, n_dims: int) -> Any:
+    """Return a function that encodes so many users."""
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(rng.normal(size=(n_items, n_dims)))
+    codes = rng.integers(0, n_items, n_users * n_events)
+    log = Histories(codes, np.arange(n_users + 1) * n_events, np.arange(n_items))
+    encoder = DecayAverageUserEncoder(items).fit(log[:100])
+    return lambda: encoder.transform(log)
+
+
+def ranking(*, n_users: int, n_items: int, n_dims: int) -> Any:
+    """Return a function that ranks so many users' targets."""
+    rng = np.random.default_rng(0)
+    users, items = (
+        unit(rng.normal(size=(n_users, n_dims))),
+        unit(rng.normal(size=(n_items, n_dims))),
+    )
+    targets = rng.integers(0, n_items, n_users)
+    return lambda: recall_at_k(users, items, targets, 20)
