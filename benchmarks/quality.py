@@ -4,6 +4,7 @@
     python benchmarks/quality.py --worlds                # generated users, no log needed
     python benchmarks/quality.py LOG --ablation --seeds 1
     python benchmarks/quality.py --worlds steady-3000 --ablation
+    python benchmarks/quality.py --page A.json B.json > docs/user_guide/_quality.md
 
 On a log (by default amazon-beauty.txt in the folder that SKUE_DATA names) each user's last event is
 the test target and the one before it the validation target; item vectors included, everything is
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 from _quality_parts import VARIANTS, Ablated, average_grid, run_of
+from _quality_tables import BESIDE, log_table, page, short, world_table
 from threadpoolctl import threadpool_info
 
 from skue import (
@@ -134,14 +136,16 @@ def log_part(arguments):
             for seed in range(arguments.seeds):
                 encoder = TwoTowerUserEncoder(random_state=seed)
                 runs.append(log.run(encoder, name="two-tower", seed=seed))
-    print(
-        f"\n{Path(arguments.log).name}: last {log.by} held out, "
-        f"{'seen items left out, ' if log.exclude_seen else ''}k {log.k}\n"
-    )
-    columns = ["validation_R", "validation_N", "test_R", "test_N", "fit_seconds"]
-    titles = [f"{c[:-2]} {c[-1]}@{log.k}" if c[-2] == "_" else "fit s" for c in columns]
-    print_table(["encoder", *titles], rows_of(runs, columns))
-    return {"log": Path(arguments.log).name, "k": log.k, "runs": runs}
+    result = {
+        "log": Path(arguments.log).name,
+        "k": log.k,
+        "by": log.by,
+        "exclude_seen": log.exclude_seen,
+        "ablation": arguments.ablation,
+        "runs": runs,
+    }
+    print(log_table(result), flush=True)
+    return result
 
 
 class World:
@@ -208,79 +212,50 @@ def world_part(arguments):
                         else ""
                     )
                 )
-        results.append(world_table(name, found, "all parts" if arguments.ablation else None))
+        results.append(world_result(name, found, arguments.seeds))
+        print(world_table(results[-1]), flush=True)
     return results
 
 
-def world_table(name, found, also_beside):
-    """Print recalls over worlds and seeds, and the differences by user with their intervals."""
+def world_result(name, found, seeds):
+    """Recalls over worlds and seeds, and the differences by user with their intervals."""
     n_users, n_train, options = WORLDS[name]
-    n_worlds = len(found["best average"])
-    print(f"\n{name}: {n_worlds} worlds, {n_train} people learned from, {n_users - n_train} others")
-    print(f"{options or ''}\n")
-    beside = [b for b in ("best average", also_beside) if b in found]
-    head = ["encoder", "recall@20", "recall@50", "fit s"]
-    head += [f"recall@{k} less that of {b}" for b in beside for k in (20, 50)]
-    rows, results = [], []
+    rows = []
     for encoder, worlds in found.items():
-        per_user = {k: mean_by_user(worlds, k) for k in (20, 50)}
-        recalls = {k: [float(np.mean(r[k])) for runs in worlds for r in runs] for k in (20, 50)}
-        seconds = [r["seconds"] for runs in worlds for r in runs]
-        row = [encoder, spread(recalls[20]), spread(recalls[50]), short(statistics.median(seconds))]
-        result = {"world": name, "encoder": encoder, "fit_seconds": seconds}
-        result |= {f"recall@{k}": recalls[k] for k in (20, 50)}
-        for base in beside:
-            for k in (20, 50):
-                if base == encoder:
-                    row.append("")
-                    continue
-                theirs = mean_by_user(found[base], k)
-                mean, low, high = paired_interval(per_user[k], theirs)
-                error = float(np.std(per_user[k] - theirs) / np.sqrt(len(theirs)))
-                row.append(f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]")
-                result[f"recall@{k} less {base}"] = {
-                    "mean": mean,
-                    "interval": [low, high],
-                    "standard_error": error,
+        row = {
+            "encoder": encoder,
+            "fit_seconds": [run["seconds"] for runs in worlds for run in runs],
+        }
+        for k in (20, 50):
+            row[f"recall@{k}"] = [float(np.mean(run[k])) for runs in worlds for run in runs]
+        for base in BESIDE:
+            if base in found and base != encoder:
+                row[f"less {base}"] = {
+                    str(k): difference(mean_by_user(worlds, k), mean_by_user(found[base], k))
+                    for k in (20, 50)
                 }
         rows.append(row)
-        results.append(result)
-    print_table(head, rows)
-    return results
+    return {
+        "world": name,
+        "options": options,
+        "n_worlds": len(found["best average"]),
+        "n_train": n_train,
+        "n_others": n_users - n_train,
+        "seeds": seeds,
+        "rows": rows,
+    }
+
+
+def difference(ours, theirs):
+    """Return the mean difference by user, its 95 % interval and its standard error."""
+    mean, low, high = paired_interval(ours, theirs)
+    error = float(np.std(ours - theirs) / np.sqrt(len(ours)))
+    return {"mean": mean, "interval": [low, high], "standard_error": error}
 
 
 def mean_by_user(worlds, k):
     """Mean over seeds of each user's recall, users of all worlds one after another."""
     return np.concatenate([np.mean([run[k] for run in runs], axis=0) for runs in worlds])
-
-
-def rows_of(runs, columns):
-    """One row an encoder: median and range over seeds of each column."""
-    names = list(dict.fromkeys(run["encoder"] for run in runs))
-    return [
-        [name, *(spread([r[c] for r in runs if r["encoder"] == name]) for c in columns)]
-        for name in names
-    ]
-
-
-def spread(values):
-    """Return median and, of several values, range."""
-    text = short(statistics.median(values))
-    if len(values) > 1:
-        text += f" ({short(min(values))}-{short(max(values))})"
-    return text
-
-
-def short(value):
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.4f}" if abs(value) < 1 else f"{value:.1f}"
-
-
-def print_table(head, rows):
-    for row in [head, ["---", *["---:"] * (len(head) - 1)], *rows]:
-        print("| " + " | ".join(row) + " |")
-    sys.stdout.flush()
 
 
 def machine():
@@ -296,7 +271,7 @@ def machine():
         "versions": {"numpy": np.__version__, "sklearn": sklearn.__version__}
         | {"python": platform.python_version(), "skue": skue.__version__},
         "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(sys.argv[1:]),
+        "command": " ".join(map(os.path.basename, sys.argv[1:])),
     }
 
 
@@ -320,7 +295,11 @@ def main():
     parser.add_argument("--ablation", action="store_true", help="variants of the two-tower")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="only these variants")
     parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--page", nargs="+", metavar="JSON", help="only print what these make")
     arguments = parser.parse_args()
+    if arguments.page:
+        print(page(arguments.page), end="")
+        return
     results = machine()
     if arguments.worlds is not None:
         arguments.worlds = arguments.worlds or list(WORLDS)
