@@ -83,12 +83,17 @@ def load_interactions(
     if ".txt" in names:
         return _read_sequences(path)
     read = _read_parquet if names[-1:] == [".parquet"] else _read_delimited
-    columns = list(read(path, None).columns)
+    head = read(path, None)
+    columns = list(head.columns)
     chosen = {
         role: _pick(columns, role, name, path)
         for role, name in (("user", user), ("item", item), ("time", time), ("weight", weight))
     }
-    frame = read(path, [name for name in dict.fromkeys(chosen.values()) if name is not None])
+    names = [name for name in dict.fromkeys(chosen.values()) if name is not None]
+    # Dates that are all written alike are read as dates; to try numbers first would take long.
+    when = chosen["time"]
+    dates = when is not None and len(head) > 0 and not _is_number(head[when].iloc[0])
+    frame = read(path, names, when if dates else None)
     parts = {
         role: None if name is None else _Column(frame[name], name, path)
         for role, name in chosen.items()
@@ -103,18 +108,19 @@ def load_interactions(
     )
 
 
-def _read_delimited(path: Path, columns: list[str] | None) -> Any:
-    """Return these columns as text, or the header alone."""
+def _read_delimited(path: Path, columns: list[str] | None, date: str | None = None) -> Any:
+    """Return these columns as text, dates where they can be read; or the first line alone."""
     pandas = import_optional("pandas", "io")
-    n_rows = 0 if columns is None else None
     try:
         frame = pandas.read_csv(
             path,
             sep=_separator(path),
-            dtype=str,
+            dtype=str if columns is None else {name: str for name in columns if name != date},
             keep_default_na=False,
             usecols=columns,
-            nrows=n_rows,
+            nrows=1 if columns is None else None,
+            parse_dates=[] if date is None else [date],
+            date_format="ISO8601",
         )
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; a header line is expected.") from None
@@ -142,8 +148,8 @@ def _separator(path: Path) -> str:
     return others[0] if others and b"," not in header else ","
 
 
-def _read_parquet(path: Path, columns: list[str] | None) -> Any:
-    """Return these columns, or the header alone."""
+def _read_parquet(path: Path, columns: list[str] | None, date: str | None = None) -> Any:
+    """Return these columns, or none of the lines."""
     pandas = import_optional("pandas", "io")
     parquet = import_optional("pyarrow.parquet", "io")
     try:
@@ -205,13 +211,16 @@ class _Column:
     """
 
     def __init__(self, column: Any, name: str, path: Path) -> None:
+        self.column, self.name, self.path = column, name, path
+
+    def _factorize(self) -> None:
         pandas = import_optional("pandas", "io")
-        self.name, self.path = name, path
-        self.codes, self.values = pandas.factorize(column)
+        self.codes, self.values = pandas.factorize(self.column)
         self._refuse((self.codes < 0) | self._marks(np.asarray(self.values == "")), "is empty")
 
     def ids(self) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and sorted distinct ids: integers where every id is written as one."""
+        self._factorize()
         ids = np.asarray(self.values)
         if ids.dtype.kind == "O":
             ids = np.array(list(map(str, ids)))
@@ -220,13 +229,15 @@ class _Column:
     def times(self) -> np.ndarray:
         """Return UTC datetimes, or seconds."""
         pandas = import_optional("pandas", "io")
+        column = self.column
+        if column.dtype.kind in "iufM":
+            self._refuse(np.asarray(column.isna()), "is empty")
+            if getattr(column.dtype, "tz", None) is not None:
+                column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+            return as_times(column.to_numpy(), f"column {self.name!r}")
+        self._factorize()
         values = pandas.Series(self.values)
-        if values.dtype.kind in "iufM":
-            if getattr(values.dtype, "tz", None) is not None:
-                values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-            return as_times(values.to_numpy()[self.codes], f"column {self.name!r}")
-        # Numbers or dates, as the first one says: to try both ways takes long.
-        if not pandas.to_numeric(values[:1], errors="coerce").isna().any():
+        if _is_number(self.values[0]):
             numbers = pandas.to_numeric(values, errors="coerce")
             if not numbers.isna().any():
                 return as_times(numbers.to_numpy(dtype=np.float64)[self.codes])
@@ -256,6 +267,7 @@ class _Column:
 
     def numbers(self) -> np.ndarray:
         """Return float64 numbers."""
+        self._factorize()
         pandas = import_optional("pandas", "io")
         numbers = pandas.to_numeric(pandas.Series(self.values), errors="coerce")
         numbers = numbers.to_numpy(dtype=np.float64)
@@ -269,10 +281,18 @@ class _Column:
     def _refuse(self, bad: np.ndarray, what: str, way_out: str = "") -> None:
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            what = what.format(repr(self.values[self.codes[row]]))
+            what = what.format(repr(self.column.iloc[row]))
             raise ValueError(
                 f"{self.path}, line {row + 2}: column {self.name!r} {what}. {way_out}".rstrip()
             )
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _numbered(codes: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
