@@ -22,6 +22,13 @@ SOURCES = {
     2: "yehjin-shin/BSARec, src/output/BSARec_Beauty_best.log",
 }
 BESIDE = ("best average", "all parts")
+ABOUT_WORLDS = """\
+In the generated worlds ({func}`skue.datasets.make_user_histories`) the item space is given and
+stays as it is; encoders learn from the first 21 events of some people, and seek the 21st of others
+by the 20 before it. After the 16th event tastes move, by 0.4 of their own size ("steady") or by as
+much as it ("fast"). The best average is the best of 72 decays and repeat exponents for the people
+learned from. Differences are paired by user over all worlds, with 95 % bootstrap intervals.
+"""
 
 
 def log_table(result):
@@ -77,15 +84,18 @@ def interval(row, base, k):
 def page(paths):
     """Return the part of the documentation that the figures of several runs make."""
     parts = ["## What was measured\n"]
-    for path in paths:
-        results = json.loads(Path(path).read_text())
+    every = [json.loads(Path(path).read_text()) for path in paths]
+    if any("worlds" in results for results in every):
+        parts.append(ABOUT_WORLDS)
+    for results in every:
         if "log" in results:
             parts.append(log_table(results["log"]))
         parts += [world_table(result) for result in results.get("worlds", [])]
         versions = ", ".join(f"{name} {v}" for name, v in results["versions"].items())
         parts.append(
             f"`python benchmarks/quality.py {results['command']}` on {results['machine']}, "
-            f"{versions}, {results['date']}.\n"
+            f"{results['threads'].get('openblas', 1)} BLAS thread(s), {versions}, "
+            f"{results['date']}.\n"
         )
     return "\n".join(parts)
 

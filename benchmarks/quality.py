@@ -51,7 +51,7 @@ N_PREFIX = 20
 WORLDS = {
     "steady-3000": (3000, 2200, {}),
     "steady-12000": (12_000, 8_000, {}),
-    # Another intent from event 17 on: the newest four of the query, and what is sought.
+    # Another intent from the 17th event on: the newest four of the query, and what is sought.
     "fast-3000": (3000, 2200, {"drift_scale": 1.0, "drift_after": 15}),
 }
 FIRST_WORLD_SEED = 3
