@@ -217,6 +217,10 @@ class Histories:
         vocabulary: Vocabulary | None = None,
     ) -> Histories:
         flat, offsets = flatten(lists, "histories")
+        if vocabulary is not None and timestamps is weights is user_ids is None:
+            codes = vocabulary._known_positions(flat)
+            if codes is not None:
+                return cls._trusted(codes, offsets, vocabulary, None, None, None)
         ids = as_ids(flat, "item ids")
         if timestamps is not None:
             timestamps = as_times(flatten_like(timestamps, offsets, "timestamps"))

@@ -179,6 +179,17 @@ class Vocabulary:
             return np.fromiter((get(v, -1) for v in listed), dtype=np.int32, count=len(listed))
         return self._lookup_integers(values)
 
+    def _known_positions(self, values: Any) -> np.ndarray | None:
+        """Return the positions of listed strings; None where one is unknown, or not a string."""
+        if not self._is_text or not isinstance(values, list) or not values:
+            return None
+        if self._index is None:
+            self._index = self._build_index()
+        try:
+            return np.array([self._index[value] for value in values], dtype=np.int32)
+        except (KeyError, TypeError):
+            return None
+
     @property
     def _is_text(self) -> bool:
         return self.ids.dtype.kind == "U"
