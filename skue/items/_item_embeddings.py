@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import weakref
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from skue.histories._files import read_arrays, write_arrays
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary, as_ids
 
@@ -239,29 +238,26 @@ class ItemEmbeddings:
         path : str or path
             Written as named; an existing file is replaced.
         """
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(
-                    file,
-                    schema=np.array(_SCHEMA),
-                    vectors=self.vectors,
-                    ids=self.ids,
-                    space_id=np.array(self.space_id),
-                )
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_arrays(
+            path,
+            {
+                "schema": np.array(_SCHEMA),
+                "vectors": self.vectors,
+                "ids": self.ids,
+                "space_id": np.array(self.space_id),
+            },
+        )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ItemEmbeddings:
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> ItemEmbeddings:
         """Read what :meth:`save` wrote. Nothing is unpickled.
 
         Parameters
         ----------
         path : str or path
+        mmap : bool, default=False
+            Leave the vectors on disk, to be read where they are used; processes share them. Do
+            not change the file as long as the items live.
 
         Returns
         -------
@@ -281,13 +277,7 @@ class ItemEmbeddings:
         >>> len(ItemEmbeddings.load(path))
         1
         """
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                parts = {name: archive[name] for name in archive.files}
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{path} is not a readable .npz file of items: {error}") from error
+        parts = read_arrays(path, mmap=mmap)
         missing = {"schema", "vectors", "ids", "space_id"} - set(parts)
         if missing:
             raise ValueError(f"{path} lacks {sorted(missing)}; save it with ItemEmbeddings.save.")
