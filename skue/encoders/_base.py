@@ -7,7 +7,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -24,6 +24,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue._html import ItemSpaceCaption
+from skue.encoders._cold_start import fallback_vector
+from skue.encoders._events import Events
 from skue.encoders._versions import restored, stamped
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
@@ -37,38 +39,6 @@ from skue.kernels._topk import top_k
 
 # Users encoded at a time. A fixed number, so that results do not depend on n_jobs.
 CHUNK_SIZE = 4096
-
-
-class Events(NamedTuple):
-    """The known events of a batch of users, oldest first, as flat columns."""
-
-    rows: np.ndarray
-    offsets: np.ndarray
-    timestamps: np.ndarray | None
-    weights: np.ndarray | None
-
-    @property
-    def n_users(self) -> int:
-        return len(self.offsets) - 1
-
-    def of_users(self, start: int, stop: int) -> Events:
-        """Return the events of a stretch of users, without copying."""
-        events = slice(self.offsets[start], self.offsets[stop])
-        return Events(
-            self.rows[events],
-            self.offsets[start : stop + 1] - self.offsets[start],
-            None if self.timestamps is None else self.timestamps[events],
-            None if self.weights is None else self.weights[events],
-        )
-
-    def take(self, events: np.ndarray, offsets: np.ndarray) -> Events:
-        """Return the picked events under new offsets."""
-        return Events(
-            self.rows[events],
-            offsets,
-            None if self.timestamps is None else self.timestamps[events],
-            None if self.weights is None else self.weights[events],
-        )
 
 
 class UserEncoder(
@@ -129,7 +99,7 @@ class UserEncoder(
             _check_same_length(histories, y)
         self._learn(histories, y)
         self._report_unknown(histories)
-        self.fallback_vector_ = self._resolve_fallback(histories)
+        self.fallback_vector_ = fallback_vector(self, histories)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -422,32 +392,6 @@ class UserEncoder(
         vectors[~defined] = self.fallback_vector_
         return vectors
 
-    def _resolve_fallback(self, histories: Histories) -> np.ndarray:
-        cold_start, items = self.cold_start, self.item_embeddings_.vectors
-        if not isinstance(cold_start, str):
-            return _unit_fallback(cold_start, items.shape[1])
-        if cold_start == "zero":
-            return np.zeros(items.shape[1], dtype=np.float32)
-        # Should one of these cancel out, the next stands in for it.
-        sums = [self._sum_of_items, lambda _: items[0].astype(np.float64)]
-        if cold_start != "popular":
-            sums.insert(0, self._sum_of_vectors)
-        vector = next(v for v in (total(histories) for total in sums) if np.linalg.norm(v) > 1e-6)
-        return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-    def _sum_of_vectors(self, histories: Histories) -> np.ndarray:
-        total = np.zeros(self.item_embeddings_.n_dims)
-        for users in _stretches(len(histories)):
-            vectors, defined = self._encode(histories[users])
-            total += vectors[defined].sum(axis=0, dtype=np.float64)
-        return total
-
-    def _sum_of_items(self, histories: Histories) -> np.ndarray:
-        counts = np.zeros(len(self.item_embeddings_), dtype=np.int64)
-        for users in _stretches(len(histories)):
-            counts += np.bincount(self._events_of(histories[users]).rows, minlength=len(counts))
-        return counts @ self.item_vectors_.astype(np.float64)
-
     def _indexed_by_user(self, vectors: np.ndarray, X: Any) -> Any:
         if not isinstance(X, Histories) or X.user_ids is None:
             return vectors
@@ -456,12 +400,6 @@ class UserEncoder(
         from skue._optional import import_optional
 
         return import_optional("pandas", "io").DataFrame(vectors, index=X.user_ids)
-
-
-def _stretches(n_users: int) -> Iterator[slice]:
-    """Part many users, so that what is held for them at a time stays small."""
-    step = 16 * CHUNK_SIZE
-    return (slice(start, min(start + step, n_users)) for start in range(0, n_users, step))
 
 
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -489,16 +427,3 @@ def _check_same_length(histories: Histories, y: Any) -> None:
 def _segment_sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     totals = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     return totals[offsets[1:]] - totals[offsets[:-1]]
-
-
-def _unit_fallback(vector: Any, n_dims: int) -> np.ndarray:
-    vector = np.asarray(vector, dtype=np.float64)
-    if vector.shape != (n_dims,):
-        raise ValueError(
-            f"cold_start must be a vector of the {n_dims} dimensions of the item space, got "
-            f"shape {vector.shape}."
-        )
-    norm = np.linalg.norm(vector)
-    if not np.isfinite(norm) or norm == 0:
-        raise ValueError("cold_start must be a finite vector that is not zero.")
-    return (vector / norm).astype(np.float32)

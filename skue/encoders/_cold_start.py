@@ -1,0 +1,74 @@
+"""The vector of users without a direction of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from skue.histories._histories import Histories
+
+# Users encoded at a time, so that what is held for them stays small beside the batch.
+_STRETCH = 65_536
+
+
+def fallback_vector(encoder: Any, histories: Histories) -> np.ndarray:
+    """Return what the encoder's ``cold_start`` means after it has learned from these histories.
+
+    Returns
+    -------
+    vector : ndarray of shape (n_dims,), float32
+        Of length 1, or zeros.
+
+    Raises
+    ------
+    ValueError
+        For a given vector of another length, or without a direction.
+    """
+    cold_start, items = encoder.cold_start, encoder.item_vectors_
+    if not isinstance(cold_start, str):
+        return _unit_fallback(cold_start, items.shape[1])
+    if cold_start == "zero":
+        return np.zeros(items.shape[1], dtype=np.float32)
+    # Should one of these cancel out, the next stands in for it.
+    sums: list[Callable[[], np.ndarray]] = [
+        lambda: _sum_of_items(encoder, histories),
+        lambda: items[0].astype(np.float64),
+    ]
+    if cold_start != "popular":
+        sums.insert(0, lambda: _sum_of_vectors(encoder, histories))
+    vector = next(v for v in (total() for total in sums) if np.linalg.norm(v) > 1e-6)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _sum_of_vectors(encoder: Any, histories: Histories) -> np.ndarray:
+    total = np.zeros(encoder.item_vectors_.shape[1])
+    for users in _stretches(len(histories)):
+        vectors, defined = encoder._encode(histories[users])
+        total += vectors[defined].sum(axis=0, dtype=np.float64)
+    return total
+
+
+def _sum_of_items(encoder: Any, histories: Histories) -> np.ndarray:
+    counts = np.zeros(len(encoder.item_vectors_), dtype=np.int64)
+    for users in _stretches(len(histories)):
+        counts += np.bincount(encoder._events_of(histories[users]).rows, minlength=len(counts))
+    return counts @ encoder.item_vectors_.astype(np.float64)
+
+
+def _stretches(n_users: int) -> Iterator[slice]:
+    return (slice(start, start + _STRETCH) for start in range(0, n_users, _STRETCH))
+
+
+def _unit_fallback(vector: Any, n_dims: int) -> np.ndarray:
+    vector = np.asarray(vector, dtype=np.float64)
+    if vector.shape != (n_dims,):
+        raise ValueError(
+            f"cold_start must be a vector of the {n_dims} dimensions of the item space, got "
+            f"shape {vector.shape}."
+        )
+    norm = np.linalg.norm(vector)
+    if not np.isfinite(norm) or norm == 0:
+        raise ValueError("cold_start must be a finite vector that is not zero.")
+    return (vector / norm).astype(np.float32)
