@@ -121,7 +121,7 @@ def compiled(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
     """Compile for these types alone, so that read-only arrays and others share one result."""
     try:
         return njit(signature, nogil=True, cache=True)(function)
-    except RuntimeError:  # No folder that numba could keep compiled code in.
+    except (RuntimeError, OSError):  # No folder that numba could keep compiled code in.
         return njit(signature, nogil=True)(function)
 
 
