@@ -47,6 +47,7 @@ def planted(rule, n_users, *, n_events=7, n_items=300, n_dims=12, noise=0.2, see
     return ItemEmbeddings(items), X, np.argmax(sought(items[X]) @ items.T, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "at_least"), [("last", 0.7), ("mean", 0.8), ("last two", 0.35)])
 def test_it_finds_a_planted_rule_where_no_average_does(rule, at_least):
     n_train = 2000
