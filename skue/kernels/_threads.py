@@ -26,7 +26,11 @@ def spread(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
     n_threads = 1 if len(parts) < 2 else blas_threads()
     if n_threads == 1:
         return [function(part) for part in parts]
-    with _one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+    # A BLAS on OpenMP (faiss brings one) keeps its number a thread, so each new one is told too.
+    with (
+        _one_blas_thread(),
+        ThreadPoolExecutor(n_threads, initializer=lambda: _blas().limit(limits=1)) as pool,
+    ):
         return list(pool.map(function, parts))
 
 

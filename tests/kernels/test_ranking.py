@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from skue.kernels import _ranking
 from skue.kernels._ranking import count_with_numpy, product_blocks, rank_positives
 from skue.kernels._segments import offsets_of, owners
-from skue.kernels._threads import blas_threads, spread
+from skue.kernels._threads import _blas, blas_threads, spread
 
 
 @pytest.fixture(params=["numpy", "numba"])
@@ -128,6 +128,16 @@ def test_threads_keep_the_order_and_set_blas_free_again():
         assert {threads for _, threads in inside} == {1}
         assert blas_threads() == 4
     assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_a_blas_that_counts_its_threads_by_thread_is_held_too():
+    pytest.importorskip("faiss")
+    layers = {library.get("threading_layer") for library in threadpool_info()}
+    if "openmp" not in layers:
+        pytest.skip(f"this faiss brings no BLAS on OpenMP, but {layers}")
+    _blas.cache_clear()
+    with threadpool_limits(2, user_api="blas"):
+        assert set(spread(lambda part: blas_threads(), range(20))) == {1}
 
 
 def test_an_error_in_a_thread_is_raised_and_sets_blas_free():
