@@ -6,7 +6,7 @@ is its exact expectation over the orders of tied items.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +95,16 @@ def rank_positives(
     # The compiled count takes float32; scores that are no cosines may be of another kind.
     count = count_with_numpy if products is None else _counter()
 
+    def tiles(start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        if products is not None:
+            for column in range(0, n_items, width):
+                yield column, products.tile(start, stop, column, width)
+            return
+        scores = score_block(start, stop)
+        if np.isnan(scores.max(initial=-np.inf)):
+            raise ValueError("Scores are NaN: a user or item vector is not finite.")
+        yield 0, scores
+
     def rank(start: int) -> tuple[np.ndarray, ...]:
         stop = min(start + block, n_users)
         targets = np.arange(offsets[start], offsets[stop])
@@ -105,32 +115,62 @@ def rank_positives(
             targets = targets[
                 ~np.isin((users[targets] - start) * np.int64(n_items) + rows[targets], out)
             ]
-        local = users[targets] - start
-        own: np.ndarray | None = None
-        if products is not None and width < n_items:
-            own = products.pairs(users[targets], rows[targets])
-        above = np.zeros(len(targets), dtype=np.int64)
-        reached = np.zeros(len(targets), dtype=np.int64)
-        for column in range(0, n_items, width):
-            if products is None:
-                scores = score_block(start, stop)
-                if np.isnan(scores.max(initial=-np.inf)):
-                    raise ValueError("Scores are NaN: a user or item vector is not finite.")
-            else:
-                scores = products.tile(start, stop, column, width)
-            if own is None:
-                own = scores[local, rows[targets]]
-            inside = (out_rows >= column) & (out_rows < column + width)
-            scores[out_users[inside], out_rows[inside] - column] = -np.inf
-            lower, upper = own - own.dtype.type(tolerance), own + own.dtype.type(tolerance)
-            count(scores, local, lower, upper, above, reached)
-        assert own is not None
-        return users[targets], own, above, reached, targets
+        where = _Where(users[targets] - start, rows[targets], out_users, out_rows)
+
+        def counted(own: np.ndarray | None) -> tuple[np.ndarray, ...]:
+            return _count_tiles(tiles(start, stop), where, own, tolerance, count)
+
+        if width == n_items:
+            return users[targets], *counted(None), targets
+        assert products is not None
+        own = products.pairs(users[targets], rows[targets])
+        taken, above, reached = counted(own)
+        # Rounding depends on the place in a product: where it shows, its own scores are the truth.
+        if np.abs(taken - own).max(initial=0) > tolerance / 2:
+            taken, above, reached = counted(taken)
+        return users[targets], taken, above, reached, targets
 
     starts = range(0, n_users, block)
     parts = spread(rank, starts) if products is not None else list(map(rank, starts))
     found_users, own, above, reached, listed = map(np.concatenate, zip(*parts, strict=True))
     return Positives(found_users, own, above, reached, np.diff(offsets)), listed
+
+
+class _Where(NamedTuple):
+    """Where in a block of scores its held-out items stand, and what leaves the catalogues."""
+
+    users: np.ndarray
+    rows: np.ndarray
+    out_users: np.ndarray
+    out_rows: np.ndarray
+
+
+def _count_tiles(
+    tiles: Iterator[tuple[int, np.ndarray]],
+    where: _Where,
+    own: np.ndarray | None,
+    tolerance: float,
+    count: Callable[..., None],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the held-out items' scores in the tiles, and the counts around ``own``.
+
+    Without ``own`` (a single tile) the scores themselves are counted around.
+    """
+    n_targets = len(where.rows)
+    taken = np.empty(n_targets, dtype=np.float32)
+    above, reached = np.zeros(n_targets, dtype=np.int64), np.zeros(n_targets, dtype=np.int64)
+    for column, scores in tiles:
+        width = scores.shape[1]
+        here = np.flatnonzero((where.rows >= column) & (where.rows < column + width))
+        found = scores[where.users[here], where.rows[here] - column]
+        taken = taken.astype(found.dtype, copy=False)
+        taken[here] = found
+        leaves = (where.out_rows >= column) & (where.out_rows < column + width)
+        scores[where.out_users[leaves], where.out_rows[leaves] - column] = -np.inf
+        around = taken if own is None else own
+        margin = around.dtype.type(tolerance)
+        count(scores, where.users, around - margin, around + margin, above, reached)
+    return taken, above, reached
 
 
 def _pairs_of_block(

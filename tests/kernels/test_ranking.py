@@ -94,6 +94,18 @@ def test_scores_of_either_precision_are_ranked(kind):
     np.testing.assert_array_equal(positives.reached, [2, 3])
 
 
+def test_held_out_items_are_tied_with_themselves_however_long_the_vectors():
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((9000, 2048), dtype=np.float32)
+    items[:, 0] += 100  # so that cosines are large, and so is their rounding
+    items /= np.linalg.norm(items, axis=1)[:, None]
+    targets = rng.integers(9000, size=200)
+    blocks = product_blocks(items[targets], items)
+    positives, _ = rank_positives(blocks, 9000, targets, np.arange(201))
+    assert not positives.above.any()
+    np.testing.assert_array_equal(positives.reached, 1)
+
+
 def test_scores_that_are_not_numbers_are_refused(problem):
     users, items, targets, _ = problem
     with pytest.raises(ValueError, match="Scores are NaN"):
