@@ -99,9 +99,9 @@ def test_held_out_items_are_tied_with_themselves_however_long_the_vectors():
     items = rng.standard_normal((9000, 2048), dtype=np.float32)
     items[:, 0] += 100  # so that cosines are large, and so is their rounding
     items /= np.linalg.norm(items, axis=1)[:, None]
-    targets = rng.integers(9000, size=200)
+    targets = rng.integers(9000, size=2000)
     blocks = product_blocks(items[targets], items)
-    positives, _ = rank_positives(blocks, 9000, targets, np.arange(201))
+    positives, _ = rank_positives(blocks, 9000, targets, np.arange(2001))
     assert not positives.above.any()
     np.testing.assert_array_equal(positives.reached, 1)
 
