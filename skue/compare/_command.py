@@ -16,6 +16,8 @@ from skue.datasets._user_histories import make_user_histories
 from skue.histories._readers import load_interactions
 from skue.items._item_embeddings import ItemEmbeddings
 
+_COLUMNS = ("user", "item", "time", "weight")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after one line about what is wrong."""
@@ -44,7 +46,7 @@ def _compare(options: argparse.Namespace) -> None:
         histories, items = data.histories, items or data.item_embeddings
     else:
         _progress(f"reading {options.interactions}")
-        columns = {name: getattr(options, name) for name in ("user", "item", "time", "weight")}
+        columns = {name: getattr(options, name) for name in _COLUMNS}
         histories = load_interactions(options.interactions, **columns)
     task = make_task(histories, options.split)
     comparison = compare(
@@ -101,9 +103,18 @@ def _parser() -> argparse.ArgumentParser:
         help="hold out each user's last event, or everything after one point in time",
     )
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    for name in ("user", "item", "time", "weight"):
-        command.add_argument(f"--{name}", help=f"column of the {name}", metavar="COLUMN")
+    for name in _COLUMNS:
+        command.add_argument(
+            f"--{name}",
+            type=_column,
+            metavar="COLUMN",
+            help=f"column of the {name}: its name, or its position from 0 if there is no header",
+        )
     return parser
+
+
+def _column(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
 
 
 def _positive(text: str) -> int:

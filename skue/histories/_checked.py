@@ -46,7 +46,23 @@ def flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
     return flat
 
 
-def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
+def place_in_lists(offsets: np.ndarray) -> Callable[[int], str]:
+    """Return what tells in which row, and where in it, something stands that was flattened."""
+
+    def place(at: int) -> str:
+        row = int(np.searchsorted(offsets, at, side="right")) - 1
+        return f"row {row}, event {at - offsets[row]}"
+
+    return place
+
+
+def _row(at: int) -> str:
+    return f"row {at}"
+
+
+def as_times(
+    values: Any, name: str = "timestamps", place: Callable[[int], str] = _row
+) -> np.ndarray:
     """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones."""
     array = np.asarray(values)
     if array.dtype.kind == "O":
@@ -66,7 +82,10 @@ def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
         )
     row = _first(missing, array)
     if row is not None:
-        raise ValueError(f"{name} must not be missing or infinite, got {array[row]} at row {row}.")
+        raise ValueError(
+            f"{name} must not be missing or infinite, got {array[row]} at {place(row)}. "
+            "Leave this event out, or give it a time."
+        )
     return array
 
 
@@ -98,7 +117,9 @@ def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
         ) from None
 
 
-def as_weights(values: Any, name: str = "weights") -> np.ndarray:
+def as_weights(
+    values: Any, name: str = "weights", place: Callable[[int], str] = _row
+) -> np.ndarray:
     """Return finite weights as float64."""
     try:
         array = np.asarray(values, dtype=np.float64)
@@ -106,7 +127,10 @@ def as_weights(values: Any, name: str = "weights") -> np.ndarray:
         raise ValueError(f"{name} must be numbers.") from None
     row = _first(_is_not_finite, array)
     if row is not None:
-        raise ValueError(f"{name} must be finite, got {array[row]} at row {row}.")
+        raise ValueError(
+            f"{name} must be finite, got {array[row]} at {place(row)}. "
+            "Leave this event out, or give it a weight."
+        )
     return array
 
 

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from skue.histories._histories import Histories
+from skue.histories._names import looks_like_a_log
 from skue.histories._vocabulary import Vocabulary
-
-_USER_NAMES = {"user", "userid", "customer", "customerid", "visitor", "visitorid", "session"}
-_ITEM_NAMES = {"item", "itemid", "product", "productid", "sku", "asin", "movieid", "stockcode"}
 
 
 def as_histories(X: Any) -> Histories:
@@ -93,10 +91,10 @@ def is_series(X: Any) -> bool:
 def is_matrix(X: Any) -> bool:
     """Tell whether X is read as a 2-D array of item ids.
 
-    A DataFrame counts when none of its columns holds lists and it does not look like a long log.
+    A DataFrame counts when all of its columns hold numbers and it does not look like a long log.
     """
     if is_frame(X):
-        return not _list_columns(X) and not _looks_like_a_log(X)
+        return not looks_like_a_log(X.columns) and not (_list_columns(X) or _other_columns(X))
     return not isinstance(X, (Histories, list, tuple)) and len(getattr(X, "shape", ())) == 2
 
 
@@ -129,10 +127,14 @@ def _from_list_columns(frame: Any) -> Histories:
                 f"A DataFrame of list columns needs one named 'items', got {lists}. Rename it, or "
                 "pass the one column as a Series."
             )
-        if _looks_like_a_log(frame):
+        others = _other_columns(frame)
+        if others or looks_like_a_log(frame.columns):
+            held = (
+                f", where {others[0]!r} holds {_first_cell(frame[others[0]])!r}" if others else ""
+            )
             raise ValueError(
-                f"X looks like a long log (columns {list(frame.columns)}), one row an interaction. "
-                "Turn it into one row a user first: "
+                f"X looks like a long log (columns {list(frame.columns)}{held}), one row an "
+                "interaction. Turn it into one row a user first: "
                 "Histories.from_frame(frame, user=..., item=..., time=...)."
             )
         return from_matrix(frame.to_numpy())
@@ -154,16 +156,30 @@ def _list_columns(frame: Any) -> list[str]:
     return [str(name) for name in frame.columns if _holds_lists(frame[name])]
 
 
+def _other_columns(frame: Any) -> list[str]:
+    """Return the columns of text and of dates."""
+    return [name for name in frame.columns if _holds_text_or_dates(frame[name])]
+
+
 def _holds_lists(column: Any) -> bool:
-    if getattr(column, "ndim", 1) != 1 or not len(column):
-        return False
-    first = column.iloc[0] if hasattr(column, "iloc") else column[0]
+    first = _first_cell(column)
     return not isinstance(first, (str, bytes)) and hasattr(first, "__len__")
 
 
-def _looks_like_a_log(frame: Any) -> bool:
-    names = {"".join(filter(str.isalnum, str(name).lower())) for name in frame.columns}
-    return bool(names & _USER_NAMES) and bool(names & _ITEM_NAMES)
+def _holds_text_or_dates(column: Any) -> bool:
+    first = _first_cell(column)
+    return isinstance(first, (str, bytes)) or hasattr(first, "year")
+
+
+def _first_cell(column: Any) -> Any:
+    """Return the first cell that is not missing, None without one."""
+    if getattr(column, "ndim", 1) != 1:  # Two columns of one name.
+        return None
+    return next((cell for cell in column if cell is not None and not _is_nan(cell)), None)
+
+
+def _is_nan(cell: Any) -> bool:
+    return isinstance(cell, float) and cell != cell
 
 
 def _as_row(value: Any) -> Any:

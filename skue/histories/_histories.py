@@ -16,6 +16,7 @@ from skue.histories._checked import (
     first_decrease,
     flatten,
     flatten_like,
+    place_in_lists,
     read_only,
     refuse_decreasing,
     same_length,
@@ -221,11 +222,13 @@ class Histories:
             codes = vocabulary._known_positions(flat)
             if codes is not None:
                 return cls._trusted(codes, offsets, vocabulary, None, None, None)
-        ids = as_ids(flat, "item ids")
+        place = place_in_lists(offsets)
+        ids = as_ids(flat, "item ids", place)
         if timestamps is not None:
-            timestamps = as_times(flatten_like(timestamps, offsets, "timestamps"))
+            flat_times = flatten_like(timestamps, offsets, "timestamps")
+            timestamps = as_times(flat_times, "timestamps", place)
         if weights is not None:
-            weights = as_weights(flatten_like(weights, offsets, "weights"))
+            weights = as_weights(flatten_like(weights, offsets, "weights"), "weights", place)
         if user_ids is not None:
             user_ids = as_ids(user_ids, "user_ids")
             same_length("user_ids", user_ids, "histories", offsets[1:])
@@ -269,7 +272,8 @@ class Histories:
         >>> histories[1]
         array([9, 7])
         """
-        columns = {name: column_of(frame, name) for name in (user, item, time, weight) if name}
+        named = [name for name in (user, item, time, weight) if name is not None]
+        columns = {name: column_of(frame, name) for name in named}
         for name in columns:
             refuse_missing(columns[name], name)
         users = factorize(as_ids(columns[user], f"column {user!r}"))

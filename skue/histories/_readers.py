@@ -2,62 +2,57 @@
 
 from __future__ import annotations
 
-import gzip
+import csv
+import io
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skue._optional import import_optional
-from skue.histories._checked import as_times
+from skue.histories._dates import is_number
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import as_ids, factorize
+from skue.histories._log_columns import LogColumn
+from skue.histories._names import guess_column, looks_like_a_log
+from skue.histories._plain_files import damage_said, opened
+from skue.histories._sequence_text import read_sequences
 
-# What str.split takes as blank, within ASCII.
-_BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
-
-_GUESSES = {
-    "user": ["userid", "user", "customerid", "customer", "visitorid", "reviewerid", "sessionid"],
-    "item": ["itemid", "item", "productid", "product", "sku", "asin", "movieid", "stockcode"],
-    "time": [
-        "timestamp",
-        "time",
-        "datetime",
-        "date",
-        "eventtime",
-        "unixreviewtime",
-        "invoicedate",
-    ],
-}
+_SEPARATORS = (",", "\t", ";", "|", "::")
+_OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
 
 
 def load_interactions(
     path: str | os.PathLike[str],
     *,
-    user: str | None = None,
-    item: str | None = None,
-    time: str | None = None,
-    weight: str | None = None,
+    user: str | int | None = None,
+    item: str | int | None = None,
+    time: str | int | None = None,
+    weight: str | int | None = None,
 ) -> Histories:
     """Read a log from a file.
 
     Parameters
     ----------
     path : str or path
-        ``.parquet``; CSV or TSV with a header (``.csv``, ``.tsv``, plain or ``.gz``); or ``.txt``
-        with one user a line: the user id, then item ids, oldest first, parted by spaces.
-    user, item, time : str, default=None
+        ``.parquet``; a table with a header line (CSV, TSV and the like, plain or ``.gz``), whose
+        columns are parted by commas, tabs, semicolons, bars or ``::``; or ``.txt`` with one user
+        a line (the user id, then item ids, oldest first, parted by spaces), or with one user and
+        one item a line.
+    user, item, time : str or int, default=None
         Names of the columns. By default the usual ones are looked for (``user_id``,
-        ``CustomerID``, ``item_id``, ``asin``, ``timestamp``, ``InvoiceDate`` and so on).
-    weight : str, default=None
+        ``CustomerID``, ``item_id``, ``asin``, ``timestamp``, ``purchased_at`` and so on). Where
+        the file has no header line, positions, counted from 0.
+    weight : str or int, default=None
         Column of event weights; never guessed.
 
     Returns
     -------
     histories : Histories
         Columns of whole numbers give integer ids, unless a number is written with leading
-        zeros; all others give strings. Times are dates (zones become UTC) or seconds.
+        zeros; all others give strings. Times are dates (zones become UTC) or seconds. Numbers
+        such as 20260131 are dates; numbers that as seconds would lie after the year 5000 are
+        milliseconds, microseconds or nanoseconds, and become seconds.
 
     Raises
     ------
@@ -77,25 +72,45 @@ def load_interactions(
     array(['cup', 'tea'], dtype='<U3')
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. Name one file.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    names = [name.lower() for name in path.suffixes]
-    if ".txt" in names:
-        return _read_sequences(path)
-    read = _read_parquet if names[-1:] == [".parquet"] else _read_delimited
+    packing = path.suffix.lower()
+    if packing in _OTHER_PACKING:
+        raise ValueError(f"{path} is packed as {packing}. Unpack it, or pack it as .gz.")
+    kind = Path(path.stem).suffix.lower() if packing == ".gz" else packing
+    given = {"user": user, "item": item, "time": time, "weight": weight}
+    if kind == ".txt" and not any(name is not None for name in given.values()):
+        with damage_said(path):
+            header = _header(path)
+        if not looks_like_a_log(header.split(_separator(header))):
+            return read_sequences(path)
+    if kind == ".parquet":
+        read: Any = _read_parquet
+        place = partial("{}, row {}".format, path)
+    else:
+        with damage_said(path):
+            separator = "\t" if kind == ".tsv" else _separator(_header(path))
+        has_header = not any(isinstance(name, int) for name in given.values())
+        read = partial(_read_delimited, separator=separator, has_header=has_header)
+        place = partial(_place_of_row, path, separator, has_header)
+    return _read_log(path, read, given, place)
+
+
+def _read_log(
+    path: Path, read: Any, given: dict[str, str | int | None], place: Callable[[int], str]
+) -> Histories:
     head = read(path, None)
     columns = list(head.columns)
-    chosen = {
-        role: _pick(columns, role, name, path)
-        for role, name in (("user", user), ("item", item), ("time", time), ("weight", weight))
-    }
+    chosen = {role: _pick(columns, role, name, path) for role, name in given.items()}
     names = [name for name in dict.fromkeys(chosen.values()) if name is not None]
     # Dates that are all written alike are read as dates; to try numbers first would take long.
     when = chosen["time"]
-    dates = when is not None and len(head) > 0 and not _is_number(head[when].iloc[0])
+    dates = when is not None and len(head) > 0 and not is_number(head[when].iloc[0])
     frame = read(path, names, when if dates else None)
     parts = {
-        role: None if name is None else _Column(frame[name], name, path)
+        role: None if name is None else LogColumn(frame[name], name, place)
         for role, name in chosen.items()
     }
     users, items = parts["user"], parts["item"]
@@ -108,28 +123,33 @@ def load_interactions(
     )
 
 
-def _read_delimited(path: Path, columns: list[str] | None, date: str | None = None) -> Any:
+def _read_delimited(
+    path: Path,
+    columns: list[Any] | None,
+    date: Any = None,
+    *,
+    separator: str,
+    has_header: bool,
+) -> Any:
     """Return these columns as text, dates where they can be read; or the first line alone."""
     pandas = import_optional("pandas", "io")
     try:
-        frame = pandas.read_csv(
-            path,
-            sep=_separator(path),
-            dtype=str if columns is None else {name: str for name in columns if name != date},
-            keep_default_na=False,
-            usecols=columns,
-            nrows=1 if columns is None else None,
-            parse_dates=[] if date is None else [date],
-            date_format="ISO8601",
-        )
+        with damage_said(path):
+            frame = pandas.read_csv(
+                path,
+                sep=separator,
+                engine="c" if len(separator) == 1 else "python",
+                header=0 if has_header else None,
+                skipinitialspace=True,
+                dtype=str if columns is None else {name: str for name in columns if name != date},
+                keep_default_na=False,
+                usecols=columns,
+                nrows=1 if columns is None else None,
+                parse_dates=[] if date is None else [date],
+                date_format="ISO8601",
+            )
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; a header line is expected.") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8: {error.reason} at byte {error.start}. Save it as UTF-8."
-        ) from None
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
-        raise ValueError(f"{path} is damaged or cut short: {error}.") from None
     except pandas.errors.ParserError as error:
         raise ValueError(f"{path} cannot be read as a table: {error}.") from None
     if columns is not None and not len(frame):
@@ -137,18 +157,34 @@ def _read_delimited(path: Path, columns: list[str] | None, date: str | None = No
     return frame
 
 
-def _separator(path: Path) -> str:
-    """Return what parts the columns: a comma, unless the header holds none but another one."""
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rb") as file:
-        header = file.readline()
-    others = [mark for mark in ("\t", ";", "|") if mark.encode() in header]
-    if ".tsv" in [name.lower() for name in path.suffixes]:
-        return "\t"
-    return others[0] if others and b"," not in header else ","
+def _header(path: Path) -> str:
+    with opened(path) as file:
+        return file.readline().decode("utf-8-sig")
 
 
-def _read_parquet(path: Path, columns: list[str] | None, date: str | None = None) -> Any:
+def _separator(header: str) -> str:
+    """Return what parts the columns: what there is most of in the header, commas when in doubt."""
+    mark = max(_SEPARATORS, key=header.count)
+    return mark if mark in header or " " not in header else " "
+
+
+def _place_of_row(path: Path, separator: str, has_header: bool, row: int) -> str:
+    """Return the line on which a row of the table starts; empty lines are no rows."""
+    with opened(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        lines = csv.reader(text, delimiter=separator) if len(separator) == 1 else None
+        n_before = row + has_header
+        line = 1
+        for record in lines or ([line] for line in text):
+            if any(map(str.strip, record)) or len(record) > 1:
+                if not n_before:
+                    break
+                n_before -= 1
+            line = lines.line_num + 1 if lines else line + 1
+    return f"{path}, line {line}"
+
+
+def _read_parquet(path: Path, columns: list[Any] | None, date: Any = None) -> Any:
     """Return these columns, or none of the lines."""
     pandas = import_optional("pandas", "io")
     parquet = import_optional("pyarrow.parquet", "io")
@@ -160,151 +196,21 @@ def _read_parquet(path: Path, columns: list[str] | None, date: str | None = None
         raise ValueError(f"{path} is not a readable Parquet file: {error}.") from None
 
 
-def _read_sequences(path: Path) -> Histories:
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            content = file.read()
-        tokens = content.decode("utf-8").split()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged or cut short: {error}.") from None
-    if not tokens:
-        raise ValueError(f"{path} is empty; one user a line is expected.")
-    letters = np.frombuffer(content, dtype=np.uint8)
-    blank = np.isin(letters, np.frombuffer(_BLANKS, dtype=np.uint8))
-    starts = ~blank
-    starts[1:] &= blank[:-1]
-    line = np.cumsum(np.isin(letters, (10, 13)))[starts]
-    if len(line) != len(tokens):
-        raise ValueError(f"{path} parts ids by blanks that are not ASCII. Use spaces or tabs.")
-    opens = np.append(True, line[1:] != line[:-1])
-    words = np.array(tokens)
-    offsets = np.append(np.flatnonzero(opens), len(words)) - np.arange(int(opens.sum()) + 1)
-    users, user_ids = _numbered(*factorize(words[opens]))
-    items, item_ids = _numbered(*factorize(words[~opens]))
-    return Histories._from_events(item_ids[items], offsets, None, None, user_ids[users])
-
-
-def _pick(columns: list[str], role: str, name: str | None, path: Path) -> str | None:
+def _pick(columns: list[Any], role: str, name: str | int | None, path: Path) -> Any:
     if name is not None:
         if name not in columns:
             raise ValueError(f"{path} has no column {name!r} ({role}); it has {columns}.")
         return name
-    plain = {"".join(filter(str.isalnum, str(c).lower())): c for c in columns}
-    for guess in _GUESSES.get(role, []):
-        if guess in plain:
-            return plain[guess]
-    if role in ("user", "item"):
+    guess = guess_column(columns, role)
+    if guess is not None or role not in ("user", "item"):
+        return guess
+    if any(map(is_number, columns)):
         raise ValueError(
-            f"{path} has no column that looks like the {role}; it has {columns}. "
-            f"Name it: {role}=..., or --{role} on the command line."
+            f"{path} seems to have no header line: it starts with {columns}. Give the positions "
+            "of the columns, counted from 0: user=0, item=1, time=3, or --user 0 --item 1 "
+            "--time 3 on the command line."
         )
-    return None
-
-
-class _Column:
-    """A column of a log, as the distinct values that it holds and their codes.
-
-    Dates, ids and even weights repeat: what is parsed is parsed once.
-    """
-
-    def __init__(self, column: Any, name: str, path: Path) -> None:
-        self.column, self.name, self.path = column, name, path
-
-    def _factorize(self) -> None:
-        pandas = import_optional("pandas", "io")
-        self.codes, self.values = pandas.factorize(self.column)
-        self._refuse((self.codes < 0) | self._marks(np.asarray(self.values == "")), "is empty")
-
-    def ids(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes and sorted distinct ids: integers where every id is written as one."""
-        self._factorize()
-        ids = np.asarray(self.values)
-        if ids.dtype.kind == "O":
-            ids = np.array(list(map(str, ids)))
-        return _numbered(self.codes, as_ids(ids, f"column {self.name!r}"))
-
-    def times(self) -> np.ndarray:
-        """Return UTC datetimes, or seconds."""
-        pandas = import_optional("pandas", "io")
-        column = self.column
-        if column.dtype.kind in "iufM":
-            self._refuse(np.asarray(column.isna()), "is empty")
-            if getattr(column.dtype, "tz", None) is not None:
-                column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-            return as_times(column.to_numpy(), f"column {self.name!r}")
-        self._factorize()
-        values = pandas.Series(self.values)
-        if _is_number(self.values[0]):
-            numbers = pandas.to_numeric(values, errors="coerce")
-            if not numbers.isna().any():
-                return as_times(numbers.to_numpy(dtype=np.float64)[self.codes])
-        # The one format first: it is much faster, and a mixture is worth a second look.
-        times = pandas.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
-        if times.isna().any():
-            day_first = self._day_first(values)
-            try:
-                times = pandas.to_datetime(values, errors="raise", utc=True, dayfirst=day_first)
-            except (ValueError, TypeError):
-                bad = self._marks(np.asarray(times.isna()))
-                way_out = "Write dates as 2026-01-31T12:00:00, or times as seconds."
-                self._refuse(bad, "holds {}, which is no date", way_out)
-        return as_times(times.dt.tz_localize(None).to_numpy()[self.codes])
-
-    def _day_first(self, values: Any) -> bool:
-        """Return whether 03/04/2026 is the 3rd of April: some other date has to tell."""
-        parts = values.str.extract(r"^\s*(\d{1,2})([./-])(\d{1,2})\2\d{4}\b")
-        if parts.isna().any(axis=None) or (parts[1] == ".").all():
-            return bool((parts[1] == ".").any())
-        beyond = [(parts[column].astype(int) > 12).any() for column in (0, 2)]
-        if not any(beyond):
-            everything = np.ones(len(self.codes), dtype=bool)
-            way_out = "Write dates as 2026-01-31."
-            self._refuse(everything, "holds {}: day and month cannot be told apart", way_out)
-        return bool(beyond[0])
-
-    def numbers(self) -> np.ndarray:
-        """Return float64 numbers."""
-        self._factorize()
-        pandas = import_optional("pandas", "io")
-        numbers = pandas.to_numeric(pandas.Series(self.values), errors="coerce")
-        numbers = numbers.to_numpy(dtype=np.float64)
-        self._refuse(self._marks(~np.isfinite(numbers)), "holds {}, which is no number")
-        return numbers[self.codes]
-
-    def _marks(self, of_values: np.ndarray) -> np.ndarray:
-        """Return which rows hold one of the marked values."""
-        return of_values[self.codes] if of_values.any() else np.zeros(len(self.codes), dtype=bool)
-
-    def _refuse(self, bad: np.ndarray, what: str, way_out: str = "") -> None:
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            what = what.format(repr(self.column.iloc[row]))
-            raise ValueError(
-                f"{self.path}, line {row + 2}: column {self.name!r} {what}. {way_out}".rstrip()
-            )
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _numbered(codes: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort distinct ids, as integers where all of them are written as integers."""
-    if ids.dtype.kind == "U":
-        try:
-            numbers = ids.astype(np.int64)
-        except (ValueError, OverflowError):
-            pass
-        else:
-            ids = numbers if np.array_equal(numbers.astype(str), ids) else ids
-    order = np.argsort(ids, kind="stable")
-    place = np.empty(len(ids), dtype=np.int32)
-    place[order] = np.arange(len(ids), dtype=np.int32)
-    return place[codes], ids[order]
+    raise ValueError(
+        f"{path} has no column that looks like the {role}; it has {columns}. "
+        f"Name it: {role}=..., or --{role} on the command line."
+    )

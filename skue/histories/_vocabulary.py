@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,11 @@ import numpy as np
 _WAY_OUT = "Use one type for all ids: integers, or strings (str(id))."
 
 
-def as_ids(values: Any, name: str = "ids") -> np.ndarray:
+def _position(at: int) -> str:
+    return f"position {at}"
+
+
+def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _position) -> np.ndarray:
     """Return ids as one flat int64 or string array, refusing anything that would be guessed.
 
     Parameters
@@ -19,6 +23,8 @@ def as_ids(values: Any, name: str = "ids") -> np.ndarray:
         Integers, whole floats or strings; not a mixture.
     name : str, default="ids"
         What the error messages call them.
+    place : callable, optional
+        From a position to the words for it in error messages.
 
     Returns
     -------
@@ -30,12 +36,12 @@ def as_ids(values: Any, name: str = "ids") -> np.ndarray:
         For mixed types, fractions, missing values, integers beyond 64 bits, other types, and
         anything that is not one-dimensional.
     """
-    array = values if isinstance(values, np.ndarray) else _from_sequence(values, name)
+    array = values if isinstance(values, np.ndarray) else _from_sequence(values, name, place)
     if array.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}.")
     kind = array.dtype.kind
     if kind == "O" and len(array):
-        return as_ids(array.tolist(), name)
+        return as_ids(array.tolist(), name, place)
     if kind == "T":
         return array.astype(str)
     if kind == "f":
@@ -43,7 +49,7 @@ def as_ids(values: Any, name: str = "ids") -> np.ndarray:
         if not whole.all():
             row = int(np.flatnonzero(~whole)[0])
             raise ValueError(
-                f"{name} must be whole numbers or strings, got {array[row]} at position {row}. "
+                f"{name} must be whole numbers or strings, got {array[row]} at {place(row)}. "
                 "Drop missing ids, and turn other codes into strings."
             )
     elif kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
@@ -55,7 +61,7 @@ def as_ids(values: Any, name: str = "ids") -> np.ndarray:
     return array.astype(np.int64, copy=False)
 
 
-def _from_sequence(values: Iterable[Any], name: str) -> np.ndarray:
+def _from_sequence(values: Iterable[Any], name: str, place: Callable[[int], str]) -> np.ndarray:
     values = values if isinstance(values, list) else list(values)
     types = set(map(type, values))
     has_text = any(issubclass(t, str) for t in types)
@@ -63,8 +69,8 @@ def _from_sequence(values: Iterable[Any], name: str) -> np.ndarray:
         named = ", ".join(sorted(t.__name__ for t in types))
         row = next(i for i, v in enumerate(values) if type(v) is not type(values[0]))
         raise ValueError(
-            f"{name} mix types ({named}): {values[0]!r} at position 0, {values[row]!r} at "
-            f"position {row}. {_WAY_OUT}"
+            f"{name} mix types ({named}): {values[0]!r} at {place(0)}, {values[row]!r} at "
+            f"{place(row)}. {_WAY_OUT}"
         )
     numeric = (int, float, np.integer, np.floating)
     odd = next(
@@ -72,12 +78,15 @@ def _from_sequence(values: Iterable[Any], name: str) -> np.ndarray:
     )
     if odd is not None:
         row = next(i for i, v in enumerate(values) if type(v) is odd)
-        raise ValueError(f"{name} must be integers or strings, got {values[row]!r} at {row}.")
+        raise ValueError(
+            f"{name} must be integers or strings, got {values[row]!r} at {place(row)}. {_WAY_OUT}"
+        )
     if not values:
         return np.empty(0, dtype=np.int64)
     array = np.asarray(values)
     if array.dtype.kind == "O" or (array.dtype.kind == "f" and types == {int}):
-        raise ValueError(f"{name} hold an integer beyond 64 bits. {_WAY_OUT}")
+        row = next(i for i, v in enumerate(values) if not -(2**63) <= v < 2**63)
+        raise ValueError(f"{name} hold {values[row]} at {place(row)}, beyond 64 bits. {_WAY_OUT}")
     return array
 
 

@@ -158,16 +158,16 @@ def test_times_that_go_back_are_refused():
     ("lists", "options", "message"),
     [
         ([[1, 2]], {"timestamps": [[1]]}, "got 1 timestamps for 2 items at row 0"),
-        ([[1, 2]], {"weights": [[1, np.nan]]}, "weights must be finite, got nan at row 1"),
-        ([[1, 2]], {"timestamps": [[1, np.nan]]}, "must not be missing or infinite"),
+        ([[1, 2]], {"weights": [[1, np.nan]]}, "weights must be finite, got nan at row 0, event 1"),
+        ([[1, 2]], {"timestamps": [[1, np.nan]]}, "missing or infinite, got nan at row 0, event 1"),
         ([[1, 2]], {"timestamps": [["x", "y"]]}, "must be datetimes or numbers"),
         ([[1], [2]], {"user_ids": ["a"]}, "user_ids have shape"),
-        ([[1], ["a"]], {}, "mix types"),
-        ([[1.5]], {}, "whole numbers or strings, got 1.5"),
-        ([[None]], {}, "integers or strings, got None"),
+        ([[1], ["a"]], {}, "mix types.*'a' at row 1, event 0"),
+        ([[], [1, 1.5]], {}, "whole numbers or strings, got 1.5 at row 1, event 1"),
+        ([[1], [None]], {}, "integers or strings, got None at row 1, event 0"),
         ([[True]], {}, "integers or strings, got True"),
         ([1, 2], {}, "one sequence a user, got 1 at row 0"),
-        ([[2**70]], {}, "beyond 64 bits"),
+        ([[5, 2**70]], {}, "hold 1180591620717411303424 at row 0, event 1, beyond 64 bits"),
     ],
 )
 def test_lists_that_cannot_be_histories_are_refused(lists, options, message):
@@ -187,6 +187,11 @@ def test_a_missing_id_or_time_is_named_by_row(column, message):
     data[column] = np.array([1.0, np.nan])
     with pytest.raises(ValueError, match=message):
         Histories.from_frame(data, user="u", item="i", time="t")
+
+
+def test_columns_may_be_named_by_numbers():
+    log = {0: np.array([1, 1]), 1: np.array([7, 8]), 3: np.array([20.0, 10.0])}
+    assert Histories.from_frame(log, user=0, item=1, time=3)[0].tolist() == [8, 7]
 
 
 def test_a_missing_column_lists_those_that_are_there():

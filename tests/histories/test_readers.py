@@ -159,3 +159,140 @@ def test_dates_that_contradict_one_another_raise(tmp_path):
     path.write_text("user,item,date\n1,tea,13/04/2026\n1,cup,04/13/2026\n")
     with pytest.raises(ValueError, match="which is no date"):
         load_interactions(path)
+
+
+def test_a_wrong_date_among_american_dates_is_named_by_its_line(tmp_path):
+    dates = [f"{1 + i % 12}/{1 + i % 28}/2026 8:26" for i in range(50)]
+    dates[30] = "2/30/2026 8:26"
+    path = write(tmp_path, "log.csv", "user,item,date\n" + "".join(f"1,a,{d}\n" for d in dates))
+    with pytest.raises(ValueError, match=r"line 32: column 'date' holds '2/30/2026 8:26', which"):
+        load_interactions(path)
+
+
+@pytest.mark.parametrize("text", ["09:58:11", "May", "monday 10:00", "5-5"])
+def test_text_without_a_year_is_no_date(tmp_path, text):
+    path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,{text}\n")
+    with pytest.raises(ValueError, match=f"line 2: column 'time' holds '{text}', which is no date"):
+        load_interactions(path)
+
+
+def test_a_two_digit_year_does_not_hide_that_day_and_month_cannot_be_told_apart(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,date\n1,tea,03/04/26\n")
+    with pytest.raises(ValueError, match="day and month cannot be told apart"):
+        load_interactions(path)
+
+
+@pytest.mark.parametrize("odd", ["2026-01-01", "inf", "nan"])
+def test_what_is_no_number_among_seconds_is_named_by_its_line(tmp_path, odd):
+    path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,5\n1,cup,{odd}\n1,pot,7\n")
+    with pytest.raises(ValueError, match=f"line 3: column 'time' holds '{odd}', where other lines"):
+        load_interactions(path)
+
+
+@pytest.mark.parametrize("per_second", [10**3, 10**6, 10**9])
+def test_numbers_too_large_for_seconds_are_parts_of_seconds(tmp_path, per_second):
+    newer, older = 1_433_224_214 * per_second, 1_433_221_332 * per_second
+    path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,{newer}\n1,cup,{older}\n")
+    assert load_interactions(path).timestamps.tolist() == [1_433_221_332, 1_433_224_214]
+
+
+def test_numbers_written_as_days_are_dates(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,day\n1,tea,20260131\n1,cup,20260201\n")
+    times = load_interactions(path, time="day").timestamps
+    assert times.astype("datetime64[D]").astype(str).tolist() == ["2026-01-31", "2026-02-01"]
+
+
+def test_one_number_that_is_no_day_makes_them_seconds(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,time\n1,tea,20260131\n1,cup,20260232\n")
+    assert load_interactions(path).timestamps.tolist() == [20260131, 20260232]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("user,item,time\n\n  \n1,a,2026-01-01\n\n1,b,soon\n", 6),
+        ('user,note,item,time\n1,"x\ny",a,2026-01-01\n1,z,b,soon\n', 4),
+        ("user::item::time\n\n1::a::soon\n", 3),
+    ],
+    ids=["empty lines", "a cell of two lines", "other separator"],
+)
+def test_the_line_named_is_the_line_of_the_file(tmp_path, text, line):
+    with pytest.raises(ValueError, match=rf"line {line}: column 'time' holds 'soon'"):
+        load_interactions(write(tmp_path, "log.csv", text))
+
+
+def test_the_row_of_a_parquet_file_is_named(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"user": ["x", "y"], "item": [1, 2], "time": ["2026-01-01", "soon"]})
+    frame.to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=r"log\.parquet, row 1: column 'time' holds 'soon'"):
+        load_interactions(tmp_path / "log.parquet")
+
+
+@pytest.mark.parametrize("name", ["u.data", "log.csv", "log.txt"])
+def test_columns_of_a_file_without_header_are_picked_by_position(tmp_path, name):
+    path = write(tmp_path, name, "196\t242\t3\t881250950\n196\t302\t4\t881250949\n")
+    histories = load_interactions(path, user=0, item=1, time=3, weight=2)
+    assert histories[0].tolist() == [302, 242]
+    assert histories.weights.tolist() == [4, 3]
+
+
+@pytest.mark.parametrize("mark", [",", "\t", "::"])
+def test_a_file_without_header_is_said_to_have_none(tmp_path, mark):
+    path = write(tmp_path, "log.csv", mark.join(["A3JM6G", "0558925278", "3.0", "1355443200"]))
+    with pytest.raises(ValueError, match=r"no header line: it starts with \['A3JM6G'.*--user 0"):
+        load_interactions(path)
+
+
+def test_the_line_of_a_file_without_header_is_named(tmp_path):
+    path = write(tmp_path, "log.csv", "1,tea,5\n1,,6\n")
+    with pytest.raises(ValueError, match=r"line 2: column 1 is empty"):
+        load_interactions(path, user=0, item=1)
+
+
+def test_a_table_named_txt_is_read_as_a_table(tmp_path):
+    path = write(tmp_path, "log.txt", "user_id item_id timestamp\n1 tea 5\n1 cup 4\n")
+    assert load_interactions(path)[0].tolist() == ["cup", "tea"]
+
+
+def test_text_may_hold_one_pair_a_line(tmp_path):
+    path = write(tmp_path, "log.txt", "1 8\n1 7\n2 9\n1 6\n")
+    assert [row.tolist() for row in load_interactions(path)] == [[8, 7, 6], [9]]
+
+
+def test_text_with_a_user_on_two_lines_is_refused(tmp_path):
+    path = write(tmp_path, "log.txt", "1 8 9\r\n\r\n2 7\r\n1 7 8\r\n")
+    with pytest.raises(ValueError, match=r"log\.txt, line 4: user 1 has a line already"):
+        load_interactions(path)
+
+
+def test_text_with_users_alone_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"line 1: 'a,b' is all there is on the line"):
+        load_interactions(write(tmp_path, "log.txt", "a,b\nc,d\n"))
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.txt"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, name):
+    text = "user,item\nu,tea\n" if name == "log.csv" else "u tea\n"
+    assert load_interactions(write(tmp_path, name, "\ufeff" + text)).user_ids.tolist() == ["u"]
+
+
+@pytest.mark.parametrize("name", ["log.csv.gz", "log.txt.gz"])
+def test_a_gzip_with_damage_inside_is_refused(tmp_path, name):
+    text = "user,item\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(50_000))
+    path = write(tmp_path, name, text)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 50] = bytes([255]) * 50
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged or cut short"):
+        load_interactions(path)
+
+
+def test_other_packing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"packed as \.zip\. Unpack it, or pack it as \.gz"):
+        load_interactions(write(tmp_path, "log.csv.zip", "user,item\n"))
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"is a folder\. Name one file"):
+        load_interactions(tmp_path)

@@ -1,0 +1,126 @@
+"""Which columns of a log are the user, the item and the time, judging by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import Any
+
+# In order of preference. Weights are never guessed.
+_USERS = (
+    "user",
+    "uid",
+    "customer",
+    "client",
+    "visitor",
+    "reviewer",
+    "member",
+    "buyer",
+    "shopper",
+    "account",
+    "household",
+    "person",
+    "player",
+    "session",
+)
+_ITEMS = (
+    "item",
+    "iid",
+    "product",
+    "sku",
+    "asin",
+    "article",
+    "movie",
+    "track",
+    "song",
+    "artist",
+    "book",
+    "isbn",
+    "game",
+    "video",
+    "anime",
+    "recipe",
+    "news",
+    "business",
+    "venue",
+)
+_ENDINGS = ("id", "", "uuid", "code", "key", "no", "nr", "number", "sku", "name")
+_TIMES = ("timestamp", "time", "datetime", "date", "ts", "tdat")
+_DONE = (
+    "event",
+    "interaction",
+    "transaction",
+    "purchase",
+    "purchased",
+    "order",
+    "ordered",
+    "orderpurchase",
+    "bought",
+    "sale",
+    "sold",
+    "invoice",
+    "payment",
+    "visit",
+    "visited",
+    "viewed",
+    "click",
+    "clicked",
+    "watched",
+    "played",
+    "listened",
+    "review",
+    "reviewed",
+    "unixreview",
+    "rating",
+    "rated",
+    "action",
+    "checkin",
+    "unix",
+    "created",
+    "creation",
+    "occurred",
+    "logged",
+)
+_WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on")
+
+
+def _named(things: Iterable[str]) -> Iterator[str]:
+    return (thing + ending for thing, ending in product(things, _ENDINGS))
+
+
+_GUESSES: dict[str, list[str]] = {
+    "user": list(_named(_USERS)),
+    "item": ["itemid", "productid", *_named(_ITEMS), "stockcode"],
+    "time": [*_TIMES, *map("".join, product(_DONE, _WHEN))],
+}
+# Words that say nothing about whose or what id it is.
+_FILLERS = ("unique", "parent", "anonymous", "hashed")
+
+
+def guess_column(columns: Iterable[Any], role: str) -> Any:
+    """Return the column that has the usual name of a role, None without one.
+
+    Parameters
+    ----------
+    columns : iterable of names
+    role : {"user", "item", "time"}
+        For any other role nothing is guessed.
+    """
+    plain: dict[str, Any] = {}
+    for column in columns:
+        plain.setdefault(_plain(column), column)
+    return next((plain[name] for name in _GUESSES.get(role, []) if name in plain), None)
+
+
+def looks_like_a_log(columns: Iterable[Any]) -> bool:
+    """Tell whether columns hold, by their names, a user and an item a row."""
+    columns = list(columns)
+    return all(guess_column(columns, role) is not None for role in ("user", "item"))
+
+
+def _plain(column: Any) -> str:
+    # RecBole writes the type after a colon: user_id:token.
+    name = "".join(filter(str.isalnum, str(column).split(":")[0].lower()))
+    for filler in _FILLERS:
+        name = name.replace(filler, "")
+    return name

@@ -1,0 +1,50 @@
+"""The forms of X that are refused, and what is said of them."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+from skue import as_histories
+
+pandas = pytest.importorskip("pandas")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"user_id": [1, 1], "item_id": [2, 3]},
+        {"reviewerID": ["a", "b"], "asin": ["x", "y"]},
+        {"customer": ["a", "b"], "sku": ["x", "y"], "purchased_at": [1, 2]},
+        {"who": ["a", "b"], "what": ["x", "y"]},
+        {
+            "who": [1, 2],
+            "what": [2, 3],
+            "when": [datetime.datetime(2026, 1, day) for day in (1, 2)],
+        },
+        {"who": [None, "b"], "what": [1, 2]},
+    ],
+    ids=["ids", "review", "shop", "unusual names", "dates", "missing"],
+)
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_long_log_is_pointed_to_from_frame(columns, library):
+    frame = pytest.importorskip(library).DataFrame(columns)
+    with pytest.raises(ValueError, match=r"looks like a long log.*Histories\.from_frame"):
+        as_histories(frame)
+
+
+def test_what_makes_a_frame_look_like_a_log_is_shown():
+    frame = pandas.DataFrame({"n": [1, 2], "name": ["ann", "bob"]})
+    with pytest.raises(ValueError, match=r"columns \['n', 'name'\], where 'name' holds 'ann'"):
+        as_histories(frame)
+
+
+def test_a_missing_history_is_named_by_its_row():
+    frame = pandas.DataFrame({"items": [None, [1, 2]]})
+    with pytest.raises(ValueError, match=r"got None at row 0.*write no events as \[\]"):
+        as_histories(frame)
+
+
+def test_a_frame_of_whole_numbers_is_a_matrix_of_ids():
+    frame = pandas.DataFrame(np.array([[4, 7], [4, -1]]))
+    assert [row.tolist() for row in as_histories(frame)] == [[4, 7], [4]]
