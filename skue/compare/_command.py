@@ -39,16 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _compare(options: argparse.Namespace) -> None:
     if options.out is not None:
         check_writable(options.out)
+    if options.items is not None and not options.items.is_file():
+        raise ValueError(f"--items {options.items}: there is no such file.")
     items = None if options.items is None else ItemEmbeddings.load(options.items)
     if options.interactions is None:
-        _progress("generating data (name a log to use your own)")
         data = make_user_histories()
         histories, items = data.histories, items or data.item_embeddings
     else:
-        _progress(f"reading {options.interactions}")
         columns = {name: getattr(options, name) for name in _COLUMNS}
         histories = load_interactions(options.interactions, **columns)
     task = make_task(histories, options.split)
+    # Not before: what is wrong with the input is then all that is said.
+    name = options.interactions or "generated data (name a log to use your own)"
+    _progress(f"{name}: {len(histories)} users, {len(histories.codes)} events")
     comparison = compare(
         task,
         items,
@@ -90,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help="log: .csv, .tsv, .parquet, or .txt with one user a line; without it, generated data",
     )
-    command.add_argument("--items", help="item vectors written by ItemEmbeddings.save (.npz)")
+    command.add_argument(
+        "--items", type=Path, help="item vectors written by ItemEmbeddings.save (.npz)"
+    )
     command.add_argument("-k", nargs="+", type=_positive, default=[20, 50], metavar="K")
     command.add_argument("--out", type=Path, help="folder for the report and the fitted encoders")
     command.add_argument(

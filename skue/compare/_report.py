@@ -28,8 +28,13 @@ def check_writable(folder: Path) -> None:
     parent = folder.resolve().parent
     if not parent.is_dir():
         raise ValueError(f"--out {folder}: there is no folder {parent}. Create it first.")
-    if not os.access(parent, os.W_OK):
-        raise ValueError(f"--out {folder}: {parent} cannot be written to.")
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}-"))
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder}: {parent} cannot be written to ({error.strerror}). "
+            "Name another folder."
+        ) from None
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file. Name a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():

@@ -82,7 +82,11 @@ def notes(comparison: Comparison) -> list[str]:
         )
     else:
         lines.append(f"Held out: each user's first instant after {task.cutoff}.")
-    if task.unit == "instant":
+    if task.unit == "event":
+        lines.append(
+            "There are no times: events are taken in the order given (--time names a column)."
+        )
+    else:
         lines.append(
             f"{task.simultaneous_share:.1%} of users' last events share their time with the event "
             "before; simultaneous events have one age, and their order in the file is not used."

@@ -65,6 +65,9 @@ def read_arrays(path: str | os.PathLike[str], *, mmap: bool = False) -> dict[str
         For a file that is damaged or holds something else.
     """
     try:
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is of another kind, or cut short")
         if not mmap:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}

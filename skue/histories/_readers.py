@@ -204,6 +204,11 @@ def _pick(columns: list[Any], role: str, name: str | int | None, path: Path) -> 
     guess = guess_column(columns, role)
     if guess is not None or role not in ("user", "item"):
         return guess
+    if columns and isinstance(columns[0], int):
+        raise ValueError(
+            f"{path} is read without a header, because columns are given by position; so is the "
+            f"{role} to be: {role}=..., or --{role} on the command line, 0 to {columns[-1]}."
+        )
     if any(map(is_number, columns)):
         raise ValueError(
             f"{path} seems to have no header line: it starts with {columns}. Give the positions "

@@ -223,7 +223,9 @@ def _times_of(histories: Histories, what: str) -> np.ndarray:
 def _warn_dropped(stay: np.ndarray, why: str) -> None:
     n_dropped = int((~stay).sum())
     if n_dropped == len(stay):
-        raise ValueError(f"No user of {len(stay)} is long enough: each {why}.")
+        raise ValueError(
+            f"No user of {len(stay)} is long enough: each {why}. Give longer histories."
+        )
     if n_dropped:
         warnings.warn(
             f"{n_dropped} of {len(stay)} users are left out: each {why}.", UserWarning, stacklevel=4

@@ -1,5 +1,6 @@
 """The command line as people run it, on small files."""
 
+import gzip
 import html
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from skue import load_interactions
+from skue.compare._command import main
 
 pandas = pytest.importorskip("pandas")
 
@@ -148,10 +150,9 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, content, message):
         path.write_text(content)
     done = run("compare", path)
     assert done.returncode == 2
-    error = done.stderr.splitlines()[-1]
+    (error,) = done.stderr.splitlines()
     assert error.startswith("skue compare: error: ")
     assert message in error
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,76 @@ def test_a_folder_that_cannot_be_made_is_named(log, tmp_path):
     done = run("compare", log, "--out", tmp_path / "none" / "report")
     assert done.returncode == 2
     assert "there is no folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"user,item\n" + os.urandom(9000).hex().encode())[:-4000], "cut short"),
+        (b"user,item\n1,caf\xe9\n", r"is not UTF-8: line 2 holds b'1,caf\xe9\n'. Save it as"),
+    ],
+    ids=["cut short", "not UTF-8"],
+)
+def test_bytes_that_cannot_be_read_are_one_line(tmp_path, capsys, content, message):
+    path = tmp_path / ("log.csv.gz" if content[:2] == b"\x1f\x8b" else "log.csv")
+    path.write_bytes(content)
+    assert main(["compare", str(path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert message in error
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder nobody can write to")
+def test_a_folder_that_cannot_be_written_is_found_out_before_any_work(log, capsys):
+    assert main(["compare", str(log), "--out", "/proc/report"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "--out /proc/report: /proc cannot be written to" in error
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
+def test_a_report_that_fails_half_way_leaves_nothing_new(log, tmp_path, monkeypatch, earlier):
+    folder = tmp_path / "report"
+    if earlier:
+        folder.mkdir()
+        (folder / "scores.json").write_text("{}")
+    dump = joblib.dump
+
+    def full(encoder, path):
+        if "mix" in str(path):
+            raise OSError(28, "No space left on device")
+        return dump(encoder, path)
+
+    monkeypatch.setattr(joblib, "dump", full)
+    assert main(["compare", str(log), "-k", "3", "--out", str(folder)]) == 2
+    left = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))]
+    assert left == (["report", "report/scores.json"] if earlier else [])
+
+
+def test_item_vectors_that_are_not_there_are_named(log, capsys):
+    assert main(["compare", str(log), "--items", "none.npz"]) == 2
+    assert "--items none.npz: there is no such file" in capsys.readouterr().err
+
+
+def test_item_vectors_of_another_kind_are_named(log, capsys):
+    assert main(["compare", str(log), "--items", str(log)]) == 2
+    assert "log.csv is not a readable .npz file: it is of another kind" in capsys.readouterr().err
+
+
+def test_columns_are_named_or_picked_by_position(tmp_path, capsys):
+    path = tmp_path / "u.data"
+    path.write_text("\n".join(line.replace(",", "\t") for line in rows()) + "\n")
+    columns = ["--user", "0", "--item", "1", "--time", "2"]
+    assert main(["compare", str(path), "-k", "3", "--json", *columns]) == 0
+    assert json.loads(capsys.readouterr().out)["n_users"] == 40
+    assert main(["compare", str(path), "--time", "2"]) == 2
+    assert "so is the user to be: user=..., or --user on" in capsys.readouterr().err
+
+
+def test_a_log_without_times_is_said_to_have_none(tmp_path, capsys):
+    path = tmp_path / "log.txt"
+    lines = (" ".join(f"i{(n * k) % 7}" for k in range(1, 7)) for n in range(40))
+    path.write_text("".join(f"u{n} {line}\n" for n, line in enumerate(lines)))
+    assert main(["compare", str(path), "-k", "2"]) == 0
+    assert "There are no times: events are taken in the order given" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["compare", "-k", "0"], ["compare", "--split", "x"], []])

@@ -98,7 +98,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_that_is_not_utf8_is_refused(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes("user,item\n1,café\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"is not UTF-8.*Save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"is not UTF-8: line 2 holds .*Save it as UTF-8"):
         load_interactions(path)
 
 
