@@ -12,6 +12,7 @@ from skue.items._item_embeddings import ItemEmbeddings
 from skue.serving._backends import BACKENDS
 from skue.serving._folder import (
     list_versions,
+    one_writer,
     read_array,
     read_current,
     read_manifest,
@@ -82,9 +83,7 @@ def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
             "numpy": np.__version__,
         },
     }
-    version = write_version(folder, {"vectors.npy": items.vectors, "ids.npy": items.ids}, facts)
-    write_current(folder, version)
-    return version
+    return write_version(folder, {"vectors.npy": items.vectors, "ids.npy": items.ids}, facts)
 
 
 def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> VectorIndex:
@@ -183,17 +182,17 @@ def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
     True
     """
     folder = Path(folder)
-    versions = list_versions(folder)
     if version is None:
         current = read_current(folder)
-        older = [name for name in versions if name < current]
+        older = [name for name in list_versions(folder) if name < current]
         if not older:
             raise ValueError(f"{folder} has no version before {current!r} to roll back to.")
         version = older[-1]
-    elif version not in versions:
-        raise ValueError(f"{folder} has no version {version!r}; it has {versions}.")
-    _open_version(folder, version, "exact")
-    write_current(folder, version)
+    if version not in list_versions(folder):
+        raise ValueError(f"{folder} has no version {version!r}; it has {list_versions(folder)}.")
+    with one_writer(folder):
+        _open_version(folder, version, "exact")
+        write_current(folder, version)
     return version
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,13 @@ import numpy as np
 SCHEMA = 1
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
+_NAME = re.compile(r"\d{8}-[0-9a-f]{8}")
 # Longer than any export takes: what a killed one left behind may then be removed.
 _ABANDONED_SECONDS = 3600.0
 
 
 def write_version(folder: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
-    """Write arrays and manifest as a new version, and return its name. CURRENT stays."""
+    """Write arrays and manifest as a new version, make it the current one, return its name."""
     versions = folder / "versions"
     versions.mkdir(parents=True, exist_ok=True)
     partial = versions / f"{_PARTIAL}{uuid.uuid4().hex}"
@@ -33,16 +37,32 @@ def write_version(folder: Path, arrays: dict[str, np.ndarray], facts: dict[str, 
         manifest["checksum"] = _manifest_checksum(manifest)
         _write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
         _sync_folder(partial)
-        # Numbered, so that the order of versions does not hang on clocks.
-        newest = list_versions(folder)[-1:]
-        number = int(newest[0].partition("-")[0]) + 1 if newest else 1
-        name = f"{number:08d}-{uuid.uuid4().hex[:8]}"
-        os.rename(partial, versions / name)
+        # In one go: prune must not take away a version on its way to be the current one.
+        with one_writer(folder):
+            # Numbered, so that the order of versions does not hang on clocks.
+            newest = list_versions(folder)[-1:]
+            number = int(newest[0].partition("-")[0]) + 1 if newest else 1
+            name = f"{number:08d}-{uuid.uuid4().hex[:8]}"
+            os.rename(partial, versions / name)
+            _sync_folder(versions)
+            write_current(folder, name)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _sync_folder(versions)
     return name
+
+
+@contextlib.contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Let others who change what versions there are wait; the lock of a killed process is free."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    with open(folder / ".lock", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def list_versions(folder: Path) -> list[str]:
@@ -50,21 +70,24 @@ def list_versions(folder: Path) -> list[str]:
     versions = folder / "versions"
     if not versions.is_dir():
         return []
-    return sorted(path.name for path in versions.iterdir() if path.name[:1].isdigit())
+    return sorted(path.name for path in versions.iterdir() if _NAME.fullmatch(path.name))
 
 
 def read_current(folder: Path) -> str:
     """Return the name of the version in use."""
+    versions = list_versions(folder)
+    way_out = f"Call rollback(folder, version) with one of {versions}" if versions else ""
     try:
-        name = (folder / "CURRENT").read_text(encoding="utf-8").strip()
+        name = (folder / "CURRENT").read_bytes().decode(errors="replace").strip()
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{folder} is no index: it has no file CURRENT. Write one with export_index."
+            f"{folder} is no index: it has no file CURRENT. "
+            f"{way_out or 'Write one with export_index'}."
         ) from None
-    if not name[:1].isdigit() or "/" in name or "\\" in name:
+    if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{folder / 'CURRENT'} holds {name[:60]!r}, which is no version's name. Call rollback, "
-            "or export the index again."
+            f"{folder / 'CURRENT'} holds {name[:60]!r}, which is no version's name. "
+            f"{way_out or 'Export the index again'}."
         )
     return name
 
@@ -154,17 +177,27 @@ def prune(folder: str | os.PathLike[str], *, keep: int = 2) -> list[str]:
     if not isinstance(keep, int) or keep < 1:
         raise ValueError(f"keep must be an integer of at least 1, got {keep!r}.")
     folder = Path(folder)
-    current = read_current(folder)
-    others = [name for name in list_versions(folder) if name != current]
-    removed = others[: max(len(others) - (keep - 1), 0)]
+    read_current(folder)  # Else a lock would be left in a folder that is no index.
+    versions = folder / "versions"
+    with one_writer(folder):
+        current, whole = read_current(folder), list_versions(folder)
+        if current not in whole:
+            raise ValueError(
+                f"{folder} is damaged: CURRENT names version {current!r}, which is not among "
+                f"{whole}; nothing is removed. Call rollback, or export the index again."
+            )
+        others = [name for name in whole if name != current]
+        removed = others[: max(len(others) - (keep - 1), 0)]
+        for name in removed:
+            # Renamed first: a reader then finds the version whole or not at all.
+            os.rename(versions / name, versions / f"{_PARTIAL}{name}")
     for name in removed:
-        # Renamed first: a reader then finds the version whole or not at all.
-        hidden = folder / "versions" / f"{_PARTIAL}{name}"
-        os.rename(folder / "versions" / name, hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
-    for path in (folder / "versions").glob(f"{_PARTIAL}*"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(versions / f"{_PARTIAL}{name}", ignore_errors=True)
+    for path in versions.glob(f"{_PARTIAL}*"):
+        # It may be gone by now: others prune too.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
     return removed
 
 

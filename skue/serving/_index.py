@@ -13,6 +13,7 @@ from skue.histories._vocabulary import as_ids
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets
 from skue.serving._backends import BACKENDS, Limits
+from skue.serving._ids import refuse_one_id
 from skue.serving._models import model_of
 
 # Of the square of a length.
@@ -84,6 +85,8 @@ class VectorIndex:
         self.encoder_id, self.space_id = encoder_id, items.space_id
         self.catalog_id = items.catalog_id if catalog_id is None else catalog_id
         self._backend = BACKENDS[backend](items.vectors)
+        # Builds the look-up of ids, for which the first request with limits would wait.
+        items.lookup(items.ids[:1])
 
     def search(
         self,
@@ -212,6 +215,8 @@ class VectorIndex:
     def _rows(self, ids: Any, name: str, n_users: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return item rows, with offsets where there is one list a user."""
         offsets: np.ndarray | None = None
+        if not isinstance(ids, Histories):
+            refuse_one_id(ids, name)
         if not isinstance(ids, (Histories, list, tuple, np.ndarray)):
             ids = list(ids)
         if isinstance(ids, Histories):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any, NamedTuple
 
 import joblib
@@ -23,7 +24,12 @@ class Model(NamedTuple):
     def space_id(self) -> str:
         """Name of the space of the vectors that come out of the last step."""
         space_id = self.encoder.space_id_
-        return f"{space_id}+{joblib.hash(self.later)[:16]}" if self.later else space_id
+        if not self.later:
+            return space_id
+        # As they are once loaded from a pickle, which changes the memory layout of some arrays
+        # and with it the hash.
+        later = pickle.loads(pickle.dumps(self.later))
+        return f"{space_id}+{joblib.hash(later)[:16]}"
 
     def items(self) -> ItemEmbeddings:
         """Return the items as they are after the last step."""

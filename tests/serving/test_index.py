@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import pickle
+import shutil
 import signal
 import threading
 import time
@@ -13,7 +15,7 @@ from endless_writers import CATALOGUES, export_forever
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.pipeline import Pipeline
 
 from skue import (
@@ -144,6 +146,12 @@ def test_ids_that_are_not_in_the_index_limit_nothing(folder, encoder):
 def test_limits_of_another_type_raise(folder, encoder):
     with pytest.raises(ValueError, match=r"exclude holds ids of type int64, the items.*<U"):
         open_index(folder).search(encoder.transform(LISTS), space_id="shop-1", exclude=[3])
+
+
+@pytest.mark.parametrize("limit", ["exclude", "allow"])
+def test_an_id_that_stands_alone_raises(folder, encoder, limit):
+    with pytest.raises(ValueError, match=rf"{limit} must be a list of ids.*as \['item-1'\]"):
+        open_index(folder).search(encoder.transform(LISTS), space_id=None, **{limit: "item-1"})
 
 
 def test_lists_for_another_number_of_users_raise(folder, encoder):
@@ -298,10 +306,37 @@ def test_a_missing_file_raises(folder, name):
         open_index(folder)
 
 
-def test_a_current_of_nonsense_raises(folder):
-    (folder / "CURRENT").write_text("../../elsewhere")
-    with pytest.raises(ValueError, match="which is no version's name"):
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"../../elsewhere", b"", b"\xff\xfe", b"1abc"],
+    ids=["path", "empty", "bytes", "number"],
+)
+def test_a_current_of_nonsense_raises_and_names_what_to_roll_back_to(folder, nonsense):
+    version = open_index(folder).version
+    (folder / "CURRENT").write_bytes(nonsense)
+    for use in (open_index, rollback, prune):
+        with pytest.raises(ValueError, match=rf"is no version's name\. Call rollback.*'{version}'"):
+            use(folder)
+    rollback(folder, version)
+    assert open_index(folder).version == version
+
+
+def test_a_lost_current_is_written_anew_by_rolling_back(folder):
+    version = open_index(folder).version
+    (folder / "CURRENT").unlink()
+    with pytest.raises(FileNotFoundError, match=f"no file CURRENT. Call rollback.*'{version}'"):
         open_index(folder)
+    rollback(folder, version)
+    assert open_index(folder).version == version
+
+
+def test_other_folders_among_the_versions_are_left_alone(folder):
+    for name in ("1abc", "2024-backup"):
+        (folder / "versions" / name).mkdir()
+    export_index(ITEMS, folder)
+    prune(folder, keep=1)
+    left = sorted(path.name for path in (folder / "versions").iterdir())
+    assert left == [open_index(folder).version, "1abc", "2024-backup"]
 
 
 def test_a_folder_that_is_no_index_raises(tmp_path):
@@ -365,6 +400,60 @@ def test_prune_removes_what_a_killed_export_left_long_ago(folder):
     prune(folder)
     assert not (folder / "versions" / ".partial-old").exists()
     assert (folder / "versions" / ".partial-new").exists()
+
+
+def test_prune_removes_nothing_when_the_current_version_is_gone(folder):
+    newest = export_index(ITEMS, folder)
+    shutil.rmtree(folder / "versions" / newest)
+    before = sorted((folder / "versions").iterdir())
+    with pytest.raises(ValueError, match=rf"'{newest}', which is not among .*nothing is removed"):
+        prune(folder, keep=1)
+    assert sorted((folder / "versions").iterdir()) == before
+    rollback(folder)
+    assert open_index(folder).space_id == "shop-1"
+
+
+def test_prune_never_takes_away_what_is_being_exported(folder):
+    problems, done = [], threading.Event()
+
+    def noting(use, *arguments, **options):
+        try:
+            use(folder, *arguments, **options)
+        except Exception as error:
+            problems.append(repr(error))
+
+    def busily(use, **options):
+        while not done.is_set():
+            noting(use, **options)
+
+    others = [
+        threading.Thread(target=busily, args=(use,), kwargs=options)
+        for use, options in ((open_index, {}), (prune, {"keep": 1}), (prune, {"keep": 2}))
+    ]
+    exporters = [
+        threading.Thread(
+            target=lambda: [noting(lambda f: export_index(ITEMS, f)) for _ in range(40)]
+        )
+        for _ in range(2)
+    ]
+    for thread in others + exporters:
+        thread.start()
+    for thread in exporters:
+        thread.join()
+    done.set()
+    for thread in others:
+        thread.join()
+    assert problems == []
+    assert int(open_index(folder).version.partition("-")[0]) == 81
+
+
+def test_a_pickled_pipeline_keeps_its_space(tmp_path, encoder):
+    # The arrays of this step are not laid out in memory as those of its pickle.
+    pipeline = Pipeline([("encode", encoder), ("turn", TruncatedSVD(3))]).fit(LISTS)
+    export_index(pipeline, tmp_path)
+    loaded = pickle.loads(pickle.dumps(pipeline))
+    ids, _ = open_index(tmp_path).recommend(loaded, LISTS, 3)
+    assert ids.tolist() == open_index(tmp_path).recommend(pipeline, LISTS, 3)[0].tolist()
 
 
 def test_prune_of_nothing_kept_raises(folder):

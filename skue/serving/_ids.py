@@ -1,0 +1,22 @@
+"""Lists of ids, as callers hand them over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from skue.histories._vocabulary import as_ids
+
+
+def refuse_one_id(ids: Any, name: str) -> None:
+    """Raise for an id that stands alone: the characters of a string would be taken for ids."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise ValueError(f"{name} must be a list of ids, got {ids!r}. Write one id as [{ids!r}].")
+
+
+def id_list(ids: Any, name: str) -> np.ndarray:
+    """Return ids as one array, as :func:`as_ids` does, and refuse an id that stands alone."""
+    refuse_one_id(ids, name)
+    return as_ids(ids, name)
