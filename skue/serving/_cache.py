@@ -9,13 +9,15 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, MutableMapping
 from concurrent.futures import wait
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from skue.encoders._base import UserEncoder
-from skue.histories._vocabulary import as_ids
+from skue.serving._counters import Counters
 from skue.serving._entries import Entry, key_of, pack_entry, unpack_entry
+from skue.serving._ids import id_list
 from skue.serving._stores import GuardedStore
 from skue.serving._work import BoundedPool, Pending, load_and_encode
 
@@ -23,6 +25,9 @@ _N_WORKERS = 8
 _N_WAITING = 32
 _STORE_REST = 1.0
 _WARM_BATCH = 1024
+# How many invalidated users a read removes from a store that was down: no caller waits for all.
+_REMOVED_AT_ONCE = 1000
+_FROM_BEFORE = ("cached", "stale")
 _LOG = logging.getLogger("skue.serving")
 
 
@@ -110,8 +115,7 @@ class UserVectorCache:
         # the computations that may do so.
         self._distrusted: dict[str, object] = {}
         self._outdated: Counter[str] = Counter()
-        self._counts: Counter[str] = Counter()
-        self._age_sum, self._age_max = 0.0, 0.0
+        self._counters = Counters()
 
     def get(self, user_ids: Any, load: Callable[[np.ndarray], Any]) -> tuple[Any, np.ndarray]:
         """Return one vector a user, within the deadline.
@@ -133,7 +137,7 @@ class UserVectorCache:
             newer one is not there in time; ``"fallback"``, the encoder's fallback vector.
         """
         until = None if self.deadline is None else time.monotonic() + self.deadline
-        ids = as_ids(user_ids, "user_ids").tolist()
+        ids = id_list(user_ids, "user_ids").tolist()
         keys = [key_of(self.encoder_id, user) for user in ids]
         found, waited, own = self._claim(dict(zip(keys, ids, strict=True)))
         n_shed = 0
@@ -145,16 +149,21 @@ class UserVectorCache:
         if waited:
             left = None if until is None else max(until - time.monotonic(), 0)
             wait(waited.values(), timeout=left)
-        late = [key for key, pending in waited.items() if not pending.done()]
+        n_late = 0
         for key, pending in waited.items():
-            entry, status = pending.result() if pending.done() else (None, "")
+            is_there = pending.done()
+            n_late += not is_there
+            entry, status = pending.result() if is_there else (None, "")
             found[key] = self._last_good(key, pending) if entry is None else (entry, status)
         vectors = np.empty((len(keys), self._n_dims), dtype=np.float32)
         for row, key in enumerate(keys):
             vectors[row] = found[key][0].vector
-        statuses = np.array([found[key][1] for key in keys], dtype="<U8")
-        self._count(keys, found, statuses, late, n_shed)
-        return vectors, statuses
+        statuses = [found[key][1] for key in keys]
+        made = [found[key][0].time for key in keys if found[key][1] in _FROM_BEFORE]
+        now = time.time()
+        self._counters.served(statuses, [max(now - then, 0.0) for then in made])
+        self._counters.add(timeouts=n_late, shed=n_shed)
+        return vectors, np.array(statuses, dtype="<U8")
 
     def warm(self, user_ids: Any, load: Callable[[np.ndarray], Any]) -> int:
         """Compute and keep the vectors of users, before a new encoder is switched to.
@@ -174,7 +183,7 @@ class UserVectorCache:
         RuntimeError
             When the store does not take the vectors. What ``load`` raises is raised too.
         """
-        ids = list(dict.fromkeys(as_ids(user_ids, "user_ids").tolist()))
+        ids = list(dict.fromkeys(id_list(user_ids, "user_ids").tolist()))
         for start in range(0, len(ids), _WARM_BATCH):
             claimed = {}
             with self._lock:
@@ -206,7 +215,7 @@ class UserVectorCache:
         ----------
         user_ids : array-like of shape (n_users,)
         """
-        ids = as_ids(user_ids, "user_ids").tolist()
+        ids = id_list(user_ids, "user_ids").tolist()
         keys = [key_of(self.encoder_id, user) for user in ids]
         token = object()
         with self._lock:
@@ -219,9 +228,7 @@ class UserVectorCache:
                     self._memory[key] = self._memory[key][0], False
                 if self._store is not None:
                     self._distrusted[key] = token
-            tokens = self._settled_distrust(keys)
-        if self._store is not None and self._store.delete_many(keys):
-            self._trust(tokens)
+        self._remove(keys)
 
     @property
     def counters(self) -> dict[str, float]:
@@ -234,17 +241,8 @@ class UserVectorCache:
         whose item the encoder does not know. ``mean_vector_age``, ``max_vector_age``: seconds,
         of cached and stale vectors served.
         """
-        with self._lock:
-            counts = self._counts.copy()
-            age_sum, age_max = self._age_sum, self._age_max
-        names = ("hits", "misses", "fresh", "stale", "fallbacks", "timeouts", "shed")
-        numbers: dict[str, float] = {name: counts[name] for name in names}
-        numbers["store_errors"] = 0 if self._store is None else self._store.n_errors
-        numbers["load_errors"], numbers["damaged"] = counts["load_errors"], counts["damaged"]
-        numbers["unknown_item_rate"] = counts["unknown_events"] / max(counts["events"], 1)
-        numbers["mean_vector_age"] = age_sum / max(counts["hits"] + counts["stale"], 1)
-        numbers["max_vector_age"] = age_max
-        return numbers
+        errors = 0 if self._store is None else self._store.n_errors
+        return {**self._counters.numbers(), "store_errors": errors}
 
     def close(self) -> None:
         """Stop the pool; waiting work is dropped, and later calls get no new vectors."""
@@ -280,8 +278,7 @@ class UserVectorCache:
             if missing:
                 self._keep(missing, self._compute(missing, load))
         except Exception as error:
-            with self._lock:
-                self._counts["load_errors"] += 1
+            self._counters.add(load_errors=1)
             _LOG.warning("No new vectors for %d users: %r", len(own), error, exc_info=True)
         finally:
             self._settle(own)
@@ -291,10 +288,10 @@ class UserVectorCache:
         assert self._store is not None
         with self._lock:
             asked = [key for key in own if key not in self._distrusted]
-            distrusted = self._settled_distrust(self._distrusted)
+            distrusted = self._settled_distrust(islice(self._distrusted, _REMOVED_AT_ONCE))
         answer = self._store.get_many(asked)
-        if answer is not None and distrusted and self._store.delete_many(list(distrusted)):
-            self._trust(distrusted)
+        if answer is not None:
+            self._remove(list(distrusted))
         now, missing, n_damaged = time.time(), {}, 0
         for key, (user, pending) in own.items():
             entry = None
@@ -310,9 +307,7 @@ class UserVectorCache:
             else:
                 pending.last_good = entry
                 missing[key] = user, pending
-        if n_damaged:
-            with self._lock:
-                self._counts["damaged"] += n_damaged
+        self._counters.add(damaged=n_damaged)
         return missing
 
     def _compute(
@@ -323,16 +318,14 @@ class UserVectorCache:
             return {}
         # Of the moment before loading: what happens to a user from then on makes it old.
         now = time.time()
-        ids = as_ids([user for user, _ in claimed.values()], "user_ids")
+        ids = id_list([user for user, _ in claimed.values()], "user_ids")
         vectors, n_events, n_unknown = load_and_encode(self.encoder, ids, load)
         entries = {}
         for (key, (_, pending)), vector in zip(claimed.items(), vectors, strict=True):
             entries[key] = Entry(vector.copy(), now)
             self._remember(key, pending, entries[key])
             pending.set_result((entries[key], "fresh"))
-        with self._lock:
-            self._counts["events"] += n_events
-            self._counts["unknown_events"] += n_unknown
+        self._counters.add(events=n_events, unknown_events=n_unknown)
         return entries
 
     def _keep(self, claimed: dict[str, tuple[Any, Pending]], entries: dict[str, Entry]) -> bool:
@@ -350,16 +343,20 @@ class UserVectorCache:
 
     def _settle(self, claimed: dict[str, tuple[Any, Pending]]) -> None:
         """End the claim on users; whoever has no vector by now gets none."""
+        outdated = []
         with self._lock:
             for key, (_, pending) in claimed.items():
                 if pending.valid:
                     del self._pending[key]
                 else:
+                    outdated.append(key)
                     self._outdated[key] -= 1
                     if not self._outdated[key]:
                         del self._outdated[key]
                 if not pending.done():
                     pending.set_result((None, ""))
+        # They may have been written just now, and other processes would believe it.
+        self._remove(outdated)
 
     def _remembered(self, key: str, now: float) -> Entry | None:
         """Return what memory has to serve as cached. The lock is held."""
@@ -388,6 +385,15 @@ class UserVectorCache:
             return entry, "stale"
         return Entry(self.encoder.fallback_vector_, time.time()), "fallback"
 
+    def _remove(self, keys: list[str]) -> None:
+        """Remove users from the store, and believe it again about those whom it removed."""
+        if self._store is None or not keys:
+            return
+        with self._lock:
+            tokens = self._settled_distrust(keys)
+        if self._store.delete_many(keys):
+            self._trust(tokens)
+
     def _settled_distrust(self, keys: Iterable[str]) -> dict[str, object]:
         """Return the distrusted keys that no outdated write is on its way to. The lock is held."""
         return {
@@ -408,26 +414,3 @@ class UserVectorCache:
             if self._pool is None:
                 self._pool = BoundedPool(_N_WORKERS, _N_WAITING)
             return self._pool
-
-    def _count(
-        self,
-        keys: list[str],
-        found: dict[str, tuple[Entry, str]],
-        statuses: np.ndarray,
-        late: list[str],
-        n_shed: int,
-    ) -> None:
-        now = time.time()
-        aged = [found[key][0] for key in keys if found[key][1] in ("cached", "stale")]
-        ages = [max(now - entry.time, 0.0) for entry in aged]
-        listed = statuses.tolist()
-        with self._lock:
-            self._counts["hits"] += listed.count("cached")
-            self._counts["misses"] += len(keys) - listed.count("cached")
-            self._counts["fresh"] += listed.count("fresh")
-            self._counts["stale"] += listed.count("stale")
-            self._counts["fallbacks"] += listed.count("fallback")
-            self._counts["timeouts"] += len(late)
-            self._counts["shed"] += n_shed
-            self._age_sum += sum(ages)
-            self._age_max = max([self._age_max, *ages])

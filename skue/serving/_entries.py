@@ -13,6 +13,8 @@ _SCHEMA = 1
 # Magic, schema, length of the encoder's id, n_dims, time in seconds since 1970.
 _HEADER = struct.Struct("<5sBHId")
 _CHECKSUM_BYTES = 16
+# LMDB takes keys of up to 511 bytes.
+_LONGEST_ID = 256
 
 
 class Entry(NamedTuple):
@@ -47,9 +49,18 @@ def unpack_entry(key: str, encoder_id: str, n_dims: int, data: Any) -> Entry | N
 
 
 def key_of(encoder_id: str, user_id: Any) -> str:
-    """Return the key of a user's vector; the number 7 and the text "7" are two users."""
-    kind = "s" if isinstance(user_id, str) else "i"
-    return f"skue:{encoder_id}:{kind}:{user_id}"
+    """Return the key of a user's vector; the number 7 and the text "7" are two users.
+
+    Text that is long, or that UTF-8 cannot hold, is hashed: a store that refused one key would be
+    taken to be down.
+    """
+    if not isinstance(user_id, str):
+        return f"skue:{encoder_id}:i:{user_id}"
+    text = user_id.encode(errors="surrogatepass")
+    if len(text) > _LONGEST_ID or text.decode(errors="ignore") != user_id:
+        digest = hashlib.blake2b(text, digest_size=_CHECKSUM_BYTES).hexdigest()
+        return f"skue:{encoder_id}:h:{digest}"
+    return f"skue:{encoder_id}:s:{user_id}"
 
 
 def _checksum(key: str, data: bytes) -> bytes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 from skue._optional import import_optional
@@ -86,7 +88,9 @@ class LMDBStore(MutableMapping[str, bytes]):
     """A memory-mapped file as a store, which the processes of one machine share.
 
     Every write is a transaction: whoever is killed in the middle of one leaves the entry as it
-    was. Loss of power may cost the newest entries.
+    was. After a loss of power remove the folder: on some file systems the file is damaged, and it
+    holds nothing that cannot be computed again. A process opens a folder once, and does so after
+    it was forked.
 
     Parameters
     ----------
@@ -153,6 +157,8 @@ class LMDBStore(MutableMapping[str, bytes]):
 class GuardedStore:
     """Calls a store many entries at a time, and leaves it alone for a moment when it fails.
 
+    Reading, writing and removing rest each on their own: a store that is full still answers.
+
     Parameters
     ----------
     store : MutableMapping of str to bytes
@@ -163,48 +169,50 @@ class GuardedStore:
     """
 
     def __init__(self, store: Any, clock: Any, rest: float) -> None:
-        self._store, self._clock, self._rest = store, clock, rest
-        self._asleep_until = -float("inf")
+        self._clock, self._rest = clock, rest
+        self._get = getattr(store, "get_many", None) or partial(_get_each, store)
+        self._set = getattr(store, "set_many", None) or store.update
+        self._delete = getattr(store, "delete_many", None) or partial(_delete_each, store)
+        self._asleep_until: dict[Any, float] = {}
         self._lock = threading.Lock()
         self.n_errors = 0
         self.last_error: BaseException | None = None
 
     def get_many(self, keys: list[str]) -> dict[str, Any] | None:
         """Return what is there, or None when the store does not answer."""
-        if hasattr(self._store, "get_many"):
-            return self._call(self._store.get_many, keys)
-        return self._call(self._get_each, keys)
+        answered, found = self._call(self._get, keys)
+        return found if answered else None
 
     def set_many(self, entries: Mapping[str, bytes]) -> bool:
         """Write, and tell whether the store took it."""
-        if hasattr(self._store, "set_many"):
-            return self._call(self._store.set_many, entries, done=True)
-        return self._call(self._store.update, entries, done=True)
+        return self._call(self._set, entries)[0]
 
     def delete_many(self, keys: list[str]) -> bool:
         """Remove, and tell whether the store did."""
-        if hasattr(self._store, "delete_many"):
-            return self._call(self._store.delete_many, keys, done=True)
-        return self._call(lambda: [self._store.pop(key, None) for key in keys], done=True)
+        return self._call(self._delete, keys)[0]
 
-    def _get_each(self, keys: list[str]) -> dict[str, Any]:
-        found = {}
-        for key in keys:
-            # Not by a look whether it is there: it may be gone a moment later.
-            with contextlib.suppress(KeyError):
-                found[key] = self._store[key]
-        return found
-
-    def _call(self, method: Any, *arguments: Any, done: bool = False) -> Any:
-        failed = False if done else None
-        if self._clock() < self._asleep_until:
-            return failed
+    def _call(self, method: Any, argument: Any) -> tuple[bool, Any]:
+        if self._clock() < self._asleep_until.get(method, -math.inf):
+            return False, None
         try:
-            result = method(*arguments)
+            return True, method(argument)
         except Exception as error:
             with self._lock:
                 self.n_errors += 1
                 self.last_error = error
-                self._asleep_until = self._clock() + self._rest
-            return failed
-        return True if done else result
+                self._asleep_until[method] = self._clock() + self._rest
+            return False, None
+
+
+def _get_each(store: MutableMapping[str, bytes], keys: list[str]) -> dict[str, bytes]:
+    found = {}
+    for key in keys:
+        # Not by a look whether it is there: it may be gone a moment later.
+        with contextlib.suppress(KeyError):
+            found[key] = store[key]
+    return found
+
+
+def _delete_each(store: MutableMapping[str, bytes], keys: list[str]) -> None:
+    for key in keys:
+        store.pop(key, None)

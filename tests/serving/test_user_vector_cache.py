@@ -187,6 +187,30 @@ def test_a_number_and_its_text_are_two_users(makes):
     assert status.tolist() == ["fresh"]
 
 
+@pytest.mark.parametrize("user", ["ann", 7])
+def test_a_user_who_stands_alone_raises(makes, user):
+    cache = makes(ENCODER)
+    for use in (lambda: cache.get(user, load), lambda: cache.invalidate(user)):
+        with pytest.raises(ValueError, match=r"user_ids must be a list of ids.*Write one id as"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "user", ["x" * 600, "\ud800", "\u00fc" * 300], ids=["long", "half", "wide"]
+)
+def test_ids_that_no_store_takes_as_they_are_do_not_cost_the_others_theirs(store, makes, user):
+    cache = makes(ENCODER, store)
+    for _ in range(2):
+        _, status = cache.get([user, "ann"], lambda ids: [[1]] * len(ids))
+    assert status.tolist() == ["cached", "cached"]
+    assert cache.counters["store_errors"] == 0
+
+
+def test_long_ids_are_told_apart():
+    ids = ["x" * 600, "x" * 601, "x", "\ud800", "\ud801"]
+    assert len({key_of("id", user) for user in ids}) == len(ids)
+
+
 def test_nobody_gets_nothing(makes):
     vectors, status = makes(ENCODER).get([], load)
     assert vectors.shape == (0, 4)
@@ -415,6 +439,45 @@ def test_an_invalidation_while_the_store_is_down_holds_when_it_is_back(makes):
     np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
 
 
+def test_many_invalidations_while_the_store_is_down_are_made_good_step_by_step(makes, monkeypatch):
+    monkeypatch.setattr(_cache, "_REMOVED_AT_ONCE", 10)
+    store = BrokenStore()
+    cache = makes(ENCODER, store)
+    cache.get(np.arange(50), load)
+    store.broken = True
+    cache.invalidate(np.arange(50))
+    store.broken = False
+    time.sleep(0.06)
+    assert cache.get([99], lambda ids: [[1]])[1].tolist() == ["fresh"]
+    assert len(cache._distrusted) == 40
+    assert cache.get(np.arange(50), load)[1].tolist() == ["fresh"] * 50
+    assert not cache._distrusted
+
+
+def test_a_redis_that_is_full_still_answers(redis_server, makes):
+    import redis
+
+    store = RedisStore(redis_server.url, timeout=5)
+    makes(ENCODER, store).get([3], load)
+    redis.Redis.from_url(redis_server.url).config_set("maxmemory", "1")
+    cache = makes(ENCODER, store)
+    assert cache.get([4], load)[1].tolist() == ["fresh"]
+    assert cache.counters["store_errors"] == 1
+    assert cache.get([3], load)[1].tolist() == ["cached"]
+
+
+def test_a_file_that_is_full_still_answers(tmp_path, makes):
+    pytest.importorskip("lmdb")
+    store = LMDBStore(tmp_path, max_bytes=2**16)
+    users = np.arange(50)
+    makes(ENCODER, store).get(users, load)
+    cache = makes(ENCODER, store)
+    cache.get(np.arange(1000, 2000), lambda ids: [[1]] * len(ids))
+    assert cache.counters["store_errors"] == 1
+    assert cache.get(users, load)[1].tolist() == ["cached"] * 50
+    store.close()
+
+
 def test_redis_stopped_and_started_again(redis_server, makes):
     cache, loader = makes(ENCODER, RedisStore(redis_server.url, timeout=5)), Loader()
     cache.get([3], loader)
@@ -501,6 +564,19 @@ def test_a_write_that_was_overtaken_is_not_believed(makes):
     for _ in range(2):
         np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
         eventually(lambda: not cache._pending)
+
+
+def test_an_overtaken_write_does_not_stay_for_other_processes(makes):
+    store = SlowWrites()
+    cache = makes(ENCODER, store, deadline=20)
+    cache.get([3], lambda ids: [[1]])
+    assert store.writing.wait(20)
+    cache.invalidate([3])
+    store.released.set()
+    eventually(lambda: not cache._distrusted)
+    vectors, status = makes(ENCODER, store).get([3], lambda ids: [[1, 5]])
+    assert status.tolist() == ["fresh"]
+    np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
 
 
 def test_warming_fills_a_new_version_before_the_switch(store, makes):
