@@ -111,7 +111,9 @@ class OnlineAverages(UserEncoder):
         """Return the vectors that ``transform`` gives for all events of the states.
 
         Equal within float32 rounding; the one exception are histories whose likes and dislikes
-        cancel to less than 1e-10 of their weight, which get the fallback vector.
+        all but cancel. A state knows the weight of all events, but not what was left of each
+        item's: it gives the fallback vector where the sum is below 1e-10 of the former,
+        ``transform`` where it is below 1e-6 of the latter.
 
         Parameters
         ----------

@@ -107,7 +107,7 @@ class UserStates:
 
         Parameters
         ----------
-        data : bytes
+        data : bytes-like
 
         Returns
         -------
@@ -118,6 +118,7 @@ class UserStates:
         ValueError
             For bytes that are damaged, of another kind or of a newer schema.
         """
+        data = memoryview(data).tobytes()
         if len(data) < _HEADER.size + _CHECKSUM_BYTES or data[: len(_MAGIC)] != _MAGIC:
             raise ValueError(f"data ({len(data)} bytes) are no user states.")
         content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]

@@ -266,6 +266,14 @@ def test_damaged_bytes_raise(change, message):
         UserStates.from_bytes(change(data))
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_bytes_of_any_kind_are_read(kind):
+    encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
+    state = encoder.make_state([[0]])
+    read = UserStates.from_bytes(kind(state.to_bytes()))
+    np.testing.assert_array_equal(encoder.transform_state(read), encoder.transform([[0]]))
+
+
 def test_states_of_two_encoders_are_not_put_together():
     states = [DecayAverageUserEncoder(ITEMS, decay=d).fit([[0]]).make_state([[0]]) for d in (0, 1)]
     with pytest.raises(ValueError, match="must be of one encoder"):
