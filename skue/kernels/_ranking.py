@@ -17,10 +17,10 @@ from skue.kernels._segments import owners
 from skue.kernels._threads import spread
 
 TOLERANCE = 1e-6
-# Blocks of scores this large stay in the processor's cache while they are counted.
 BLOCK_BYTES = 8 * 2**20
-# Items scored in one product.
-_TILE = 8192
+# Users and items scored in one product: few scores stay in the cache while they are counted, but
+# numpy, which counts row by row, wants long rows.
+_TILES = {"numba": (512, 1024), "scipy": (256, 8192)}
 
 
 class Positives(NamedTuple):
@@ -89,8 +89,9 @@ def rank_positives(
     """
     n_users = len(offsets) - 1
     products = score_block if isinstance(score_block, Products) else None
-    width = n_items if products is None else min(n_items, _TILE)
-    block = max(1, block_bytes // max(4 * width, 1))
+    most, width = (n_users, n_items) if products is None else _TILES[pooling_backend()]
+    width = min(width, n_items)
+    block = max(1, min(most, block_bytes // max(4 * width, 1)))
     users = owners(offsets)
     # The compiled count takes float32; scores that are no cosines may be of another kind.
     count = count_with_numpy if products is None else _counter()

@@ -11,7 +11,7 @@ from skue.kernels._pooling_numba import compiled
 
 _FLOATS = types.Array(types.float32, 1, "C", readonly=True)
 _TYPES: Any = (
-    types.Array(types.float32, 2, "A", readonly=True),
+    types.Array(types.float32, 2, "C", readonly=True),
     types.Array(types.int64, 1, "C", readonly=True),
     _FLOATS,
     _FLOATS,
@@ -22,10 +22,13 @@ _TYPES: Any = (
 
 @njit(nogil=True)
 def _count(row, lower, upper):  # type: ignore[no-untyped-def]
-    above, reached = np.int32(0), np.int32(0)
-    for score in row:
-        above += np.int32(score > upper)
-        reached += np.int32(score >= lower)
+    # A choice between numbers, added in their own width, is vectorised; a sum of bools is not, and
+    # takes nine times as long.
+    one, none = np.int32(1), np.int32(0)
+    above, reached = none, none
+    for column in range(len(row)):
+        above = np.int32(above + (one if row[column] > upper else none))
+        reached = np.int32(reached + (one if row[column] >= lower else none))
     return above, reached
 
 

@@ -58,7 +58,7 @@ def test_counts_are_those_over_the_whole_matrix(
     counter, problem, monkeypatch, tile, exclude, block_bytes
 ):
     users, items, targets, seen = problem
-    monkeypatch.setattr(_ranking, "_TILE", tile)
+    monkeypatch.setattr(_ranking, "_TILES", dict.fromkeys(_ranking._TILES, (256, tile)))
     excluded = seen if exclude else None
     positives, listed = rank_positives(
         product_blocks(users, items),
