@@ -41,7 +41,7 @@ smartquotes = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 html_math_renderer = "mathml"
@@ -49,13 +49,15 @@ html_static_path = ["_static"]
 html_css_files = ["skue.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "skue"
+html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": "skue"},
     "show_prev_next": False,
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"index": [], "**": ["page-toc"]},
 }
 
 sphinx_gallery_conf = {
@@ -95,6 +97,11 @@ def insert_measured(app, docname, source):
     source[0] = _MEASURED.sub(text_of, source[0])
 
 
+def close_examples(app, docname, source):
+    """Take out the empty line that ends an example: doctest needs it, a reader does not."""
+    source[0] = re.sub(r"(```python\n.*?\n)\n(?=```$)", r"\1", source[0], flags=re.S | re.M)
+
+
 def clean_docstring(app, what, name, thing, options, lines):
     """Join lines continued by a backslash, and keep ``(n_features_in_,)`` from being a link."""
     text = re.sub(r"\\\n\s*", "", "\n".join(lines))
@@ -105,3 +112,4 @@ def setup(app):
     # Before numpydoc reads the docstring.
     app.connect("autodoc-process-docstring", clean_docstring, priority=100)
     app.connect("source-read", insert_measured)
+    app.connect("source-read", close_examples)
