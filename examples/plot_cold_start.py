@@ -70,16 +70,19 @@ for share in shares:
 import matplotlib.pyplot as plt
 
 _, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-for (cold_start, values), style in zip(recall.items(), ("-", "--", ":"), strict=True):
-    left.plot(n_kept, values, style, marker="o", ms=4, label=f"cold_start={cold_start!r}")
+# The curves are one from the first event on, so that the line beneath has to be the widest.
+styles = [("-", 6, 0.35), ("--", 2.5, 1), (":", 2, 1)]
+for (cold_start, values), (style, width, alpha) in zip(recall.items(), styles, strict=True):
+    label = f"cold_start={cold_start!r}"
+    left.plot(n_kept, values, style, lw=width, alpha=alpha, marker="o", ms=width + 2, label=label)
 left.axhline(20 / 400, color="0.5", lw=1)
 left.annotate("20 random items", (15, 20 / 400), ha="right", va="bottom", color="0.4")
-left.set(xlabel="events known of a person", ylabel="Recall@20", ylim=(0, 1))
-left.legend()
+left.set(xlabel="events known of a person", ylabel="Recall@20", ylim=(0, 1.03))
+left.legend(loc="center right")
 right.plot(shares, recall_by_share, marker="o", ms=4, color="C0", label="Recall@20")
 right.plot(shares, fallback_by_share, color="0.5", label="share of people on the fallback")
 right.set(xlabel="share of events of unknown items")
-right.legend()
+right.legend(loc="center left")
 plt.show()
 
 # %%

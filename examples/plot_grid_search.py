@@ -73,13 +73,17 @@ search = GridSearchCV(
 import matplotlib.pyplot as plt
 
 results = search.cv_results_
-labels = [
-    f"average, decay {parameters['encode__decay']:g}"
-    if "encode__decay" in parameters
-    else f"two-tower, hidden {parameters['encode__hidden_layer_sizes'] or 'none'}, "
-    f"{len(parameters['encode__decays'])} channel(s)"
-    for parameters in results["params"]
-]
+
+
+def describe(parameters):
+    if "encode__decay" in parameters:
+        return f"average, decay {parameters['encode__decay']:g}"
+    sizes = parameters["encode__hidden_layer_sizes"]
+    decays = ", ".join(f"{decay:g}" for decay in parameters["encode__decays"])
+    return f"two-tower, {f'{sizes[0]} hidden' if sizes else 'no hidden layer'}, decays {decays}"
+
+
+labels = [describe(parameters) for parameters in results["params"]]
 _, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 colours = ["C0" if label.startswith("average") else "C1" for label in labels]
 ax.barh(labels, results["mean_test_score"], color=colours)

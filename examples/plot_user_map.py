@@ -8,23 +8,23 @@ slow average lags behind a quick one.
 """
 
 # %%
-# Six people in a space of eight dimensions, with 40 events each and a far move after the 20th.
+# Five people in a space of eight dimensions, with 60 events each and a far move after the 30th.
 import numpy as np
 
 from skue import DecayAverageUserEncoder, Histories
 from skue.datasets import make_user_histories
 
 data = make_user_histories(
-    n_users=6,
-    n_events=40,
+    n_users=5,
+    n_events=60,
     n_items=600,
     n_dims=8,
     drift_scale=3.0,
-    drift_after=19,
-    random_state=4,
+    drift_after=29,
+    random_state=0,
 )
 lists = np.array(list(data.histories))
-moments = np.arange(1, 41)
+moments = np.arange(1, 61)
 
 
 def paths(decay):
@@ -53,34 +53,34 @@ cloud = plane.transform(data.item_embeddings.vectors)
 # %%
 import matplotlib.pyplot as plt
 
-_, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained", sharex=True, sharey=True)
-for ax, decay in zip(axes, (0.02, 0.1), strict=True):
-    ax.scatter(*cloud.T, s=4, color="0.85", label="items")
+_, axes = plt.subplots(1, 2, figsize=(10, 5.6), layout="constrained", sharex=True, sharey=True)
+for ax, decay in zip(axes, (0.01, 0.1), strict=True):
+    ax.scatter(*cloud.T, s=4, color="0.85")
     for person, path in enumerate(paths(decay)):
         colour = f"C{person}"
         at = plane.transform(path)
-        ax.plot(*at[4:20].T, color=colour, lw=1, alpha=0.5)
-        ax.plot(*at[19:].T, color=colour, lw=1.5)
-        ax.plot(*at[19], "o", color=colour, ms=6)
-        ax.annotate(
-            "", at[-1], at[-3], arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.5}
-        )
-        ax.plot(*plane.transform(after[person : person + 1])[0], "*", color=colour, ms=9)
+        ax.plot(*at[4:30].T, color=colour, lw=1, alpha=0.35)
+        ax.plot(*at[29:].T, color=colour, lw=1.8)
+        ax.plot(*at[29], "o", color=colour, ms=7)
+        ax.plot(*at[-1], "s", color=colour, ms=7)
+        ax.plot(*plane.transform(after[person : person + 1])[0], "*", color=colour, ms=13)
     ax.set(title=f"decay {decay:g}", xticks=[], yticks=[])
-axes[0].plot([], [], "ko", label="when the taste moves")
-axes[0].plot([], [], "k*", label="the new taste")
-axes[0].legend(loc="lower left", fontsize="small")
+marks = {"an item": ".", "when the taste moves": "o", "30 events later": "s", "the new taste": "*"}
+for name, mark in marks.items():
+    axes[0].plot([], [], mark, color="0.75" if mark == "." else "0.3", ms=8, label=name)
+axes[0].figure.legend(loc="outside lower center", ncols=4, frameon=False)
 plt.show()
 
 # %%
-# With a small decay the paths stop halfway between the old taste and the new; with a larger one
-# they go further, trembling. In numbers, as the mean cosine to the taste of the moment:
+# A colour is a person. With a small decay the paths stop well before the stars, for the old taste
+# still holds them back; with a larger one they come close, and tremble there. In numbers, as the
+# mean cosine to the taste of the moment:
 _, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
-true = np.where(moments[None, :, None] <= 20, before[:, None], after[:, None])
-for decay in (0.0, 0.02, 0.1, 0.3):
+true = np.where(moments[None, :, None] <= 30, before[:, None], after[:, None])
+for decay in (0.0, 0.01, 0.1, 0.3):
     cosines = np.einsum("upd,upd->up", paths(decay), true)
     ax.plot(moments, cosines.mean(axis=0), label=f"decay {decay:g}")
-ax.axvline(20, color="0.5", ls=":")
+ax.axvline(30, color="0.5", ls=":")
 ax.set(xlabel="events seen", ylabel="cosine to the true taste")
 ax.legend(ncols=2)
 plt.show()
