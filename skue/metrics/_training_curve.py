@@ -118,9 +118,15 @@ class TrainingCurveDisplay:
                 **{"color": "C1", "label": "validation recall@20", **style},
             )
             self.validation_ax_.set_ylabel("Validation recall@20")
+            self.ax_.yaxis.label.set_color(self.loss_line_.get_color())
+            self.validation_ax_.yaxis.label.set_color(self.validation_line_.get_color())
+            # So that the legend hides no less of one line than of the other.
+            self.ax_.set_zorder(self.validation_ax_.get_zorder() + 1)
+            self.ax_.patch.set_visible(False)
             kept = self.ax_.axvline(
                 self.best_iter, color="0.5", ls=":", label=f"kept: epoch {self.best_iter}"
             )
             lines += [self.validation_line_, kept]
-        self.ax_.legend(handles=lines)
+        # Loss falls and recall rises, which leaves room between them on the right.
+        self.ax_.legend(handles=lines, loc="center right")
         return self
