@@ -15,7 +15,7 @@ from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 _DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _INK = "#8a8f98"
-_UNITS = {"step": "events", "instant": "instants", "D": "days"}
+AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 
 def curve_svg(comparison: Comparison) -> str:
@@ -29,7 +29,7 @@ def curve_svg(comparison: Comparison) -> str:
         n_drawn[row.is_encoder] += 1
         style: dict[str, Any] = {"color": _COLOURS[at % len(_COLOURS)]}
         if not row.is_encoder:
-            style = {"color": _INK, "dashes": _DASHES[at % len(_DASHES)]}
+            style = {"color": _INK, "dashes": _DASHES[at % len(_DASHES)], "marker": ""}
         recalls = [row.curve[k] for k in CURVE_KS]
         RecallCurveDisplay(CURVE_KS, recalls, name=row.name).plot(axes, **style)
     return _svg(figure, axes)
@@ -56,7 +56,7 @@ def search_svgs(comparison: Comparison) -> dict[str, str]:
                 name=f"repeat exponent {exponent:g}",
             )
             display.plot(axes, color=colour)
-        axes.set_xlabel(f"decay, age in {_UNITS[unit]}")
+        axes.set_xlabel(f"decay, age in {AGE_UNITS[unit]}")
         pictures[unit] = _svg(figure, axes)
     return pictures
 
@@ -67,7 +67,7 @@ def _axes() -> tuple[Any, Any]:
     except ImportError:
         return None, None
     # Small, so that the text can be read when a phone shrinks it.
-    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -79,9 +79,7 @@ def _svg(figure: Any, axes: Any) -> str:
     axes.xaxis.label.set_color(_INK)
     axes.yaxis.label.set_color(_INK)
     axes.get_legend().remove()
-    figure.legend(
-        loc="outside lower center", ncols=2, fontsize="small", frameon=False, labelcolor=_INK
-    )
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False, labelcolor=_INK)
     written = io.StringIO()
     matplotlib = import_optional("matplotlib", "plot")
     # Text stays text: it can be read aloud and searched, and has the page's font.

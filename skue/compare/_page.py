@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from html import escape
 
 import numpy as np
 import sklearn
 
 import skue
-from skue.compare._figures import curve_svg, search_svgs
+from skue.compare._figures import AGE_UNITS, curve_svg, search_svgs
 from skue.compare._run import Comparison, Row
 from skue.compare._text import half_life, interval, notes, what_to_ship
 from skue.kernels._segments import kept_offsets
@@ -26,29 +27,24 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
     """
     k = comparison.ks[0]
     title = "Which user vectors to ship"
-    task = comparison.task
-    lead = (
-        f"{len(task.queries):,} users, {len(comparison.items):,} items, "
-        f"{len(task.train.codes):,} training events."
-    )
     return "".join(
         [
             "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
             "<meta name='viewport' content='width=device-width, initial-scale=1'>",
             f"<title>{title}</title><style>{_STYLE}</style></head><body><main>",
-            f"<h1>{title}</h1><p>{lead}</p>",
+            f"<h1>{title}</h1>",
             f"<p class='ship'>{escape(what_to_ship(comparison))}</p>",
+            _facts(comparison),
             f"<h2>Recall@{k}</h2>",
             f"<p>Share of held-out items among the {k} nearest, and the difference from "
-            f"<em>{escape(comparison.best_ranker)}</em>, the best ranker without vectors, with its "
-            "95&nbsp;% interval.</p>",
+            f"<em>{escape(comparison.best_ranker)}</em> (the upright line), the best ranker "
+            "without vectors. The line across the end of a bar is the 95&nbsp;% interval of the "
+            "difference: where it reaches the upright one, the two may be equal.</p>",
             _bars(comparison),
             "<h2>Who is found, and what</h2>",
             _parts(comparison),
-            "<h2>Recall against k</h2>",
-            _figure(curve_svg(comparison), "Dashed: rankers that need no vectors."),
-            "<h2>The search for a decay</h2>",
-            _search(comparison),
+            "<h2>Recall against k, and the search for a decay</h2>",
+            _pictures(comparison),
             "<h2>All figures</h2>",
             f"<div class='scroll'>{_all_figures(comparison)}</div>",
             "<h2>How to read this</h2><ul>",
@@ -62,19 +58,46 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
     )
 
 
+def _facts(comparison: Comparison) -> str:
+    task = comparison.task
+    facts = {
+        "users scored": f"{len(task.queries):,}",
+        "items": f"{len(comparison.items):,}",
+        "training events": f"{len(task.train.codes):,}",
+        "of held-out items were in the history": f"{comparison.repeat_share:.0%}",
+        "are not in the catalogue": f"{comparison.unknown_share:.1%}",
+    }
+    return (
+        "<ul class='facts'>"
+        + "".join(f"<li><b>{value}</b> {name}</li>" for name, value in facts.items())
+        + "</ul>"
+    )
+
+
 def _bars(comparison: Comparison) -> str:
-    k = comparison.ks[0]
-    largest = max(row.recall[k] for row in comparison.rows) or 1.0
+    k, ranker = comparison.ks[0], comparison.best_ranker
+    reference = next(row.recall[k] for row in comparison.rows if row.name == ranker)
+    gaps = {row.name: row.against.get(ranker) for row in comparison.rows}
+    ends = [reference + gap[2] for gap in gaps.values() if gap is not None]
+    largest = max([*(row.recall[k] for row in comparison.rows), *ends]) or 1.0
+    most = max(row.recall[k] for row in comparison.rows)
     lines = []
     for row in comparison.rows:
         kind = "encoder" if row.is_encoder else "ranker"
-        best = " best" if row.recall[k] == largest else ""
-        gap = interval(row.against.get(comparison.best_ranker))
+        best = " best" if row.recall[k] == most else ""
+        gap = gaps[row.name]
+        drawn = f"<i style='width:{100 * row.recall[k] / largest:.1f}%'></i>"
+        drawn += f"<s style='left:{100 * reference / largest:.1f}%'></s>"
+        if gap is not None:
+            left, width = max(0.0, reference + gap[1]), gap[2] - gap[1]
+            drawn += (
+                f"<u style='left:{100 * left / largest:.1f}%;"
+                f"width:{100 * width / largest:.1f}%'></u>"
+            )
         lines.append(
             f"<li class='{kind}{best}'><span class='name'>{escape(row.name)}</span>"
-            f"<span class='gap'>{gap if gap != '-' else ''}</span>"
-            f"<span class='bar'><i style='width:{100 * row.recall[k] / largest:.1f}%'></i></span>"
-            f"<b>{row.recall[k]:.3f}</b></li>"
+            f"<span class='gap'>{'' if gap is None else interval(gap)}</span>"
+            f"<span class='bar'>{drawn}</span><b>{row.recall[k]:.3f}</b></li>"
         )
     return f"<ol class='bars'>{''.join(lines)}</ol>"
 
@@ -85,43 +108,52 @@ def _parts(comparison: Comparison) -> str:
     shares = [comparison.repeat_share, 1 - comparison.repeat_share, 1 - cold_share, cold_share]
     names = ["repeated items", "new items", "warm users", "cold users"]
     header = ["", *[f"{name} ({share:.0%})" for name, share in zip(names, shares, strict=True)]]
-    lines = [
-        (row, [_cell(v) for v in (row.repeat, row.explore, row.warm, row.cold)])
-        for row in comparison.rows
-    ]
+    lines = _emphasised(
+        (row, [row.repeat, row.explore, row.warm, row.cold]) for row in comparison.rows
+    )
     return (
         f"<p>Recall@{comparison.ks[0]} of items that the history already holds and of those that "
         "are new to the user; of users with a known event and of those without. In brackets: their "
-        f"share.</p><div class='scroll'>{_table(header, lines, narrow=True)}</div>"
+        f"share. Bold: the best of a column.</p>"
+        f"<div class='scroll'>{_table(header, lines, narrow=True)}</div>"
     )
 
 
-def _search(comparison: Comparison) -> str:
+def _pictures(comparison: Comparison) -> str:
     found = next(row.parameters for row in comparison.rows if row.parameters)
-    pictures = [
-        _figure(svg, "Each point holds out once more, inside the training data.")
-        for svg in search_svgs(comparison).values()
-    ]
+    searched = (
+        "Each point of the search holds out once more, inside the training data. Chosen"
+        if comparison.trials
+        else "No history is long enough to hold out twice, so the decay was not searched. Taken"
+    )
     chosen = (
-        f"<p>Chosen: decay <b>{found['decay']:g}</b>, repeat exponent "
+        f"<p>{searched}: decay <b>{found['decay']:g}</b>, repeat exponent "
         f"<b>{found['repeat_exponent']:g}</b>, age in {escape(repr(found['age_unit']))}: "
         f"{escape(half_life(found))}.</p>"
     )
-    if not comparison.trials:
-        return f"<p>No history is long enough to hold out twice.</p>{chosen}"
-    return chosen + ("".join(pictures) or _figure("", ""))
+    curve = curve_svg(comparison)
+    if not curve:
+        return f"{chosen}<p>Install skue[plot] for the pictures.</p>"
+    figures = [_figure(curve, "Recall against k. Dashed: rankers that need no vectors.")]
+    figures += [
+        _figure(svg, f"Recall against decay, with ages in {AGE_UNITS[unit]}.")
+        for unit, svg in search_svgs(comparison).items()
+    ]
+    return f"<div class='pictures'>{''.join(figures)}</div>{chosen}"
 
 
 def _all_figures(comparison: Comparison) -> str:
     ks, ranker = comparison.ks, comparison.best_ranker
     header = ["", *[f"recall@{k}" for k in ks], *[f"ndcg@{k}" for k in ks]]
     header += [f"against {ranker}", "against plain average", "fit, s", "µs a user"]
+    best = _emphasised(
+        (row, [row.recall[k] for k in ks] + [row.ndcg[k] for k in ks]) for row in comparison.rows
+    )
     lines = []
-    for row in comparison.rows:
-        cells = [_cell(row.recall[k]) for k in ks] + [_cell(row.ndcg[k]) for k in ks]
-        cells += [interval(row.against.get(name)) for name in (ranker, "plain average")]
-        cells += [f"{row.fit_seconds:.2f}", _cell(row.microseconds_per_user, ".1f")]
-        lines.append((row, cells))
+    for row, cells in best:
+        gaps = [interval(row.against.get(name)) for name in (ranker, "plain average")]
+        times = [f"{row.fit_seconds:.2f}", _cell(row.microseconds_per_user, ".1f")]
+        lines.append((row, [*cells, *gaps, *times]))
     return _table(header, lines)
 
 
@@ -143,7 +175,7 @@ def _table(header: list[str], lines: list[tuple[Row, list[str]]], *, narrow: boo
     head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in header)
     body = "".join(
         f"<tr><th scope='row'>{escape(row.name)}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "".join(f"<td>{cell}</td>" for cell in cells)
         + "</tr>"
         for row, cells in lines
     )
@@ -151,10 +183,23 @@ def _table(header: list[str], lines: list[tuple[Row, list[str]]], *, narrow: boo
     return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def _emphasised(lines: Iterable[tuple[Row, list[float]]]) -> list[tuple[Row, list[str]]]:
+    """Write numbers, with the largest of each column in bold."""
+    rows, values = zip(*lines, strict=True)
+    # What is written the same is the same here.
+    rounded = np.round(np.array(values, dtype=np.float64), 3)
+    largest = rounded == np.fmax.reduce(rounded, axis=0)
+    return [
+        (
+            row,
+            [f"<b>{_cell(v)}</b>" if top else _cell(v) for v, top in zip(cells, tops, strict=True)],
+        )
+        for row, cells, tops in zip(rows, rounded, largest, strict=True)
+    ]
+
+
 def _figure(svg: str, caption: str) -> str:
-    if not svg:
-        return "<p>Install skue[plot] for the picture.</p>"
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
 
 
 def _cell(value: float, form: str = ".3f") -> str:
@@ -170,20 +215,28 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 52rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
-p { margin: .4rem 0 .8rem; }
-.ship { background: var(--soft); border-left: 4px solid var(--strong); padding: .8rem 1rem;
-  font-size: 1.05rem; margin: 1rem 0; }
+main { max-width: 68rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
+p { margin: .4rem 0 .8rem; max-width: 48rem; }
+.ship { background: var(--soft); border-left: 4px solid var(--strong); padding: .9rem 1.1rem;
+  font-size: 1.1rem; margin: 1rem 0; max-width: none; }
+.facts { list-style: none; margin: 1rem 0; padding: 0; display: flex; flex-wrap: wrap;
+  gap: .3rem 2rem; color: var(--faint); font-size: .88rem; }
+.facts li { margin: 0; max-width: 11rem; line-height: 1.3; }
+.facts b { display: block; font-size: 1.3rem; font-weight: 600; color: var(--ink); }
 .bars { list-style: none; margin: 0; padding: 0; font-variant-numeric: tabular-nums; }
-.bars li { display: flex; flex-wrap: wrap; align-items: center; padding: .35rem 0; }
+.bars li { display: flex; flex-wrap: wrap; align-items: center; padding: .3rem 0; margin: 0;
+  max-width: none; }
 .bars .name { flex: 1 1 auto; }
-.bars .gap { color: var(--faint); font-size: .82rem; text-align: right; padding-left: .6rem; }
-.bars .bar { flex: 0 0 calc(100% - 3.6rem); height: .7rem; }
-.bars .bar i { display: block; height: 100%; min-width: 2px; background: var(--bar);
-  border-radius: 2px; }
+.bars .gap { color: var(--faint); font-size: .82rem; text-align: right; padding-left: .6rem;
+  margin-left: auto; }
+.bars .bar { flex: 0 0 calc(100% - 3.6rem); height: 1.1rem; position: relative; }
+.bars .bar > * { position: absolute; }
+.bars i { top: .15rem; height: .8rem; min-width: 2px; background: var(--bar); border-radius: 2px; }
 .bars .ranker i { background: var(--ranker); }
+.bars s { top: -.3rem; bottom: -.3rem; border-left: 1.5px dashed var(--faint); }
+.bars u { top: .5rem; border-top: 2px solid var(--ink); }
 .bars .best .name, .bars .best b { color: var(--strong); font-weight: 600; }
 .bars b { flex: 0 0 3.6rem; font-weight: 500; text-align: right; }
 @media (min-width: 40rem) { .bars li { display: grid;
@@ -191,19 +244,25 @@ p { margin: .4rem 0 .8rem; }
   .bars .bar { grid-column: 2; grid-row: 1; } .bars b { grid-column: 3; grid-row: 1; }
   .bars .gap { grid-column: 4; grid-row: 1; } }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem; }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
+th, td { padding: .35rem .55rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
-thead th { vertical-align: bottom; font-weight: 600; }
-table.narrow { width: 100%; } table.narrow th { white-space: normal; }
+td b { color: var(--strong); }
+thead th { vertical-align: bottom; font-weight: 600; white-space: normal; }
+table.narrow { width: 100%; max-width: 48rem; }
 tbody th, thead th:first-child { text-align: left; font-weight: 500; position: sticky; left: 0;
-  background: var(--ground); }
-@media (max-width: 40rem) { th, td { padding: .35rem .35rem; } }
-figure { margin: .8rem 0 1.2rem; color: var(--faint); }
-figure svg { width: 100%; height: auto; max-width: 34rem; }
+  background: var(--ground); padding-left: 0; }
+tbody tr:hover > * { background: var(--soft); }
+@media (max-width: 40rem) { th, td { padding: .35rem .35rem; }
+  tbody th { white-space: normal; min-width: 6.5rem; } }
+.pictures { display: grid; gap: 1rem 2rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+figure { margin: .6rem 0; color: var(--faint); max-width: 32rem; }
+figure svg { width: 100%; height: auto; }
 figure svg text { font-family: inherit !important; }
-figcaption, footer { font-size: .85rem; color: var(--faint); }
+figcaption, footer { font-size: .88rem; color: var(--faint); }
 pre { background: var(--soft); padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; }
-li { margin: .3rem 0; } footer { margin-top: 2.5rem; border-top: 1px solid var(--line);
-  padding-top: .6rem; }
+li { margin: .3rem 0; max-width: 48rem; } footer { margin-top: 2.5rem;
+  border-top: 1px solid var(--line); padding-top: .6rem; }
+@media print { .scroll { overflow: visible; } figure, .bars li, tr { break-inside: avoid; } }
 """
