@@ -1,5 +1,7 @@
 """Processes that write until they are killed."""
 
+import itertools
+
 import numpy as np
 
 from skue import ItemEmbeddings, LMDBStore, export_index, prune
@@ -15,22 +17,28 @@ CATALOGUES = [
 ]
 
 
-def export_forever(folder, seed):
-    """Export one of two catalogues, over and over, and prune."""
+def export_forever(folder, seed, inside):
+    """Export one of two catalogues, over and over, and prune; tell when inside an export."""
     rng = np.random.default_rng(seed)
     while True:
+        inside.value = True
         export_index(CATALOGUES[int(rng.integers(2))], folder)
+        inside.value = False
         prune(folder, keep=2)
 
 
-KEYS = [key_of("0123456789abcdef", user) for user in range(300)]
+KEYS = [key_of("0123456789abcdef", user) for user in range(1000)]
 N_DIMS = 64
 
 
-def write_forever(folder, seed):
-    """Write all users' vectors, of one number each time, over and over."""
-    store, rng = LMDBStore(folder, max_bytes=2**26), np.random.default_rng(seed)
-    while True:
-        vector = np.full(N_DIMS, rng.random(), dtype=np.float32)
-        entry = Entry(vector, float(vector[0]))
-        store.set_many({key: pack_entry(key, "0123456789abcdef", entry) for key in KEYS})
+def write_forever(folder, seed, inside):
+    """Write all users' vectors, of one number each time, over and over; tell when inside."""
+    store, batches = LMDBStore(folder, max_bytes=2**26), []
+    # Made beforehand, so that nearly all of the time is spent in writing.
+    for number in np.random.default_rng(seed).random(4, dtype=np.float32):
+        entry = Entry(np.full(N_DIMS, number), float(number))
+        batches.append({key: pack_entry(key, "0123456789abcdef", entry) for key in KEYS})
+    for batch in itertools.cycle(batches):
+        inside.value = True
+        store.set_many(batch)
+        inside.value = False

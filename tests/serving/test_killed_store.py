@@ -30,25 +30,31 @@ def numbers(store):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 needs signals")
-def test_readers_find_whole_batches_through_fifty_kills_of_the_writer(tmp_path):
+def test_readers_find_whole_batches_through_fifty_kills_inside_a_write(tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["skue", "endless_writers"])
     rng = np.random.default_rng(0)
-    reader, seen = LMDBStore(tmp_path, max_bytes=2**26), set()
-    for kill in range(50):
+    reader, seen, n_struck = LMDBStore(tmp_path, max_bytes=2**26), set(), 0
+    for kill in range(500):
         before = numbers(reader)
-        writer = context.Process(target=write_forever, args=(tmp_path, kill), daemon=True)
+        inside = context.Value("b", False, lock=False)
+        writer = context.Process(target=write_forever, args=(tmp_path, kill, inside), daemon=True)
         writer.start()
         patience = time.monotonic() + 20
         while numbers(reader) == before and time.monotonic() < patience:
             time.sleep(0.002)
-        time.sleep(0.02 * rng.random())
+        time.sleep(0.01 * rng.random())
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
         assert writer.exitcode == -signal.SIGKILL
         found = numbers(reader)
         assert len(found) == 1
         seen |= found
+        # A kill between two writes shows nothing.
+        n_struck += inside.value
+        if n_struck == 50:
+            break
+    assert n_struck == 50
     assert len(seen) > 40
     reader.close()
     reopened = LMDBStore(tmp_path, max_bytes=2**26)
