@@ -32,6 +32,7 @@ from skue.histories._targets import target_rows
 from skue.histories._validation import validate_histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._pooling import sums_by_user
 from skue.kernels._ranking import expected_recall
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
 from skue.kernels._threads import spread
@@ -241,8 +242,8 @@ class UserEncoder(
         status[defined] = "encoded"
         status[n_known == 0] = "unknown"
         status[histories.lengths == 0] = "empty"
-        total = _segment_sums(weights, histories.offsets)
-        share = _segment_sums(weights * known, histories.offsets) / np.where(total > 0, total, 1)
+        total = sums_by_user(weights, histories.offsets)
+        share = sums_by_user(weights * known, histories.offsets) / np.where(total > 0, total, 1)
         return Bunch(
             n_events=histories.lengths, n_known=n_known, known_weight_share=share, status=status
         )
@@ -422,8 +423,3 @@ def _check_same_length(histories: Histories, y: Any) -> None:
             f"X and y must have one row a user each, got {len(histories)} in X and "
             f"{n_targets} in y."
         )
-
-
-def _segment_sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    totals = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    return totals[offsets[1:]] - totals[offsets[:-1]]

@@ -226,7 +226,7 @@ def _pool_scaled(
     scaled: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     pooled = _weighted_sums(scaled.astype(np.float32), rows, offsets, vectors)
-    mass = _sum_by_user(np.abs(scaled), offsets)
+    mass = sums_by_user(np.abs(scaled), offsets)
     norms = np.sqrt(np.einsum("ij,ij->i", pooled, pooled, dtype=np.float64))
     for user in np.flatnonzero((norms <= _CANCELS * mass) & (mass > 0)):
         events = slice(offsets[user], offsets[user + 1])
@@ -283,7 +283,8 @@ def _unit_where_defined(
     return vectors, defined
 
 
-def _sum_by_user(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def sums_by_user(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Add up the values of each user by themselves, so that no other user's rounding is in them."""
     sums = np.zeros(len(offsets) - 1)
     filled = np.flatnonzero(np.diff(offsets))
     if len(filled):

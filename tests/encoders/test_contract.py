@@ -232,6 +232,11 @@ def test_coverage_counts_known_events_and_says_why(encoder):
     assert coverage.status.tolist() == ["encoded", "empty", "unknown"]
 
 
+def test_coverage_of_a_user_does_not_depend_on_the_others():
+    batch = Histories.from_lists([[1, 2], [1, 99]], weights=[[1e300, 1.0], [1.0, 3.0]])
+    assert DecayAverageUserEncoder(ITEMS).fit(LISTS).coverage(batch).known_weight_share[1] == 0.25
+
+
 def test_coverage_sees_weights_that_cancel():
     batch = Histories.from_lists([[1, 1]], weights=[[1.0, -1.0]])
     fitted = DecayAverageUserEncoder(ITEMS, decay=0.0).fit(LISTS)
