@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._segments import owners, positions_of_ranges, step_ages
+from skue.kernels._segments import offsets_of, owners, positions_of_ranges, step_ages
 
 # A sum this much shorter than its parts is recomputed in float64: cancellation in float32 would
 # leave mostly rounding error in it.
@@ -82,6 +82,9 @@ def decayed_averages(
     """
     compiled = _compiled()
     signed = weights is not None and bool((weights < 0).any())
+    if repeat_exponent == 0 and not signed:
+        # Age does not change a set, but weights that vanish with it would.
+        decays = [0.0] * len(decays)
     by_item = signed or repeat_exponent != 1
     by_age = _weights_by_age(offsets, decays) if ages is None and weights is None else None
     if compiled is not None and by_age is not None and not by_item:
@@ -228,12 +231,28 @@ def _pool_scaled(
     pooled = _weighted_sums(scaled.astype(np.float32), rows, offsets, vectors)
     mass = sums_by_user(np.abs(scaled), offsets)
     norms = np.sqrt(np.einsum("ij,ij->i", pooled, pooled, dtype=np.float64))
-    for user in np.flatnonzero((norms <= _CANCELS * mass) & (mass > 0)):
-        events = slice(offsets[user], offsets[user + 1])
-        exact = scaled[events] @ vectors[rows[events]].astype(np.float64)
-        norms[user] = np.linalg.norm(exact)
-        pooled[user] = exact
+    again = np.flatnonzero((norms <= _CANCELS * mass) & (mass > 0))
+    if len(again):
+        exact = _exact_sums(scaled, rows, offsets, again, vectors)
+        norms[again] = np.linalg.norm(exact, axis=1)
+        pooled[again] = exact
     return _unit_where_defined(pooled, norms, mass)
+
+
+def _exact_sums(
+    weights: np.ndarray,
+    rows: np.ndarray,
+    offsets: np.ndarray,
+    users: np.ndarray,
+    vectors: np.ndarray,
+) -> np.ndarray:
+    """Return the weighted sums of these users' rows, added up in float64."""
+    lengths = offsets[users + 1] - offsets[users]
+    events = positions_of_ranges(offsets[users], lengths)
+    known, places = np.unique(rows[events], return_inverse=True)
+    shape = (len(users), len(known))
+    table = sp.csr_array((weights[events], places, offsets_of(lengths)), shape=shape)
+    return table @ vectors[known].astype(np.float64)
 
 
 def _weighted_sums(
@@ -268,10 +287,11 @@ def mixed_unit_vectors(parts: np.ndarray, shares: np.ndarray) -> tuple[np.ndarra
     mixed = np.einsum("p,puj->uj", shares.astype(np.float32), parts)
     norms = np.sqrt(np.einsum("ij,ij->i", mixed, mixed, dtype=np.float64))
     mass = np.abs(shares) @ parts.any(axis=2)
-    for user in np.flatnonzero(norms <= _CANCELS * mass):
-        exact = shares @ parts[:, user].astype(np.float64)
-        norms[user] = np.linalg.norm(exact)
-        mixed[user] = exact
+    again = np.flatnonzero((norms <= _CANCELS * mass) & (mass > 0))
+    if len(again):
+        exact = np.einsum("p,puj->uj", shares, parts[:, again].astype(np.float64))
+        norms[again] = np.linalg.norm(exact, axis=1)
+        mixed[again] = exact
     return _unit_where_defined(mixed, norms, mass)
 
 

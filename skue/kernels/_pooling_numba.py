@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 # Sums of so many numbers stay in the registers.
 _TILE = 128
 # How many events ahead the item vectors are asked for: the sums wait for memory alone.
-_AHEAD = 12
+_AHEAD = 32
 _CACHE_LINE = 16
 
 _INT32 = types.Array(types.int32, 1, "C", readonly=True)
