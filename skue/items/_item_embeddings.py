@@ -15,6 +15,7 @@ from skue.histories._vocabulary import Vocabulary, as_ids
 
 _SCHEMA = 1
 _UNIT_TOLERANCE = 1e-6
+_CACHE_LINE = 64
 
 # Items that a cluster's workers hold, by the name under which they travel (see share_items).
 shared_items: dict[str, ItemEmbeddings] = {}
@@ -342,7 +343,17 @@ def _unit_rows(vectors: Any) -> np.ndarray:
             )
     is_unit = given.dtype == np.float32 and (np.abs(norms - 1) <= _UNIT_TOLERANCE).all()
     if is_unit and given.flags.c_contiguous:
-        return given.copy() if given.flags.writeable else given.view()
-    unit = np.empty(given.shape, dtype=np.float32)
+        if not given.flags.writeable:
+            return given.view()
+        norms = np.ones(len(given))
+    unit = _aligned_rows(given.shape)
     np.divide(given, norms[:, None], out=unit, casting="same_kind")
     return unit
+
+
+def _aligned_rows(shape: tuple[int, ...]) -> np.ndarray:
+    """Return room for float32 rows from the start of a cache line on: each touches fewer lines."""
+    n_bytes = 4 * int(np.prod(shape))
+    room = np.empty(n_bytes + _CACHE_LINE, dtype=np.uint8)
+    start = -room.ctypes.data % _CACHE_LINE
+    return room[start : start + n_bytes].view(np.float32).reshape(shape)
