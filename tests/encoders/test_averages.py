@@ -123,6 +123,13 @@ def test_sixty_years_do_not_underflow():
     np.testing.assert_allclose(encoder.transform(batch)[0], ITEMS.vectors[1], atol=1e-6)
 
 
+def test_a_set_holds_the_oldest_item_too():
+    encoder = DecayAverageUserEncoder(ITEMS, decay=5.0, repeat_exponent=0.0).fit([[0]])
+    vector = encoder.transform([[0, *[1] * 30_000]])[0]
+    expected = ITEMS.vectors[0] + ITEMS.vectors[1]
+    np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
+
+
 @pytest.mark.parametrize("exponent", [1.0, 0.5])
 def test_an_event_loses_half_its_pull_in_one_half_life(exponent):
     items = ItemEmbeddings(np.eye(2))
@@ -169,5 +176,6 @@ def test_the_average_reaches_its_published_protocol_on_reviews(real_data):
 
     log = load_interactions(real_data / "amazon-beauty.txt")
     queries, targets = leave_last_out(log)
-    encoder = DecayAverageUserEncoder(decay=0.5).fit(queries)
+    # The last item but one is for validation: nothing is learned from it.
+    encoder = DecayAverageUserEncoder(decay=0.5).fit(leave_last_out(queries)[0])
     assert RecallAtK(10, exclude_seen=True)(encoder, queries, targets) >= 0.063
