@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any
 
+import numpy as np
+
 from skue.compare._contenders import learned_by
 from skue.compare._run import Comparison, Row, paired_interval
 
@@ -119,6 +121,17 @@ def half_life(parameters: dict[str, Any]) -> str:
 def what_to_ship(comparison: Comparison) -> str:
     """Return the sentence that follows from the numbers."""
     k = comparison.ks[0]
+    first, *others = comparison.per_user.values()
+    if all(np.array_equal(first, other) for other in others):
+        if not first.any():
+            return (
+                f"Nothing to choose by: no contender finds any held-out item (recall@{k} 0.000). "
+                "Give a longer log, or try a larger k with -k."
+            )
+        return (
+            f"Nothing to choose by: all contenders find the same held-out items (recall@{k} "
+            f"{first.mean():.3f}). Give a longer log, or choose a smaller k with -k."
+        )
     averages = [row for row in comparison.rows if row.is_encoder]
     best = max(averages, key=lambda row: row.recall[k])
     simplest = next(row for row in averages if _not_worse(comparison, row, best))

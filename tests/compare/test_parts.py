@@ -107,3 +107,15 @@ def test_an_encoder_that_finds_no_more_new_items_than_a_ranker_is_not_shipped(ex
 
 def test_what_cannot_be_told_apart_is_said_to_be_so():
     assert "cannot be told apart" in what_to_ship(comparison(ranker=0.3, average=0.3))
+
+
+def test_where_everybody_finds_everything_a_smaller_k_is_asked_for():
+    sentence = what_to_ship(comparison(ranker=1.0, average=1.0))
+    assert sentence.startswith("Nothing to choose by: all contenders find the same")
+    assert "recall@10 1.000" in sentence
+    assert "smaller k with -k" in sentence
+
+
+def test_where_nobody_finds_anything_nothing_is_shipped():
+    sentence = what_to_ship(comparison(ranker=0.0, average=0.0))
+    assert sentence.startswith("Nothing to choose by: no contender finds any held-out item")
