@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("plot_*.py"))
 
 
@@ -17,3 +19,11 @@ def test_the_gallery_holds_what_the_documentation_promises():
         "plot_user_map",
     }
     assert promised <= {path.stem for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_draws_a_picture_and_says_something_after_it(path):
+    code, drawn, after = path.read_text(encoding="utf-8").partition("plt.show()")
+    assert drawn
+    assert "# %%\n# " in code
+    assert "# %%\n# " in after
