@@ -56,12 +56,12 @@ def place_in_lists(offsets: np.ndarray) -> Callable[[int], str]:
     return place
 
 
-def _row(at: int) -> str:
+def place_in_frame(at: int) -> str:
     return f"row {at}"
 
 
 def as_times(
-    values: Any, name: str = "timestamps", place: Callable[[int], str] = _row
+    values: Any, name: str = "timestamps", place: Callable[[int], str] = place_in_frame
 ) -> np.ndarray:
     """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones."""
     array = np.asarray(values)
@@ -118,7 +118,7 @@ def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_weights(
-    values: Any, name: str = "weights", place: Callable[[int], str] = _row
+    values: Any, name: str = "weights", place: Callable[[int], str] = place_in_frame
 ) -> np.ndarray:
     """Return finite weights as float64."""
     try:

@@ -16,6 +16,7 @@ from skue.histories._checked import (
     first_decrease,
     flatten,
     flatten_like,
+    place_in_frame,
     place_in_lists,
     read_only,
     refuse_decreasing,
@@ -276,8 +277,8 @@ class Histories:
         columns = {name: column_of(frame, name) for name in named}
         for name in columns:
             refuse_missing(columns[name], name)
-        users = factorize(as_ids(columns[user], f"column {user!r}"))
-        items = factorize(as_ids(columns[item], f"column {item!r}"))
+        users = factorize(as_ids(columns[user], f"column {user!r}", place_in_frame))
+        items = factorize(as_ids(columns[item], f"column {item!r}", place_in_frame))
         timestamps = None if time is None else as_times(columns[time], f"column {time!r}")
         weights = None if weight is None else as_weights(columns[weight], f"column {weight!r}")
         return cls._from_log(users, items, timestamps, weights)

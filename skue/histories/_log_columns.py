@@ -41,7 +41,7 @@ class LogColumn:
         self._factorize()
         ids = np.asarray(self.values)
         if ids.dtype.kind == "O":
-            ids = np.array(list(map(str, ids)))
+            ids = np.array(list(map(_text, ids)))
         return numbered(self.codes, as_ids(ids, f"column {self.name!r}"))
 
     def times(self) -> np.ndarray:
@@ -82,6 +82,11 @@ class LogColumn:
             row = int(np.flatnonzero(bad)[0])
             what = what.format(repr(self.column.iloc[row]))
             raise ValueError(f"{self.place(row)}: column {self.name!r} {what}. {way_out}")
+
+
+def _text(value: Any) -> str:
+    # Some engines write the text of a Parquet file as bytes.
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def numbered(codes: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

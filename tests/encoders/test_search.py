@@ -1,6 +1,7 @@
 """Searches and pipelines around the encoders."""
 
 import os
+import subprocess
 import sys
 
 import joblib
@@ -96,12 +97,17 @@ def test_cross_validation_takes_several_scores():
     assert {"test_recall@5", "test_ndcg@20", "test_mrr"} <= set(scores)
 
 
-def test_the_best_estimator_gives_identical_vectors_after_a_dump(tmp_path):
+def test_the_best_estimator_gives_identical_vectors_in_another_process(tmp_path):
     best = search().fit(X, Y).best_estimator_
     joblib.dump(best, tmp_path / "best.joblib")
-    np.testing.assert_array_equal(
-        joblib.load(tmp_path / "best.joblib").transform(X), best.transform(X)
+    X.save(tmp_path / "histories.npz")
+    script = (
+        "import joblib, numpy as np; from skue import Histories; "
+        "best = joblib.load('best.joblib'); "
+        "np.save('vectors.npy', best.transform(Histories.load('histories.npz')))"
     )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), best.transform(X))
 
 
 class PrivateMemory(TransformerMixin, BaseEstimator):

@@ -189,6 +189,12 @@ def test_a_missing_id_or_time_is_named_by_row(column, message):
         Histories.from_frame(data, user="u", item="i", time="t")
 
 
+def test_an_id_with_a_fraction_is_named_by_its_row():
+    log = {"u": np.array([1, 2]), "i": np.array([1.0, 2.5])}
+    with pytest.raises(ValueError, match=r"column 'i' must be whole .* got 2\.5 at row 1"):
+        Histories.from_frame(log, user="u", item="i")
+
+
 def test_columns_may_be_named_by_numbers():
     log = {0: np.array([1, 1]), 1: np.array([7, 8]), 3: np.array([20.0, 10.0])}
     assert Histories.from_frame(log, user=0, item=1, time=3)[0].tolist() == [8, 7]

@@ -229,6 +229,15 @@ def test_the_row_of_a_parquet_file_is_named(tmp_path):
         load_interactions(tmp_path / "log.parquet")
 
 
+def test_text_that_parquet_holds_as_bytes_is_text(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"user": [b"x", b"y"], "item": [b"tea", b"cup"]})
+    frame.to_parquet(tmp_path / "log.parquet")
+    histories = load_interactions(tmp_path / "log.parquet")
+    assert histories.user_ids.tolist() == ["x", "y"]
+    assert histories[0].tolist() == ["tea"]
+
+
 @pytest.mark.parametrize("name", ["u.data", "log.csv", "log.txt"])
 def test_columns_of_a_file_without_header_are_picked_by_position(tmp_path, name):
     path = write(tmp_path, name, "196\t242\t3\t881250950\n196\t302\t4\t881250949\n")
