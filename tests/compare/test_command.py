@@ -107,6 +107,42 @@ def test_the_page_shows_table_curves_search_and_parts(compared):
     assert "loses half of its pull" in page or "count the same" in page
 
 
+def test_the_page_draws_bars_and_intervals_as_long_as_the_figures(compared):
+    _, folder = compared
+    scores = json.loads((folder / "scores.json").read_text())
+    page = (folder / "report.html").read_text()
+    bars = [float(width) for width in re.findall(r"<i style='width:([\d.]+)%'", page)]
+    recalls = [row["recall"]["3"] for row in scores["rows"]]
+    assert len(bars) == len(recalls)
+    largest = max(bars)
+    np.testing.assert_allclose(
+        np.array(bars) / largest, np.array(recalls) / max(recalls), atol=2e-3
+    )
+    # The ranker itself has no interval, all others have one.
+    widths = [
+        float(width) for width in re.findall(r"<u style='left:[\d.]+%;width:([\d.]+)%'", page)
+    ]
+    gaps = [row["against"].get(scores["best_ranker"]) for row in scores["rows"]]
+    expected = [gap[2] - gap[1] for gap in gaps if gap is not None]
+    assert len(widths) == len(recalls) - 1
+    np.testing.assert_allclose(
+        np.array(widths) / largest, np.array(expected) / max(recalls), atol=2e-3
+    )
+
+
+def test_the_page_shows_the_best_of_each_column_in_bold(compared):
+    _, folder = compared
+    rows = json.loads((folder / "scores.json").read_text())["rows"]
+    table = (folder / "report.html").read_text().rpartition("<table>")[2]
+    lines = re.findall(r"<tr><th scope='row'>.*?</tr>", table)
+    bold = [re.findall(r"<td>(<b>)?", line)[:4] for line in lines]
+    for column, (metric, k) in enumerate(
+        [("recall", "3"), ("recall", "5"), ("ndcg", "3"), ("ndcg", "5")]
+    ):
+        values = [round(row[metric][k], 3) for row in rows]
+        assert [cells[column] == "<b>" for cells in bold] == [v == max(values) for v in values]
+
+
 def test_a_second_report_takes_the_place_of_the_first(log, tmp_path):
     for _ in range(2):
         assert run("compare", log, "-k", 3, "--out", tmp_path / "r").returncode == 0
