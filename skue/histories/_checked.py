@@ -41,7 +41,7 @@ def flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
         row = int(np.flatnonzero(np.diff(own) != np.diff(offsets))[0])
         raise ValueError(
             f"{name} and histories must have the same lengths, got {np.diff(own)[row]} {name} "
-            f"for {np.diff(offsets)[row]} items at row {row}."
+            f"for {np.diff(offsets)[row]} items at row {row}. Give one an item."
         )
     return flat
 
@@ -147,7 +147,8 @@ def checked_offsets(offsets: Any) -> np.ndarray:
     if len(falls):
         at = int(falls[0])
         raise ValueError(
-            f"offsets must not decrease, got {offsets[at]} then {offsets[at + 1]} at user {at}."
+            f"offsets must not decrease, got {offsets[at]} then {offsets[at + 1]} at user {at}. "
+            "Histories.from_lists and from_frame count them."
         )
     return offsets
 

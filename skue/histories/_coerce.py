@@ -111,7 +111,8 @@ def from_matrix(matrix: np.ndarray) -> Histories:
             row, column = np.argwhere(~whole)[0]
             raise ValueError(
                 f"A 2-D X is read as item ids and must hold whole numbers, got "
-                f"{matrix[row, column]} at row {row}, column {column}."
+                f"{matrix[row, column]} at row {row}, column {column}. "
+                "Pass the items' ids; as lists of strings where they are no numbers."
             )
     n_users, width = matrix.shape
     flat = matrix.astype(np.int64).ravel()

@@ -141,7 +141,9 @@ class Vocabulary:
         if len(distinct) < len(ids):
             repeated = np.setdiff1d(np.arange(len(ids)), first)[:5]
             shown = ", ".join(f"{ids[row]!s} (row {row})" for row in repeated)
-            raise ValueError(f"{name} must be distinct, but these appear again: {shown}.")
+            raise ValueError(
+                f"{name} must be distinct, but these appear again: {shown}. Keep one row an id."
+            )
         self._set(ids)
 
     @classmethod

@@ -70,7 +70,10 @@ class ItemEmbeddings:
         vectors = _unit_rows(vectors)
         ids = np.arange(len(vectors)) if ids is None else as_ids(ids, "ids")
         if len(ids) != len(vectors):
-            raise ValueError(f"ids and vectors must agree, got {len(ids)} and {len(vectors)}.")
+            raise ValueError(
+                f"ids and vectors must agree, got {len(ids)} and {len(vectors)}. Give each row of "
+                "vectors one id."
+            )
         refused = np.flatnonzero(ids == "" if ids.dtype.kind == "U" else ids < 0)
         if len(refused):
             raise ValueError(
@@ -330,7 +333,10 @@ def _unit_rows(vectors: Any) -> np.ndarray:
     """Return C-contiguous float32 rows of length 1, or say which row has none."""
     given = np.asarray(vectors)
     if given.ndim != 2 or not given.shape[1]:
-        raise ValueError(f"vectors must have shape (n_items, n_dims), got shape {given.shape}.")
+        raise ValueError(
+            f"vectors must have shape (n_items, n_dims), got shape {given.shape}. Pass one row an "
+            "item."
+        )
     if given.dtype.kind not in "iuf":
         raise ValueError(f"vectors must be numbers, got dtype {given.dtype}.")
     norms = np.sqrt(np.einsum("ij,ij->i", given, given, dtype=np.float64))
