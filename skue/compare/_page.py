@@ -89,7 +89,9 @@ def _bars(comparison: Comparison) -> str:
         drawn = f"<i style='width:{100 * row.recall[k] / largest:.1f}%'></i>"
         drawn += f"<s style='left:{100 * reference / largest:.1f}%'></s>"
         if gap is not None:
-            left, width = max(0.0, reference + gap[1]), gap[2] - gap[1]
+            # No recall is below 0, however wide the interval.
+            left = max(0.0, reference + gap[1])
+            width = max(0.0, reference + gap[2] - left)
             drawn += (
                 f"<u style='left:{100 * left / largest:.1f}%;"
                 f"width:{100 * width / largest:.1f}%'></u>"

@@ -134,11 +134,8 @@ def what_to_ship(comparison: Comparison) -> str:
         )
     averages = [row for row in comparison.rows if row.is_encoder]
     best = max(averages, key=lambda row: row.recall[k])
-    simplest = next(row for row in averages if _not_worse(comparison, row, best))
     ranker = next(row for row in comparison.rows if row.name == comparison.best_ranker)
-    difference, low, high = paired_interval(
-        comparison.per_user[simplest.name], comparison.per_user[ranker.name]
-    )
+    simplest, (difference, low, high) = _simplest(comparison, averages, best)
     measured = f"recall@{k} {simplest.recall[k]:.3f}"
     gap = interval((difference, low, high))
     against = f"{ranker.name} {ranker.recall[k]:.3f}, difference {gap}"
@@ -190,6 +187,23 @@ def interval(values: tuple[float, float, float] | None) -> str:
 def _best_at_new_items(rows: list[Row]) -> Row:
     """Return the first of the best; NaN, where no held-out item is new, is never better."""
     return max(rows, key=lambda row: -1.0 if math.isnan(row.explore) else row.explore)
+
+
+def _simplest(
+    comparison: Comparison, encoders: list[Row], best: Row
+) -> tuple[Row, tuple[float, float, float]]:
+    """Return the first encoder as good as the best, and its difference from the best ranker.
+
+    One that is above the ranker goes before one that may be equal to it, and that before one that
+    is below: what is as good as the best encoder may yet be worse than a ranker.
+    """
+    theirs = comparison.per_user[comparison.best_ranker]
+    gaps = [
+        (row, paired_interval(comparison.per_user[row.name], theirs))
+        for row in encoders
+        if _not_worse(comparison, row, best)
+    ]
+    return max(gaps, key=lambda pair: (pair[1][1] > 0, pair[1][2] >= 0))
 
 
 def _not_worse(comparison: Comparison, row: Row, best: Row) -> bool:

@@ -118,16 +118,18 @@ def test_the_page_draws_bars_and_intervals_as_long_as_the_figures(compared):
     np.testing.assert_allclose(
         np.array(bars) / largest, np.array(recalls) / max(recalls), atol=2e-3
     )
-    # The ranker itself has no interval, all others have one.
-    widths = [
-        float(width) for width in re.findall(r"<u style='left:[\d.]+%;width:([\d.]+)%'", page)
-    ]
+    # The ranker itself has no interval, all others have one, of which nothing is left of 0.
+    drawn = re.findall(r"<u style='left:([\d.]+)%;width:([\d.]+)%'", page)
+    assert len(drawn) == len(recalls) - 1
+    ends = np.array([[float(left), float(left) + float(width)] for left, width in drawn])
+    reference = max(row["recall"]["3"] for row in scores["rows"] if not row["is_encoder"])
     gaps = [row["against"].get(scores["best_ranker"]) for row in scores["rows"]]
-    expected = [gap[2] - gap[1] for gap in gaps if gap is not None]
-    assert len(widths) == len(recalls) - 1
-    np.testing.assert_allclose(
-        np.array(widths) / largest, np.array(expected) / max(recalls), atol=2e-3
-    )
+    expected = [
+        [max(0.0, reference + gap[1]), max(0.0, reference + gap[2])]
+        for gap in gaps
+        if gap is not None
+    ]
+    np.testing.assert_allclose(ends / largest, np.array(expected) / max(recalls), atol=4e-3)
 
 
 def test_the_page_shows_the_best_of_each_column_in_bold(compared):

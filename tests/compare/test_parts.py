@@ -119,3 +119,15 @@ def test_where_everybody_finds_everything_a_smaller_k_is_asked_for():
 def test_where_nobody_finds_anything_nothing_is_shipped():
     sentence = what_to_ship(comparison(ranker=0.0, average=0.0))
     assert sentence.startswith("Nothing to choose by: no contender finds any held-out item")
+
+
+def test_an_encoder_that_may_equal_the_ranker_goes_before_a_simpler_one_that_does_not():
+    # Of 400 users 12, 2 and 7: the encoders may be equal, and so may the tower and the ranker.
+    sentence = what_to_ship(comparison(ranker=0.03, average=0.005, tower=0.0175))
+    assert sentence.startswith("'tower' and 'ranker' cannot be told apart here")
+
+
+def test_an_encoder_above_the_ranker_goes_before_a_simpler_one_that_may_equal_it():
+    # 40, 52 and 64: the average may be equal to either, the tower is above the ranker.
+    sentence = what_to_ship(comparison(ranker=0.1, average=0.13, tower=0.16))
+    assert sentence.startswith("Ship 'tower'")
