@@ -11,23 +11,25 @@ from _timing import side_by_side
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, recall_at_k
 
 STEPS = (1, 2, 5, 10)
+# Few enough items for the vectors to stay in the processor's cache at every size: what a cache
+# too small costs is not growth. Enough users to share out evenly among threads.
+ENCODED = {"n_users": 16_384, "n_events": 50, "n_items": 1000, "n_dims": 64}
+RANKED = {"n_users": 4000, "n_items": 10_000, "n_dims": 64}
 
 
-def measure(*, scale: float = 1.0, rounds: int = 5) -> dict[str, Any]:
+def measure(*, scale: float = 1.0, rounds: int = 9) -> dict[str, Any]:
     """Return seconds by size, and the slope of log seconds over log size: 1 is linear."""
     found: dict[str, Any] = {"seconds": {}, "slopes": {}}
-    base = {
-        "n_users": int(20_000 * scale),
-        "n_events": 20,
-        # Few enough for the vectors to stay in the processor's cache at every size: what a cache
-        # too small costs is not growth.
-        "n_items": 5_000,
-        "n_dims": 64,
-    }
-    ranked = {"n_users": int(4000 * scale), "n_items": 10_000, "n_dims": 64}
-    plan = [("transform", name, base, encoding) for name in base]
-    plan += [("recall_at_k", name, ranked, ranking) for name in ranked]
+    plan = [
+        ("transform", "n_users", ENCODED, encoding),
+        # From 100 events on: with fewer, what a user costs without any shows.
+        ("transform", "n_events", {**ENCODED, "n_events": 100}, encoding),
+        ("transform", "n_items", ENCODED, encoding),
+        ("transform", "n_dims", {**ENCODED, "n_items": 250}, encoding),
+        *(("recall_at_k", name, RANKED, ranking) for name in RANKED),
+    ]
     for what, name, sizes, prepare in plan:
+        sizes = {**sizes, "n_users": int(sizes["n_users"] * scale)}
         by_step = {}
         for step in STEPS:
             by_step[f"{sizes[name] * step}"] = prepare(**{**sizes, name: sizes[name] * step})

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 PROGRAM = """
-import json, sys, tempfile
+import json, sys
 from pathlib import Path
-import numpy as np
-from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, pooling_backend
 
-n_users, n_events, n_items, n_dims = json.loads(sys.argv[1])
-way = sys.argv[2]
+plan = json.loads(sys.argv[1])
+for package in plan["without"]:
+    sys.modules[package] = None
 
 
 def status(name):
@@ -23,23 +23,32 @@ def status(name):
     return int(line.split()[1]) * 1024
 
 
-imported = status("VmRSS")
+import numpy as np
+import scipy.sparse, sklearn.base
+found = {"scikit-learn": status("VmRSS")}
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, pooling_backend
+
+n_users, n_events, n_items, n_dims = plan["sizes"]
 rng = np.random.default_rng(0)
-items = ItemEmbeddings(rng.normal(size=(n_items, n_dims)).astype(np.float32))
-folder = Path(tempfile.mkdtemp())
+DecayAverageUserEncoder(ItemEmbeddings(np.eye(n_dims))).fit([[1]])
+found |= {"libraries": status("VmRSS"), "backend": pooling_backend()}
+
+items = ItemEmbeddings(rng.standard_normal((n_items, n_dims), dtype=np.float32))
 codes = rng.integers(0, n_items, n_users * n_events, dtype=np.int32)
 codes.flags.writeable = False
-histories = Histories(codes, np.arange(n_users + 1) * n_events, np.arange(n_items))
-inputs = codes.nbytes + histories.offsets.nbytes + items.vectors.nbytes + items.ids.nbytes
-outputs = 4 * n_users * n_dims
+offsets = np.arange(0, len(codes) + 1, n_events)
+histories = Histories(codes, offsets, np.arange(n_items))
+found["inputs"] = codes.nbytes + histories.offsets.nbytes + items.vectors.nbytes + items.ids.nbytes
+found["outputs"] = 4 * n_users * n_dims
 encoder = DecayAverageUserEncoder(items).fit(histories[:1000])
-if way == "mapped":
+folder = Path(plan["folder"])
+if plan["mapped"]:
     histories.save(folder / "histories.npz")
     del histories, codes
     histories = Histories.load(folder / "histories.npz", mmap=True)
-before = status("VmRSS")
+found["before"] = status("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")
-if way == "mapped":
+if plan["mapped"]:
     out = np.lib.format.open_memmap(
         folder / "users.npy", mode="w+", dtype=np.float32, shape=(n_users, n_dims)
     )
@@ -47,37 +56,42 @@ if way == "mapped":
         out[rows] = vectors
 else:
     out = encoder.transform(histories)
-peak = status("VmHWM")
-anonymous = status("RssAnon")
+found |= {"peak": status("VmHWM"), "anonymous": status("RssAnon")}
 assert np.isfinite(out[::1000]).all()
-print(json.dumps(dict(backend=pooling_backend(), before=before, imported=imported, inputs=inputs,
-    outputs=outputs, peak=peak, anonymous=anonymous)))
+print(json.dumps(found))
 """
 
 
 def measure(
-    way: str,
-    *,
     n_users: int = 1_000_000,
+    *,
+    mapped: bool = False,
+    without: tuple[str, ...] = (),
     n_events: int = 50,
     n_items: int = 50_000,
     n_dims: int = 64,
 ) -> dict[str, Any]:
-    """Return bytes: imported libraries, inputs, outputs, the peak, and what that is over them.
+    """Return bytes: libraries, inputs, outputs, the peak, and what that is over them.
 
-    ``way`` is ``"memory"`` for ``transform`` on arrays in memory, ``"mapped"`` for
-    ``iter_transform`` from a memory-mapped file to a memory-mapped output, whose pages the system
-    may take back at any time: there ``anonymous`` is what the process needs.
+    ``mapped`` is ``iter_transform`` from a memory-mapped file to a memory-mapped output, whose
+    pages the system may take back at any time: there ``anonymous`` is what the process needs.
+    Otherwise it is ``transform`` on arrays in memory. ``without`` names packages to do without.
     """
-    sizes = json.dumps([n_users, n_events, n_items, n_dims])
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, sizes, way],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        plan = {
+            "sizes": [n_users, n_events, n_items, n_dims],
+            "mapped": mapped,
+            "without": without,
+            "folder": folder,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, json.dumps(plan)],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent,
+        )
     found = json.loads(done.stdout)
-    found["process over inputs and outputs"] = found["peak"] - found["inputs"] - found["outputs"]
-    found["transform over its output"] = found["peak"] - found["before"] - found["outputs"]
+    found["over inputs and outputs"] = found["peak"] - found["inputs"] - found["outputs"]
+    found["over libraries too"] = found["over inputs and outputs"] - found["libraries"]
     return found

@@ -80,7 +80,7 @@ def embedding_bags(
     import torch
 
     bag = torch.nn.EmbeddingBag.from_pretrained(
-        torch.from_numpy(vectors.copy()), mode="sum", include_last_offset=True
+        torch.tensor(vectors), mode="sum", include_last_offset=True
     )
     ids, bounds = torch.from_numpy(codes), torch.from_numpy(offsets).int()
 

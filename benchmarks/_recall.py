@@ -11,6 +11,7 @@ from _timing import medians, side_by_side, speed_ratio
 
 from skue import recall_at_k
 from skue.kernels import _ranking
+from skue.kernels._threads import spread
 
 K = 20
 
@@ -91,12 +92,10 @@ def by_argpartition(
 
 
 def product_alone(users: np.ndarray, items: np.ndarray) -> None:
-    """Work out all scores, and drop them."""
-    rows, columns = 512, 4096
-    room = np.empty(rows * columns, dtype=np.float32)
-    for start in range(0, len(users), rows):
-        some = users[start : start + rows]
-        for column in range(0, len(items), columns):
-            others = items[column : column + columns]
-            out = room[: len(some) * len(others)].reshape(len(some), len(others))
-            np.matmul(some, others.T, out=out)
+    """Work out all scores in the same tiles and threads, and drop them."""
+
+    def work_out(start: int) -> None:
+        for column in range(0, len(items), 1024):
+            users[start : start + 512] @ items[column : column + 1024].T
+
+    spread(work_out, range(0, len(users), 512))
