@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from skue.encoders._sequences import Examples, Sequences, batch_of, blocks_by_length
+from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._adamw import AdamW
 from skue.kernels._channels import Arrays, Batch, pool, pool_gradient, start_of_pooling
 from skue.kernels._head import head, head_gradient, start_of_dense
@@ -29,6 +31,11 @@ _LONGEST_HISTORY = 100
 _N_UNIFORM = 2048
 # Batches are made of examples of similar length, out of so many batches' worth.
 _SORTED_BATCHES = 16
+# Share of all steps in which the learning rate rises to its height; then it falls to zero.
+_WARM_UP = 0.05
+# Few examples are gone over several times in an epoch, towards so many steps.
+_STEPS_PER_EPOCH = 256
+_MOST_PASSES = 4
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,24 @@ class Recipe:
     corrected: bool = True
     learned: frozenset[str] = frozenset({"decay", "elapsed", "repeat", "support", "gate"})
     dense: bool = True
+
+
+class BestAverage(NamedTuple):
+    """The plain average that finds most of the validation examples."""
+
+    decay: float
+    repeat_exponent: float
+    recall: float
+
+
+class Task(NamedTuple):
+    """What to learn from and to validate by, in a space of items, and the best average of it."""
+
+    items: ItemEmbeddings
+    sequences: Sequences
+    training: Examples
+    validation: Examples
+    best: BestAverage
 
 
 @dataclass
@@ -98,25 +123,20 @@ def encode(
 
 
 def train(
-    sequences: Sequences,
-    examples: Examples,
-    validation: Examples,
-    item_vectors: np.ndarray,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    on_epoch: Callable[[], bool],
+    task: Task, recipe: Recipe, rng: np.random.Generator, on_epoch: Callable[[], bool]
 ) -> Learned:
     """Start from the best average, and learn until validation recall no longer rises.
 
     ``on_epoch`` is called after every epoch; training stops when it returns True.
     """
-    start, start_score, average, average_score = _start(sequences, validation, item_vectors, recipe)
+    item_vectors, validation = task.items.vectors, task.validation
+    start, start_score, average, average_score = _start(task, recipe)
     learned = Learned(average, item_vectors)
     if len(validation):
         learned.validation_scores.append(max(start_score, average_score))
         if start_score > average_score:
             learned.parameters = start
-    if not len(examples):
+    if not len(task.training):
         return learned
     try:
         # Beside frozen items the pooling's few numbers come first: they need little data.
@@ -125,7 +145,7 @@ def train(
             if stage.dense:
                 n_channels, n_dims = len(recipe.decays), item_vectors.shape[1]
                 start |= start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, rng)
-            trainer = _Trainer(sequences, examples, item_vectors, start, stage, rng)
+            trainer = _Trainer(task.sequences, task.training, item_vectors, start, stage, rng)
             _run(trainer, learned, validation, on_epoch)
             if learned.best_iter:
                 start = dict(learned.parameters)
@@ -161,14 +181,10 @@ def _run(
             return
 
 
-def _start(
-    sequences: Sequences,
-    validation: Examples,
-    item_vectors: np.ndarray,
-    recipe: Recipe,
-) -> tuple[Arrays, float, Arrays, float]:
+def _start(task: Task, recipe: Recipe) -> tuple[Arrays, float, Arrays, float]:
     """Return where training starts, and the best average, each with its validation recall."""
-    decay, exponent, average_score = _best_average(sequences, validation, item_vectors)
+    decay, exponent, average_score = task.best
+    sequences, validation, item_vectors = task.sequences, task.validation, task.items.vectors
     decays = np.asarray(recipe.decays, dtype=np.float32)
     n_items = len(item_vectors)
     start = start_of_pooling(decays, exponent, n_items)
@@ -185,11 +201,11 @@ def _start(
     return start, mix_score, average, average_score
 
 
-def _best_average(
+def best_average(
     sequences: Sequences, validation: Examples, item_vectors: np.ndarray
-) -> tuple[float, float, float]:
-    """Return decay, repeat exponent and validation recall of the best plain average."""
-    best = (0.1, 1.0, -1.0)
+) -> BestAverage:
+    """Find the best plain average of a small grid."""
+    best = BestAverage(0.1, 1.0, -1.0)
     if not len(validation):
         return best
     lengths = validation.stops - validation.starts
@@ -209,8 +225,8 @@ def _best_average(
         )
         users, _ = pooled_unit_vectors(*terms, item_vectors)
         recall = _recall(sequences, validation, users, item_vectors)
-        if recall > best[2]:
-            best = (decay, exponent, recall)
+        if recall > best.recall:
+            best = BestAverage(decay, exponent, recall)
     return best
 
 
@@ -286,9 +302,17 @@ class _Trainer:
         self._log_target_share = _log_target_share(examples, len(item_vectors))
 
     def epoch(self) -> float:
-        """Go once over the examples, and return the mean loss."""
+        """Go over the examples, and return the mean loss."""
         total, n_seen = 0.0, 0
-        for chosen in self._batches():
+        batches = self._batches()
+        n_passes = min(_MOST_PASSES, -(-_STEPS_PER_EPOCH // len(batches)))
+        for _ in range(n_passes - 1):
+            batches += self._batches()
+        n_steps = len(batches) * self.recipe.max_iter
+        for chosen in batches:
+            self.optimiser.learning_rate = self.recipe.learning_rate * _pace(
+                (self.optimiser.n_steps + 0.5) / n_steps
+            )
             total += self._step(self.examples.take(chosen)) * len(chosen)
             n_seen += len(chosen)
         return total / max(n_seen, 1)
@@ -302,7 +326,7 @@ class _Trainer:
             return averages, self.item_vectors
         return averages, _unit(averages.pop("items"))[0]
 
-    def _batches(self) -> Iterator[np.ndarray]:
+    def _batches(self) -> list[np.ndarray]:
         """Shuffled batches of examples of similar length, at most so many a user."""
         users, size = self.examples.users, self.recipe.batch_size
         order = self.rng.permutation(len(users))
@@ -315,8 +339,7 @@ class _Trainer:
             several = chosen[at : at + size * _SORTED_BATCHES]
             several = several[np.argsort(lengths[several], kind="stable")]
             batches += [several[i : i + size] for i in range(0, len(several), size)]
-        for index in self.rng.permutation(len(batches)):
-            yield batches[index]
+        return [batches[index] for index in self.rng.permutation(len(batches))]
 
     def _step(self, examples: Examples) -> float:
         recipe, parameters = self.recipe, self.parameters
@@ -424,6 +447,11 @@ class _Trainer:
         np.maximum(parameters["decay"], 0, out=parameters["decay"])
         low, high = np.log(_TEMPERATURES)
         np.clip(parameters["log_temperature"], low, high, out=parameters["log_temperature"])
+
+
+def _pace(done: float) -> float:
+    """Share of the learning rate when this share of all steps is done: up, then down to zero."""
+    return min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP), 1.0)
 
 
 def _log_target_share(examples: Examples, n_items: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from skue.encoders._base import Events, UserEncoder
 from skue.encoders._holdout import held_out_events, split_examples
 from skue.encoders._progress import CallbackSupport, Progress, with_callbacks
 from skue.encoders._sequences import examples_of, sequences_of
-from skue.encoders._training import Learned, Recipe, encode, train
+from skue.encoders._training import Learned, Recipe, Task, best_average, encode, train
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
@@ -22,6 +23,8 @@ from skue.items._item_embeddings import ItemEmbeddings
 
 # From so many items on, "auto" draws negatives in place of ranking all items in every step.
 _MANY_ITEMS = 50_000
+# Lengths of item vectors learned from the log, of which validation chooses.
+_N_DIMS = (256, 128, 64)
 
 
 class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
@@ -54,8 +57,9 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     ----------
     item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
             default=None
-        The space of items, as for :class:`DecayAverageUserEncoder`. None is
-        ``CooccurrenceItemEmbedder(n_dims=256)``.
+        The space of items, as for :class:`DecayAverageUserEncoder`. None is a
+        :class:`CooccurrenceItemEmbedder` of 64, 128 or 256 dimensions, by whose averages find
+        most held-out events.
     hidden_layer_sizes : tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
@@ -83,15 +87,15 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     alpha : float, default=0.01
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
-    max_iter : int, default=10
-        Most epochs.
+    max_iter : int, default=6
+        Most epochs. The learning rate rises in the first twentieth of them, then falls to zero.
     early_stopping : bool, default=True
         Hold out the newest events of some users, stop when their recall no longer rises, and keep
         the best weights. Otherwise learn for ``max_iter`` epochs.
     validation_fraction : float, default=0.1
         Share of users whose newest event is held out; more events of each (up to five) where that
         is fewer than 1,000.
-    n_iter_no_change : int, default=2
+    n_iter_no_change : int, default=3
         Stop after so many epochs without a better validation score.
     max_history : int or None, default=None
         Use only so many of each user's newest known events; training uses at most 100.
@@ -203,10 +207,10 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         learning_rate_init: float = 0.001,
         alpha: float = 0.01,
         batch_size: int = 512,
-        max_iter: int = 10,
+        max_iter: int = 6,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 2,
+        n_iter_no_change: int = 3,
         max_history: int | None = None,
         cold_start: Any = "mean",
         unknown_item: str = "ignore",
@@ -264,17 +268,20 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
                 )
             histories, appended = append_targets(histories, y)
         held_out = self._held_out(histories, rng)
-        given = self._resolve_items(histories._keep_events(~held_out))
-        learned_from_log = self.item_embeddings is None or hasattr(self.item_embeddings, "fit")
-        if isinstance(self.item_embeddings, ItemEmbeddings):
-            learned_from_log = False
+        split_seed = rng.integers(np.iinfo(np.int64).max)
+        tasks = (
+            self._task(space, histories, held_out, np.random.default_rng(split_seed))
+            for space in self._spaces(histories._keep_events(~held_out))
+        )
+        task = max(tasks, key=lambda task: task.best.recall)
+        given = task.items
+
         self.item_tower_ = self.item_tower
         if self.item_tower == "auto":
-            self.item_tower_ = "trained" if learned_from_log else "frozen"
+            self.item_tower_ = "trained" if self._learns_items_from_log() else "frozen"
         self.negatives_ = self.negatives
         if self.negatives == "auto":
             self.negatives_ = "all" if len(given) <= _MANY_ITEMS else "sampled"
-
         known = given.rows_of(histories) >= 0
         self.n_unknown_targets_ = 0 if appended is None else int((appended & ~known).sum())
         if appended is not None and not (appended & known).any():
@@ -283,22 +290,52 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
                 "is in the item space. Pass the items that came next, or set targets='history'."
             )
         self.item_embeddings_ = given
-        sequences = sequences_of(self._known_events(histories, truncate=False))
-        examples, events = examples_of(sequences)
-        training, validation = split_examples(sequences, examples, events, held_out[known], rng)
-        recipe = self._recipe(sizes, decays)
-        if not len(training) or (self.early_stopping and not len(validation)):
+        if self.unknown_item == "raise":
+            self._report_unknown(histories)  # before the work, not after it
+        if not len(task.training) or (self.early_stopping and not len(task.validation)):
             warnings.warn(
-                f"{len(training)} examples to learn from and {len(validation)} to validate by are "
-                "too few: the encoder is a plain average. Give longer histories, or set "
-                "early_stopping=False to learn without validation.",
+                f"{len(task.training)} examples to learn from and {len(task.validation)} to "
+                "validate by are too few: the encoder is a plain average. Give longer histories, "
+                "or set early_stopping=False to learn without validation.",
                 UserWarning,
                 stacklevel=4,
             )
-            training = training.take(np.arange(0))
+            task = task._replace(training=task.training.take(np.arange(0)))
         with self._progress() as on_epoch:
-            learned = train(sequences, training, validation, given.vectors, recipe, rng, on_epoch)
+            learned = train(task, self._recipe(sizes, decays), rng, on_epoch)
         self._keep(learned, given)
+
+    def _learns_items_from_log(self) -> bool:
+        given = self.item_embeddings
+        return given is None or (hasattr(given, "fit") and not isinstance(given, ItemEmbeddings))
+
+    def _spaces(self, histories: Histories) -> Iterator[ItemEmbeddings]:
+        """Item spaces to choose from: unless one is given, of several lengths of vectors."""
+        if self.item_embeddings is not None:
+            yield self._resolve_items(histories)
+            return
+        previous = None
+        for n_dims in _N_DIMS:
+            items = CooccurrenceItemEmbedder(n_dims=n_dims).fit(histories).item_embeddings_
+            if items.n_dims != previous:
+                yield items
+            previous = items.n_dims
+
+    def _task(
+        self,
+        items: ItemEmbeddings,
+        histories: Histories,
+        held_out: np.ndarray,
+        rng: np.random.Generator,
+    ) -> Task:
+        """Lay out what is to be learned, and validated by, in a space of items."""
+        self.item_embeddings_ = items
+        known = items.rows_of(histories) >= 0
+        sequences = sequences_of(self._events_of(histories, truncate=False))
+        examples, events = examples_of(sequences)
+        training, validation = split_examples(sequences, examples, events, held_out[known], rng)
+        best = best_average(sequences, validation, items.vectors)
+        return Task(items, sequences, training, validation, best)
 
     def _keep(self, learned: Learned, given: ItemEmbeddings) -> None:
         self.parameters_ = learned.parameters
@@ -317,9 +354,6 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     def _fitted_arrays(self) -> list[np.ndarray]:
         return [self.parameters_[name] for name in sorted(self.parameters_)]
-
-    def _default_embedder(self) -> Any:
-        return CooccurrenceItemEmbedder(n_dims=256)
 
     def _held_out(self, histories: Histories, rng: np.random.Generator) -> np.ndarray:
         """Events of the histories that are kept from training, item vectors included."""
