@@ -158,20 +158,29 @@ def _count_tiles(
     Without ``own`` (a single tile) the scores themselves are counted around.
     """
     n_targets = len(where.rows)
-    taken = np.zeros(n_targets, dtype=np.float32)
+    taken = np.empty(n_targets, dtype=np.float32)
     above, reached = np.zeros(n_targets, dtype=np.int64), np.zeros(n_targets, dtype=np.int64)
+    # By item, so that what falls into a tile is a slice.
+    order, out_order = np.argsort(where.rows), np.argsort(where.out_rows)
+    rows, out_rows = where.rows[order], where.out_rows[out_order]
+    around = None if own is None else _around(own, tolerance)
     for column, scores in tiles:
-        width = scores.shape[1]
-        here = np.flatnonzero((where.rows >= column) & (where.rows < column + width))
+        ends = column, column + scores.shape[1]
+        here = order[slice(*np.searchsorted(rows, ends))]
         found = scores[where.users[here], where.rows[here] - column]
         taken = taken.astype(found.dtype, copy=False)
         taken[here] = found
-        leaves = (where.out_rows >= column) & (where.out_rows < column + width)
-        scores[where.out_users[leaves], where.out_rows[leaves] - column] = -np.inf
-        around = taken if own is None else own
-        margin = around.dtype.type(tolerance)
-        count(scores, where.users, around - margin, around + margin, above, reached)
+        leaves = out_order[slice(*np.searchsorted(out_rows, ends))]
+        if len(leaves):
+            scores[where.out_users[leaves], where.out_rows[leaves] - column] = -np.inf
+        bounds = _around(taken, tolerance) if around is None else around
+        count(scores, where.users, *bounds, above, reached)
     return taken, above, reached
+
+
+def _around(scores: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    margin = scores.dtype.type(tolerance)
+    return scores - margin, scores + margin
 
 
 def _pairs_of_block(
