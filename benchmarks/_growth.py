@@ -22,8 +22,8 @@ def measure(*, scale: float = 1.0, rounds: int = 9) -> dict[str, Any]:
     found: dict[str, Any] = {"seconds": {}, "slopes": {}}
     plan = [
         ("transform", "n_users", ENCODED, encoding),
-        # From 100 events on: with fewer, what a user costs without any shows.
-        ("transform", "n_events", {**ENCODED, "n_events": 100}, encoding),
+        # From 200 events on: with fewer, what a user costs without any shows.
+        ("transform", "n_events", {**ENCODED, "n_events": 200}, encoding),
         ("transform", "n_items", ENCODED, encoding),
         ("transform", "n_dims", {**ENCODED, "n_items": 250}, encoding),
         *(("recall_at_k", name, RANKED, ranking) for name in RANKED),
