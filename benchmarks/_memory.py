@@ -33,7 +33,11 @@ rng = np.random.default_rng(0)
 DecayAverageUserEncoder(ItemEmbeddings(np.eye(n_dims))).fit([[1]])
 found |= {"libraries": status("VmRSS"), "backend": pooling_backend()}
 
-items = ItemEmbeddings(rng.standard_normal((n_items, n_dims), dtype=np.float32))
+vectors = rng.standard_normal((n_items, n_dims), dtype=np.float32)
+vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+# Unit rows that nobody can write to are taken as they are.
+vectors.flags.writeable = False
+items = ItemEmbeddings(vectors)
 codes = rng.integers(0, n_items, n_users * n_events, dtype=np.int32)
 codes.flags.writeable = False
 offsets = np.arange(0, len(codes) + 1, n_events)

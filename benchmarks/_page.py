@@ -82,7 +82,8 @@ and ids as text (at most 2):
 
 Ten times more of one thing, all else equal, and the slope of a line through log time over log
 size: 1 is linear. Slopes under 1 have a fixed part, such as what a user costs whatever the number
-of events; `transform` barely depends on how many items there are.
+of events, or what a product of matrices costs to set up; `transform` barely depends on how many
+items there are.
 
 {growth}
 """
