@@ -47,7 +47,7 @@ vectors; once its event weights are given to it free of charge, once it has to w
 the encoder does. *numba* is with the extra `fast`, *scipy* without. **Recall**: `recall_at_k` of
 20,000 users among 50,000 items of 64 dimensions, exact ties included; *matrix product alone*
 works out the same scores in the same threads and drops them. **Training**: an epoch of
-`TwoTowerUserEncoder` on 500 users with 128 dimensions; 12,000 items for the full softmax, 99,000
+`TwoTowerUserEncoder` on 200 users with 128 dimensions; 12,000 items for the full softmax, 99,000
 for the sampled one; the losses of both loops agree.
 
 ## One user

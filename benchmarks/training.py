@@ -100,9 +100,12 @@ class TorchTrainer(_Trainer):
             loss = functional.cross_entropy(scores, every)
         self.torch_optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        for group in self.torch_optimiser.param_groups:
+            group["lr"] = self.optimiser.learning_rate
         self.torch_optimiser.step()
         self._update_rows(leaves, None if rows is None else torch.from_numpy(rows))
         self.n_steps += 1
+        self.optimiser.n_steps += 1  # The pace of the learning rate goes by it.
         share = min(recipe.averaging, self.n_steps / (self.n_steps + 10))
         with torch.no_grad():
             self.tensors["decay"].clamp_(min=0)
@@ -114,7 +117,7 @@ class TorchTrainer(_Trainer):
         """One step of Adam on the rows that the batch names (AdamW has no sparse form)."""
         with torch.no_grad():
             step = self.n_steps + 1
-            size = self.recipe.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            size = self.optimiser.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             for name, leaf in leaves.items():
                 mean, square = (moment[rows] for moment in self.moments[name])
                 mean.lerp_(leaf.grad, 0.1)
@@ -213,7 +216,7 @@ def measure(kind: str, *, rounds: int = 5, **sizes: Any) -> dict[str, Any]:
     }
 
 
-_SIZES = {"n_users": 500, "n_dims": 128}
+_SIZES = {"n_users": 200, "n_dims": 128}
 # Full softmax over 12,000 items, trained; sampled over 99,000.
 SETTINGS: dict[str, dict[str, Any]] = {
     "full softmax, trained items": {
