@@ -18,7 +18,7 @@ from torch.nn import functional
 from skue import ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders._sequences import Examples, batch_of, examples_of, sequences_of
-from skue.encoders._training import _Trainer
+from skue.encoders._trainer import Trainer
 from skue.histories import Histories
 from skue.kernels._channels import start_of_pooling
 from skue.kernels._head import start_of_dense
@@ -27,7 +27,7 @@ _TINY = 1e-12
 warnings.filterwarnings("ignore", message="index_reduce")
 
 
-class TorchTrainer(_Trainer):
+class TorchTrainer(Trainer):
     """The trainer of skue with forward, gradient and optimiser by PyTorch."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -171,7 +171,7 @@ class TorchTrainer(_Trainer):
 
 def trainers(
     kind: str, *, n_users: int, n_items: int, n_dims: int, learn_items: bool
-) -> tuple[_Trainer, TorchTrainer]:
+) -> tuple[Trainer, TorchTrainer]:
     """Return both trainers at the same start, with the same random numbers."""
     data = make_user_histories(n_users=n_users, n_items=1500, random_state=0)
     rng = np.random.default_rng(0)
@@ -193,7 +193,7 @@ def trainers(
     sequences = sequences_of(encoder._events_of(log))
     examples, _ = examples_of(sequences)
     found = []
-    for trainer in (_Trainer, TorchTrainer):
+    for trainer in (Trainer, TorchTrainer):
         start = start_of_pooling(np.asarray(recipe.decays, dtype=np.float32), 0.5, len(items))
         start["mix"] = np.zeros(len(recipe.decays), dtype=np.float32)
         dense = np.random.default_rng(1)

@@ -15,16 +15,16 @@ from skue.encoders._base import Events, UserEncoder
 from skue.encoders._holdout import held_out_events, split_examples
 from skue.encoders._progress import CallbackSupport, Progress, with_callbacks
 from skue.encoders._sequences import examples_of, sequences_of
-from skue.encoders._training import Learned, Recipe, Task, best_average, encode, train
+from skue.encoders._spaces import learned_spaces
+from skue.encoders._trainer import Recipe
+from skue.encoders._training import Learned, Task, best_average, encode, train
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
-from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 
 # From so many items on, "auto" draws negatives in place of ranking all items in every step.
 _MANY_ITEMS = 50_000
-# Lengths of item vectors learned from the log, of which validation chooses.
-_N_DIMS = (256, 128, 64)
+_MOST_EPOCHS = {"trained": 6, "frozen": 12}
 
 
 class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
@@ -76,7 +76,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         ids, one or an array of them a user) as what came next after each history.
     temperature : "learn" or float, default="learn"
         Of the softmax; learned ones start at 0.07 and stay between 0.02 and 1.
-    dropout : float, default=0.2
+    dropout : float, default=0.5
         Share of the inputs of the linear map and the MLP left out in training.
     event_dropout : float, default=0.5
         Share of events left out of each history in training.
@@ -87,16 +87,17 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     alpha : float, default=0.01
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
-    max_iter : int, default=6
-        Most epochs. The learning rate rises in the first twentieth of them, then falls to zero.
+    max_iter : int or "auto", default="auto"
+        Most epochs; ``"auto"`` is 6 where items are trained and 12 where they are frozen. The
+        learning rate rises in the first twentieth of them, then falls to zero.
     early_stopping : bool, default=True
-        Hold out the newest events of some users, stop when their recall no longer rises, and keep
-        the best weights. Otherwise learn for ``max_iter`` epochs.
+        Hold out the newest events of some users, stop when their recall stays lower, and keep the
+        best weights. Otherwise learn for ``max_iter`` epochs.
     validation_fraction : float, default=0.1
         Share of users whose newest event is held out; more events of each (up to five) where that
         is fewer than 1,000.
-    n_iter_no_change : int, default=3
-        Stop after so many epochs without a better validation score.
+    n_iter_no_change : int, default=5
+        Stop after so many epochs whose weights were not kept.
     max_history : int or None, default=None
         Use only so many of each user's newest known events; training uses at most 100.
     cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
@@ -112,14 +113,15 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     ----------
     item_embeddings_ : ItemEmbeddings
         The space to search: the item tower's output.
-    parameters_ : dict of ndarrays
-        Weights of the user tower.
+    parameters_ : list of dict of ndarrays
+        Weights of each user tower: one, or two beside items learned from the log.
     loss_curve_ : list of float
         Mean training loss of every epoch.
     validation_scores_ : list of float
         Validation recall@20 before training and after every epoch; empty without validation.
     best_iter_ : int
-        Epoch whose weights are kept; 0 is the starting average.
+        Epoch whose weights are kept: the last one whose recall is no lower than that of the
+        starting average, nor by more than a standard error than the highest; 0 is the start.
     n_iter_ : int
         Epochs run.
     negatives_ : {"all", "sampled"}
@@ -183,7 +185,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -201,16 +203,16 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         negatives: str = "auto",
         targets: str = "history",
         temperature: Any = "learn",
-        dropout: float = 0.2,
+        dropout: float = 0.5,
         event_dropout: float = 0.5,
         label_smoothing: float = 0.1,
         learning_rate_init: float = 0.001,
         alpha: float = 0.01,
         batch_size: int = 512,
-        max_iter: int = 6,
+        max_iter: Any = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
+        n_iter_no_change: int = 5,
         max_history: int | None = None,
         cold_start: Any = "mean",
         unknown_item: str = "ignore",
@@ -270,7 +272,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         held_out = self._held_out(histories, rng)
         split_seed = rng.integers(np.iinfo(np.int64).max)
         tasks = (
-            self._task(space, histories, held_out, np.random.default_rng(split_seed))
+            self._task(*space, histories, held_out, np.random.default_rng(split_seed))
             for space in self._spaces(histories._keep_events(~held_out))
         )
         task = max(tasks, key=lambda task: task.best.recall)
@@ -309,21 +311,16 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         given = self.item_embeddings
         return given is None or (hasattr(given, "fit") and not isinstance(given, ItemEmbeddings))
 
-    def _spaces(self, histories: Histories) -> Iterator[ItemEmbeddings]:
-        """Item spaces to choose from: unless one is given, of several lengths of vectors."""
-        if self.item_embeddings is not None:
-            yield self._resolve_items(histories)
-            return
-        previous = None
-        for n_dims in _N_DIMS:
-            items = CooccurrenceItemEmbedder(n_dims=n_dims).fit(histories).item_embeddings_
-            if items.n_dims != previous:
-                yield items
-            previous = items.n_dims
+    def _spaces(self, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
+        """Item spaces to choose from, and how many stand side by side in each."""
+        if self.item_embeddings is None:
+            return learned_spaces(histories)
+        return iter([(self._resolve_items(histories), 1)])
 
     def _task(
         self,
         items: ItemEmbeddings,
+        n_towers: int,
         histories: Histories,
         held_out: np.ndarray,
         rng: np.random.Generator,
@@ -335,10 +332,10 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         examples, events = examples_of(sequences)
         training, validation = split_examples(sequences, examples, events, held_out[known], rng)
         best = best_average(sequences, validation, items.vectors)
-        return Task(items, sequences, training, validation, best)
+        return Task(items, n_towers, sequences, training, validation, best)
 
     def _keep(self, learned: Learned, given: ItemEmbeddings) -> None:
-        self.parameters_ = learned.parameters
+        self.parameters_ = learned.towers
         self.loss_curve_ = learned.loss_curve
         self.validation_scores_ = learned.validation_scores
         self.best_iter_ = learned.best_iter
@@ -353,7 +350,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         return encode(sequences, starts, stops, self.parameters_, vectors, self.max_history)
 
     def _fitted_arrays(self) -> list[np.ndarray]:
-        return [self.parameters_[name] for name in sorted(self.parameters_)]
+        return [tower[name] for tower in self.parameters_ for name in sorted(tower)]
 
     def _held_out(self, histories: Histories, rng: np.random.Generator) -> np.ndarray:
         """Events of the histories that are kept from training, item vectors included."""
@@ -365,6 +362,9 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         return held_out_events(histories.offsets, opens, self.validation_fraction, rng)
 
     def _recipe(self, sizes: tuple[int, ...], decays: tuple[float, ...]) -> Recipe:
+        max_iter = self.max_iter
+        if max_iter == "auto":
+            max_iter = _MOST_EPOCHS[self.item_tower_]
         return Recipe(
             hidden_layer_sizes=sizes,
             decays=decays,
@@ -377,8 +377,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
             learning_rate=float(self.learning_rate_init),
             alpha=float(self.alpha),
             batch_size=int(self.batch_size),
-            max_iter=int(self.max_iter),
-            n_iter_no_change=int(self.n_iter_no_change) if self.early_stopping else self.max_iter,
+            max_iter=int(max_iter),
+            n_iter_no_change=int(self.n_iter_no_change) if self.early_stopping else int(max_iter),
             max_history=self.max_history,
         )
 

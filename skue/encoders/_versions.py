@@ -8,7 +8,7 @@ from typing import Any
 import sklearn
 
 # Raised when fitted attributes change so that an older skue could not use them.
-_LAYOUT = 1
+_LAYOUT = 2
 _STAMP = "_skue_pickle"
 
 
@@ -37,6 +37,8 @@ def restored(cls: type, state: dict[str, Any]) -> dict[str, Any]:
             f"{skue.__version__}, which reads up to layout {_LAYOUT}. Install skue "
             f"{versions['skue']} or newer, or fit the encoder again with this version."
         )
+    if versions["layout"] < 2 and "parameters_" in state:  # the weights of a single user tower
+        state["parameters_"] = [state["parameters_"]]
     for name, parameter in inspect.signature(cls).parameters.items():
         if name not in state and parameter.default is not inspect.Parameter.empty:
             state[name] = parameter.default

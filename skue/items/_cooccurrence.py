@@ -16,7 +16,11 @@ from skue._html import DocumentationLink
 from skue.histories._histories import Histories
 from skue.histories._validation import validate_histories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._cooccurrence import cooccurrence_counts, degree_normalized
+from skue.kernels._cooccurrence import (
+    cooccurrence_counts,
+    degree_normalized,
+    share_of_repeats,
+)
 
 # Between the plain spectral embedding (0) and vectors whose products are the counts (1/2): items
 # of a dense log, whose first few singular values are large, would otherwise all look alike.
@@ -37,6 +41,11 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     graph of items. Events with a weight of zero or less are left out. Items of one instant (a
     basket) are at distance 1, whatever their order in the file.
 
+    Where people come back to items, an item says more of itself than of its neighbours, which a
+    truncated decomposition cannot hold. So with a share :math:`\alpha` of events that repeat an
+    item of their history, vectors are :math:`\sqrt{1 - \alpha}` times the above plus
+    :math:`\sqrt{\alpha}` times a random direction of the item's own.
+
     Parameters
     ----------
     n_dims : int, default=128
@@ -47,8 +56,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         What is added to every :math:`d_i`, as a share of their mean; keeps a few rare items that
         only appear together from taking a dimension of their own.
     random_state : int, RandomState instance or None, default=0
-        Seeds the decomposition. Fixed by default, because a space that changes from fit to fit
-        makes every stored vector worthless.
+        Seeds the decomposition and the items' own directions. Fixed by default, because a space
+        that changes from fit to fit makes every stored vector worthless.
 
     Attributes
     ----------
@@ -139,7 +148,13 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         )
         norms = np.linalg.norm(vectors, axis=1)
         has_vector = norms > 1e-6 * norms.max()
-        self.item_embeddings_ = ItemEmbeddings(vectors[has_vector], histories.item_ids[has_vector])
+        vectors = vectors[has_vector] / norms[has_vector, None]
+        share = share_of_repeats(codes, offsets)
+        if share:
+            own = random_state.normal(size=vectors.shape)
+            own /= np.linalg.norm(own, axis=1, keepdims=True)
+            vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
+        self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids[has_vector])
         return self
 
     def __sklearn_tags__(self) -> Any:

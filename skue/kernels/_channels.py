@@ -57,7 +57,9 @@ class Pooled(NamedTuple):
     n_others: np.ndarray
 
 
-def pool(batch: Batch, parameters: Arrays, item_vectors: np.ndarray) -> Pooled:
+def pool(
+    batch: Batch, parameters: Arrays, item_vectors: np.ndarray, *, squared_norm: float = 1.0
+) -> Pooled:
     r"""Pool each history into one unit vector a channel.
 
     Channel :math:`j` is :math:`\sum_e \operatorname{sgn}(w_e)\, e^{\ell_{je}} v_e` at length 1,
@@ -68,14 +70,15 @@ def pool(batch: Batch, parameters: Arrays, item_vectors: np.ndarray) -> Pooled:
     where :math:`S_{ji} = \sum_{e \in i} \operatorname{sgn}(w_e) e^{d_{je}}` adds up the events of
     one item, support is an event's mean cosine to the history's other events, and :math:`g` a
     number of the item. With :math:`\mu = \beta = g = 0` a channel is the decayed average of
-    repeat exponent :math:`1 - r`.
+    repeat exponent :math:`1 - r`. Item vectors have length 1, or the root of ``squared_norm``.
     """
     vectors = item_vectors[batch.rows]
     counted = batch.present if batch.weights is None else batch.present & (batch.weights > 0)
     n_counted = counted.sum(axis=1)
     n_others = np.maximum(n_counted - 1, 1).astype(np.float32)
     total = np.matmul(counted[:, None, :].astype(np.float32), vectors)[:, 0]
-    support = (np.matmul(vectors, total[:, :, None])[:, :, 0] - 1) / n_others[:, None]
+    support = np.matmul(vectors, total[:, :, None])[:, :, 0] / np.float32(squared_norm)
+    support = (support - 1) / n_others[:, None]
     support *= counted & (n_counted > 1)[:, None]
 
     logits = parameters["decay"][:, None] * -batch.ages[:, None, :]

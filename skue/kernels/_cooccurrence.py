@@ -69,3 +69,9 @@ def degree_normalized(counts: sp.csr_array, *, smoothing: float) -> sp.csr_array
     table = counts.tocoo()
     scaled = table.data * scale[table.row] * scale[table.col]
     return sp.csr_array((scaled.astype(np.float32), (table.row, table.col)), shape=counts.shape)
+
+
+def share_of_repeats(codes: np.ndarray, offsets: np.ndarray) -> float:
+    """Return the share of events whose item is in the same history before."""
+    keys = owners(offsets) * (np.int64(codes.max(initial=0)) + 1) + codes
+    return 1 - len(np.unique(keys)) / max(len(keys), 1)

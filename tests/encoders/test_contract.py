@@ -278,11 +278,11 @@ def test_whatever_touches_the_vectors_changes_the_encoder_id(encoder, parameters
 def test_any_change_of_a_fitted_array_changes_the_encoder_id():
     fitted = clone(TWO_TOWER).fit(LISTS)
     before = fitted.encoder_id_
-    for name in fitted.parameters_:
-        kept = fitted.parameters_[name].copy()
-        fitted.parameters_[name] = kept + np.float32(0.5)
+    for name in fitted.parameters_[0]:
+        kept = fitted.parameters_[0][name].copy()
+        fitted.parameters_[0][name] = kept + np.float32(0.5)
         assert fitted.encoder_id_ != before, name
-        fitted.parameters_[name] = kept
+        fitted.parameters_[0][name] = kept
     assert fitted.encoder_id_ == before
 
 

@@ -78,15 +78,15 @@ def test_a_user_vector_is_that_of_the_formula():
     encoder = TwoTowerUserEncoder(
         items, decays=(0.1, 0.9), hidden_layer_sizes=(3,), max_iter=1, early_stopping=False
     ).fit(X)
-    for name, value in encoder.parameters_.items():
+    for name, value in encoder.parameters_[0].items():
         noise = rng.normal(size=value.shape) * 0.3
-        encoder.parameters_[name] = (np.abs(value + noise)).astype(np.float32)
+        encoder.parameters_[0][name] = (np.abs(value + noise)).astype(np.float32)
     vectors = encoder.transform(X)
     for user in range(len(X)):
         own = slice(X.offsets[user], X.offsets[user + 1])
         rows = items.lookup(X.item_ids[X.codes[own]])
         expected = slow_vector(
-            rows, X.timestamps[own], X.weights[own], encoder.parameters_, items.vectors
+            rows, X.timestamps[own], X.weights[own], encoder.parameters_[0], items.vectors
         )
         np.testing.assert_allclose(vectors[user], expected, atol=2e-5)
 
@@ -115,7 +115,7 @@ def test_another_item_or_fallback_vector_changes_the_id(name):
 def test_a_change_of_the_last_bit_of_a_weight_changes_the_id():
     encoder = fitted()
     before = encoder.encoder_id_
-    weights = encoder.parameters_["linear"]
+    weights = encoder.parameters_[0]["linear"]
     weights[-1, -1] = np.nextafter(weights[-1, -1], np.float32(9))
     assert encoder.encoder_id_ != before
 
@@ -181,7 +181,7 @@ def test_a_dump_is_hardly_larger_than_the_arrays(source, item_tower, tmp_path):
         items, item_tower=item_tower, max_iter=1, early_stopping=False, random_state=0
     ).fit(X)
     expected = sum(distinct_arrays(encoder).values())
-    assert expected > encoder.item_vectors_.nbytes + encoder.parameters_["linear"].nbytes
+    assert expected > encoder.item_vectors_.nbytes + encoder.parameters_[0]["linear"].nbytes
     joblib.dump(encoder, tmp_path / "encoder.joblib")
     assert os.path.getsize(tmp_path / "encoder.joblib") < 1.1 * expected
     again = joblib.load(tmp_path / "encoder.joblib")

@@ -40,7 +40,7 @@ def test_with_too_little_to_learn_from_it_warns_and_is_an_average(X):
     with pytest.warns(UserWarning, match=r"too few: the encoder is a plain average.*longer"):
         encoder = encoder_of().fit(X)
     assert encoder.n_iter_ == 0
-    assert len(encoder.parameters_["decay"]) == 1
+    assert len(encoder.parameters_[0]["decay"]) == 1
     assert_unit(encoder.transform(LISTS))
 
 
@@ -138,7 +138,7 @@ def test_training_looks_at_no_more_than_the_newest_hundred_events():
     def weights_after(histories):
         disliked = Histories.from_lists(histories, weights=np.full(histories.shape, -1.0))
         settings = {"targets": "y", "early_stopping": False, "event_dropout": 0.0}
-        return encoder_of(**settings).fit(disliked, np.arange(len(histories))).parameters_
+        return encoder_of(**settings).fit(disliked, np.arange(len(histories))).parameters_[0]
 
     recent = RNG.integers(40, size=(30, 100))
     kept = weights_after(recent)

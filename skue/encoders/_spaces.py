@@ -1,0 +1,40 @@
+"""Item spaces learned from the log, for the towers to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from skue.histories._histories import Histories
+from skue.items._cooccurrence import CooccurrenceItemEmbedder
+from skue.items._item_embeddings import ItemEmbeddings
+
+# Two spaces, of near and of wide neighbourhoods: towers that start apart err apart, and scores
+# added up over both are better than those of either.
+_WINDOWS = (5, 10)
+# Dimensions of each, of which validation chooses.
+_N_DIMS = (192, 96, 48)
+
+
+def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
+    """Yield spaces to choose from, and how many spaces stand side by side in each.
+
+    Fewer dimensions are the first of more: singular vectors come in the order of their weight.
+    """
+    spaces = [
+        CooccurrenceItemEmbedder(_N_DIMS[0], window=window).fit(histories).item_embeddings_
+        for window in _WINDOWS
+    ]
+    first, second = spaces
+    known = second.lookup(first.ids) >= 0
+    tables = [first.vectors]
+    if known.all() and first.n_dims == second.n_dims:
+        tables.append(second.vectors[second.lookup(first.ids)])
+    yield ItemEmbeddings(np.hstack(tables), first.ids), len(tables)
+    for n_dims in _N_DIMS[1:]:
+        parts = [table[:, :n_dims] for table in tables]
+        norms = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+        if n_dims < first.n_dims and all(norm.min() > 1e-6 for norm in norms):
+            shorter = [part / norm for part, norm in zip(parts, norms, strict=True)]
+            yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
