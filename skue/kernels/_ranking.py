@@ -158,7 +158,7 @@ def _count_tiles(
     Without ``own`` (a single tile) the scores themselves are counted around.
     """
     n_targets = len(where.rows)
-    taken = np.empty(n_targets, dtype=np.float32)
+    taken = np.zeros(n_targets, dtype=np.float32)
     above, reached = np.zeros(n_targets, dtype=np.int64), np.zeros(n_targets, dtype=np.int64)
     # By item, so that what falls into a tile is a slice.
     order, out_order = np.argsort(where.rows), np.argsort(where.out_rows)
