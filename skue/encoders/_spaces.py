@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from sklearn.base import clone
 
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 
+# Dimensions of each space, of which validation chooses.
+_N_DIMS = (192, 96, 48)
 # Two spaces, of near and of wide neighbourhoods: towers that start apart err apart, and scores
 # added up over both are better than those of either.
-_WINDOWS = (5, 10)
-# Dimensions of each, of which validation chooses.
-_N_DIMS = (192, 96, 48)
+_EMBEDDERS = (
+    CooccurrenceItemEmbedder(_N_DIMS[0]),
+    CooccurrenceItemEmbedder(_N_DIMS[0], window=10, smoothing=1.0),
+)
 
 
 def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
@@ -22,11 +26,7 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
 
     Fewer dimensions are the first of more: singular vectors come in the order of their weight.
     """
-    spaces = [
-        CooccurrenceItemEmbedder(_N_DIMS[0], window=window).fit(histories).item_embeddings_
-        for window in _WINDOWS
-    ]
-    first, second = spaces
+    first, second = (clone(each).fit(histories).item_embeddings_ for each in _EMBEDDERS)
     known = second.lookup(first.ids) >= 0
     tables = [first.vectors]
     if known.all() and first.n_dims == second.n_dims:

@@ -87,6 +87,8 @@ def encode(
         lengths = np.minimum(lengths, max_history)
     filled = np.flatnonzero(lengths)
     blocks = np.split(item_vectors, len(towers), axis=1)
+    # Worked out in float64, a user's vector does not depend on who else is in the batch.
+    towers = [{name: value.astype(np.float64) for name, value in t.items()} for t in towers]
     for within in blocks_by_length(lengths[filled]):
         block = filled[within]
         batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)

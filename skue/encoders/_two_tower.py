@@ -24,7 +24,7 @@ from skue.items._item_embeddings import ItemEmbeddings
 
 # From so many items on, "auto" draws negatives in place of ranking all items in every step.
 _MANY_ITEMS = 50_000
-_MOST_EPOCHS = {"trained": 6, "frozen": 12}
+_MOST_EPOCHS = {"trained": 5, "frozen": 12}
 
 
 class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
@@ -49,6 +49,9 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     .. math:: \ell = -\log \frac{e^{u \cdot v_y / \tau}}{\sum_i e^{u \cdot v_i / \tau}}.
 
+    Beside items learned from the log there are two such pairs of towers, and the cosine of the
+    whole is the mean of theirs.
+
     Training starts from the better of the best plain average and the uniform mix of channels on
     held-out events, which stays in the running: by validation recall the encoder is never worse
     than the best average.
@@ -57,9 +60,11 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     ----------
     item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
             default=None
-        The space of items, as for :class:`DecayAverageUserEncoder`. None is a
-        :class:`CooccurrenceItemEmbedder` of 64, 128 or 256 dimensions, by whose averages find
-        most held-out events.
+        The space of items, as for :class:`DecayAverageUserEncoder`. None learns two spaces from
+        the log, of near and of wide neighbourhoods (:class:`CooccurrenceItemEmbedder` with a
+        window of 5, and of 10 and smoothing 1), each of 192, 96 or 48 dimensions, by whose
+        averages find most held-out events. Each gets towers of its own, and the vectors of both
+        stand side by side.
     hidden_layer_sizes : tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
@@ -88,7 +93,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
     max_iter : int or "auto", default="auto"
-        Most epochs; ``"auto"`` is 6 where items are trained and 12 where they are frozen. The
+        Most epochs; ``"auto"`` is 5 where items are trained and 12 where they are frozen. The
         learning rate rises in the first twentieth of them, then falls to zero.
     early_stopping : bool, default=True
         Hold out the newest events of some users, stop when their recall stays lower, and keep the

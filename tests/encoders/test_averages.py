@@ -24,6 +24,8 @@ def slow_average(events, decay, unit, exponent, max_history=None):
     """Average of (item, time, weight) events, oldest first; None where there is no direction."""
     known = [event for event in events if event[0] < len(ITEMS)]
     known = known[-max_history:] if max_history else known
+    if exponent == 0 and all(weight >= 0 for _, _, weight in known):
+        decay = 0.0  # age does not change a set
     sums, masses = {}, {}
     for position, (item, time, weight) in enumerate(known):
         if unit == "step":

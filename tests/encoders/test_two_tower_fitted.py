@@ -164,6 +164,9 @@ def distinct_arrays(part, found=None, seen=None):
     elif isinstance(part, dict):
         for value in part.values():
             distinct_arrays(value, found, seen)
+    elif isinstance(part, list):
+        for value in part:
+            distinct_arrays(value, found, seen)
     elif type(part).__module__.startswith("skue"):
         distinct_arrays(vars(part), found, seen)
     return found

@@ -35,14 +35,14 @@ def test_an_encoder_of_another_scikit_learn_gives_its_vectors(path):
 
 def test_a_pickle_of_a_newer_layout_says_what_to_do(monkeypatch):
     encoder = DecayAverageUserEncoder(ITEMS).fit([["a", "b"]])
-    monkeypatch.setattr(_versions, "_LAYOUT", 2)
+    monkeypatch.setattr(_versions, "_LAYOUT", 3)
     monkeypatch.setattr("skue.__version__", "3.1.0")
     data = pickle.dumps(encoder)
     monkeypatch.undo()
     with pytest.raises(
         ValueError,
-        match=r"DecayAverageUserEncoder was pickled by skue 3\.1\.0 .*layout 2; this is skue .*"
-        r"up to layout 1\. Install skue 3\.1\.0 or newer, or fit the encoder again",
+        match=r"DecayAverageUserEncoder was pickled by skue 3\.1\.0 .*layout 3; this is skue .*"
+        r"up to layout 2\. Install skue 3\.1\.0 or newer, or fit the encoder again",
     ):
         pickle.loads(data)
 
