@@ -82,9 +82,10 @@ def decayed_averages(
     """
     compiled = _compiled()
     signed = weights is not None and bool((weights < 0).any())
-    if repeat_exponent == 0 and not signed:
-        # Age does not change a set, but weights that vanish with it would.
-        decays = [0.0] * len(decays)
+    if repeat_exponent == 0:
+        # A set knows signs only: age within an item decides them, and must not make all vanish.
+        ages = step_ages(offsets) if ages is None else ages
+        ages = ages - _newest_of_item(ages, rows, offsets)
     by_item = signed or repeat_exponent != 1
     by_age = _weights_by_age(offsets, decays) if ages is None and weights is None else None
     if compiled is not None and by_age is not None and not by_item:
@@ -117,6 +118,15 @@ def decayed_averages(
     pool = _pool_scaled if by_age is not None and not by_item else pooled_unit_vectors
     pooled, defined = pool(*terms, vectors)
     return pooled.reshape(n_parts, n_users, -1), defined.reshape(n_parts, n_users)
+
+
+def _newest_of_item(ages: np.ndarray, rows: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return, for each event, the age of the newest event of its user and item."""
+    keys = owners(offsets) * (np.int64(rows.max(initial=0)) + 1) + rows
+    groups = np.unique(keys, return_inverse=True)[1]
+    newest = np.full(len(ages), np.inf)
+    np.minimum.at(newest, groups, ages)
+    return newest[groups]
 
 
 def _weights_by_age(offsets: np.ndarray, decays: Sequence[float]) -> np.ndarray:

@@ -24,16 +24,18 @@ def slow_average(events, decay, unit, exponent, max_history=None):
     """Average of (item, time, weight) events, oldest first; None where there is no direction."""
     known = [event for event in events if event[0] < len(ITEMS)]
     known = known[-max_history:] if max_history else known
-    if exponent == 0 and all(weight >= 0 for _, _, weight in known):
-        decay = 0.0  # age does not change a set
-    sums, masses = {}, {}
-    for position, (item, time, weight) in enumerate(known):
+    ages = []
+    for position, (_, time, _) in enumerate(known):
         if unit == "step":
-            age = len(known) - 1 - position
+            ages.append(len(known) - 1 - position)
         elif unit == "instant":
-            age = len({later for _, later, _ in known if later > time})
+            ages.append(len({later for _, later, _ in known if later > time}))
         else:
-            age = (known[-1][1] - time) / SECONDS[unit]
+            ages.append((known[-1][1] - time) / SECONDS[unit])
+    sums, masses = {}, {}
+    for (item, _, weight), age in zip(known, ages, strict=True):
+        if exponent == 0:  # only signs count, and a factor common to an item's events has none
+            age -= min(a for (other, _, _), a in zip(known, ages, strict=True) if other == item)
         pull = np.exp(-decay * age)
         sums[item] = sums.get(item, 0.0) + weight * pull
         masses[item] = masses.get(item, 0.0) + abs(weight) * pull
