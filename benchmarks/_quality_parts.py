@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import ExitStack
 from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 
-from skue import TwoTowerUserEncoder
-from skue.encoders import _training
+from skue import ItemEmbeddings, TwoTowerUserEncoder
+from skue.encoders import _spaces, _trainer, _training, _two_tower
 from skue.metrics._evaluation import evaluate
 
 DECAYS = (0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -41,11 +42,28 @@ def with_(**fields):
     return lambda recipe: replace(recipe, **fields)
 
 
-# What each row of the ablation changes in the recipe.
+def one_space(histories):
+    """Yield the spaces of near neighbourhoods alone, for one pair of towers."""
+    for items, n_towers in _spaces.learned_spaces(histories):
+        vectors = np.split(items.vectors, n_towers, axis=1)[0]
+        yield ItemEmbeddings(vectors, items.ids), 1
+
+
+def patched(module, name, value):
+    """Return a change of something that the recipe does not hold."""
+    return (module, name, value)
+
+
+# What each row of the ablation changes: the recipe by a function, or what a module holds.
 VARIANTS = {
     "all parts": None,
+    "one pair of towers": patched(_two_tower, "learned_spaces", one_space),
     "decays not learned": less("decay", "elapsed"),
-    "repeats not damped": less("repeat"),
+    # The exponent that it starts from is searched for, too.
+    "repeats not damped": [
+        less("repeat"),
+        patched(_training, "_START_REPEAT_EXPONENTS", (1.0,)),
+    ],
     "no support": less("support"),
     "no item gate": less("gate"),
     "no MLP": with_(hidden_layer_sizes=()),
@@ -55,6 +73,7 @@ VARIANTS = {
     "no dropout": with_(dropout=0.0),
     "no label smoothing": with_(label_smoothing=0.0),
     "weights not averaged": with_(averaging=0.0),
+    "constant learning rate": patched(_trainer, "_pace", lambda done: 1.0),
     "temperature 0.07": with_(temperature=0.07),
     "temperature 1": with_(temperature=1.0),
     "sampled negatives": with_(sampled=True),
@@ -63,19 +82,22 @@ VARIANTS = {
 
 
 class Ablated(TwoTowerUserEncoder):
-    """The encoder with a change of its recipe."""
+    """The encoder with a part of it changed."""
 
     def changed(self, change):
-        self.change = change
+        changes = change if isinstance(change, list) else [change]
+        self.patches = [change for change in changes if isinstance(change, tuple)]
+        self.changes = [change for change in changes if callable(change)]
         return self
 
     def _recipe(self, sizes, decays):
         recipe = super()._recipe(sizes, decays)
-        return recipe if self.change is None else self.change(recipe)
+        for change in self.changes:
+            recipe = change(recipe)
+        return recipe
 
     def fit(self, X, y=None):
-        if self.change is not VARIANTS["repeats not damped"]:
-            return super().fit(X, y)
-        # The exponent that it starts from is searched for, too.
-        with mock.patch.object(_training, "_START_REPEAT_EXPONENTS", (1.0,)):
+        with ExitStack() as stack:
+            for patch in self.patches:
+                stack.enter_context(mock.patch.object(*patch))
             return super().fit(X, y)

@@ -22,6 +22,16 @@ SOURCES = {
     2: "yehjin-shin/BSARec, src/output/BSARec_Beauty_best.log",
 }
 BESIDE = ("best average", "all parts")
+HEAD = """\
+# How well encoders find what comes next
+
+Made by `python benchmarks/quality.py --page` from the figures of the commands named below the
+tables. On a log each user's last event (with times: the last instant) is the test target and the
+one before it the validation target; everything, item vectors included, is learned from the rest,
+the whole catalogue is ranked, and recall is hits / min(k, held out). The best average is the best
+of 72 decays and repeat exponents, and of 128 or 256 dimensions, on validation. The two-tower has
+its defaults.
+"""
 ABOUT_WORLDS = """\
 In the generated worlds ({func}`skue.datasets.make_user_histories`) the item space is given and
 stays as it is; encoders learn from the first 21 events of some people, and seek the 21st of others
@@ -83,7 +93,7 @@ def interval(row, base, k):
 
 def page(paths):
     """Return the part of the documentation that the figures of several runs make."""
-    parts = ["## What was measured\n"]
+    parts = [HEAD]
     every = [json.loads(Path(path).read_text()) for path in paths]
     if any("worlds" in results for results in every):
         parts.append(ABOUT_WORLDS)

@@ -4,7 +4,7 @@
     python benchmarks/quality.py --worlds                # generated users, no log needed
     python benchmarks/quality.py LOG --ablation --seeds 1
     python benchmarks/quality.py --worlds steady-3000 --ablation
-    python benchmarks/quality.py --page A.json B.json > docs/user_guide/_quality.md
+    python benchmarks/quality.py --page A.json B.json > docs/user_guide/quality.md
 
 On a log (by default amazon-beauty.txt in the folder that SKUE_DATA names) each user's last event is
 the test target and the one before it the validation target; item vectors included, everything is

@@ -182,7 +182,7 @@ def _may_be_best(scores: list[float], n_examples: int) -> bool:
     """
     best = max(scores)
     standard_error = np.sqrt(best * (1 - best) / n_examples)
-    return scores[-1] >= max(scores[0], best - standard_error)
+    return bool(scores[-1] >= max(scores[0], best - standard_error))
 
 
 def _start(task: Task, recipe: Recipe) -> tuple[Towers, Towers, float]:

@@ -68,6 +68,15 @@ class VectorIndex:
     ----------
     items : ItemEmbeddings
     backend, version, encoder_id, space_id, catalog_id : str
+
+    Examples
+    --------
+    >>> from skue import ItemEmbeddings
+    >>> from skue.serving import VectorIndex
+    >>> items = ItemEmbeddings([[1, 0], [0, 1]], ids=["tea", "cup"], space_id="shop")
+    >>> ids, scores = VectorIndex(items).search([[1, 0]], 1, space_id="shop")
+    >>> ids.tolist(), scores.tolist()
+    ([['tea']], [[1.0]])
     """
 
     def __init__(

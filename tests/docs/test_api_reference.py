@@ -12,11 +12,7 @@ import skue.datasets
 import skue.serving
 
 MODULES = [skue, skue.datasets, skue.serving]
-# To be taken away with the example that runs.
-WAITS = {
-    "VectorIndex": "its docstring has no example yet",
-    "share_items": "its example is skipped, for it needs a dask cluster",
-}
+WAITS = {"share_items": "its example is skipped, for it needs a dask cluster"}
 PAGE = Path(__file__).parents[2] / "docs" / "api" / "index.rst"
 
 

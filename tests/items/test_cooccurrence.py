@@ -1,12 +1,18 @@
 """Item vectors from co-occurrence, against slow counting."""
 
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories
-from skue.kernels._cooccurrence import cooccurrence_counts, degree_normalized
+from skue.items import _cooccurrence
+from skue.kernels._cooccurrence import (
+    cooccurrence_counts,
+    degree_normalized,
+    share_of_repeats,
+)
 
 LISTS = [[0, 1, 2, 1], [2, 3], [0, 4, 1, 2, 3, 0], [4]]
 
@@ -77,6 +83,30 @@ def test_items_that_share_contexts_are_close():
 def test_the_vectors_are_the_same_every_time():
     first = CooccurrenceItemEmbedder(n_dims=3).fit(LISTS).item_embeddings_
     assert CooccurrenceItemEmbedder(n_dims=3).fit(LISTS).item_embeddings_.space_id == first.space_id
+
+
+def test_items_that_people_come_back_to_are_nearer_to_themselves():
+    """A third of the events repeat an item, so the square of a vector's own part is a third."""
+    lists = [row for row in LISTS if len(set(row)) == len(row)] * 3
+    assert lists
+    again = [row + row[: len(row) // 2] for row in lists]
+    n_events = sum(map(len, again))
+    share = 1 - sum(map(len, lists)) / n_events
+    assert 0.2 < share < 0.4
+    offsets = np.cumsum([0, *map(len, again)])
+    assert share_of_repeats(np.concatenate(again), offsets) == pytest.approx(share)
+    assert share_of_repeats(np.concatenate(lists), np.cumsum([0, *map(len, lists)])) == 0
+
+
+def test_an_items_own_direction_has_the_share_of_repeats():
+    rng = np.random.default_rng(0)
+    lists = [[*row, row[0]] for row in (rng.permutation(60)[:5] for _ in range(300))]
+    with_own = CooccurrenceItemEmbedder(n_dims=40).fit(lists).item_embeddings_.vectors
+    with mock.patch.object(_cooccurrence, "share_of_repeats", return_value=0.0):
+        without = CooccurrenceItemEmbedder(n_dims=40).fit(lists).item_embeddings_.vectors
+    cosines = np.einsum("id,id->i", with_own, without)
+    # One event of six repeats an item; the own part is at right angles but for chance.
+    assert cosines.mean() == pytest.approx(np.sqrt(5 / 6), abs=0.03)
 
 
 def test_items_without_a_pair_are_unknown():
