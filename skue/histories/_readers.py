@@ -20,6 +20,7 @@ from skue.histories._sequence_text import read_sequences
 
 _SEPARATORS = (",", "\t", ";", "|", "::")
 _OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
+_OTHER_KINDS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".pkl", ".npz")
 
 
 def load_interactions(
@@ -80,6 +81,11 @@ def load_interactions(
     if packing in _OTHER_PACKING:
         raise ValueError(f"{path} is packed as {packing}. Unpack it, or pack it as .gz.")
     kind = Path(path.stem).suffix.lower() if packing == ".gz" else packing
+    if kind in _OTHER_KINDS:
+        raise ValueError(
+            f"{path} is a {kind} file. Save it as CSV, TSV or Parquet, or read it into a frame and "
+            "use Histories.from_frame."
+        )
     given = {"user": user, "item": item, "time": time, "weight": weight}
     if kind == ".txt" and not any(name is not None for name in given.values()):
         with damage_said(path):

@@ -76,7 +76,14 @@ def leave_last_out(
         enough = last_run >= first_run
         cut = opens[np.maximum(last_run, 0)] if len(opens) else ends
     stay = enough & (cut - histories.offsets[:-1] >= min_prefix)
-    _warn_dropped(stay, f"needs {n_last} {by}(s) to hold out and {min_prefix} event(s) before")
+    way_out = "Give longer histories."
+    if by == "instant" and (histories.lengths >= n_last + min_prefix).any():
+        way_out = (
+            "All events of a user are at one time here: check the times, or leave them out to "
+            "hold out by the order of events."
+        )
+    why = f"needs {n_last} {by}(s) to hold out and {min_prefix} event(s) before"
+    _warn_dropped(stay, why, way_out)
     kept = histories[stay]
     n_held_out = (ends - cut)[stay]
     X, targets = _cut(kept, kept.lengths - n_held_out)
@@ -220,12 +227,10 @@ def _times_of(histories: Histories, what: str) -> np.ndarray:
     return histories.timestamps
 
 
-def _warn_dropped(stay: np.ndarray, why: str) -> None:
+def _warn_dropped(stay: np.ndarray, why: str, way_out: str) -> None:
     n_dropped = int((~stay).sum())
     if n_dropped == len(stay):
-        raise ValueError(
-            f"No user of {len(stay)} is long enough: each {why}. Give longer histories."
-        )
+        raise ValueError(f"No user of {len(stay)} is long enough: each {why}. {way_out}")
     if n_dropped:
         warnings.warn(
             f"{n_dropped} of {len(stay)} users are left out: each {why}.", UserWarning, stacklevel=4

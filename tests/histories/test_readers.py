@@ -305,3 +305,11 @@ def test_other_packing_is_refused(tmp_path):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"is a folder\. Name one file"):
         load_interactions(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [".xlsx", ".json"])
+def test_a_file_of_another_kind_is_named_with_the_way_out(kind, tmp_path):
+    path = tmp_path / f"log{kind}"
+    path.write_text("user,item\n1,2\n")
+    with pytest.raises(ValueError, match=rf"is a \{kind} file\. Save it as CSV, TSV or Parquet"):
+        load_interactions(path)
