@@ -53,6 +53,7 @@ WORLDS = {
     "steady-12000": (12_000, 8_000, {}),
     # Another intent from the 17th event on: the newest four of the query, and what is sought.
     "fast-3000": (3000, 2200, {"drift_scale": 1.0, "drift_after": 15}),
+    "fast-12000": (12_000, 8_000, {"drift_scale": 1.0, "drift_after": 15}),
 }
 FIRST_WORLD_SEED = 3
 
