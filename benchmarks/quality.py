@@ -53,7 +53,12 @@ WORLDS = {
     "steady-12000": (12_000, 8_000, {}),
     # Another intent from the 17th event on: the newest four of the query, and what is sought.
     "fast-3000": (3000, 2200, {"drift_scale": 1.0, "drift_after": 15}),
-    "fast-12000": (12_000, 8_000, {"drift_scale": 1.0, "drift_after": 15}),
+    # From the 18th event on, and alike for all: the new intent follows from the old one.
+    "fast-shared-12000": (
+        12_000,
+        8_000,
+        {"drift_scale": 2.0, "drift_after": 16, "drift_shared": True},
+    ),
 }
 FIRST_WORLD_SEED = 3
 

@@ -25,6 +25,7 @@ _AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
         "random_state": [Interval(Integral, 0, None, closed="left"), np.random.Generator],
         "drift_scale": [Interval(Real, 0, None, closed="left")],
         "drift_after": [None, Interval(Integral, 0, None, closed="left")],
+        "drift_shared": ["boolean"],
     },
     prefer_skip_nested_validation=True,
 )
@@ -37,13 +38,15 @@ def make_user_histories(
     *,
     drift_scale: float = 0.4,
     drift_after: int | None = None,
+    drift_shared: bool = False,
 ) -> Bunch:
     r"""Generate users who pick items close to their taste, which drifts once.
 
     A user's taste :math:`t` and the items :math:`v_i` are standard normal. Each event picks item
     :math:`i` with probability :math:`0.85\, e^{t \cdot v_i} / \sum_j e^{t \cdot v_j} + 0.15\, p_i`,
     where :math:`p` is a popularity. Events at positions after ``drift_after`` use
-    :math:`t + d`, with a drift :math:`d` of ``drift_scale`` times a normal vector. The item
+    :math:`t + d`, with a drift :math:`d` of ``drift_scale`` times a normal vector; or, where people
+    move on alike (from prams to toys), times a rotation of :math:`t` common to all. The item
     embeddings are the true vectors with noise of scale 0.15, at length 1.
 
     Parameters
@@ -59,6 +62,9 @@ def make_user_histories(
         Size of the drift.
     drift_after : int, default=None
         Last position (from 0) before the drift; by default ``n_events // 2``.
+    drift_shared : bool, default=False
+        Whether where a taste moves depends on the taste, in the same way for all users. An
+        average cannot know where that is; what is learned from others can.
 
     Returns
     -------
@@ -79,12 +85,16 @@ def make_user_histories(
     items = rng.normal(size=(n_items, n_dims)).astype(np.float32)
     popularity = rng.power(a=2.0, size=n_items).astype(np.float32)
     popularity = popularity / popularity.sum()
+    if drift_shared:
+        rotation, _ = np.linalg.qr(rng.normal(size=(n_dims, n_dims)))
+        shared = (tastes @ rotation).astype(np.float32)
     drifts = np.empty_like(tastes)
     codes = np.empty((n_users, n_events), dtype=np.int32)
     n_before = min(last_before + 1, n_events)
     # The draws of one user follow those of another, so they cannot be made all at once.
     for user in range(n_users):
-        drifts[user] = drift_scale * rng.normal(size=n_dims)
+        own = rng.normal(size=n_dims)
+        drifts[user] = drift_scale * (shared[user] if drift_shared else own)
         uniform = rng.random(n_events)
         before = _cumulative(tastes[user], items, popularity)
         codes[user, :n_before] = before.searchsorted(uniform[:n_before], side="right")

@@ -42,6 +42,14 @@ def test_a_later_drift_leaves_the_events_before_it():
         np.testing.assert_array_equal(early.histories[user][:11], late.histories[user][:11])
 
 
+def test_a_shared_drift_is_one_rotation_of_all_tastes():
+    data = make_user_histories(40, 4, 20, 5, drift_scale=0.5, drift_shared=True)
+    tastes, drifts = data.true_user_vectors, data.drift_vectors
+    rotation = np.linalg.lstsq(tastes, drifts / 0.5, rcond=None)[0]
+    np.testing.assert_allclose(tastes @ rotation * 0.5, drifts, atol=1e-5)
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(5), atol=1e-5)
+
+
 def test_a_size_of_zero_is_refused():
     with pytest.raises(ValueError, match="'n_users' parameter of make_user_histories"):
         make_user_histories(n_users=0)
