@@ -36,10 +36,10 @@ ABOUT_WORLDS = """\
 In the generated worlds ({func}`skue.datasets.make_user_histories`) the item space is given and
 stays as it is; encoders learn from the first 21 events of some people, and seek the 21st of others
 by the 20 before it. After the 16th event tastes move, by 0.4 of their own size ("steady") or by as
-much as it ("fast"). In "fast-shared" they move after the 17th, by twice their size, to where those of
-others with the same taste move, as from prams to toys: what an average cannot know.
-The best average is the best of 72 decays and repeat exponents for the people
-learned from. Differences are paired by user over all worlds, with 95 % bootstrap intervals.
+much as it ("fast"). In "fast-shared" they move after the 17th, by twice their size, to where those
+of others with the same taste move, as from prams to toys: what an average cannot know. The best
+average is the best of 72 decays and repeat exponents for the people learned from. Differences are
+paired by user over all worlds, with 95 % bootstrap intervals.
 """
 
 
