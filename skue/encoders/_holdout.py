@@ -14,7 +14,7 @@ def held_out_events(
     """Mark the newest events of some users, to validate by.
 
     A ``fraction`` of the users who have two instants or more gives its newest instant; where
-    that makes fewer than 1,000 examples, up to five newest events, and at most half of a history.
+    that makes fewer than 2,000 examples, up to five newest events, and at most half of a history.
     """
     lengths = np.diff(offsets)
     newest = np.maximum(offsets[1:] - 1, 0)
@@ -24,7 +24,7 @@ def held_out_events(
     if not n_users:
         return held_out
     users = rng.choice(able, n_users, replace=False)
-    each = min(5, -(-1000 // n_users))
+    each = min(5, -(-2000 // n_users))
     first = opens[offsets[1:][users] - np.clip(lengths[users] // 2, 1, each)]
     # Where that would take the whole history, only its newest instant goes.
     first = np.where(first > offsets[:-1][users], first, opens[newest[users]])

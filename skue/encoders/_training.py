@@ -22,7 +22,7 @@ from skue.kernels._threads import spread
 
 _K = 20
 _START_DECAYS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
-_START_REPEAT_EXPONENTS = (1.0, 0.5, 0.3, 0.0)
+_START_REPEAT_EXPONENTS = (1.0, 0.5, 0.3, 0.15, 0.0)
 # How much of the mix the best average has when training starts from it.
 _START_SHARE = 0.9
 

@@ -100,7 +100,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         best weights. Otherwise learn for ``max_iter`` epochs.
     validation_fraction : float, default=0.1
         Share of users whose newest event is held out; more events of each (up to five) where that
-        is fewer than 1,000.
+        is fewer than 2,000.
     n_iter_no_change : int, default=5
         Stop after so many epochs whose weights were not kept.
     max_history : int or None, default=None
