@@ -27,10 +27,9 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
     Fewer dimensions are the first of more: singular vectors come in the order of their weight.
     """
     first, second = (clone(each).fit(histories).item_embeddings_ for each in _EMBEDDERS)
-    known = second.lookup(first.ids) >= 0
     tables = [first.vectors]
-    if known.all() and first.n_dims == second.n_dims:
-        tables.append(second.vectors[second.lookup(first.ids)])
+    if first.n_dims == second.n_dims:
+        tables.append(_vectors_of(second, first.ids))
     yield ItemEmbeddings(np.hstack(tables), first.ids), len(tables)
     for n_dims in _N_DIMS[1:]:
         parts = [table[:, :n_dims] for table in tables]
@@ -38,3 +37,12 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
         if n_dims < first.n_dims and all(norm.min() > 1e-6 for norm in norms):
             shorter = [part / norm for part, norm in zip(parts, norms, strict=True)]
             yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
+
+
+def _vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:
+    """Return the vectors of these ids; unknown ones get a random direction."""
+    rows = items.lookup(ids)
+    random = np.random.default_rng(0).standard_normal((int((rows < 0).sum()), items.n_dims))
+    vectors = items.vectors[rows]
+    vectors[rows < 0] = random / np.linalg.norm(random, axis=1, keepdims=True)
+    return vectors

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, TwoTowerUserEncoder
+from skue import CooccurrenceItemEmbedder, Histories, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders import _spaces, _trainer
 from skue.encoders._spaces import learned_spaces
@@ -17,10 +17,27 @@ def test_the_spaces_are_those_of_the_embedders_side_by_side():
     items, n_towers = next(learned_spaces(WORLD.histories))
     near = CooccurrenceItemEmbedder(192).fit(WORLD.histories).item_embeddings_
     wide = CooccurrenceItemEmbedder(192, window=10, smoothing=1.0).fit(WORLD.histories)
+    wide = wide.item_embeddings_
     assert n_towers == 2
     np.testing.assert_array_equal(items.ids, near.ids)
-    expected = np.hstack([near.vectors, wide.item_embeddings_.vectors]) / np.sqrt(2)
-    np.testing.assert_allclose(items.vectors, expected, atol=1e-6)
+    in_both = np.isin(near.ids, wide.ids)
+    assert in_both.mean() > 0.9
+    expected = np.hstack([near.vectors[in_both], wide.vectors[wide.lookup(near.ids[in_both])]])
+    np.testing.assert_allclose(items.vectors[in_both], expected / np.sqrt(2), atol=1e-6)
+
+
+def test_an_item_that_one_space_does_not_know_has_a_direction_of_its_own_there(monkeypatch):
+    lists = [[0, 1, 2, 3], [1, 2, 0], [5, 5, 5, 0, 1], [3, 1, 0]]
+    near, wide = CooccurrenceItemEmbedder(3), CooccurrenceItemEmbedder(3)
+    real = _spaces._vectors_of
+    monkeypatch.setattr(_spaces, "_EMBEDDERS", (near, wide))
+    forgotten = wide.fit([row for row in lists if 5 not in row]).item_embeddings_
+    monkeypatch.setattr(_spaces, "_vectors_of", lambda items, ids: real(forgotten, ids))
+    items, n_towers = next(learned_spaces(Histories.from_lists(lists)))
+    halves = np.split(items.vectors, 2, axis=1)
+    assert n_towers == 2
+    assert 5 not in forgotten.ids
+    np.testing.assert_allclose(np.linalg.norm(halves[1], axis=1), 0.5**0.5, atol=1e-6)
 
 
 def test_spaces_of_fewer_dimensions_follow():
