@@ -59,20 +59,20 @@ def test_it_finds_a_planted_rule_where_no_average_does(rule, at_least):
 
 
 def steady_tastes():
-    data = make_user_histories(1000, 10, 200, 12, random_state=0, drift_scale=0.0)
+    data = make_user_histories(2000, 10, 200, 12, random_state=0, drift_scale=0.0)
     return data.item_embeddings, data.histories
 
 
 def no_signal():
     rng = np.random.default_rng(0)
-    histories = Histories.from_lists(rng.integers(200, size=(1000, 10)))
+    histories = Histories.from_lists(rng.integers(200, size=(2000, 10)))
     return ItemEmbeddings(rng.normal(size=(200, 12))), histories
 
 
 @pytest.mark.parametrize("item_tower", ["frozen", "trained"])
 @pytest.mark.parametrize(("world", "at_least"), [(steady_tastes, 0.5), (no_signal, 0.08)])
 def test_on_validation_it_is_never_below_the_best_average(world, at_least, item_tower):
-    """All users validate with their last event, so that anybody can work out the score."""
+    """All 2,000 users validate with their last event: anybody can work out the score."""
     items, histories = world()
     if item_tower == "trained":
         items = CooccurrenceItemEmbedder(n_dims=12)
