@@ -114,7 +114,7 @@ def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
 def train(
     task: Task, recipe: Recipe, rng: np.random.Generator, on_epoch: Callable[[], bool]
 ) -> Learned:
-    """Start from the best average, learn, and keep what has the highest validation recall.
+    """Start from the best average, learn, and keep the last weights that may be the best.
 
     ``on_epoch`` is called after every epoch; training stops when it returns True.
     """
