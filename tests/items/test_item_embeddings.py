@@ -59,7 +59,7 @@ def test_a_larger_catalogue_is_of_the_same_space():
     [
         ([[1, 0]], ["tea"], "appear again: tea"),
         ([[1, 0, 0]], ["pot"], "must have the 2 dimensions of the space, got 3"),
-        ([[1, 0]], [5], "ids must be of type"),
+        ([[1, 0]], [5], "ids must be of one type, got 5, but the catalogue has 'tea'"),
     ],
 )
 def test_items_that_do_not_fit_are_not_added(vectors, ids, message):
