@@ -1,1 +1,1 @@
-"""Files and frames to checked columns: delimited text, Parquet, column names, dates, ids."""
+"""Files and frames, read into checked columns."""
