@@ -14,14 +14,22 @@ class Label(NamedTuple):
     name : str
         Such as ``"column 'date'"``.
     place : callable
-        From the number of a row to where that is, such as ``"log.csv, line 3"``.
+        From the number of a row to where that is, such as ``"line 3"``.
+    source : str, default=""
+        The file, where there is one.
     """
 
     name: str
     place: Callable[[int], str]
+    source: str = ""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.source}: {self.name}" if self.source else self.name
 
     def at(self, row: int) -> str:
-        return f"{self.place(row)}: {self.name}"
+        place = f"{self.source}, {self.place(row)}" if self.source else self.place(row)
+        return f"{place}: {self.name}"
 
 
 def row_of_frame(row: int) -> str:
