@@ -234,7 +234,7 @@ class Histories:
         if timestamps is not None:
             flat_times = flatten_like(timestamps, offsets, "timestamps")
             timestamps = times_of_list(
-                flat_times, Label("timestamps", place), time_unit=time_unit, dayfirst=dayfirst
+                flat_times, Label("the timestamp", place), time_unit=time_unit, dayfirst=dayfirst
             )
         if weights is not None:
             weights = as_weights(flatten_like(weights, offsets, "weights"), "weights", place)
