@@ -80,7 +80,7 @@ class DelimitedFile:
     ) -> None:
         self.path, self.encoding, self.quotes = path, encoding, quotes
         self.has_header = not any(isinstance(name, int) for name in given.values())
-        head = next(blocks_of_records(utf8_chunks(path, encoding), quotes), b"")
+        head = _first_lines(blocks_of_records(utf8_chunks(path, encoding), quotes))
         spans = (span for span in records(head, quotes) if head[span[1] : span[2]].strip())
         first_spans = list(islice(spans, N_LINES))
         if not first_spans:
@@ -112,8 +112,9 @@ class DelimitedFile:
             n_lines = lines.n_ends
             lines.count(block)
             if n_header:
-                n_lines += count_ends(block[:n_header])
-                block, n_header = block[n_header:], 0
+                header, block = block[:n_header], block[n_header:]
+                n_header -= len(header)
+                n_lines += count_ends(header)
             if block:
                 yield n_lines, self._one_letter(block, n_lines)
 
@@ -218,7 +219,7 @@ class DelimitedFile:
         held = block[max(0, at - 15) : at + 10].decode("utf-8", "replace")
         if at == len(block):
             held = block[opened : opened + 25].decode("utf-8", "replace")
-            what = f"a quote mark opens a field that is never closed, {held!r}"
+            what = f"a quote mark opens a field that is not closed, {held!r}"
         elif at == opened:
             what = f"there is a quote mark inside a field, in {held!r}"
         else:
@@ -256,6 +257,16 @@ class DelimitedFile:
                 f"{unclear.group().decode()!r}. Write the file with another delimiter."
             )
         return block.replace(b"::", _UNIT_SEPARATOR.encode())
+
+
+def _first_lines(blocks: Iterator[bytes]) -> bytes:
+    """Return the first blocks, until there is something in them."""
+    head = b""
+    for block in blocks:
+        head += block
+        if block.strip():
+            break
+    return head
 
 
 def _skip_blank(row: Any) -> str:
