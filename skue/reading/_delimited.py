@@ -26,6 +26,8 @@ from skue.reading._records import (
 from skue.reading._text_files import LINE_END, LineCounter, count_ends, utf8_chunks
 
 _PARSED_AT_ONCE = 2**21
+# Enough for some lines, which are looked at first.
+_HEAD = 2**16
 # Stands for the delimiter "::" where a single letter is needed.
 _UNIT_SEPARATOR = "\x1f"
 _UNCLEAR_DOUBLE = re.compile(rb"(?<!:)(?:::)*:::(?!:)|\x1f")
@@ -80,7 +82,7 @@ class DelimitedFile:
     ) -> None:
         self.path, self.encoding, self.quotes = path, encoding, quotes
         self.has_header = not any(isinstance(name, int) for name in given.values())
-        head = _first_lines(blocks_of_records(utf8_chunks(path, encoding), quotes))
+        head = _first_lines(blocks_of_records(utf8_chunks(path, encoding, _HEAD), quotes))
         spans = (span for span in records(head, quotes) if head[span[1] : span[2]].strip())
         first_spans = list(islice(spans, N_LINES))
         if not first_spans:

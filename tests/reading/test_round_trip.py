@@ -261,12 +261,12 @@ def test_two_ways_of_writing_times_are_refused_in_every_form(tmp_path_factory, t
         ) as caught:
             read()
         messages.append(str(caught.value))
+    patterns = [r"line (\d+)", *3 * [r"row (\d+)"], r"event (\d+)"]
     rows = [
-        [int(number) - (2 if "line" in message else 0) for number in re.findall(pattern, message)]
-        for message, pattern in zip(
-            messages, [r"line (\d+)", *3 * [r"row (\d+)"], r"event (\d+)"], strict=True
-        )
+        list(map(int, re.findall(pattern, message)))
+        for message, pattern in zip(messages, patterns, strict=True)
     ]
+    rows[0] = [line - 2 for line in rows[0]]
     assert all(row == rows[0] for row in rows)
 
 
