@@ -186,9 +186,9 @@ class _Stage:
 
 def duration(seconds: float) -> str:
     """Return a duration as people say it."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
     minutes, seconds = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{seconds} s"
     if minutes < 60:
         return f"{minutes} min {seconds:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -93,6 +93,8 @@ def _of_the_users(task: Task) -> list[str]:
 
 def _of_k(comparison: Comparison) -> list[str]:
     n_items = len(comparison.items)
+    if n_items == 1:
+        return ["There is only one item, so recall tells nothing apart."]
     if comparison.ks[0] >= n_items:
         return [
             f"The {comparison.ks[0]} nearest are all of the items there are, so recall tells "
@@ -189,7 +191,8 @@ def what_to_ship(comparison: Comparison) -> str:
             )
         return (
             f"Nothing to choose by: all contenders find the same held-out items (recall@{k} "
-            f"{first.mean():.3f}). Give a longer log, or choose a smaller k with -k."
+            f"{first.mean():.3f}). "
+            + ("Give a longer log, or choose a smaller k with -k." if k > 1 else "Give a longer log.")
         )
     averages = [row for row in comparison.rows if row.is_encoder]
     best = max(averages, key=lambda row: row.recall[k])
