@@ -37,6 +37,7 @@ from skue.kernels._ranking import expected_recall
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
 from skue.kernels._threads import spread
 from skue.kernels._topk import top_k
+from skue.reading._ids import is_text
 
 # Users encoded at a time. A fixed number, so that results do not depend on n_jobs.
 CHUNK_SIZE = 4096
@@ -405,7 +406,7 @@ class UserEncoder(
 
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the id of each item row; -1 or "" stands for no item (row -1)."""
-    missing: Any = "" if ids.dtype.kind == "U" else -1
+    missing: Any = "" if is_text(ids) else -1
     return np.where(rows < 0, missing, ids[np.maximum(rows, 0)])
 
 
