@@ -9,6 +9,7 @@ import numpy as np
 
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.reading._ids import is_text, shown
 
 # So many events of which not one is known are more than a few new users.
 _MANY_EVENTS = 30
@@ -36,7 +37,7 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
     row = int(np.searchsorted(histories.offsets, unknown[0], side="right")) - 1
     message = (
         f"X holds {len(unknown)} events of {len(ids)} items that are not in "
-        f"item_embeddings_, such as {_shown(ids[:5])}, the first at row {row}."
+        f"item_embeddings_, such as [{', '.join(map(shown, ids[:5]))}], the first at row {row}."
     )
     if encoder.unknown_item == "raise":
         raise ValueError(f"{message} Set unknown_item='ignore' to leave them out.")
@@ -47,16 +48,16 @@ def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
     """Say that no event of the histories is known, with an id of each side."""
     if not len(histories.codes):
         return "X holds no event: all of its histories are empty."
-    held = "no items" if not len(items) else f"the items {_kind(items.ids)}"
+    held = _kind(items.ids) if len(items) else "none"
     first = histories.item_ids[histories.codes[:1]]
     return (
-        f"Not one of the {len(histories.codes)} events in X is of a known item: X holds "
-        f"{_kind(first)}, item_embeddings has {held}."
+        f"Not one of the {len(histories.codes)} events in X is of a known item: the ids in X are "
+        f"{_kind(first)}, those in item_embeddings {held}."
     )
 
 
 def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
-    same_type = _is_text(histories.item_ids) == _is_text(items.ids)
+    same_type = is_text(histories.item_ids) == is_text(items.ids)
     if same_type and len(histories.codes) < _MANY_EVENTS:
         return
     way_out = "Pass ids as item_embeddings has them"
@@ -70,12 +71,5 @@ def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
 
 
 def _kind(ids: np.ndarray) -> str:
-    return f"{'strings' if _is_text(ids) else 'integers'} such as {_shown(ids[:1])[1:-1]}"
-
-
-def _shown(ids: np.ndarray) -> str:
-    return "[" + ", ".join(f"{one!r:.60}" for one in ids.tolist()) + "]"
-
-
-def _is_text(ids: np.ndarray) -> bool:
-    return ids.dtype.kind in "UO"
+    """Return the type of ids and the first of them, in words."""
+    return f"{'strings' if is_text(ids) else 'integers'} such as {shown(ids[0])}"

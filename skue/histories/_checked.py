@@ -27,10 +27,16 @@ def flatten(lists: Any, name: str) -> tuple[Any, np.ndarray]:
     arrays = [row for row in rows if isinstance(row, np.ndarray)]
     if not rows or len(arrays) < len(rows):
         return list(chain.from_iterable(rows)), offsets
-    kinds = {"text" if row.dtype.kind in "UT" else "other" for row in arrays if row.size}
-    if len(kinds) > 1 or any(row.ndim != 1 for row in arrays):
-        return list(chain.from_iterable(rows)), offsets
+    # Arrays of unlike types, or of text of fixed width, would change when they are joined.
+    types = {row.dtype for row in arrays if row.size}
+    joinable = len(types) <= 1 and all(kind.kind in "biufM" for kind in types)
+    if not joinable or any(row.ndim != 1 for row in arrays):
+        return list(chain.from_iterable(map(_listed, rows))), offsets
     return np.concatenate([row for row in arrays if row.size] or arrays[:1]), offsets
+
+
+def _listed(row: np.ndarray) -> Any:
+    return row if row.dtype.kind == "M" else row.tolist()
 
 
 def flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
@@ -63,17 +69,20 @@ def place_in_frame(at: int) -> str:
 def as_times(
     values: Any, name: str = "timestamps", place: Callable[[int], str] = place_in_frame
 ) -> np.ndarray:
-    """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones."""
+    """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones.
+
+    The result may share memory with ``values``.
+    """
     array = np.asarray(values)
     if array.dtype.kind == "O":
         array = _times_from_objects(array, name)
     if not array.size:
         return array.astype("datetime64[us]" if array.dtype.kind == "M" else np.float64)
     if array.dtype.kind == "M":
-        array = array.astype("datetime64[us]", copy=array.flags.writeable)
+        array = array.astype("datetime64[us]", copy=False)
         missing: Callable[[np.ndarray], np.ndarray] = np.isnat
     elif array.dtype.kind in "iuf":
-        array = array.astype(np.float64, copy=array.flags.writeable)
+        array = array.astype(np.float64, copy=False)
         missing = _is_not_finite
     else:
         raise ValueError(
@@ -120,7 +129,7 @@ def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
 def as_weights(
     values: Any, name: str = "weights", place: Callable[[int], str] = place_in_frame
 ) -> np.ndarray:
-    """Return finite weights as float64."""
+    """Return finite weights as float64. The result may share memory with ``values``."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -163,7 +172,7 @@ def checked_codes(codes: Any, n_items: int) -> np.ndarray:
             f"codes must be positions in item_ids (0 to {n_items - 1}), got {codes[row]} at "
             f"event {row}."
         )
-    return codes.astype(np.int32, copy=codes.flags.writeable)
+    return codes.astype(np.int32, copy=False)
 
 
 def same_length(name: str, values: np.ndarray, other: str, others: np.ndarray) -> None:
@@ -190,9 +199,3 @@ def refuse_decreasing(timestamps: np.ndarray, offsets: np.ndarray) -> None:
             f"timestamps must not decrease within a user, got {timestamps[event - 1]} then "
             f"{timestamps[event]} at user {user}. Histories.from_lists sorts them."
         )
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array = array.view()
-    array.flags.writeable = False
-    return array

@@ -9,6 +9,8 @@ import numpy as np
 from skue.histories._histories import Histories
 from skue.histories._names import looks_like_a_log
 from skue.histories._vocabulary import Vocabulary
+from skue.kernels._segments import kept_offsets
+from skue.reading._ids import as_ids
 
 
 def as_histories(X: Any) -> Histories:
@@ -105,18 +107,16 @@ def from_matrix(matrix: np.ndarray) -> Histories:
             f"A 2-D X must hold whole numbers (item ids), got dtype {matrix.dtype}. "
             "Pass lists of strings instead: X.tolist()."
         )
-    if matrix.dtype.kind == "f":
-        whole = matrix == np.floor(matrix)
-        if not whole.all():
-            row, column = np.argwhere(~whole)[0]
-            raise ValueError(
-                f"A 2-D X is read as item ids and must hold whole numbers, got "
-                f"{matrix[row, column]} at row {row}, column {column}. "
-                "Pass the items' ids; as lists of strings where they are no numbers."
-            )
     n_users, width = matrix.shape
-    flat = matrix.astype(np.int64).ravel()
+
+    def place(at: int) -> str:
+        return f"row {at // width}, column {at % width}"
+
+    flat = as_ids(matrix.ravel(), "A 2-D X is read as item ids, which", place)
     offsets = np.arange(n_users + 1, dtype=np.int64) * width
+    keep = flat >= 0
+    if not keep.all():
+        flat, offsets = flat[keep], kept_offsets(offsets, keep)
     return Histories._from_events(flat, offsets, None, None, None)
 
 

@@ -11,7 +11,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from skue.kernels._read_only import read_only
+from skue.reading._ids import pack_text, unpack_text
+
 _ALIGNMENT = 64
+# Text is kept as two arrays, with these endings.
+_UTF8, _OFFSETS = ".utf8", ".offsets"
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
@@ -23,14 +28,14 @@ def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) ->
     path : str or path
         Written as named; an existing file is replaced.
     arrays : dict of str to ndarray
-        Numbers, dates or text; objects are refused.
+        Numbers, dates or text. Arrays of strings are written as UTF-8 and offsets.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, array in arrays.items():
+                for name, array in _plain(arrays).items():
                     _write_member(archive, file, f"{name}.npy", array)
             file.flush()
             os.fsync(file.fileno())
@@ -71,18 +76,40 @@ def read_arrays(path: str | os.PathLike[str], *, mmap: bool = False) -> dict[str
         if not mmap:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            for array in arrays.values():
-                array.flags.writeable = False
-            return arrays
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            return {
-                member.filename.removesuffix(".npy"): _mapped(path, file, member)
-                for member in archive.infolist()
-            }
+        else:
+            with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+                arrays = {
+                    member.filename.removesuffix(".npy"): _mapped(path, file, member)
+                    for member in archive.infolist()
+                }
+        return {name: read_only(array) for name, array in _with_text(arrays).items()}
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:
         raise ValueError(f"{path} is not a readable .npz file: {error}") from error
+
+
+def _plain(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays with those of strings as two: bytes, and offsets."""
+    plain = {}
+    for name, array in arrays.items():
+        if array.dtype.kind == "O":
+            plain[name + _UTF8], plain[name + _OFFSETS] = pack_text(array)
+        else:
+            plain[name] = array
+    return plain
+
+
+def _with_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Undo :func:`_plain`."""
+    whole = {}
+    for name, array in arrays.items():
+        if name.endswith(_UTF8):
+            name = name.removesuffix(_UTF8)
+            array = unpack_text(array, arrays[name + _OFFSETS])
+        if not name.endswith(_OFFSETS):
+            whole[name] = array
+    return whole
 
 
 def _mapped(path: Any, file: BinaryIO, member: zipfile.ZipInfo) -> np.ndarray:

@@ -18,13 +18,13 @@ from skue.histories._checked import (
     flatten_like,
     place_in_frame,
     place_in_lists,
-    read_only,
     refuse_decreasing,
     same_length,
 )
 from skue.histories._columns import column_of, refuse_missing
 from skue.histories._files import read_arrays, write_arrays
-from skue.histories._vocabulary import Vocabulary, as_ids, factorize
+from skue.histories._vocabulary import Vocabulary
+from skue.kernels._read_only import frozen, read_only
 from skue.kernels._segments import (
     kept_offsets,
     offsets_of,
@@ -32,8 +32,9 @@ from skue.kernels._segments import (
     owners,
     positions_of_ranges,
 )
+from skue.reading._ids import as_ids, factorize, refuse_as_items
 
-_SCHEMA = 1
+_SCHEMA = 2
 _NEEDED = ("codes", "offsets", "item_ids")
 _OPTIONAL = ("timestamps", "weights", "user_ids")
 
@@ -65,10 +66,10 @@ class Histories:
     ----------
     codes : ndarray of shape (n_events,), int32
     offsets : ndarray of shape (n_users + 1,), int64
-    item_ids : ndarray of shape (n_items,), int64 or str
+    item_ids : ndarray of shape (n_items,), int64 or object (str)
     timestamps : ndarray of shape (n_events,), datetime64[us] or float64, or None
     weights : ndarray of shape (n_events,), float64, or None
-    user_ids : ndarray of shape (n_users,), int64 or str, or None
+    user_ids : ndarray of shape (n_users,), int64 or object (str), or None
     vocabulary : Vocabulary
         The ``item_ids`` with their look-up, shared by all slices.
 
@@ -85,7 +86,7 @@ class Histories:
     >>> histories
     Histories(n_users=3, n_events=3, n_items=2)
     >>> histories[0]
-    array(['tea', 'cup'], dtype='<U3')
+    array(['tea', 'cup'], dtype=object)
     >>> histories[1:].lengths
     array([1, 0])
     """
@@ -101,19 +102,20 @@ class Histories:
         user_ids: Any = None,
     ) -> None:
         vocabulary = Vocabulary(item_ids, "item_ids")
+        refuse_as_items(vocabulary.ids, "item_ids")
         offsets = checked_offsets(offsets)
-        codes = checked_codes(codes, len(vocabulary))
+        codes = frozen(checked_codes(codes, len(vocabulary)))
         if offsets[-1] != len(codes):
             raise ValueError(f"offsets end at {offsets[-1]}, but there are {len(codes)} codes.")
         if timestamps is not None:
-            timestamps = as_times(timestamps)
+            timestamps = frozen(as_times(timestamps))
             same_length("timestamps", timestamps, "codes", codes)
             refuse_decreasing(timestamps, offsets)
         if weights is not None:
-            weights = as_weights(weights)
+            weights = frozen(as_weights(weights))
             same_length("weights", weights, "codes", codes)
         if user_ids is not None:
-            user_ids = as_ids(user_ids, "user_ids")
+            user_ids = frozen(as_ids(user_ids, "user_ids"))
             same_length("user_ids", user_ids, "users", offsets[1:])
         self._set(codes, offsets, vocabulary, timestamps, weights, user_ids)
 
@@ -150,16 +152,10 @@ class Histories:
         user_ids: np.ndarray | None,
         vocabulary: Vocabulary | None = None,
     ) -> Histories:
-        """Number the items, drop padding (negative ids), put each user's events in time order.
+        """Number the items and put each user's events in the order of their times.
 
         The numbers are those of the given vocabulary, where it knows all of the items.
         """
-        if ids.dtype.kind == "i" and len(ids) and ids.min() < 0:
-            keep = ids >= 0
-            offsets = kept_offsets(offsets, keep)
-            ids = ids[keep]
-            timestamps = None if timestamps is None else timestamps[keep]
-            weights = None if weights is None else weights[keep]
         codes = None if vocabulary is None or not len(ids) else vocabulary.lookup(ids)
         if codes is None or codes.min() < 0:
             codes, item_ids = factorize(ids)
@@ -184,7 +180,7 @@ class Histories:
         Parameters
         ----------
         lists : sequence of n_users sequences
-            Item ids: integers or strings, not a mixture. Negative integers are padding.
+            Item ids: integers from 0 on, or strings; not a mixture.
         timestamps : sequence of n_users sequences, default=None
             Times of the events: ``datetime64`` or datetimes (UTC, or with a zone), or numbers in
             seconds. Each user's events are put in their order; equal times keep theirs.
@@ -225,13 +221,14 @@ class Histories:
                 return cls._trusted(codes, offsets, vocabulary, None, None, None)
         place = place_in_lists(offsets)
         ids = as_ids(flat, "item ids", place)
+        refuse_as_items(ids, "item ids", place)
         if timestamps is not None:
             flat_times = flatten_like(timestamps, offsets, "timestamps")
             timestamps = as_times(flat_times, "timestamps", place)
         if weights is not None:
             weights = as_weights(flatten_like(weights, offsets, "weights"), "weights", place)
         if user_ids is not None:
-            user_ids = as_ids(user_ids, "user_ids")
+            user_ids = frozen(as_ids(user_ids, "user_ids"))
             same_length("user_ids", user_ids, "histories", offsets[1:])
         return cls._from_events(ids, offsets, timestamps, weights, user_ids, vocabulary)
 
@@ -269,7 +266,7 @@ class Histories:
         >>> log = {"who": ["b", "a", "b"], "what": [7, 8, 9], "when": [2.0, 1.0, 1.0]}
         >>> histories = Histories.from_frame(log, user="who", item="what", time="when")
         >>> histories.user_ids
-        array(['a', 'b'], dtype='<U1')
+        array(['a', 'b'], dtype=object)
         >>> histories[1]
         array([9, 7])
         """
@@ -278,7 +275,9 @@ class Histories:
         for name in columns:
             refuse_missing(columns[name], name)
         users = factorize(as_ids(columns[user], f"column {user!r}", place_in_frame))
-        items = factorize(as_ids(columns[item], f"column {item!r}", place_in_frame))
+        item_ids = as_ids(columns[item], f"column {item!r}", place_in_frame)
+        refuse_as_items(item_ids, f"column {item!r}", place_in_frame)
+        items = factorize(item_ids)
         timestamps = None if time is None else as_times(columns[time], f"column {time!r}")
         weights = None if weight is None else as_weights(columns[weight], f"column {weight!r}")
         return cls._from_log(users, items, timestamps, weights)
@@ -294,19 +293,14 @@ class Histories:
         """Sort a log by user, then time. Users and items are codes and sorted distinct ids."""
         codes, item_ids = items
         owner, user_ids = users
-        n_padding = 0 if item_ids.dtype.kind == "U" else int(np.searchsorted(item_ids, 0))
         order = order_by_user(owner, len(user_ids), timestamps)
-        if n_padding:
-            order = np.arange(len(codes)) if order is None else order
-            order = order[codes[order] >= n_padding]
         if order is not None:
             codes, owner = codes[order], owner[order]
-            timestamps = None if timestamps is None else timestamps[order]
-            weights = None if weights is None else weights[order]
+        timestamps, weights = _own(timestamps, order), _own(weights, order)
         return cls._trusted(
-            codes - np.int32(n_padding) if n_padding else codes,
+            codes,
             offsets_of(np.bincount(owner, minlength=len(user_ids))),
-            Vocabulary._trusted(item_ids[n_padding:]),
+            Vocabulary._trusted(item_ids),
             timestamps,
             weights,
             user_ids,
@@ -469,3 +463,10 @@ class Histories:
             f"Histories(n_users={len(self)}, n_events={len(self.codes)}, "
             f"n_items={len(self.vocabulary)}{''.join(extras)})"
         )
+
+
+def _own(column: np.ndarray | None, order: np.ndarray | None) -> np.ndarray | None:
+    """Return a column in another order, or as it is, and never the caller's own array."""
+    if column is None:
+        return None
+    return frozen(column) if order is None else column[order]

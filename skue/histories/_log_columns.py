@@ -10,7 +10,7 @@ import numpy as np
 from skue._optional import import_optional
 from skue.histories._checked import as_times
 from skue.histories._dates import WAYS_OUT, UnreadableTimeError, read_times, times_of_numbers
-from skue.histories._vocabulary import as_ids
+from skue.reading._ids import as_ids, is_text
 
 
 class LogColumn:
@@ -91,13 +91,13 @@ def _text(value: Any) -> str:
 
 def numbered(codes: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sort distinct ids, as integers where all of them are written as integers."""
-    if ids.dtype.kind == "U":
+    if is_text(ids):
         try:
             numbers = ids.astype(np.int64)
         except (ValueError, OverflowError):
             pass
         else:
-            ids = numbers if np.array_equal(numbers.astype(str), ids) else ids
+            ids = numbers if np.array_equal(numbers.astype(str).astype(object), ids) else ids
     order = np.argsort(ids, kind="stable")
     place = np.empty(len(ids), dtype=np.int32)
     place[order] = np.arange(len(ids), dtype=np.int32)

@@ -70,7 +70,7 @@ def load_interactions(
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
     >>> _ = path.write_text("user_id,item_id,date\\n1,tea,2026-01-02\\n1,cup,2026-01-01\\n")
     >>> load_interactions(path)[0]
-    array(['cup', 'tea'], dtype='<U3')
+    array(['cup', 'tea'], dtype=object)
     """
     path = Path(path)
     if path.is_dir():

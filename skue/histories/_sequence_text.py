@@ -9,7 +9,7 @@ import numpy as np
 from skue.histories._histories import Histories
 from skue.histories._log_columns import numbered
 from skue.histories._plain_files import damage_said, opened
-from skue.histories._vocabulary import factorize
+from skue.reading._ids import factorize
 
 # What str.split takes as blank, within ASCII.
 _BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
@@ -31,7 +31,7 @@ def read_sequences(path: Path) -> Histories:
     if len(line) != len(tokens):
         raise ValueError(f"{path} parts ids by blanks that are not ASCII. Use spaces or tabs.")
     opens = np.append(True, line[1:] != line[:-1])
-    words = np.array(tokens)
+    words = np.fromiter(tokens, dtype=object, count=len(tokens))
     if opens.all():
         raise ValueError(
             f"{path}, line {line[0] + 1}: {tokens[0]!r} is all there is on the line, and no other "

@@ -9,8 +9,9 @@ import numpy as np
 
 from skue.histories._checked import flatten
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import Vocabulary, as_ids
+from skue.histories._vocabulary import Vocabulary
 from skue.kernels._segments import offsets_of, owners
+from skue.reading._ids import as_ids, is_text, shown
 
 
 def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -87,10 +88,10 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
         Which events came from y.
     """
     ids, offsets = flat_targets(y)
-    if ids.dtype.kind != histories.item_ids.dtype.kind and len(histories.item_ids) and len(ids):
+    if is_text(ids) != is_text(histories.item_ids) and len(histories.item_ids) and len(ids):
         raise ValueError(
-            f"y must hold item ids as X does ({histories.item_ids.dtype}), got {ids.dtype}. "
-            "Pass the items that came next."
+            f"y must hold item ids as X does, such as {shown(histories.item_ids[0])}, got "
+            f"{shown(ids[0])}. Pass the items that came next."
         )
     item_ids = np.unique(np.concatenate([histories.item_ids, ids]))
     vocabulary = Vocabulary._trusted(item_ids)

@@ -1,111 +1,13 @@
-"""Ids and the positions they stand for."""
+"""Distinct ids and the positions they stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-_WAY_OUT = "Use one type for all ids: integers, or strings (str(id))."
-
-
-def _position(at: int) -> str:
-    return f"position {at}"
-
-
-def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _position) -> np.ndarray:
-    """Return ids as one flat int64 or string array, refusing anything that would be guessed.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_ids,)
-        Integers, whole floats or strings; not a mixture.
-    name : str, default="ids"
-        What the error messages call them.
-    place : callable, optional
-        From a position to the words for it in error messages.
-
-    Returns
-    -------
-    ids : ndarray of shape (n_ids,), int64 or str
-
-    Raises
-    ------
-    ValueError
-        For mixed types, fractions, missing values, integers beyond 64 bits, other types, and
-        anything that is not one-dimensional.
-    """
-    array = values if isinstance(values, np.ndarray) else _from_sequence(values, name, place)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}.")
-    kind = array.dtype.kind
-    if kind == "O" and len(array):
-        return as_ids(array.tolist(), name, place)
-    if kind == "T":
-        return array.astype(str)
-    if kind == "f":
-        whole = np.isfinite(array) & (array == np.floor(array))
-        if not whole.all():
-            row = int(np.flatnonzero(~whole)[0])
-            raise ValueError(
-                f"{name} must be whole numbers or strings, got {array[row]} at {place(row)}. "
-                "Drop missing ids, and turn other codes into strings."
-            )
-    elif kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} hold {array.max()}, beyond 64 bits with a sign. {_WAY_OUT}")
-    elif kind not in "iuU" and len(array):
-        raise ValueError(f"{name} must be integers or strings, got dtype {array.dtype}.")
-    if kind == "U":
-        return array
-    return array.astype(np.int64, copy=False)
-
-
-def _from_sequence(values: Iterable[Any], name: str, place: Callable[[int], str]) -> np.ndarray:
-    values = values if isinstance(values, list) else list(values)
-    types = set(map(type, values))
-    has_text = any(issubclass(t, str) for t in types)
-    if len(types) > 1 and (has_text and not all(issubclass(t, str) for t in types)):
-        named = ", ".join(sorted(t.__name__ for t in types))
-        row = next(i for i, v in enumerate(values) if type(v) is not type(values[0]))
-        raise ValueError(
-            f"{name} mix types ({named}): {values[0]!r} at {place(0)}, {values[row]!r} at "
-            f"{place(row)}. {_WAY_OUT}"
-        )
-    numeric = (int, float, np.integer, np.floating)
-    odd = next(
-        (t for t in types if not issubclass(t, (str, *numeric)) or issubclass(t, bool)), None
-    )
-    if odd is not None:
-        row = next(i for i, v in enumerate(values) if type(v) is odd)
-        raise ValueError(
-            f"{name} must be integers or strings, got {values[row]!r} at {place(row)}. {_WAY_OUT}"
-        )
-    if not values:
-        return np.empty(0, dtype=np.int64)
-    array = np.asarray(values)
-    if array.dtype.kind == "O" or (array.dtype.kind == "f" and types == {int}):
-        row = next(i for i, v in enumerate(values) if not -(2**63) <= v < 2**63)
-        raise ValueError(f"{name} hold {values[row]} at {place(row)}, beyond 64 bits. {_WAY_OUT}")
-    return array
-
-
-def factorize(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes and the sorted distinct ids: ``distinct[codes] == ids``."""
-    # For a handful of ids a dict is quicker than any array.
-    if ids.dtype.kind == "U" or len(ids) < 512:
-        listed = ids.tolist()
-        distinct = sorted(set(listed))
-        position = dict(zip(distinct, range(len(distinct)), strict=True))
-        codes = np.fromiter(map(position.__getitem__, listed), dtype=np.int32, count=len(listed))
-        return codes, np.array(distinct, dtype=ids.dtype) if distinct else ids[:0]
-    if len(ids) and ids.min() >= 0 and ids.max() < 4 * len(ids) + 1024:
-        present = np.zeros(int(ids.max()) + 1, dtype=bool)
-        present[ids] = True
-        position_of = np.cumsum(present, dtype=np.int32) - np.int32(1)
-        return position_of[ids], np.flatnonzero(present)
-    distinct_ids, positions = np.unique(ids, return_inverse=True)
-    return positions.astype(np.int32), distinct_ids
+from skue.kernels._read_only import frozen, read_only
+from skue.reading._ids import as_ids, is_text, shown
 
 
 class Vocabulary:
@@ -120,7 +22,7 @@ class Vocabulary:
 
     Attributes
     ----------
-    ids : ndarray of shape (n_ids,), int64 or str
+    ids : ndarray of shape (n_ids,), int64 or object (str)
         Read-only.
 
     Raises
@@ -136,13 +38,13 @@ class Vocabulary:
     """
 
     def __init__(self, ids: Any, name: str = "ids") -> None:
-        ids = as_ids(ids, name)
-        distinct, first = np.unique(ids, return_index=True)
-        if len(distinct) < len(ids):
-            repeated = np.setdiff1d(np.arange(len(ids)), first)[:5]
-            shown = ", ".join(f"{ids[row]!s} (row {row})" for row in repeated)
+        ids = frozen(as_ids(ids, name))
+        repeated = _repeated(ids)
+        if len(repeated):
+            named = ", ".join(f"{shown(ids[row])} (row {row})" for row in repeated[:5])
             raise ValueError(
-                f"{name} must be distinct, but these appear again: {shown}. Keep one row an id."
+                f"{name} must be distinct, but these appear again: {named}. Keep one row for "
+                "each id."
             )
         self._set(ids)
 
@@ -154,8 +56,7 @@ class Vocabulary:
         return vocabulary
 
     def _set(self, ids: np.ndarray) -> None:
-        self.ids = ids.view()
-        self.ids.flags.writeable = False
+        self.ids = read_only(ids)
         self._index: Any = None
 
     def __len__(self) -> int:
@@ -165,7 +66,8 @@ class Vocabulary:
         return {"ids": self.ids}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._set(state["ids"])
+        # Pickles of 0.1 hold text of fixed width.
+        self._set(as_ids(state["ids"]))
 
     def lookup(self, values: Any) -> np.ndarray:
         """Return the position of each value, -1 where it is unknown.
@@ -180,7 +82,7 @@ class Vocabulary:
         positions : ndarray of shape (n_values,), int32
         """
         values = as_ids(values, "the ids looked up")
-        if not len(self.ids) or not len(values) or self._is_text != (values.dtype.kind == "U"):
+        if not len(self.ids) or not len(values) or self._is_text != is_text(values):
             return np.full(len(values), -1, dtype=np.int32)
         if self._index is None:
             self._index = self._build_index()
@@ -203,7 +105,7 @@ class Vocabulary:
 
     @property
     def _is_text(self) -> bool:
-        return self.ids.dtype.kind == "U"
+        return is_text(self.ids)
 
     def _build_index(self) -> Any:
         if self._is_text:
@@ -220,3 +122,15 @@ class Vocabulary:
             return np.where(known, values, -1).astype(np.int32)
         at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
         return np.where(ordered[at] == values, order[at], np.int32(-1))
+
+
+def _repeated(ids: np.ndarray) -> np.ndarray:
+    """Return the positions of ids that stand earlier already."""
+    if is_text(ids):
+        listed = ids.tolist()
+        if len(set(listed)) == len(listed):
+            return np.empty(0, dtype=np.int64)
+        first_at: dict[str, int] = {}
+        return np.array([at for at, v in enumerate(listed) if first_at.setdefault(v, at) != at])
+    _, first = np.unique(ids, return_index=True)
+    return np.setdiff1d(np.arange(len(ids)), first)

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skue.reading._ids import is_text
+
 if TYPE_CHECKING:
     import pandas
 
 
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the id of each item row; -1 or "" stands for no item (row -1)."""
-    missing: Any = "" if ids.dtype.kind in "UO" else -1
+    missing: Any = "" if is_text(ids) else -1
     return np.where(rows < 0, missing, ids[np.maximum(rows, 0)])
 
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from skue.histories._files import read_arrays, write_arrays
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import Vocabulary, as_ids
+from skue.histories._vocabulary import Vocabulary
+from skue.kernels._read_only import frozen
+from skue.reading._ids import as_ids, is_text, pack_text, shown
 
-_SCHEMA = 1
+_SCHEMA = 2
 _UNIT_TOLERANCE = 1e-6
 _CACHE_LINE = 64
 
@@ -74,11 +76,12 @@ class ItemEmbeddings:
                 f"ids and vectors must agree, got {len(ids)} and {len(vectors)}. Give each row of "
                 "vectors one id."
             )
-        refused = np.flatnonzero(ids == "" if ids.dtype.kind == "U" else ids < 0)
+        refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
         if len(refused):
             raise ValueError(
-                f"ids must not be negative or empty, got {ids[refused[0]]!r} at row {refused[0]}: "
-                "these stand for padding and for missing recommendations."
+                f"ids must not be negative or empty, got {shown(ids[refused[0]])} at row "
+                f"{refused[0]}: these stand for padding and for missing recommendations. Use "
+                "other ids."
             )
         if space_id is not None and not isinstance(space_id, str):
             raise ValueError(f"space_id must be a string or None, got {space_id!r}.")
@@ -112,7 +115,7 @@ class ItemEmbeddings:
         >>> from skue import ItemEmbeddings
         >>> words = SimpleNamespace(vectors=[[1.0, 0.0]], index_to_key=["tea"])
         >>> ItemEmbeddings.from_keyed_vectors(words).ids
-        array(['tea'], dtype='<U3')
+        array(['tea'], dtype=object)
         """
         for name in ("vectors", "index_to_key"):
             if not hasattr(keyed_vectors, name):
@@ -139,10 +142,10 @@ class ItemEmbeddings:
     def catalog_id(self) -> str:
         if self._catalog_id is None:
             digest = hashlib.blake2b(digest_size=8)
-            digest.update(f"{self.vectors.shape} {self.ids.dtype.kind} ".encode())
-            ids = self.ids
-            text = "\0".join(ids.tolist()).encode() if ids.dtype.kind == "U" else ids.tobytes()
-            digest.update(text)
+            kind = "text" if is_text(self.ids) else "i"
+            digest.update(f"{self.vectors.shape} {kind} ".encode())
+            for part in pack_text(self.ids) if is_text(self.ids) else (self.ids,):
+                digest.update(part.tobytes())
             digest.update(self.vectors.data if self.vectors.size else b"")
             self._catalog_id = digest.hexdigest()
         return self._catalog_id
@@ -226,8 +229,11 @@ class ItemEmbeddings:
                 f"vectors must have the {self.n_dims} dimensions of the space, got "
                 f"{vectors.shape[1]}."
             )
-        if ids.dtype.kind != self.ids.dtype.kind and len(self):
-            raise ValueError(f"ids must be of type {self.ids.dtype}, got {ids.dtype}.")
+        if is_text(ids) != is_text(self.ids) and len(self) and len(ids):
+            raise ValueError(
+                f"ids must be of one type, got {shown(ids[0])}, but the catalogue has "
+                f"{shown(self.ids[0])}. Turn all ids into integers, or all into strings."
+            )
         return ItemEmbeddings(
             np.concatenate([self.vectors, vectors]),
             np.concatenate([self.ids, ids]),
@@ -350,7 +356,7 @@ def _unit_rows(vectors: Any) -> np.ndarray:
     is_unit = given.dtype == np.float32 and (np.abs(norms - 1) <= _UNIT_TOLERANCE).all()
     if is_unit and given.flags.c_contiguous:
         if not given.flags.writeable:
-            return given.view()
+            return frozen(given)
         norms = np.ones(len(given))
     unit = _aligned_rows(given.shape)
     np.divide(given, norms[:, None], out=unit, casting="same_kind")

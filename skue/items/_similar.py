@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skue.histories._vocabulary import as_ids
 from skue.items._answers import ids_of_rows
 from skue.kernels._topk import top_k
+from skue.reading._ids import as_ids, shown
 
 if TYPE_CHECKING:
     from skue.items._item_embeddings import ItemEmbeddings
@@ -20,15 +20,17 @@ def similar_items(items: ItemEmbeddings, ids: Any, k: int) -> tuple[np.ndarray, 
     if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
     if isinstance(ids, (str, bytes)) or not hasattr(ids, "__len__"):
-        raise ValueError(f"ids must be a list of ids, got {ids!r}. Write one id as [{ids!r}].")
+        raise ValueError(
+            f"ids must be a list of ids, got {shown(ids)}. Write one id as [{shown(ids)}]."
+        )
     ids = as_ids(ids, "ids")
     rows = items.lookup(ids)
     unknown = ids[rows < 0]
     if len(unknown):
-        held = f"ids such as {items.ids[0]!r:.60}" if len(items) else "no items"
+        held = f"has ids such as {shown(items.ids[0])}" if len(items) else "is empty"
         raise ValueError(
-            f"{len(unknown)} of the ids are not among the items, which have {held}: "
-            f"{', '.join(f'{one!r:.60}' for one in unknown[:5].tolist())}."
+            f"ids holds {len(unknown)} that no item has: {', '.join(map(shown, unknown[:5]))}. "
+            f"The catalogue {held}."
         )
     itself = rows.astype(np.int64), np.arange(len(rows) + 1)
     nearest, scores = top_k(items.vectors[rows], items.vectors, int(k), excluded=itself)

@@ -16,6 +16,7 @@ from skue.kernels._ranking import (
     tied_groups,
 )
 from skue.metrics._evaluation import unit_rows
+from skue.reading._ids import is_text
 
 
 def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20) -> float:
@@ -71,7 +72,7 @@ def ranked_targets(user_vectors: Any, item_vectors: Any, targets: Any) -> TiedGr
 
 def _row_lookup(n_items: int) -> Any:
     def lookup(ids: np.ndarray) -> np.ndarray:
-        if ids.dtype.kind == "U":
+        if is_text(ids):
             raise ValueError("targets must be row numbers; pass ItemEmbeddings to use ids.")
         return np.where((ids >= 0) & (ids < n_items), ids, -1)
 

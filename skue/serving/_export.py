@@ -121,7 +121,7 @@ def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> Vec
     >>> version = export_index(items, folder)
     >>> ids, scores = open_index(folder).search([[3, 4]], k=1, space_id="shop-1")
     >>> ids
-    array([['cup']], dtype='<U3')
+    array([['cup']], dtype=object)
     """
     folder = Path(folder)
     if backend not in BACKENDS:

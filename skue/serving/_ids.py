@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._vocabulary import as_ids
+from skue.reading._ids import as_ids
 
 
 def refuse_one_id(ids: Any, name: str) -> None:

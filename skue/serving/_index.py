@@ -9,9 +9,9 @@ import numpy as np
 
 from skue.encoders._base import ids_of_rows
 from skue.histories._histories import Histories, flatten
-from skue.histories._vocabulary import as_ids
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets
+from skue.reading._ids import as_ids, is_text
 from skue.serving._backends import BACKENDS, Limits
 from skue.serving._ids import refuse_one_id
 from skue.serving._models import model_of
@@ -239,7 +239,7 @@ class VectorIndex:
             raise ValueError(
                 f"{name} has lists for {len(offsets) - 1} users, user_vectors {n_users} rows."
             )
-        if len(flat) and (flat.dtype.kind == "U") != (self.items.ids.dtype.kind == "U"):
+        if len(flat) and is_text(flat) != is_text(self.items.ids):
             raise ValueError(
                 f"{name} holds ids of type {flat.dtype}, the items of this index have ids of type "
                 f"{self.items.ids.dtype}."

@@ -46,7 +46,7 @@ class Retriever:
     >>> serving = Retriever(UserVectorCache(encoder), open_index(folder))
     >>> ids, scores, status = serving.recommend(["ann"], load=lambda ids: [["tea"]], k=1)
     >>> ids
-    array([['tea']], dtype='<U3')
+    array([['tea']], dtype=object)
     """
 
     __slots__ = ("cache", "index")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skue import Histories
+from skue import Histories, as_histories
 from skue.histories._vocabulary import Vocabulary
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=3)
@@ -128,10 +128,25 @@ def test_lists_are_put_in_the_order_of_their_times():
     assert listed(histories) == [["a", "b", "c"]]
 
 
-def test_negative_integers_are_padding():
-    histories = Histories.from_lists([[-1, 4, -1], [5]], weights=[[9, 1, 9], [2]])
+def test_a_negative_item_in_a_list_is_refused():
+    with pytest.raises(ValueError, match="must not be negative or empty, got -1 at row 1, event 1"):
+        Histories.from_lists([[4], [5, -1]])
+
+
+def test_a_negative_item_in_a_frame_is_refused():
+    log = {"user": [1, 1], "item": [5, -1]}
+    with pytest.raises(ValueError, match="must not be negative or empty, got -1 at row 1"):
+        Histories.from_frame(log, user="user", item="item")
+
+
+def test_negative_numbers_in_a_2d_array_are_padding():
+    histories = as_histories(np.array([[-1, 4, -1], [5, -2, -1]]))
     assert listed(histories) == [[4], [5]]
-    assert histories.weights.tolist() == [1, 2]
+
+
+def test_negative_user_ids_are_ids():
+    log = {"user": [-1, 3, -7], "item": [5, 6, 7]}
+    assert Histories.from_frame(log, user="user", item="item").user_ids.tolist() == [-7, -1, 3]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Files and frames, read into checked columns."""

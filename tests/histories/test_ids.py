@@ -1,0 +1,157 @@
+"""Ids come out as they went in, however they are passed."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skue import Histories, ItemEmbeddings, as_histories
+from skue.kernels._read_only import frozen
+from skue.reading._ids import as_ids, factorize, is_text, pack_text, unpack_text
+
+TEXT = st.text(st.characters(exclude_categories=()), min_size=1, max_size=6)
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+ID_LISTS = st.one_of(st.lists(TEXT, min_size=1), st.lists(INTEGERS, min_size=1))
+
+
+@given(ID_LISTS)
+def test_ids_come_out_as_they_went_in(ids):
+    assert as_ids(ids).tolist() == ids
+
+
+@given(ID_LISTS)
+def test_ids_that_differ_get_different_codes(ids):
+    codes, distinct = factorize(as_ids(ids))
+    assert distinct[codes].tolist() == ids
+    assert distinct.tolist() == sorted(set(ids))
+
+
+@given(st.lists(TEXT))
+def test_text_survives_being_packed(ids):
+    utf8, offsets = pack_text(np.fromiter(ids, dtype=object, count=len(ids)))
+    assert unpack_text(utf8, offsets).tolist() == ids
+
+
+@given(st.lists(TEXT, min_size=1, unique=True))
+def test_text_ids_survive_a_file(tmp_path_factory, ids):
+    path = tmp_path_factory.mktemp("ids") / "batch.npz"
+    Histories.from_lists([ids], user_ids=[ids[0]]).save(path)
+    for mmap in (False, True):
+        loaded = Histories.load(path, mmap=mmap)
+        assert loaded[0].tolist() == ids
+        assert loaded.user_ids.tolist() == [ids[0]]
+
+
+def test_a_trailing_nul_makes_another_id():
+    histories = Histories.from_lists([["ann", "ann\0"]])
+    assert histories.item_ids.tolist() == ["ann", "ann\0"]
+    assert ItemEmbeddings(np.eye(2), ["ann", "ann\0"]).lookup(["ann\0"]).tolist() == [1]
+
+
+@pytest.mark.parametrize("value", [2.0**53, -(2.0**53), 1e19, np.float32(2**60)])
+def test_floats_that_cannot_tell_ids_apart_are_refused(value):
+    for values in ([value, 3], np.array([value, 3.0]), np.array([value, 3], dtype=object)):
+        with pytest.raises(ValueError, match=r"hold the float .* at position 0.*From 2\*\*53 on"):
+            as_ids(values)
+
+
+def test_large_integers_beside_floats_keep_their_digits():
+    assert as_ids([2**60 + 1, 3.0]).tolist() == [2**60 + 1, 3]
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 0.5])
+def test_numbers_that_are_not_whole_are_refused(value):
+    with pytest.raises(ValueError, match=r"whole numbers or strings, got .* at position 1"):
+        as_ids([1, value])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([1, 2**63 + 5], dtype=np.uint64),
+        [1, 2**63 + 5],
+        [1, np.uint64(2**63 + 5)],
+        [np.float64(1), 2**63 + 5],
+    ],
+)
+def test_integers_beyond_64_bits_are_refused(values):
+    with pytest.raises(ValueError, match=r"9223372036854775813 at position 1, beyond 64 bits"):
+        as_ids(values)
+
+
+@pytest.mark.parametrize("rows", [[np.array([2**60 + 1]), np.array([3], dtype=np.uint64)]])
+def test_arrays_of_unlike_types_are_joined_without_rounding(rows):
+    assert Histories.from_lists(rows).item_ids.tolist() == [3, 2**60 + 1]
+
+
+def test_an_unsigned_matrix_beyond_64_bits_is_refused():
+    with pytest.raises(ValueError, match="9223372036854775813 at row 0, column 0, beyond 64 bits"):
+        as_histories(np.array([[2**63 + 5, 3]], dtype=np.uint64))
+
+
+def test_an_empty_item_id_is_refused():
+    with pytest.raises(ValueError, match="must not be negative or empty, got '' at row 0, event 1"):
+        Histories.from_lists([["tea", ""]])
+
+
+def test_numpy_strings_become_plain_strings():
+    ids = as_ids([np.str_("tea"), "cup"])
+    assert is_text(ids)
+    assert {type(value) for value in ids.tolist()} == {str}
+
+
+def test_one_long_id_does_not_widen_the_others():
+    ids = as_ids(["a"] * 5000 + ["z" * 1_000_000])
+    assert ids.itemsize == 8
+
+
+def test_catalogues_whose_ids_differ_have_different_hashes():
+    catalogues = (["a\0b", "c"], ["a", "b\0c"], ["a\0", "bc"], ["\ud800", "a"])
+    assert len({ItemEmbeddings(np.eye(2), ids).catalog_id for ids in catalogues}) == 4
+
+
+def test_text_offsets_that_do_not_fit_are_refused():
+    for offsets in ([0, 5], [1, 3], [0, 3, 2, 3], []):
+        with pytest.raises(ValueError, match="offsets of the text do not fit"):
+            unpack_text(np.frombuffer(b"abc", dtype=np.uint8), np.array(offsets))
+
+
+def test_histories_keep_their_own_copy_of_what_they_were_given():
+    weights, times = np.array([1.0, 2.0]), np.array([5.0, 6.0])
+    codes, items, users = np.array([0, 1], dtype=np.int32), np.array([5, 6]), np.array([7])
+    histories = Histories(codes, [0, 2], items, timestamps=times, weights=weights, user_ids=users)
+    for array in (weights, times, codes, items, users):
+        array[:] = 0
+    assert histories.weights.tolist() == [1, 2]
+    assert histories.timestamps.tolist() == [5, 6]
+    assert histories[0].tolist() == [5, 6]
+    assert histories.user_ids.tolist() == [7]
+
+
+def test_histories_keep_their_own_copy_of_a_frame():
+    log = {"user": np.array([1, 1]), "item": np.array([5, 6]), "time": np.array([1.0, 2.0])}
+    log["weight"] = np.array([1.0, 2.0])
+    names = {"user": "user", "item": "item", "time": "time", "weight": "weight"}
+    histories = Histories.from_frame(log, **names)
+    for column in log.values():
+        column[:] = 0
+    assert histories[0].tolist() == [5, 6]
+    assert histories.timestamps.tolist() == [1, 2]
+    assert histories.weights.tolist() == [1, 2]
+
+
+def test_items_keep_their_own_copy_of_ids_and_vectors():
+    ids, vectors = np.array([5, 6]), np.eye(2, dtype=np.float32)
+    view = vectors.view()
+    view.flags.writeable = False
+    items = ItemEmbeddings(view, ids)
+    ids[:] = [6, 5]
+    vectors[:] = 0
+    assert items.lookup([5]).tolist() == [0]
+    assert items.vectors.tolist() == [[1, 0], [0, 1]]
+
+
+def test_arrays_that_nobody_can_write_to_are_not_copied():
+    array = np.arange(3)
+    array.flags.writeable = False
+    assert np.shares_memory(frozen(array), array)
