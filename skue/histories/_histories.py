@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skue._html import histories_table
 from skue.histories._checked import (
     as_times,
     as_weights,
@@ -452,6 +453,9 @@ class Histories:
             None if self.weights is None else self.weights[events],
             None if self.user_ids is None else self.user_ids[users],
         )
+
+    def _repr_html_(self) -> str:
+        return histories_table(self)
 
     def __repr__(self) -> str:
         extras = [
