@@ -98,7 +98,9 @@ class ItemEmbeddings:
         self._rows_by_vocabulary: Any = weakref.WeakKeyDictionary()
 
     @classmethod
-    def from_keyed_vectors(cls, keyed_vectors: Any, *, space_id: str | None = None) -> Any:
+    def from_keyed_vectors(
+        cls, keyed_vectors: Any, *, space_id: str | None = None
+    ) -> ItemEmbeddings:
         """Take vectors and ids from an object with ``vectors`` and ``index_to_key``, as gensim's.
 
         Parameters
