@@ -10,6 +10,7 @@ from sklearn.model_selection import ParameterGrid
 
 from skue.compare._rankers import LastItem, OwnFrequency, Popularity
 from skue.compare._task import Task, drawn_users, inner_task, with_at_most
+from skue.encoders._choices import AgeUnit
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders._two_tower import TwoTowerUserEncoder
@@ -36,7 +37,7 @@ def encoders(
     task: Task, items: ItemEmbeddings, found: dict[str, Any], *, items_given: bool
 ) -> dict[str, Any]:
     """Return the encoders by name; to add one, add its line."""
-    unit = "step" if task.unit == "event" else "instant"
+    unit: AgeUnit = "step" if task.unit == "event" else "instant"
     contenders: dict[str, Any] = {
         "plain average": DecayAverageUserEncoder(items, decay=0.0, age_unit=unit),
         "decay average": DecayAverageUserEncoder(items, age_unit=unit),
@@ -83,7 +84,7 @@ def search_decay(
         inner = inner_task(task)
     except ValueError:
         # Nobody has enough events to hold out twice.
-        unit = "step" if task.unit == "event" else "instant"
+        unit: AgeUnit = "step" if task.unit == "event" else "instant"
         return {"age_unit": unit, "decay": 0.07, "repeat_exponent": 1.0}, []
     items = given or CooccurrenceItemEmbedder().fit(inner.train).item_embeddings_
     inner = with_at_most(_SEARCHED_USERS, inner)
