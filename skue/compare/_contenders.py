@@ -8,6 +8,7 @@ from typing import Any
 
 from skue.compare._rankers import LastItem, OwnFrequency, Popularity
 from skue.compare._task import Task, drawn_users
+from skue.encoders._choices import AgeUnit
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders._two_tower import TwoTowerUserEncoder
@@ -46,7 +47,7 @@ def encoders(
     task: Task, items: ItemEmbeddings, found: dict[str, Any], *, items_given: bool
 ) -> dict[str, Any]:
     """Return the encoders by name; to add one, add its line."""
-    unit = "step" if task.unit == "event" else "instant"
+    unit: AgeUnit = "step" if task.unit == "event" else "instant"
     contenders: dict[str, Any] = {
         "plain average": DecayAverageUserEncoder(items, decay=0.0, age_unit=unit),
         "decay average": DecayAverageUserEncoder(items, age_unit=unit),

@@ -192,7 +192,11 @@ def what_to_ship(comparison: Comparison) -> str:
         return (
             f"Nothing to choose by: all contenders find the same held-out items (recall@{k} "
             f"{first.mean():.3f}). "
-            + ("Give a longer log, or choose a smaller k with -k." if k > 1 else "Give a longer log.")
+            + (
+                "Give a longer log, or choose a smaller k with -k."
+                if k > 1
+                else "Give a longer log."
+            )
         )
     averages = [row for row in comparison.rows if row.is_encoder]
     best = max(averages, key=lambda row: row.recall[k])

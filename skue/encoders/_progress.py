@@ -22,15 +22,22 @@ except ImportError:
 
 
 class Progress:
-    """Tells an estimator's callbacks of every epoch, and whether one of them asks to stop."""
+    """Tells an estimator's callbacks of every epoch, and whether one of them asks to stop.
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
+    Parameters
+    ----------
+    estimator : estimator
+    n_epochs : int
+        How many there are at most.
+    """
+
+    def __init__(self, estimator: Any, n_epochs: int) -> None:
+        self.estimator, self.n_epochs = estimator, n_epochs
 
     def __enter__(self) -> Callable[[], bool]:
         if not HAS_CALLBACKS:
             return lambda: False
-        self.context = self.estimator._init_callback_context(max_subtasks=None)
+        self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
         self.context.call_on_fit_task_begin(estimator=self.estimator)
         return self._on_epoch
 

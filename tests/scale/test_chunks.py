@@ -6,7 +6,7 @@ from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, MixedUserEncoder
-from skue.encoders import _base
+from skue.encoders import _chunks
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def batch():
 
 @pytest.fixture(params=[DecayAverageUserEncoder, MixedUserEncoder])
 def encoder(request, batch, monkeypatch):
-    monkeypatch.setattr(_base, "CHUNK_SIZE", 64)
+    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 64)
     return request.param(batch[0]).fit(batch[1])
 
 
