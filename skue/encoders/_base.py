@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -32,7 +27,7 @@ from skue.encoders._versions import restored, stamped
 from skue.encoders._whole_fit import whole_or_not_at_all
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
-from skue.histories._validation import validate_histories
+from skue.histories._validation import validate_histories, with_checked_parameters
 from skue.items._answers import frame_of_answers, ids_of_rows
 from skue.items._cooccurrence import item_space
 from skue.items._id_lists import limits_of_id_lists
@@ -86,7 +81,7 @@ class UserEncoder(
         """Arrays, beside the items and the fallback, that the vectors depend on."""
         return []
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @with_checked_parameters
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the item space (unless given), the encoder's own part and the fallback.
 
