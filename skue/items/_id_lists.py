@@ -9,9 +9,9 @@ import numpy as np
 
 from skue.histories._checked import flatten, place_in_lists
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import as_ids
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets, offsets_of, owners
+from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
 
 # Item rows: of one list for everybody (offsets is None), or of one list a user.
 Rows = tuple[np.ndarray, np.ndarray | None]
@@ -24,7 +24,8 @@ def rows_of_id_lists(items: ItemEmbeddings, lists: Any, n_users: int, name: str)
     ----------
     items : ItemEmbeddings
     lists : array-like of ids, Histories, or one sequence of ids a user
-        Ids that the items do not have are left out. In a 2-D array, negative integers are padding.
+        Ids that the items do not have are left out. In a 2-D array, negative integers and empty
+        strings are padding.
     n_users : int
     name : str
         What the error messages call the lists.
@@ -39,7 +40,7 @@ def rows_of_id_lists(items: ItemEmbeddings, lists: Any, n_users: int, name: str)
     ------
     ValueError
         For an id that stands alone, lists for another number of users, ids of another type than
-        those of the items, and negative ids outside of a 2-D array.
+        those of the items, and negative or empty ids outside of a 2-D array.
 
     Examples
     --------
@@ -134,29 +135,26 @@ def _ids_and_offsets(lists: Any, name: str) -> tuple[np.ndarray, np.ndarray | No
     # The first entry decides: an id, or the ids of a user.
     first = next(iter(lists), None)
     if isinstance(first, str) or not isinstance(first, (Sequence, np.ndarray)):
-        ids = as_ids(lists, name)
-        _refuse_negative(ids, name, lambda at: f"position {at}")
-        return ids, None
+        ids, offsets = as_ids(lists, name), None
+        refuse_as_items(ids, name)
+        return ids, offsets
     flat, offsets = flatten(lists, name)
     ids = as_ids(flat, name, place_in_lists(offsets))
-    _refuse_negative(ids, name, place_in_lists(offsets))
+    refuse_as_items(ids, name, place_in_lists(offsets))
     return ids, offsets
 
 
 def _padded(table: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of a 2-D array, one row a user, without its padding."""
     ids = as_ids(table.ravel(), name)
-    offsets = offsets_of(np.full(len(table), table.shape[1]))
-    if ids.dtype.kind != "i":
-        return ids, offsets
-    kept = ids >= 0
-    return ids[kept], kept_offsets(offsets, kept)
+    kept = ids != "" if is_text(ids) else ids >= 0
+    return ids[kept], kept_offsets(offsets_of(np.full(len(table), table.shape[1])), kept)
 
 
 def _listed(lists: Any, name: str) -> Any:
     if isinstance(lists, (str, bytes)) or not isinstance(lists, Iterable):
         raise ValueError(
-            f"{name} must be a list of ids, got {lists!r}. Write one id as [{lists!r}]."
+            f"{name} must be a list of ids, got {shown(lists)}. Write one id as [{shown(lists)}]."
         )
     if isinstance(lists, Mapping) or hasattr(lists, "columns"):
         raise ValueError(
@@ -169,26 +167,13 @@ def _listed(lists: Any, name: str) -> Any:
     return lists if isinstance(lists, (list, tuple, np.ndarray)) else list(lists)
 
 
-def _refuse_negative(ids: np.ndarray, name: str, place: Any) -> None:
-    if ids.dtype.kind == "i" and len(ids) and ids.min() < 0:
-        at = int(np.flatnonzero(ids < 0)[0])
-        raise ValueError(
-            f"{name} holds the negative id {ids[at]} at {place(at)}. Negative ids are padding in "
-            "2-D arrays only: leave them out."
-        )
-
-
 def _refuse_other_type(ids: np.ndarray, items: ItemEmbeddings, name: str) -> None:
-    if len(ids) and len(items) and _is_text(ids) != _is_text(items.ids):
+    if len(ids) and len(items) and is_text(ids) != is_text(items.ids):
         raise ValueError(
             f"{name} holds {_kind(ids)}, the ids of the items are {_kind(items.ids)}. Use one "
             "type for all ids."
         )
 
 
-def _is_text(ids: np.ndarray) -> bool:
-    return ids.dtype.kind in "UO"
-
-
 def _kind(ids: np.ndarray) -> str:
-    return f"{'strings' if _is_text(ids) else 'integers'} such as {ids[:1].tolist()[0]!r:.60}"
+    return f"{'strings' if is_text(ids) else 'integers'} such as {shown(ids[0])}"

@@ -54,7 +54,9 @@ def test_negative_numbers_are_padding_in_a_two_dimensional_array():
     ("lists", "place"), [([9, -1], "position 1"), ([[9], [7, -2]], "row 1, event 1")]
 )
 def test_negative_numbers_in_lists_raise(lists, place):
-    with pytest.raises(ValueError, match=f"exclude holds the negative id -[12] at {place}"):
+    with pytest.raises(
+        ValueError, match=f"exclude must not be negative or empty, got -[12] at {place}"
+    ):
         rows_of(NUMBERS, lists)
 
 
