@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from skue._warn import warn_caller
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.reading._ids import is_text, shown
@@ -41,7 +41,7 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
     )
     if encoder.unknown_item == "raise":
         raise ValueError(f"{message} Set unknown_item='ignore' to leave them out.")
-    warnings.warn(f"{message} They are left out.", UserWarning, stacklevel=4)
+    warn_caller(f"{message} They are left out.")
 
 
 def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
@@ -63,10 +63,8 @@ def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
     way_out = "Pass ids as item_embeddings has them"
     if not same_type:
         way_out += ": of the same type"
-    warnings.warn(
-        f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}.",
-        UserWarning,
-        stacklevel=5,
+    warn_caller(
+        f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}."
     )
 
 
