@@ -70,7 +70,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         window of 5, and of 10 and smoothing 1), each of 192, 96 or 48 dimensions, by whose
         averages find most held-out events. Each gets towers of its own, and the vectors of both
         stand side by side.
-    hidden_layer_sizes : tuple of int, default=(128,)
+    hidden_layer_sizes : int or tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
         Decay that each channel starts from, per event (with timestamps: per instant).
@@ -201,7 +201,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **UserEncoder._parameter_constraints,
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "decays": ["array-like"],
         "item_tower": [StrOptions({"auto", "frozen", "trained"})],
         "negatives": [StrOptions({"auto", "all", "sampled"})],
