@@ -13,6 +13,7 @@ from skue.reading._ids import is_text, shown
 
 # So many events of which not one is known are more than a few new users.
 _MANY_EVENTS = 30
+_FEW_USERS = 100
 
 
 def report_unknown(encoder: Any, histories: Histories) -> None:
@@ -25,8 +26,11 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
     items = encoder.item_embeddings_
     if not len(histories.codes) or items._row_map(histories.vocabulary)[1]:
         return
+    ignored = encoder.unknown_item == "ignore"
+    if ignored and (items.rows_of(histories[:_FEW_USERS]) >= 0).any():
+        return  # the usual case, told without a look at all events
     known = items.rows_of(histories) >= 0
-    if encoder.unknown_item == "ignore":
+    if ignored:
         if not known.any():
             _warn_of_nothing_known(items, histories)
         return
