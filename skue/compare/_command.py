@@ -13,7 +13,7 @@ from skue.compare._run import compare
 from skue.compare._task import make_task
 from skue.compare._text import as_json, notes, table, what_to_ship
 from skue.datasets._user_histories import make_user_histories
-from skue.histories._readers import load_interactions
+from skue.histories._load import load_interactions
 from skue.items._item_embeddings import ItemEmbeddings
 
 _COLUMNS = ("user", "item", "time", "weight")
