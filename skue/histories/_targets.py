@@ -90,8 +90,8 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
     ids, offsets = flat_targets(y)
     if is_text(ids) != is_text(histories.item_ids) and len(histories.item_ids) and len(ids):
         raise ValueError(
-            f"y must hold item ids as X does, such as {shown(histories.item_ids[0])}, got {shown(ids[0])}. "
-            "Pass the items that came next."
+            f"y must hold item ids as X does, such as {shown(histories.item_ids[0])}, got "
+            f"{shown(ids[0])}. Pass the items that came next."
         )
     item_ids = np.unique(np.concatenate([histories.item_ids, ids]))
     vocabulary = Vocabulary._trusted(item_ids)

@@ -41,9 +41,9 @@ class Vocabulary:
         ids = frozen(as_ids(ids, name))
         repeated = _repeated(ids)
         if len(repeated):
-            shown = ", ".join(f"{shown(ids[row])} (row {row})" for row in repeated[:5])
+            named = ", ".join(f"{shown(ids[row])} (row {row})" for row in repeated[:5])
             raise ValueError(
-                f"{name} must be distinct, but these appear again: {shown}. Keep one row for "
+                f"{name} must be distinct, but these appear again: {named}. Keep one row for "
                 "each id."
             )
         self._set(ids)

@@ -79,8 +79,9 @@ class ItemEmbeddings:
         refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
         if len(refused):
             raise ValueError(
-                f"ids must not be negative or empty, got {shown(ids[refused[0]])} at row {refused[0]}: "
-                "these stand for padding and for missing recommendations. Use other ids."
+                f"ids must not be negative or empty, got {shown(ids[refused[0]])} at row "
+                f"{refused[0]}: these stand for padding and for missing recommendations. Use "
+                "other ids."
             )
         if space_id is not None and not isinstance(space_id, str):
             raise ValueError(f"space_id must be a string or None, got {space_id!r}.")
@@ -230,8 +231,8 @@ class ItemEmbeddings:
             )
         if is_text(ids) != is_text(self.ids) and len(self) and len(ids):
             raise ValueError(
-                f"ids must be of one type, got {shown(ids[0])}, but the catalogue has {shown(self.ids[0])}. "
-                "Turn all ids into integers, or all into strings."
+                f"ids must be of one type, got {shown(ids[0])}, but the catalogue has "
+                f"{shown(self.ids[0])}. Turn all ids into integers, or all into strings."
             )
         return ItemEmbeddings(
             np.concatenate([self.vectors, vectors]),

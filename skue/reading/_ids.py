@@ -175,7 +175,8 @@ def _refuse_types(
     if odd:
         at = next(at for at, value in enumerate(values) if type(value) in odd)
         raise ValueError(
-            f"{name} must be integers or strings, got {shown(values[at])} at {place(at)}. {_ONE_TYPE}"
+            f"{name} must be integers or strings, got {shown(values[at])} at {place(at)}. "
+            f"{_ONE_TYPE}"
         )
     is_string = [isinstance(value, str) for value in values] if len(types) > 1 else [True]
     if len(set(is_string)) > 1:

@@ -28,7 +28,7 @@ def test_ids_are_row_numbers_by_default():
         ([1.0, 2.0], None, "must have shape .n_items, n_dims., got shape .2,."),
         ([[1.0, np.nan]], None, r"hold NaN or infinity: rows \[0\]"),
         ([[1.0], [0.0]], None, r"hold only zeros: rows \[1\]"),
-        ([[1.0], [2.0]], ["a", "a"], "these appear again: a .row 1."),
+        ([[1.0], [2.0]], ["a", "a"], "these appear again: 'a' .row 1."),
         ([[1.0], [2.0]], ["a"], "ids and vectors must agree, got 1 and 2"),
         ([[1.0]], [-1], "must not be negative or empty, got .*-1"),
         ([[1.0], [2.0]], ["a", 2], "mix types"),
@@ -57,7 +57,7 @@ def test_a_larger_catalogue_is_of_the_same_space():
 @pytest.mark.parametrize(
     ("vectors", "ids", "message"),
     [
-        ([[1, 0]], ["tea"], "appear again: tea"),
+        ([[1, 0]], ["tea"], "appear again: 'tea'"),
         ([[1, 0, 0]], ["pot"], "must have the 2 dimensions of the space, got 3"),
         ([[1, 0]], [5], "ids must be of one type, got 5, but the catalogue has 'tea'"),
     ],
