@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from skue._html import histories_table
 from skue.histories._checked import (
     as_times,
     as_weights,
@@ -33,6 +34,9 @@ from skue.kernels._segments import (
 from skue.reading._frames import log_of_frame, times_of_list
 from skue.reading._ids import as_ids, factorize, refuse_as_items
 from skue.reading._labels import Label
+
+if TYPE_CHECKING:
+    import pandas
 
 _SCHEMA = 2
 _NEEDED = ("codes", "offsets", "item_ids")
@@ -331,7 +335,7 @@ class Histories:
             user_ids,
         )
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> pandas.DataFrame:
         """Return the log as a pandas DataFrame: ``user``, ``item`` and, if held, the rest.
 
         Returns
@@ -437,7 +441,15 @@ class Histories:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[row] for row in range(len(self)))
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: int | np.integer) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(
+        self, key: slice | Sequence[int] | Sequence[bool] | np.ndarray | tuple[Any, Any]
+    ) -> Histories: ...
+
+    def __getitem__(self, key: Any) -> np.ndarray | Histories:
         if isinstance(key, tuple):
             if len(key) != 2 or (key[1] is not Ellipsis and key[1] != slice(None)):
                 raise IndexError(f"histories have one axis, the users; got {key!r}.")
@@ -477,6 +489,9 @@ class Histories:
             None if self.weights is None else self.weights[events],
             None if self.user_ids is None else self.user_ids[users],
         )
+
+    def _repr_html_(self) -> str:
+        return histories_table(self)
 
     def __repr__(self) -> str:
         extras = [
