@@ -79,8 +79,9 @@ def unpack_entry(
     vector = np.frombuffer(content, "<f4", n_dims, _HEADER.size + len(name))
     if not 0 <= time <= clock.time() + _CLOCK_TOLERANCE:
         return None
-    # NaN compares as False.
-    if abs(float(vector.dot(vector)) - 1) <= _TOLERANCE or (zero and not vector.any()):
+    # In float64, where no square overflows. NaN compares as False.
+    wide = vector.astype(np.float64)
+    if abs(float(wide.dot(wide)) - 1) <= _TOLERANCE or (zero and not vector.any()):
         return Entry(vector, time)
     return None
 

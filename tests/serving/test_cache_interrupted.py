@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def assert_nothing_is_lost(cache, users):
     assert not any(lock.locked() for lock in [*locks, cache._runner._readers._lock])
 
 
-@lru_cache(maxsize=None)
+@cache
 def points_of(code):
     """Where the interpreter may run a signal handler: at starts, jumps back and after calls.
 
