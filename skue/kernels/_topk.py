@@ -16,6 +16,7 @@ def top_k(
     k: int,
     *,
     excluded: tuple[np.ndarray, np.ndarray] | None = None,
+    allowed: tuple[np.ndarray, np.ndarray | None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the k items with the largest products, largest first.
 
@@ -28,6 +29,8 @@ def top_k(
     k : int
     excluded : (rows, offsets), default=None
         Items that a user must not get, as flat rows with offsets of shape (n_users + 1,).
+    allowed : (rows, offsets), default=None
+        The only items that a user may get; with None for offsets, that anybody may get.
 
     Returns
     -------
@@ -37,7 +40,8 @@ def top_k(
         ``-inf`` where fewer than k items are left.
     """
     n_users, n_items = len(user_vectors), len(item_vectors)
-    if n_users == 1 and excluded is None and 0 < k <= n_items:
+    limited = excluded is not None or allowed is not None
+    if n_users == 1 and not limited and 0 < k <= n_items:
         # Someone waits for this one: spared are the steps that only many users pay back.
         best, found = _best((user_vectors @ item_vectors.T)[0], k)
         return best[None], found[None]
@@ -50,15 +54,37 @@ def top_k(
     for start in range(0, n_users, block):
         stop = min(start + block, n_users)
         products = user_vectors[start:stop] @ item_vectors.T
+        if allowed is not None:
+            products[_refused(allowed, start, stop, n_items)] = -np.inf
         if excluded is not None:
-            out_rows, out_offsets = excluded
-            own = out_offsets[start : stop + 1]
-            products[owners(own), out_rows[own[0] : own[-1]]] = -np.inf
+            products[_entries(*excluded, start, stop)] = -np.inf
         for user, own_products in enumerate(products, start):
             rows[user, :n_best], scores[user, :n_best] = _best(own_products, n_best)
-    if excluded is not None:
+    if limited:
         rows[np.isneginf(scores)] = -1
     return rows, scores
+
+
+def _entries(
+    rows: np.ndarray, offsets: np.ndarray, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return users (counted from the first of the block) and item rows of a block of users."""
+    own = offsets[start : stop + 1]
+    return owners(own), rows[own[0] : own[-1]]
+
+
+def _refused(
+    allowed: tuple[np.ndarray, np.ndarray | None], start: int, stop: int, n_items: int
+) -> np.ndarray | tuple[slice, np.ndarray]:
+    """Return the mask, or the columns, of what the users of a block are not allowed to get."""
+    rows, offsets = allowed
+    if offsets is None:
+        refused = np.ones(n_items, dtype=bool)
+        refused[rows] = False
+        return slice(None), np.flatnonzero(refused)
+    refused = np.ones((stop - start, n_items), dtype=bool)
+    refused[_entries(rows, offsets, start, stop)] = False
+    return refused
 
 
 def _best(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skue.encoders._inside import find_encoder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.serving._backends import BACKENDS
 from skue.serving._folder import (
@@ -20,7 +21,6 @@ from skue.serving._folder import (
     write_version,
 )
 from skue.serving._index import VectorIndex
-from skue.serving._models import model_of
 
 # A reader that loses its version to prune reads CURRENT again; more than once is a busy folder.
 _TRIES = 20
@@ -68,7 +68,7 @@ def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
     if isinstance(encoder, ItemEmbeddings):
         items = encoder
     else:
-        model = model_of(encoder)
+        model = find_encoder(encoder)
         items, encoder_id = model.items(), model.encoder.encoder_id_
     folder = Path(folder)
     facts = {

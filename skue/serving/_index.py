@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from skue.encoders._base import ids_of_rows
+from skue.encoders._inside import find_encoder
 from skue.histories._histories import Histories, flatten
+from skue.items._answers import ids_of_rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets
 from skue.reading._ids import as_ids, is_text
 from skue.serving._backends import BACKENDS, Limits
 from skue.serving._ids import refuse_one_id
-from skue.serving._models import model_of
 
 # Of the square of a length.
 _UNIT_TOLERANCE = 2e-6
@@ -167,7 +167,7 @@ class VectorIndex:
         -------
         ids, scores : ndarray of shape (n_users, k)
         """
-        space_id = model_of(encoder).space_id
+        space_id = find_encoder(encoder).space_id
         if space_id != self.space_id:
             raise SpaceMismatchError(space_id, self.space_id)
         return self.search(

@@ -1,0 +1,179 @@
+"""Lists of item ids that limit what is recommended, turned into rows of the items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from skue.histories._checked import flatten, place_in_lists
+from skue.histories._histories import Histories
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._segments import kept_offsets, offsets_of, owners
+from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
+
+# Item rows: of one list for everybody (offsets is None), or of one list a user.
+Rows = tuple[np.ndarray, np.ndarray | None]
+
+
+def rows_of_id_lists(items: ItemEmbeddings, lists: Any, n_users: int, name: str) -> Rows:
+    """Return the item rows of ids that a caller lists, for everybody or for each user.
+
+    Parameters
+    ----------
+    items : ItemEmbeddings
+    lists : array-like of ids, Histories, or one sequence of ids a user
+        Ids that the items do not have are left out. In a 2-D array, negative integers and empty
+        strings are padding.
+    n_users : int
+    name : str
+        What the error messages call the lists.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_rows,), int64
+    offsets : ndarray of shape (n_users + 1,), int64, or None
+        Where the rows of each user start. None stands for one list for everybody.
+
+    Raises
+    ------
+    ValueError
+        For an id that stands alone, lists for another number of users, ids of another type than
+        those of the items, and negative or empty ids outside of a 2-D array.
+
+    Examples
+    --------
+    >>> from skue import ItemEmbeddings
+    >>> from skue.items._id_lists import rows_of_id_lists
+    >>> items = ItemEmbeddings([[1, 0], [0, 1]], ids=["tea", "cup"])
+    >>> rows_of_id_lists(items, ["cup", "pot"], 2, "exclude")
+    (array([1]), None)
+    >>> rows_of_id_lists(items, [["cup"], ["cup", "tea"]], 2, "exclude")
+    (array([1, 1, 0]), array([0, 1, 3]))
+    """
+    offsets: np.ndarray | None
+    if isinstance(lists, Histories):
+        _refuse_other_type(lists.item_ids, items, name)
+        rows, offsets = items.rows_of(lists).astype(np.int64), lists.offsets
+    else:
+        ids, offsets = _ids_and_offsets(lists, name)
+        _refuse_other_type(ids, items, name)
+        rows = items.lookup(ids).astype(np.int64)
+    if offsets is not None and len(offsets) - 1 != n_users:
+        raise ValueError(
+            f"{name} has lists for {len(offsets) - 1} users, but there are {n_users}. Pass one "
+            "list a user, or a flat list of ids for everybody."
+        )
+    known = rows >= 0
+    return rows[known], None if offsets is None else kept_offsets(offsets, known)
+
+
+def limits_of_id_lists(
+    items: ItemEmbeddings,
+    n_users: int,
+    *,
+    exclude: Any = None,
+    allow: Any = None,
+    seen: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, Rows | None]:
+    """Return what ``exclude=`` and ``allow=`` ask for, as :func:`top_k` takes it.
+
+    Parameters
+    ----------
+    items : ItemEmbeddings
+    n_users : int
+    exclude, allow : as for :func:`rows_of_id_lists`, default=None
+    seen : (rows, offsets), default=None
+        More rows that each user must not get.
+
+    Returns
+    -------
+    excluded : (rows, offsets) or None
+        What each user must not get.
+    allowed : (rows, offsets), or (rows, None) for everybody, or None
+        The only rows that each user may get.
+    """
+    excluded, allowed = seen, None
+    if allow is not None:
+        allowed = rows_of_id_lists(items, allow, n_users, "allow")
+    if exclude is None:
+        return excluded, allowed
+    rows, offsets = rows_of_id_lists(items, exclude, n_users, "exclude")
+    if offsets is not None:
+        own = rows, offsets
+        return own if excluded is None else _joined(excluded, own), allowed
+    if len(rows):
+        left = np.ones(len(items), dtype=bool)
+        left[rows] = False
+        allowed = _only(allowed, left)
+    return excluded, allowed
+
+
+def _only(allowed: Rows | None, left: np.ndarray) -> Rows:
+    """Return the allowed rows that are left under a mask of the items."""
+    if allowed is None:
+        return np.flatnonzero(left), None
+    rows, offsets = allowed
+    kept = left[rows]
+    return rows[kept], None if offsets is None else kept_offsets(offsets, kept)
+
+
+def _joined(
+    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each user, the rows of both lists."""
+    users = np.concatenate([owners(first[1]), owners(second[1])])
+    rows = np.concatenate([first[0], second[0]])[np.argsort(users, kind="stable")]
+    return rows, first[1] + second[1]
+
+
+def _ids_and_offsets(lists: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    if isinstance(lists, np.ndarray) and lists.ndim == 2:
+        return _padded(lists, name)
+    lists = _listed(lists, name)
+    # The first entry decides: an id, or the ids of a user.
+    first = next(iter(lists), None)
+    if isinstance(first, str) or not isinstance(first, (Sequence, np.ndarray)):
+        ids, offsets = as_ids(lists, name), None
+        refuse_as_items(ids, name)
+        return ids, offsets
+    flat, offsets = flatten(lists, name)
+    ids = as_ids(flat, name, place_in_lists(offsets))
+    refuse_as_items(ids, name, place_in_lists(offsets))
+    return ids, offsets
+
+
+def _padded(table: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a 2-D array, one row a user, without its padding."""
+    ids = as_ids(table.ravel(), name)
+    kept = ids != "" if is_text(ids) else ids >= 0
+    return ids[kept], kept_offsets(offsets_of(np.full(len(table), table.shape[1])), kept)
+
+
+def _listed(lists: Any, name: str) -> Any:
+    if isinstance(lists, (str, bytes)) or not isinstance(lists, Iterable):
+        raise ValueError(
+            f"{name} must be a list of ids, got {shown(lists)}. Write one id as [{shown(lists)}]."
+        )
+    if isinstance(lists, Mapping) or hasattr(lists, "columns"):
+        raise ValueError(
+            f"{name} must be a list of ids or one list of ids a user, got a "
+            f"{type(lists).__name__}. Pass one column, or the lists in the order of the users."
+        )
+    for plain in ("to_pylist", "to_list"):  # pyarrow, polars and pandas
+        if hasattr(lists, plain):
+            return getattr(lists, plain)()
+    return lists if isinstance(lists, (list, tuple, np.ndarray)) else list(lists)
+
+
+def _refuse_other_type(ids: np.ndarray, items: ItemEmbeddings, name: str) -> None:
+    if len(ids) and len(items) and is_text(ids) != is_text(items.ids):
+        raise ValueError(
+            f"{name} holds {_kind(ids)}, the ids of the items are {_kind(items.ids)}. Use one "
+            "type for all ids."
+        )
+
+
+def _kind(ids: np.ndarray) -> str:
+    return f"{'strings' if is_text(ids) else 'integers'} such as {shown(ids[0])}"

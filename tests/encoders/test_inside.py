@@ -1,0 +1,223 @@
+"""Finding the encoder in whatever is built around it: metrics and index find the same one."""
+
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
+
+from skue import (
+    DecayAverageUserEncoder,
+    ItemEmbeddings,
+    RecallAtK,
+    export_index,
+    open_index,
+    recall_at_k,
+)
+from skue.encoders._inside import find_encoder
+
+RNG = np.random.default_rng(0)
+ITEMS = ItemEmbeddings(RNG.normal(size=(30, 4)), space_id="shop")
+ENCODER = DecayAverageUserEncoder(ITEMS)
+# Of a column that comes as a table of one column.
+FROM_TABLE = make_pipeline(FunctionTransformer(np.ravel), ENCODER)
+LISTS = [RNG.integers(30, size=5).tolist() for _ in range(24)]
+HISTORIES = np.empty(24, dtype=object)
+HISTORIES[:] = LISTS
+TABLE = np.empty((24, 2), dtype=object)
+TABLE[:, 0], TABLE[:, 1] = HISTORIES, RNG.random(24)
+Y = RNG.integers(30, size=24)
+
+
+def search(estimator):
+    return GridSearchCV(estimator, {}, scoring=lambda *_: 0.0, cv=2)
+
+
+def agree(estimator, X):
+    """Metric and index find the same encoder and items in a fitted estimator."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_index(estimator, folder)
+        index = open_index(folder)
+    expected = recall_at_k(np.asarray(estimator.transform(X)), index.items.vectors, Y, k=5)
+    assert RecallAtK(5)(estimator, X, Y) == pytest.approx(expected)
+    ids, _ = index.recommend(estimator, X, 5)
+    by_hand = (ids == Y[:, None]).any(axis=1).mean()
+    assert by_hand == pytest.approx(expected)
+    return index
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [0, [0], slice(0, 1), np.array([True, False]), [True, False], lambda X: [0], lambda X: 0],
+    ids=["scalar", "list", "slice", "mask", "list-mask", "callable", "callable-scalar"],
+)
+def test_a_column_in_every_way_of_naming_it(columns):
+    transformer = ColumnTransformer([("h", FROM_TABLE, columns)]).fit(TABLE)
+    index = agree(transformer, TABLE)
+    np.testing.assert_allclose(index.items.vectors, ITEMS.vectors, atol=1e-6)
+    assert index.space_id == "shop"
+
+
+@pytest.mark.parametrize("columns", ["history", 0, ["history"]], ids=str)
+def test_a_column_of_a_frame(columns):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"history": LISTS, "age": 1})
+    if columns == ["history"]:  # The encoder reads frames by their columns' names.
+        frame, columns = frame.rename(columns={"history": "items"}), ["items"]
+    transformer = ColumnTransformer([("h", ENCODER, columns)]).fit(frame)
+    agree(transformer, frame)
+    agree(transformer, frame[frame.columns[::-1]])
+
+
+@pytest.mark.parametrize("container", ["default", "pandas", "polars"])
+def test_later_steps_get_the_container_and_names_that_they_were_fitted_on(container):
+    if container != "default":
+        pytest.importorskip(container)
+    columns = ColumnTransformer([("h", make_pipeline(ENCODER, StandardScaler()), 0)])
+    pipeline = make_pipeline(columns, PCA(3)).set_output(transform=container).fit(TABLE)
+    agree(pipeline, TABLE)
+    assert hasattr(pipeline[-1], "feature_names_in_") == (container != "default")
+
+
+@pytest.mark.parametrize("holder", [ColumnTransformer, FeatureUnion])
+def test_weights_of_a_holder_reach_the_items_before_a_later_step(holder):
+    inner = ("h", ENCODER, 0) if holder is ColumnTransformer else ("h", ENCODER)
+    X = TABLE if holder is ColumnTransformer else HISTORIES
+    scaled = make_pipeline(holder([inner], transformer_weights={"h": 5.0}), PCA(3)).fit(X)
+    index = agree(scaled, X)
+    plain = make_pipeline(holder([inner]), PCA(3)).fit(X)
+    assert index.space_id != find_encoder(plain).space_id
+
+
+def test_steps_that_do_nothing_do_not_rename_the_space():
+    pipeline = Pipeline([("a", None), ("e", ENCODER), ("b", "passthrough"), ("c", None)])
+    assert agree(pipeline.fit(HISTORIES), HISTORIES).space_id == "shop"
+
+
+def test_a_step_before_the_encoder_changes_the_histories():
+    pipeline = make_pipeline(FunctionTransformer(without_last), ENCODER).fit(HISTORIES)
+    agree(pipeline, HISTORIES)
+    found = find_encoder(pipeline)
+    assert found.histories(HISTORIES).tolist() == [items[:-1] for items in LISTS]
+
+
+def without_last(X):
+    shorter = np.empty(len(X), dtype=object)
+    shorter[:] = [items[:-1] for items in X]
+    return shorter
+
+
+def test_columns_that_nothing_comes_out_of_do_not_count():
+    columns = ColumnTransformer(
+        [("h", ENCODER, 0), ("none", StandardScaler(), []), ("age", "drop", [1])],
+    ).fit(TABLE)
+    agree(columns, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X", "message"),
+    [
+        (PCA(2), np.eye(24), "PCA holds no user encoder"),
+        (make_pipeline(PCA(2)), np.eye(24), r"Pipeline holds no .*its steps are \['pca'\]"),
+        (
+            ColumnTransformer([("h", ENCODER, 0), ("age", "passthrough", [1])]),
+            TABLE,
+            r"only output of a ColumnTransformer .* outputs are \['h', 'age'\]",
+        ),
+        (
+            ColumnTransformer([("h", ENCODER, 0)], remainder="passthrough"),
+            TABLE,
+            r"outputs are \['h', 'remainder'\]",
+        ),
+        (
+            FeatureUnion([("a", ENCODER), ("b", ENCODER)]),
+            HISTORIES,
+            r"only output of a FeatureUnion .* outputs are \['a', 'b'\]",
+        ),
+        (
+            make_pipeline(ENCODER, LogisticRegression()),
+            HISTORIES,
+            r"'logisticregression' \(LogisticRegression\) after the encoder does not transform",
+        ),
+    ],
+)
+def test_what_gives_no_user_vectors_is_refused_by_both_alike(tmp_path, estimator, X, message):
+    estimator = clone(estimator).fit(X, Y % 2)
+    with pytest.raises(ValueError, match=message):
+        RecallAtK(5)(estimator, X, Y)
+    with pytest.raises(ValueError, match=message):
+        export_index(estimator, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [ENCODER, make_pipeline(ENCODER), search(ENCODER), ColumnTransformer([("h", ENCODER, 0)])],
+    ids=["encoder", "pipeline", "search", "columns"],
+)
+def test_what_is_not_fitted_says_so(tmp_path, estimator):
+    with pytest.raises(NotFittedError, match=r"not fitted yet|has no best_estimator_: fit it"):
+        export_index(clone(estimator), tmp_path)
+
+
+def test_later_steps_that_cannot_be_pickled_say_what_to_do(tmp_path):
+    pipeline = make_pipeline(ENCODER, FunctionTransformer(lambda X: X)).fit(HISTORIES)
+    with pytest.raises(ValueError, match=r"cannot be pickled.*functions of a module"):
+        export_index(pipeline, tmp_path)
+
+
+def wrapped(data, estimator, has_columns):
+    """Put one more estimator around an estimator; tell whether it wants a table."""
+    kind = data.draw(st.sampled_from(["pipeline", "columns", "union", "frozen", "search"]))
+    if kind == "frozen":
+        X = TABLE if has_columns else HISTORIES
+        return FrozenEstimator(clone(estimator).fit(X, Y % 3)), has_columns
+    # scikit-learn cannot search over a FrozenEstimator itself.
+    if kind == "search" and not isinstance(estimator, FrozenEstimator):
+        return search(estimator), has_columns
+    if kind == "columns" and not has_columns and hasattr(estimator, "transform"):
+        beside = data.draw(st.sampled_from([[], ["drop"], [Normalizer()]]))
+        columns = data.draw(st.sampled_from([0, slice(0, 1), np.array([True, False])]))
+        ravelled = make_pipeline(FunctionTransformer(np.ravel), estimator)
+        others = [("age", step, [1]) for step in beside]
+        return ColumnTransformer([("h", ravelled, columns), *others]), True
+    if kind == "union" and hasattr(estimator, "transform"):
+        beside = data.draw(st.sampled_from([[], [("x", "drop")], [("x", estimator)]]))
+        return FeatureUnion([("h", estimator), *beside], transformer_weights={"h": 2}), has_columns
+    later = [None, "passthrough", Normalizer(), StandardScaler(), LogisticRegression()]
+    steps = data.draw(st.lists(st.sampled_from(later), max_size=2))
+    if not hasattr(estimator, "transform") or any(
+        isinstance(step, LogisticRegression) for step in steps[:-1]
+    ):
+        steps = []
+    return Pipeline([("h", estimator), *((f"s{i}", s) for i, s in enumerate(steps))]), has_columns
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_the_index_finds_an_encoder_exactly_where_the_metric_finds_one(data):
+    estimator, has_columns = data.draw(st.sampled_from([ENCODER, ENCODER, Normalizer()])), False
+    if isinstance(estimator, Normalizer):
+        estimator, has_columns = ColumnTransformer([("a", estimator, [1])]), True
+    for _ in range(data.draw(st.integers(1, 4))):
+        estimator, has_columns = wrapped(data, estimator, has_columns)
+    X = TABLE if has_columns else HISTORIES
+    estimator = clone(estimator).fit(X, Y % 3)
+    try:
+        RecallAtK(5)(estimator, X, Y)
+    except ValueError as error:
+        with tempfile.TemporaryDirectory() as folder, pytest.raises(ValueError) as again:
+            export_index(estimator, folder)
+        assert str(again.value) == str(error)
+    else:
+        agree(estimator, X)
