@@ -160,8 +160,7 @@ def test_a_step_that_raises_does_not_cost_the_pool_its_thread(caplog):
     assert "met an error" in caplog.text
 
 
-@pytest.mark.parametrize("closed", [True, False])
-@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize(("closed", "has_store"), [(True, False), (False, True)])
 def test_a_program_ends_although_loads_never_return(run, closed, has_store):
     started = time.monotonic()
     ended = run(f"""
