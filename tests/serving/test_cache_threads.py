@@ -1,5 +1,6 @@
 """Threads of the cache: who waits for whom, and that programs end."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -217,6 +218,22 @@ def test_ctrl_c_ends_a_program_whose_get_waits_for_a_load_that_never_returns(run
             print("interrupted", flush=True)
     """)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_computes_whom_its_parent_was_computing(run):
+    ended = run("""
+        import warnings
+        warnings.simplefilter("ignore")
+        cache = UserVectorCache(enc, deadline=0.05)
+        cache.get([1], lambda ids: never.wait())
+        if not os.fork():
+            cache.deadline = 20
+            print(cache.get([1], load)[1][0], flush=True)
+        else:
+            os.wait()
+    """)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "fresh\n", "")
 
 
 @pytest.mark.parametrize("deadline", [float("inf"), 1e300, 10**400])
