@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders import _spaces, _trainer, _training, _two_tower
+from skue.encoders import _spaces, _tasks, _trainer
 from skue.metrics._evaluation import evaluate
 
 DECAYS = (0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -57,12 +57,12 @@ def patched(module, name, value):
 # What each row of the ablation changes: the recipe by a function, or what a module holds.
 VARIANTS = {
     "all parts": None,
-    "one pair of towers": patched(_two_tower, "learned_spaces", one_space),
+    "one pair of towers": patched(_tasks, "learned_spaces", one_space),
     "decays not learned": less("decay", "elapsed"),
     # The exponent that it starts from is searched for, too.
     "repeats not damped": [
         less("repeat"),
-        patched(_training, "_START_REPEAT_EXPONENTS", (1.0,)),
+        patched(_tasks, "_REPEAT_EXPONENTS", (1.0,)),
     ],
     "no support": less("support"),
     "no item gate": less("gate"),
@@ -90,8 +90,8 @@ class Ablated(TwoTowerUserEncoder):
         self.changes = [change for change in changes if callable(change)]
         return self
 
-    def _recipe(self, sizes, decays):
-        recipe = super()._recipe(sizes, decays)
+    def _recipe(self, n_items):
+        recipe = super()._recipe(n_items)
         for change in self.changes:
             recipe = change(recipe)
         return recipe

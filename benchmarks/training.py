@@ -186,10 +186,8 @@ def trainers(
         item_tower="trained" if learn_items else "frozen",
         negatives="sampled" if kind == "sampled" else "all",
     )
-    encoder.item_tower_ = "trained" if learn_items else "frozen"
-    encoder.negatives_ = "sampled" if kind == "sampled" else "all"
     encoder.item_embeddings_ = items
-    recipe = encoder._recipe(tuple(encoder.hidden_layer_sizes), tuple(encoder.decays))
+    recipe = encoder._recipe(len(items))
     sequences = sequences_of(encoder._events_of(log))
     examples, _ = examples_of(sequences)
     found = []

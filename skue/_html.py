@@ -1,8 +1,9 @@
-"""How estimators show themselves in a notebook: scikit-learn's diagram, with two things added."""
+"""How estimators and histories show themselves in a notebook."""
 
 from __future__ import annotations
 
 import os
+from html import escape
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
@@ -56,3 +57,48 @@ def documentation_root() -> str:
         return ""
     urls = dict(entry.split(", ", 1) for entry in entries)
     return urls.get("Documentation", "")
+
+
+def histories_table(histories: Any, *, n_users: int = 5, n_items: int = 8) -> str:
+    """Return a batch of histories as HTML: its size, its period, and the newest of a few users."""
+    facts = [
+        f"{len(histories):,} users",
+        f"{len(histories.codes):,} events",
+        f"{len(histories.item_ids):,} items",
+    ]
+    times = histories.timestamps
+    if times is not None and len(times):
+        facts.append(f"{_moment(times.min())} to {_moment(times.max())}")
+    if histories.weights is not None:
+        facts.append("with weights")
+    rows = []
+    for row in range(min(n_users, len(histories))):
+        history = histories[row]
+        user = row if histories.user_ids is None else histories.user_ids[row]
+        newest = [_cell(item) for item in history[-n_items:].tolist()]
+        if len(history) > n_items:
+            newest.insert(0, "…")
+        rows.append(
+            f"<tr><th>{_cell(user)}</th><td>{len(history):,}</td><td>{', '.join(newest)}</td></tr>"
+        )
+    if len(histories) > n_users:
+        rows.append("<tr><th>…</th><td></td><td></td></tr>")
+    return (
+        f"<div><p><b>Histories</b>: {', '.join(facts)}</p><table><thead><tr><th>user</th>"
+        "<th>events</th><th>items, oldest first</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(value: Any) -> str:
+    text = str(value).encode("utf-8", "backslashreplace").decode()
+    return escape(text if len(text) <= 40 else f"{text[:39]}…")
+
+
+def _moment(time: Any) -> str:
+    """Return a time as people read it: a date to the second, or a number of seconds."""
+    return (
+        str(time.astype("datetime64[s]")).replace("T", " ")
+        if time.dtype.kind == "M"
+        else f"{time:g} s"
+    )

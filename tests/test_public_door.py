@@ -14,14 +14,15 @@ import skue.datasets
 ROOT = Path(skue.__file__).parent
 ROOMS = {
     "kernels": set(),
-    "histories": {"kernels"},
-    "items": {"kernels", "histories"},
-    "encoders": {"kernels", "histories", "items"},
-    "metrics": {"kernels", "histories", "items", "encoders"},
-    "serving": {"kernels", "histories", "items", "encoders", "metrics"},
+    "reading": {"kernels"},
+    "histories": {"kernels", "reading"},
+    "items": {"kernels", "reading", "histories"},
+    "encoders": {"kernels", "reading", "histories", "items"},
+    "metrics": {"kernels", "reading", "histories", "items", "encoders"},
+    "serving": {"kernels", "reading", "histories", "items", "encoders", "metrics"},
     "datasets": {"histories", "items"},
 }
-SHARED = {"_html", "_optional"}
+SHARED = {"_html", "_optional", "_warn"}
 PUBLIC = [getattr(skue, name) for name in skue.__all__] + [skue.datasets.make_user_histories]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skue.encoders._base import Events
+from skue.encoders._events import Events
 from skue.kernels._segments import elapsed_ages, instant_ages, step_ages
 
 AGE_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "D": 86400.0, "W": 604800.0}

@@ -7,10 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from skue.encoders._chunks import encode_histories
+from skue.encoders._unknown import nothing_known
 from skue.histories._histories import Histories
 
 # Users encoded at a time, so that what is held for them stays small beside the batch.
 _STRETCH = 65_536
+
+
+def refuse_nothing_known(encoder: Any, histories: Histories) -> None:
+    """Raise where no event is known, and ``cold_start`` is something to be learned from some."""
+    cold_start, items = encoder.cold_start, encoder.item_embeddings_
+    if not isinstance(cold_start, str) or cold_start == "zero":
+        return
+    if not (items.rows_of(histories) >= 0).any():
+        raise ValueError(
+            f"{nothing_known(items, histories)} So cold_start={cold_start!r} has nothing to learn "
+            "from. Pass histories with items of item_embeddings, or set cold_start='zero' or a "
+            "vector."
+        )
 
 
 def fallback_vector(encoder: Any, histories: Histories) -> np.ndarray:
@@ -45,7 +60,7 @@ def fallback_vector(encoder: Any, histories: Histories) -> np.ndarray:
 def _sum_of_vectors(encoder: Any, histories: Histories) -> np.ndarray:
     total = np.zeros(encoder.item_vectors_.shape[1])
     for users in _stretches(len(histories)):
-        vectors, defined = encoder._encode(histories[users])
+        vectors, defined = encode_histories(encoder, histories[users])
         total += vectors[defined].sum(axis=0, dtype=np.float64)
     return total
 

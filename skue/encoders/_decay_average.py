@@ -10,7 +10,9 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skue.encoders._ages import AGE_UNITS, event_ages
-from skue.encoders._base import Events, UserEncoder
+from skue.encoders._base import UserEncoder
+from skue.encoders._choices import AgeUnit, ColdStart, UnknownItem
+from skue.encoders._events import Events
 from skue.encoders._online import OnlineAverages
 from skue.kernels._pooling import decayed_averages
 
@@ -119,11 +121,11 @@ class DecayAverageUserEncoder(OnlineAverages):
         item_embeddings: Any = None,
         *,
         decay: float = 0.07,
-        age_unit: str = "step",
+        age_unit: AgeUnit = "step",
         repeat_exponent: float = 1.0,
         max_history: int | None = None,
-        cold_start: Any = "mean",
-        unknown_item: str = "ignore",
+        cold_start: ColdStart = "mean",
+        unknown_item: UnknownItem = "ignore",
         n_jobs: int | None = None,
     ) -> None:
         self.item_embeddings = item_embeddings

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skue.histories._histories import Histories
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
+
 
 class Events(NamedTuple):
     """The known events of a batch of users, oldest first, as flat columns."""
@@ -37,3 +41,21 @@ class Events(NamedTuple):
             None if self.timestamps is None else self.timestamps[events],
             None if self.weights is None else self.weights[events],
         )
+
+
+def known_events(items: ItemEmbeddings, histories: Histories, max_history: int | None) -> Events:
+    """Drop the events of unknown items, then keep each user's newest ``max_history``."""
+    rows = items.rows_of(histories)
+    events = Events(rows, histories.offsets, histories.timestamps, histories.weights)
+    if not items._row_map(histories.vocabulary)[1]:
+        known = rows >= 0
+        events = events.take(known, kept_offsets(histories.offsets, known))
+    return events if max_history is None else _newest(events, max_history)
+
+
+def _newest(events: Events, n_most: int) -> Events:
+    lengths = np.diff(events.offsets)
+    if not len(lengths) or lengths.max() <= n_most:
+        return events
+    kept = np.minimum(lengths, n_most)
+    return events.take(positions_of_ranges(events.offsets[1:] - kept, kept), offsets_of(kept))

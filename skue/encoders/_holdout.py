@@ -16,10 +16,12 @@ def held_out_events(
     A ``fraction`` of the users who have two instants or more gives its newest instant; where
     that makes fewer than 2,000 examples, up to five newest events, and at most half of a history.
     """
+    held_out = np.zeros(offsets[-1], dtype=bool)
+    if not len(held_out):
+        return held_out
     lengths = np.diff(offsets)
     newest = np.maximum(offsets[1:] - 1, 0)
     able = np.flatnonzero((lengths > 1) & (opens[newest] > offsets[:-1]))
-    held_out = np.zeros(offsets[-1], dtype=bool)
     n_users = round(fraction * len(able))
     if not n_users:
         return held_out

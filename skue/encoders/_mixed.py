@@ -9,8 +9,10 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skue.encoders._ages import AGE_UNITS
-from skue.encoders._base import Events, UserEncoder
+from skue.encoders._base import UserEncoder
+from skue.encoders._choices import AgeUnit, ColdStart, UnknownItem
 from skue.encoders._decay_average import averages
+from skue.encoders._events import Events
 from skue.encoders._online import OnlineAverages
 from skue.kernels._pooling import mixed_unit_vectors
 
@@ -108,11 +110,11 @@ class MixedUserEncoder(OnlineAverages):
         long_decay: float = 0.01,
         short_decay: float = 0.15,
         short_weight: float = 0.6,
-        age_unit: str = "step",
+        age_unit: AgeUnit = "step",
         repeat_exponent: float = 1.0,
         max_history: int | None = None,
-        cold_start: Any = "mean",
-        unknown_item: str = "ignore",
+        cold_start: ColdStart = "mean",
+        unknown_item: UnknownItem = "ignore",
         n_jobs: int | None = None,
     ) -> None:
         self.item_embeddings = item_embeddings

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 try:
+    from sklearn import callback
     from sklearn.callback import CallbackSupportMixin as CallbackSupport
-    from sklearn.callback import with_callbacks
-
-    HAS_CALLBACKS = True
 except ImportError:
-    HAS_CALLBACKS = False
+    callback = None
 
     class CallbackSupport:  # type: ignore[no-redef]
         """Nothing to support before scikit-learn 1.9."""
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the method as it is."""
-        return method
+
+HAS_CALLBACKS = callback is not None
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def with_callbacks(fit: Method) -> Method:
+    """Set callbacks up before ``fit`` and tear them down after it, where there are any.
+
+    Editors and type checkers see the signature of ``fit`` itself.
+    """
+    return callback.with_callbacks(fit) if HAS_CALLBACKS else fit
 
 
 class Progress:
-    """Tells an estimator's callbacks of every epoch, and whether one of them asks to stop."""
+    """Tells an estimator's callbacks of every epoch, and whether one of them asks to stop.
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
+    Parameters
+    ----------
+    estimator : estimator
+    n_epochs : int
+        How many there are at most.
+    """
+
+    def __init__(self, estimator: Any, n_epochs: int) -> None:
+        self.estimator, self.n_epochs = estimator, n_epochs
 
     def __enter__(self) -> Callable[[], bool]:
         if not HAS_CALLBACKS:
             return lambda: False
-        self.context = self.estimator._init_callback_context(max_subtasks=None)
+        self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
         self.context.call_on_fit_task_begin(estimator=self.estimator)
         return self._on_epoch
 

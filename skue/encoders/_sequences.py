@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skue.encoders._ages import as_seconds
-from skue.encoders._base import Events
+from skue.encoders._events import Events
 from skue.kernels._channels import Batch
 from skue.kernels._segments import owners, starts_of_runs
 

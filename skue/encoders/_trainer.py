@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skue.encoders._recipe import Recipe
 from skue.encoders._sequences import Examples, Sequences, batch_of
 from skue.kernels._adamw import AdamW
 from skue.kernels._channels import Arrays, Batch, pool, pool_gradient
@@ -25,30 +24,6 @@ _STEPS_PER_EPOCH = 256
 _MOST_PASSES = 4
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What training depends on, beside the data."""
-
-    hidden_layer_sizes: tuple[int, ...]
-    decays: tuple[float, ...]
-    learn_items: bool
-    sampled: bool
-    temperature: float | None
-    dropout: float
-    event_dropout: float
-    label_smoothing: float
-    learning_rate: float
-    alpha: float
-    batch_size: int
-    max_iter: int
-    n_iter_no_change: int
-    max_history: int | None
-    averaging: float = 0.995
-    corrected: bool = True
-    learned: frozenset[str] = frozenset({"decay", "elapsed", "repeat", "support", "gate"})
-    dense: bool = True
-
-
 class Trainer:
     """Steps over batches of examples; the arrays it learns and their optimiser."""
 
@@ -66,6 +41,7 @@ class Trainer:
         self.item_vectors = item_vectors
         self.recipe = recipe
         self.rng = rng
+        self.stopped = False
         self.max_history = min(recipe.max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
         parameters = {name: value.copy() for name, value in start.items()}
         temperature = 0.07 if recipe.temperature is None else recipe.temperature
@@ -90,8 +66,10 @@ class Trainer:
         self._scores = None if recipe.sampled else np.empty(shape, dtype=np.float32)
         self._log_target_share = _log_target_share(examples, len(item_vectors))
 
+    # Training that diverges overflows first; whoever asked for the epoch sees it by the loss.
+    @np.errstate(over="ignore", invalid="ignore")
     def epoch(self) -> float:
-        """Go over the examples, and return the mean loss."""
+        """Go over the examples, and return the mean loss; end early when stopped or diverged."""
         total, n_seen = 0.0, 0
         batches = self._batches()
         n_passes = max(1, min(_MOST_PASSES, round(_STEPS_PER_EPOCH / len(batches))))
@@ -104,6 +82,8 @@ class Trainer:
             )
             total += self._step(self.examples.take(chosen)) * len(chosen)
             n_seen += len(chosen)
+            if self.stopped or not np.isfinite(total):
+                break
         return total / max(n_seen, 1)
 
     def averages(self) -> tuple[Arrays, np.ndarray]:

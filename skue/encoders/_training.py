@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from skue.encoders._sequences import Examples, Sequences, batch_of, blocks_by_length
-from skue.encoders._trainer import Recipe, Trainer
-from skue.items._item_embeddings import ItemEmbeddings
+from skue.encoders._recipe import Recipe
+from skue.encoders._sequences import Sequences, batch_of, blocks_by_length
+from skue.encoders._tasks import Task, recall_of
+from skue.encoders._trainer import Trainer
 from skue.kernels._channels import Arrays, pool, start_of_pooling
 from skue.kernels._head import head, start_of_dense
-from skue.kernels._pooling import decay_weights, item_coefficients, pooled_unit_vectors
-from skue.kernels._ranking import expected_recall
-from skue.kernels._segments import offsets_of, positions_of_ranges
 from skue.kernels._threads import spread
 
-_K = 20
-_START_DECAYS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
-_START_REPEAT_EXPONENTS = (1.0, 0.5, 0.3, 0.15, 0.0)
 # How much of the mix the best average has when training starts from it.
 _START_SHARE = 0.9
 
 Towers = list[Arrays]
 """Weights of each user tower; their item vectors stand side by side in blocks of equal width."""
-
-
-class BestAverage(NamedTuple):
-    """The plain average that finds most of the validation examples."""
-
-    decay: float
-    repeat_exponent: float
-    recall: float
-
-
-class Task(NamedTuple):
-    """What to learn from and to validate by, in a space of items, and the best average of it.
-
-    The vectors of the items are those of ``n_towers`` spaces, side by side.
-    """
-
-    items: ItemEmbeddings
-    n_towers: int
-    sequences: Sequences
-    training: Examples
-    validation: Examples
-    best: BestAverage
 
 
 @dataclass
@@ -62,6 +33,7 @@ class Learned:
     validation_scores: list[float] = field(default_factory=list)
     best_iter: int = 0
     n_iter: int = 0
+    interrupted: bool = False
 
     def keep(self, towers: Towers, item_vectors: np.ndarray, epoch: int) -> None:
         """Take these weights as the best so far."""
@@ -116,7 +88,9 @@ def train(
 ) -> Learned:
     """Start from the best average, learn, and keep the last weights that may be the best.
 
-    ``on_epoch`` is called after every epoch; training stops when it returns True.
+    ``on_epoch`` is called after every epoch; training stops when it returns True. An interrupt
+    from the keyboard ends training with what was learned until then where somebody sits at a
+    prompt, who can decide about it; anywhere else it is raised.
     """
     average, start, score = _start(task, recipe)
     learned = Learned(average, task.items.vectors)
@@ -129,12 +103,15 @@ def train(
     try:
         _learn(task, recipe, start, learned, rng, on_epoch)
     except KeyboardInterrupt:
-        warnings.warn(
-            f"Interrupted in epoch {learned.n_iter + 1}; the best weights so far are kept.",
-            UserWarning,
-            stacklevel=2,
-        )
+        if not _at_a_prompt():
+            raise
+        learned.interrupted = True
     return learned
+
+
+def _at_a_prompt() -> bool:
+    """Whether Python is used interactively: its own prompt, IPython and notebooks set ``ps1``."""
+    return hasattr(sys, "ps1")
 
 
 def _learn(
@@ -145,24 +122,18 @@ def _learn(
     rng: np.random.Generator,
     on_epoch: Callable[[], bool],
 ) -> None:
-    trainers = []
-    blocks = np.split(task.items.vectors, task.n_towers, axis=1)
-    for parameters, block, own in zip(start, blocks, rng.spawn(task.n_towers), strict=True):
-        vectors = np.ascontiguousarray(block) * np.float32(np.sqrt(task.n_towers))
-        n_channels, n_dims = len(recipe.decays), vectors.shape[1]
-        if recipe.dense:
-            dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
-            parameters = parameters | dense
-        trainers.append(Trainer(task.sequences, task.training, vectors, parameters, recipe, own))
+    trainers = _trainers(task, recipe, start, rng)
+
+    def stop() -> None:
+        for trainer in trainers:
+            trainer.stopped = True
+
     for epoch in range(1, recipe.max_iter + 1):
-        losses = spread(Trainer.epoch, trainers)
+        losses = spread(Trainer.epoch, trainers, on_failure=stop)
         learned.loss_curve.append(float(np.mean(losses)))
         learned.n_iter = epoch
-        averages = [trainer.averages() for trainer in trainers]
-        towers = [parameters for parameters, _ in averages]
-        vectors = task.items.vectors
-        if recipe.learn_items:
-            vectors = side_by_side([vectors for _, vectors in averages])
+        towers, vectors = _averages(trainers, task, recipe)
+        _check_finite(learned.loss_curve[-1], towers, vectors, recipe, epoch)
         if not len(task.validation):
             learned.keep(towers, vectors, epoch)
         else:
@@ -172,6 +143,44 @@ def _learn(
                 learned.keep(towers, vectors, epoch)
         if on_epoch() or epoch - learned.best_iter >= recipe.n_iter_no_change:
             return
+
+
+def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generator) -> list[Trainer]:
+    """Return one trainer for each pair of towers."""
+    trainers = []
+    blocks = np.split(task.items.vectors, task.n_towers, axis=1)
+    for parameters, block, own in zip(start, blocks, rng.spawn(task.n_towers), strict=True):
+        vectors = np.ascontiguousarray(block) * np.float32(np.sqrt(task.n_towers))
+        n_channels, n_dims = len(recipe.decays), vectors.shape[1]
+        if recipe.dense:
+            dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
+            parameters = parameters | dense
+        trainers.append(Trainer(task.sequences, task.training, vectors, parameters, recipe, own))
+    return trainers
+
+
+# What overflows here is found, and said, by the check that follows.
+@np.errstate(over="ignore", invalid="ignore")
+def _averages(trainers: list[Trainer], task: Task, recipe: Recipe) -> tuple[Towers, np.ndarray]:
+    """Return the averaged weights of all towers, and the item vectors to search."""
+    averages = [trainer.averages() for trainer in trainers]
+    vectors = task.items.vectors
+    if recipe.learn_items:
+        vectors = side_by_side([vectors for _, vectors in averages])
+    return [parameters for parameters, _ in averages], vectors
+
+
+def _check_finite(
+    loss: float, towers: Towers, vectors: np.ndarray, recipe: Recipe, epoch: int
+) -> None:
+    arrays = [vectors, *(array for tower in towers for array in tower.values())]
+    if np.isfinite(loss) and all(np.isfinite(array).all() for array in arrays):
+        return
+    raise ValueError(
+        f"Training diverged in epoch {epoch}: the loss or the weights are no longer finite "
+        f"(loss {loss}). Set a lower learning_rate_init (it is {recipe.learning_rate}) or a lower "
+        f"alpha (it is {recipe.alpha})."
+    )
 
 
 def _may_be_best(scores: list[float], n_examples: int) -> bool:
@@ -205,35 +214,6 @@ def _start(task: Task, recipe: Recipe) -> tuple[Towers, Towers, float]:
     return [average], [dict(start) for _ in towers], recall
 
 
-def best_average(
-    sequences: Sequences, validation: Examples, item_vectors: np.ndarray
-) -> BestAverage:
-    """Find the best plain average of a small grid."""
-    best = BestAverage(0.1, 1.0, -1.0)
-    if not len(validation):
-        return best
-    lengths = validation.stops - validation.starts
-    events = positions_of_ranges(validation.starts, lengths)
-    offsets = offsets_of(lengths)
-    newest = np.repeat(sequences.instants[validation.stops - 1], lengths)
-    ages = (newest - sequences.instants[events]).astype(np.float64)
-    weights = None if sequences.weights is None else sequences.weights[events]
-    signed = weights is not None and bool((weights < 0).any())
-    for decay, exponent in itertools.product(_START_DECAYS, _START_REPEAT_EXPONENTS):
-        terms = item_coefficients(
-            decay_weights(ages, decay, weights),
-            sequences.rows[events],
-            offsets,
-            exponent,
-            signed=signed,
-        )
-        users, _ = pooled_unit_vectors(*terms, item_vectors)
-        recall = _recall(sequences, validation, users, item_vectors)
-        if recall > best.recall:
-            best = BestAverage(decay, exponent, recall)
-    return best
-
-
 def _validation_recall(
     task: Task, towers: Towers, item_vectors: np.ndarray, max_history: int | None
 ) -> float:
@@ -241,21 +221,4 @@ def _validation_recall(
     users, _ = encode(
         task.sequences, validation.starts, validation.stops, towers, item_vectors, max_history
     )
-    return _recall(task.sequences, validation, users, item_vectors)
-
-
-def _recall(
-    sequences: Sequences, validation: Examples, users: np.ndarray, item_vectors: np.ndarray
-) -> float:
-    """Recall@20 in the whole catalogue; where nobody has anything twice, of what is new."""
-    lengths = validation.stops - validation.starts
-    seen = sequences.rows[positions_of_ranges(validation.starts, lengths)]
-    repeats = (seen == np.repeat(validation.targets, lengths)).any()
-    return expected_recall(
-        users,
-        item_vectors,
-        validation.targets,
-        np.arange(len(validation) + 1),
-        k=_K,
-        excluded=None if repeats else (seen, offsets_of(lengths)),
-    )
+    return recall_of(task.sequences, validation, users, item_vectors)

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skue.encoders._base import Events, UserEncoder
-from skue.encoders._holdout import held_out_events, split_examples
+from skue.encoders._base import UserEncoder
+from skue.encoders._choices import ColdStart, UnknownItem
+from skue.encoders._events import Events
 from skue.encoders._progress import CallbackSupport, Progress, with_callbacks
-from skue.encoders._sequences import examples_of, sequences_of
-from skue.encoders._spaces import learned_spaces
-from skue.encoders._trainer import Recipe
-from skue.encoders._training import Learned, Task, best_average, encode, train
+from skue.encoders._recipe import (
+    Recipe,
+    checked_decays,
+    checked_sizes,
+    generator,
+    item_tower_of,
+    most_epochs,
+    negatives_of,
+    recipe_of,
+)
+from skue.encoders._sequences import sequences_of
+from skue.encoders._tasks import best_task, unknown_targets
+from skue.encoders._training import Learned, encode, train
+from skue.encoders._unknown import report_unknown
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._item_embeddings import ItemEmbeddings
-
-# From so many items on, "auto" draws negatives in place of ranking all items in every step.
-_MANY_ITEMS = 50_000
-_MOST_EPOCHS = {"trained": 5, "frozen": 12}
 
 
 class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
@@ -65,7 +70,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         window of 5, and of 10 and smoothing 1), each of 192, 96 or 48 dimensions, by whose
         averages find most held-out events. Each gets towers of its own, and the vectors of both
         stand side by side.
-    hidden_layer_sizes : tuple of int, default=(128,)
+    hidden_layer_sizes : int or tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
         Decay that each channel starts from, per event (with timestamps: per instant).
@@ -133,6 +138,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         What "auto" came to.
     item_tower_ : {"frozen", "trained"}
         What "auto" came to.
+    interrupted_ : bool
+        Whether fit was interrupted, and the weights are the best until then.
     n_unknown_targets_ : int
         Items of y outside the space, which were ignored.
     fallback_vector_ : ndarray of shape (n_dims,), float32
@@ -148,15 +155,31 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, when X was a DataFrame of numbers.
 
+    Raises
+    ------
+    ValueError
+        When X holds no event of a known item, and when training diverges.
+    KeyboardInterrupt
+        When fit is interrupted from the keyboard. At a Python prompt or in a notebook the encoder
+        then holds the best weights so far, and ``interrupted_`` is True. Anywhere else it stays
+        as it was before fit.
+
     Warns
     -----
     UserWarning
         When there is too little to learn from or to validate by: the encoder is then the starting
-        average. When fit is interrupted from the keyboard: the best weights so far are kept.
+        average.
 
     See Also
     --------
     DecayAverageUserEncoder : The average that this one starts from.
+
+    Notes
+    -----
+    From scikit-learn 1.9 on, ``encoder.set_callbacks(sklearn.callback.ProgressBar())`` shows a
+    progress bar that moves with every epoch (it needs the package rich). Older versions have no
+    callbacks, and fit shows nothing until it is done; ``python -m skue compare`` shows its
+    progress with every version.
 
     References
     ----------
@@ -178,7 +201,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **UserEncoder._parameter_constraints,
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "decays": ["array-like"],
         "item_tower": [StrOptions({"auto", "frozen", "trained"})],
         "negatives": [StrOptions({"auto", "all", "sampled"})],
@@ -202,26 +225,26 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         self,
         item_embeddings: Any = None,
         *,
-        hidden_layer_sizes: Any = (128,),
-        decays: Any = (0.0, 0.2, 0.5, 1.0, 8.0),
-        item_tower: str = "auto",
-        negatives: str = "auto",
-        targets: str = "history",
-        temperature: Any = "learn",
+        hidden_layer_sizes: int | Sequence[int] = (128,),
+        decays: Sequence[float] | np.ndarray = (0.0, 0.2, 0.5, 1.0, 8.0),
+        item_tower: Literal["auto", "frozen", "trained"] = "auto",
+        negatives: Literal["auto", "all", "sampled"] = "auto",
+        targets: Literal["history", "y"] = "history",
+        temperature: Literal["learn"] | float = "learn",
         dropout: float = 0.5,
         event_dropout: float = 0.5,
         label_smoothing: float = 0.1,
         learning_rate_init: float = 0.001,
         alpha: float = 0.01,
         batch_size: int = 512,
-        max_iter: Any = "auto",
+        max_iter: int | Literal["auto"] = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         max_history: int | None = None,
-        cold_start: Any = "mean",
-        unknown_item: str = "ignore",
-        random_state: Any = None,
+        cold_start: ColdStart = "mean",
+        unknown_item: UnknownItem = "ignore",
+        random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
     ) -> None:
         self.item_embeddings = item_embeddings
@@ -248,7 +271,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         self.n_jobs = n_jobs
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> TwoTowerUserEncoder:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the item space (unless given), both towers and the fallback.
 
         Parameters
@@ -262,89 +285,46 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         -------
         self : TwoTowerUserEncoder
         """
-        return super().fit(X, y)
+        super().fit(X, y)
+        if self.interrupted_:
+            raise KeyboardInterrupt(
+                f"Interrupted in epoch {self.n_iter_ + 1}. The encoder keeps the best weights so "
+                f"far, those after epoch {self.best_iter_}."
+            )
+        return self
 
     def _learn(self, histories: Histories, y: Any) -> None:
-        sizes, decays = _checked_sizes(self.hidden_layer_sizes), _checked_decays(self.decays)
-        rng = _generator(self.random_state)
-        appended = None
-        if self.targets == "y":
-            if y is None:
-                raise ValueError(
-                    "targets='y' needs y: the item ids that came next, one row a user."
-                )
-            histories, appended = append_targets(histories, y)
-        held_out = self._held_out(histories, rng)
-        split_seed = rng.integers(np.iinfo(np.int64).max)
-        tasks = (
-            self._task(*space, histories, held_out, np.random.default_rng(split_seed))
-            for space in self._spaces(histories._keep_events(~held_out))
-        )
-        task = max(tasks, key=lambda task: task.best.recall)
-        given = task.items
+        checked_sizes(self.hidden_layer_sizes)
+        checked_decays(self.decays)
+        rng = generator(self.random_state)
+        if self.targets == "y" and y is None:
+            raise ValueError("targets='y' needs y: the item ids that came next, one row a user.")
+        with Progress(self, most_epochs(self)) as on_epoch:
+            appended = None
+            if self.targets == "y":
+                histories, appended = append_targets(histories, y)
+            fraction = self.validation_fraction if self.early_stopping else None
+            task = best_task(self.item_embeddings, histories, fraction, rng)
+            self.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
+            self.item_embeddings_ = task.items
+            if self.unknown_item == "raise":
+                report_unknown(self, histories)  # before the work, not after it
+            if not task.is_enough(validated=self.early_stopping):
+                task = task.without_training()
+            self._keep(train(task, self._recipe(len(task.items)), rng, on_epoch), task.items)
 
-        self.item_tower_ = self.item_tower
-        if self.item_tower == "auto":
-            self.item_tower_ = "trained" if self._learns_items_from_log() else "frozen"
-        self.negatives_ = self.negatives
-        if self.negatives == "auto":
-            self.negatives_ = "all" if len(given) <= _MANY_ITEMS else "sampled"
-        known = given.rows_of(histories) >= 0
-        self.n_unknown_targets_ = 0 if appended is None else int((appended & ~known).sum())
-        if appended is not None and not (appended & known).any():
-            raise ValueError(
-                f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
-                "is in the item space. Pass the items that came next, or set targets='history'."
-            )
-        self.item_embeddings_ = given
-        if self.unknown_item == "raise":
-            self._report_unknown(histories)  # before the work, not after it
-        if not len(task.training) or (self.early_stopping and not len(task.validation)):
-            warnings.warn(
-                f"{len(task.training)} examples to learn from and {len(task.validation)} to "
-                "validate by are too few: the encoder is a plain average. Give longer histories, "
-                "or set early_stopping=False to learn without validation.",
-                UserWarning,
-                stacklevel=4,
-            )
-            task = task._replace(training=task.training.take(np.arange(0)))
-        with self._progress() as on_epoch:
-            learned = train(task, self._recipe(sizes, decays), rng, on_epoch)
-        self._keep(learned, given)
-
-    def _learns_items_from_log(self) -> bool:
-        given = self.item_embeddings
-        return given is None or (hasattr(given, "fit") and not isinstance(given, ItemEmbeddings))
-
-    def _spaces(self, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
-        """Item spaces to choose from, and how many stand side by side in each."""
-        if self.item_embeddings is None:
-            return learned_spaces(histories)
-        return iter([(self._resolve_items(histories), 1)])
-
-    def _task(
-        self,
-        items: ItemEmbeddings,
-        n_towers: int,
-        histories: Histories,
-        held_out: np.ndarray,
-        rng: np.random.Generator,
-    ) -> Task:
-        """Lay out what is to be learned, and validated by, in a space of items."""
-        self.item_embeddings_ = items
-        known = items.rows_of(histories) >= 0
-        sequences = sequences_of(self._events_of(histories, truncate=False))
-        examples, events = examples_of(sequences)
-        training, validation = split_examples(sequences, examples, events, held_out[known], rng)
-        best = best_average(sequences, validation, items.vectors)
-        return Task(items, n_towers, sequences, training, validation, best)
+    def _recipe(self, n_items: int) -> Recipe:
+        return recipe_of(self, n_items)
 
     def _keep(self, learned: Learned, given: ItemEmbeddings) -> None:
+        self.item_tower_ = item_tower_of(self)
+        self.negatives_ = negatives_of(self, len(given))
         self.parameters_ = learned.towers
         self.loss_curve_ = learned.loss_curve
         self.validation_scores_ = learned.validation_scores
         self.best_iter_ = learned.best_iter
         self.n_iter_ = learned.n_iter
+        self.interrupted_ = learned.interrupted
         if learned.item_vectors is not given.vectors:
             self.item_embeddings_ = ItemEmbeddings(learned.item_vectors, given.ids)
 
@@ -356,58 +336,3 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     def _fitted_arrays(self) -> list[np.ndarray]:
         return [tower[name] for tower in self.parameters_ for name in sorted(tower)]
-
-    def _held_out(self, histories: Histories, rng: np.random.Generator) -> np.ndarray:
-        """Events of the histories that are kept from training, item vectors included."""
-        if not self.early_stopping:
-            return np.zeros(len(histories.codes), dtype=bool)
-        rows, weights = histories.codes, histories.weights
-        events = Events(rows, histories.offsets, histories.timestamps, weights)
-        opens = sequences_of(events).opens
-        return held_out_events(histories.offsets, opens, self.validation_fraction, rng)
-
-    def _recipe(self, sizes: tuple[int, ...], decays: tuple[float, ...]) -> Recipe:
-        max_iter = self.max_iter
-        if max_iter == "auto":
-            max_iter = _MOST_EPOCHS[self.item_tower_]
-        return Recipe(
-            hidden_layer_sizes=sizes,
-            decays=decays,
-            learn_items=self.item_tower_ == "trained",
-            sampled=self.negatives_ == "sampled",
-            temperature=None if self.temperature == "learn" else float(self.temperature),
-            dropout=float(self.dropout),
-            event_dropout=float(self.event_dropout),
-            label_smoothing=float(self.label_smoothing),
-            learning_rate=float(self.learning_rate_init),
-            alpha=float(self.alpha),
-            batch_size=int(self.batch_size),
-            max_iter=int(max_iter),
-            n_iter_no_change=int(self.n_iter_no_change) if self.early_stopping else int(max_iter),
-            max_history=self.max_history,
-        )
-
-    def _progress(self) -> Progress:
-        return Progress(self)
-
-
-def _checked_sizes(sizes: Any) -> tuple[int, ...]:
-    sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-    if not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
-        raise ValueError(
-            f"hidden_layer_sizes must be positive integers, got {sizes}. Use () for none."
-        )
-    return tuple(int(size) for size in sizes)
-
-
-def _checked_decays(decays: Any) -> tuple[float, ...]:
-    decays = tuple(np.asarray(decays, dtype=np.float64).ravel().tolist())
-    if not decays or not all(np.isfinite(decay) and decay >= 0 for decay in decays):
-        raise ValueError(f"decays must be one number of at least 0 a channel, got {decays}.")
-    return decays
-
-
-def _generator(random_state: Any) -> np.random.Generator:
-    """Return a Generator for anything that scikit-learn takes as a random_state."""
-    legacy = check_random_state(random_state)
-    return np.random.default_rng(legacy.randint(np.iinfo(np.int32).max))

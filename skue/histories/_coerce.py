@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.histories._names import looks_like_a_log
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._segments import kept_offsets
+from skue.reading._column_names import looks_like_a_log
 from skue.reading._ids import as_ids
 
 
@@ -150,7 +150,9 @@ def _from_list_columns(frame: Any) -> Histories:
         for name in ("items", "timestamps", "weights")
         if name in frame.columns
     }
-    return Histories.from_lists(columns.pop("items"), **columns)
+    return Histories.from_lists(
+        columns["items"], timestamps=columns.get("timestamps"), weights=columns.get("weights")
+    )
 
 
 def _list_columns(frame: Any) -> list[str]:

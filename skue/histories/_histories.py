@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from skue._html import histories_table
 from skue.histories._checked import (
     as_times,
     as_weights,
@@ -16,12 +17,10 @@ from skue.histories._checked import (
     first_decrease,
     flatten,
     flatten_like,
-    place_in_frame,
     place_in_lists,
     refuse_decreasing,
     same_length,
 )
-from skue.histories._columns import column_of, refuse_missing
 from skue.histories._files import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._read_only import frozen, read_only
@@ -32,7 +31,12 @@ from skue.kernels._segments import (
     owners,
     positions_of_ranges,
 )
+from skue.reading._frames import log_of_frame, times_of_list
 from skue.reading._ids import as_ids, factorize, refuse_as_items
+from skue.reading._labels import Label
+
+if TYPE_CHECKING:
+    import pandas
 
 _SCHEMA = 2
 _NEEDED = ("codes", "offsets", "item_ids")
@@ -174,6 +178,8 @@ class Histories:
         timestamps: Any = None,
         weights: Any = None,
         user_ids: Any = None,
+        time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+        dayfirst: bool | None = None,
     ) -> Histories:
         """Build from one sequence of item ids a user, oldest first.
 
@@ -182,11 +188,13 @@ class Histories:
         lists : sequence of n_users sequences
             Item ids: integers from 0 on, or strings; not a mixture.
         timestamps : sequence of n_users sequences, default=None
-            Times of the events: ``datetime64`` or datetimes (UTC, or with a zone), or numbers in
-            seconds. Each user's events are put in their order; equal times keep theirs.
+            Times of the events: ``datetime64`` or datetimes (UTC, or with a zone), dates as
+            text, or numbers. Each user's events are put in their order; equal times keep theirs.
         weights : sequence of n_users sequences, default=None
             Weights of the events.
         user_ids : array-like of shape (n_users,), default=None
+        time_unit, dayfirst : default=None
+            How numbers and text are read as times; see :meth:`from_frame`.
 
         Returns
         -------
@@ -203,7 +211,9 @@ class Histories:
         >>> Histories.from_lists([[3, 1], [2]], timestamps=[[20, 10], [5]])[0]
         array([1, 3])
         """
-        return cls._from_lists(lists, timestamps, weights, user_ids)
+        return cls._from_lists(
+            lists, timestamps, weights, user_ids, time_unit=time_unit, dayfirst=dayfirst
+        )
 
     @classmethod
     def _from_lists(
@@ -213,6 +223,9 @@ class Histories:
         weights: Any = None,
         user_ids: Any = None,
         vocabulary: Vocabulary | None = None,
+        *,
+        time_unit: str | None = None,
+        dayfirst: bool | None = None,
     ) -> Histories:
         flat, offsets = flatten(lists, "histories")
         if vocabulary is not None and timestamps is weights is user_ids is None:
@@ -224,7 +237,9 @@ class Histories:
         refuse_as_items(ids, "item ids", place)
         if timestamps is not None:
             flat_times = flatten_like(timestamps, offsets, "timestamps")
-            timestamps = as_times(flat_times, "timestamps", place)
+            timestamps = times_of_list(
+                flat_times, Label("the timestamp", place), time_unit=time_unit, dayfirst=dayfirst
+            )
         if weights is not None:
             weights = as_weights(flatten_like(weights, offsets, "weights"), "weights", place)
         if user_ids is not None:
@@ -234,7 +249,15 @@ class Histories:
 
     @classmethod
     def from_frame(
-        cls, frame: Any, *, user: str, item: str, time: str | None = None, weight: str | None = None
+        cls,
+        frame: Any,
+        *,
+        user: str,
+        item: str,
+        time: str | None = None,
+        weight: str | None = None,
+        time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+        dayfirst: bool | None = None,
     ) -> Histories:
         """Build from a long log: one row an interaction.
 
@@ -243,13 +266,19 @@ class Histories:
 
         Parameters
         ----------
-        frame : pandas.DataFrame, polars.DataFrame, pyarrow.Table or dict of arrays
+        frame : DataFrame of pandas or polars, polars.LazyFrame, pyarrow.Table or dict of arrays
         user, item : str
-            Columns of ids.
+            Columns of ids. Text stays text.
         time : str, default=None
-            Column of datetimes (zones become UTC) or of numbers in seconds.
+            Column of datetimes (zones become UTC), of dates as text, or of numbers.
         weight : str, default=None
             Column of numbers.
+        time_unit : {"s", "ms", "us", "ns"}, default=None
+            Unit of times that are numbers. By default it is found out: all numbers must be times
+            between 1990 and 2100 in the same unit. Smaller numbers (counters) are seconds.
+        dayfirst : bool, default=None
+            Whether 03/04/2026 is the 3rd of April (True) or March 4th (False), in dates that are
+            text. By default the other dates of the column have to tell.
 
         Returns
         -------
@@ -258,7 +287,8 @@ class Histories:
         Raises
         ------
         ValueError
-            For a missing column, id or time, naming the column and the row (counted from 0).
+            For a missing column, a missing id, a time that is not written as the others are and
+            so on, naming the column and the row (counted from 0).
 
         Examples
         --------
@@ -270,17 +300,16 @@ class Histories:
         >>> histories[1]
         array([9, 7])
         """
-        named = [name for name in (user, item, time, weight) if name is not None]
-        columns = {name: column_of(frame, name) for name in named}
-        for name in columns:
-            refuse_missing(columns[name], name)
-        users = factorize(as_ids(columns[user], f"column {user!r}", place_in_frame))
-        item_ids = as_ids(columns[item], f"column {item!r}", place_in_frame)
-        refuse_as_items(item_ids, f"column {item!r}", place_in_frame)
-        items = factorize(item_ids)
-        timestamps = None if time is None else as_times(columns[time], f"column {time!r}")
-        weights = None if weight is None else as_weights(columns[weight], f"column {weight!r}")
-        return cls._from_log(users, items, timestamps, weights)
+        log = log_of_frame(
+            frame,
+            user=user,
+            item=item,
+            time=time,
+            weight=weight,
+            time_unit=time_unit,
+            dayfirst=dayfirst,
+        )
+        return cls._from_log(*log)
 
     @classmethod
     def _from_log(
@@ -306,7 +335,7 @@ class Histories:
             user_ids,
         )
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> pandas.DataFrame:
         """Return the log as a pandas DataFrame: ``user``, ``item`` and, if held, the rest.
 
         Returns
@@ -412,7 +441,15 @@ class Histories:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[row] for row in range(len(self)))
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: int | np.integer) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(
+        self, key: slice | Sequence[int] | Sequence[bool] | np.ndarray | tuple[Any, Any]
+    ) -> Histories: ...
+
+    def __getitem__(self, key: Any) -> np.ndarray | Histories:
         if isinstance(key, tuple):
             if len(key) != 2 or (key[1] is not Ellipsis and key[1] != slice(None)):
                 raise IndexError(f"histories have one axis, the users; got {key!r}.")
@@ -452,6 +489,9 @@ class Histories:
             None if self.weights is None else self.weights[events],
             None if self.user_ids is None else self.user_ids[users],
         )
+
+    def _repr_html_(self) -> str:
+        return histories_table(self)
 
     def __repr__(self) -> str:
         extras = [

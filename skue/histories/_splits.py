@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
@@ -26,7 +26,11 @@ from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
     prefer_skip_nested_validation=True,
 )
 def leave_last_out(
-    histories: Any, *, n_last: int = 1, by: str = "event", min_prefix: int = 1
+    histories: Any,
+    *,
+    n_last: int = 1,
+    by: Literal["event", "instant"] = "event",
+    min_prefix: int = 1,
 ) -> tuple[Histories, np.ndarray]:
     """Hold out each user's newest events as what is to be found.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import randomized_svd
 
 from skue._html import DocumentationLink
+from skue._warn import warn_caller
 from skue.histories._histories import Histories
-from skue.histories._validation import validate_histories
+from skue.histories._validation import validate_histories, with_checked_parameters
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._cooccurrence import (
     cooccurrence_counts,
@@ -110,8 +110,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         self.smoothing = smoothing
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> CooccurrenceItemEmbedder:
+    @with_checked_parameters
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the vectors.
 
         Parameters
@@ -127,18 +127,20 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         histories = validate_histories(self, X, reset=True)
         codes, offsets, timestamps = _liked_events(histories)
         if not len(codes):
-            raise ValueError("X holds no event to learn item vectors from.")
+            held = "only events of weight zero or less" if len(histories.codes) else "no event"
+            raise ValueError(
+                f"X holds {held}, so there is nothing to learn item vectors from. Pass histories "
+                "with events, or give the encoder item_embeddings."
+            )
         n_items = len(histories.vocabulary)
         counts = cooccurrence_counts(
             codes, offsets, n_items, window=self.window, timestamps=timestamps
         )
         random_state = check_random_state(self.random_state)
         if not counts.nnz:
-            warnings.warn(
+            warn_caller(
                 "No two items appear together in a history, so the item vectors are random "
-                "directions. Give histories of two or more items, or pass item_embeddings.",
-                UserWarning,
-                stacklevel=2,
+                "directions. Give histories of two or more items, or pass item_embeddings."
             )
             vectors = random_state.normal(size=(n_items, self.n_dims))
             self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)
@@ -161,6 +163,30 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
         return tags
+
+
+def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
+    """Return the items that an encoder's ``item_embeddings`` stands for.
+
+    Parameters
+    ----------
+    given : ItemEmbeddings, array-like, embedder or None
+        An embedder is cloned and fitted on the histories; None is ``CooccurrenceItemEmbedder()``.
+    histories : Histories
+    """
+    if given is None:
+        given = CooccurrenceItemEmbedder()
+    if isinstance(given, ItemEmbeddings):
+        return given
+    if not hasattr(given, "fit"):
+        return ItemEmbeddings(given)
+    embedder = clone(given).fit(histories)
+    if not hasattr(embedder, "item_embeddings_"):
+        raise ValueError(
+            f"item_embeddings={given!r} has no item_embeddings_ after fit. Pass an embedder such "
+            "as CooccurrenceItemEmbedder, vectors, or ItemEmbeddings."
+        )
+    return embedder.item_embeddings_
 
 
 def _liked_events(histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -12,6 +12,7 @@ import numpy as np
 from skue.histories._files import read_arrays, write_arrays
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
+from skue.items._similar import similar_items
 from skue.kernels._read_only import frozen
 from skue.reading._ids import as_ids, is_text, pack_text, shown
 
@@ -97,7 +98,9 @@ class ItemEmbeddings:
         self._rows_by_vocabulary: Any = weakref.WeakKeyDictionary()
 
     @classmethod
-    def from_keyed_vectors(cls, keyed_vectors: Any, *, space_id: str | None = None) -> Any:
+    def from_keyed_vectors(
+        cls, keyed_vectors: Any, *, space_id: str | None = None
+    ) -> ItemEmbeddings:
         """Take vectors and ids from an object with ``vectors`` and ``index_to_key``, as gensim's.
 
         Parameters
@@ -196,6 +199,37 @@ class ItemEmbeddings:
             known = (None if same else rows), not n_ids or bool(rows.min() >= 0)
             self._rows_by_vocabulary[vocabulary] = known
         return known
+
+    def similar_items(self, ids: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k items nearest to each of some items.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n_ids,)
+        k : int, default=10
+
+        Returns
+        -------
+        similar_ids : ndarray of shape (n_ids, k)
+            Nearest first, without the item itself. Where there are fewer than k others: -1, or
+            "" for string ids.
+        scores : ndarray of shape (n_ids, k), float32
+            Cosines; ``-inf`` where no item is left.
+
+        Raises
+        ------
+        ValueError
+            For ids that no item has, naming the first few.
+
+        Examples
+        --------
+        >>> from skue import ItemEmbeddings
+        >>> items = ItemEmbeddings([[1, 0], [0, 1], [1, 1]], ids=["tea", "cup", "pot"])
+        >>> ids, scores = items.similar_items(["tea"], k=2)
+        >>> ids.tolist(), scores.round(2).tolist()
+        ([['pot', 'cup']], [[0.7099999785423279, 0.0]])
+        """
+        return similar_items(self, ids, k)
 
     def extend(self, vectors: Any, ids: Any) -> ItemEmbeddings:
         """Return a larger catalogue of the same space.

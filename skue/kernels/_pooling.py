@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,7 +24,7 @@ _NEGLIGIBLE_NORM = 1e-6
 _BOUNDS = (_CANCELS, _NEGLIGIBLE_NORM)
 
 
-def pooling_backend() -> str:
+def pooling_backend() -> Literal["numba", "scipy"]:
     """Return what adds up item vectors: ``"numba"`` where it is installed, else ``"scipy"``.
 
     Both give the same vectors up to rounding. numba comes with the extra ``fast``; its first

@@ -16,11 +16,17 @@ _holders: list[Any] = []
 _n_holders = 0
 
 
-def spread(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
+def spread(
+    function: Callable[[Any], Any],
+    parts: Iterable[Any],
+    *,
+    on_failure: Callable[[], None] = lambda: None,
+) -> list[Any]:
     """Return ``[function(part) for part in parts]``, worked out by several threads.
 
     BLAS is held to one thread meanwhile. What limits its threads (``OPENBLAS_NUM_THREADS``,
-    ``threadpoolctl``, the workers of joblib) limits these too.
+    ``threadpoolctl``, the workers of joblib) limits these too. ``on_failure`` is called when a part
+    fails or somebody interrupts, before the other threads are waited for.
     """
     parts = list(parts)
     n_threads = 1 if len(parts) < 2 else blas_threads()
@@ -31,7 +37,11 @@ def spread(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
         _one_blas_thread(),
         ThreadPoolExecutor(n_threads, initializer=lambda: _blas().limit(limits=1)) as pool,
     ):
-        return list(pool.map(function, parts))
+        try:
+            return list(pool.map(function, parts))
+        except BaseException:
+            on_failure()
+            raise
 
 
 def blas_threads() -> int:

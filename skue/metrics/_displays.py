@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import clone
@@ -69,7 +69,7 @@ class RecallCurveDisplay:
         *,
         k: Any = _KS,
         exclude_seen: bool = False,
-        normalize: str = "relevant",
+        normalize: Literal["relevant", "min", "hit"] = "relevant",
         name: str | None = None,
         ax: Any = None,
         **kwargs: Any,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from sklearn.utils._param_validation import (
@@ -17,16 +17,18 @@ from skue.metrics._evaluation import Evaluation, evaluate
 _K = [Interval(Integral, 1, None, closed="left")]
 _NORMALIZE = [StrOptions({"relevant", "min", "hit"})]
 
+Score = TypeVar("Score")
 
-class _Scorer:
+
+class _Scorer(Generic[Score]):
     _constraints: ClassVar[dict[str, list[Any]]] = {}
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> Any:
+    def __call__(self, estimator: Any, X: Any, y: Any) -> Score:
         """Score a fitted estimator on histories X and held-out items y."""
         validate_parameter_constraints(self._constraints, vars(self), type(self).__name__)
         return self._read(evaluate(estimator, X, y, exclude_seen=vars(self)["exclude_seen"]))
 
-    def _read(self, evaluation: Evaluation) -> Any:
+    def _read(self, evaluation: Evaluation) -> Score:
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -40,7 +42,7 @@ class _Scorer:
         return f"{type(self).__name__}({shown})"
 
 
-class RecallAtK(_Scorer):
+class RecallAtK(_Scorer[float]):
     r"""Recall at k over the full catalogue.
 
     For each user with relevant items :math:`R` and first k items :math:`L`,
@@ -82,7 +84,11 @@ class RecallAtK(_Scorer):
     }
 
     def __init__(
-        self, k: int = 20, *, exclude_seen: bool = False, normalize: str = "relevant"
+        self,
+        k: int = 20,
+        *,
+        exclude_seen: bool = False,
+        normalize: Literal["relevant", "min", "hit"] = "relevant",
     ) -> None:
         self.k = k
         self.exclude_seen = exclude_seen
@@ -92,7 +98,7 @@ class RecallAtK(_Scorer):
         return float(np.mean(evaluation.recall(self.k, self.normalize)))
 
 
-class NDCGAtK(_Scorer):
+class NDCGAtK(_Scorer[float]):
     r"""Normalised discounted cumulative gain at k over the full catalogue.
 
     A relevant item at rank :math:`p \le k` adds :math:`1 / \log_2(p + 1)`; the sum is divided by
@@ -123,7 +129,7 @@ class NDCGAtK(_Scorer):
         return float(np.mean(evaluation.ndcg(self.k)))
 
 
-class MRR(_Scorer):
+class MRR(_Scorer[float]):
     """Mean reciprocal rank of each user's first relevant item, over the full catalogue.
 
     Ties are taken in expectation; a user none of whose held-out items is known counts 0.
@@ -151,7 +157,7 @@ class MRR(_Scorer):
         return float(np.mean(evaluation.reciprocal_rank()))
 
 
-class RetrievalScores(_Scorer):
+class RetrievalScores(_Scorer[dict[str, float]]):
     """Several metrics from one pass, as the dict that multi-metric search takes.
 
     Parameters
@@ -186,7 +192,7 @@ class RetrievalScores(_Scorer):
         k: Any = (20, 50),
         *,
         exclude_seen: bool = False,
-        normalize: str = "relevant",
+        normalize: Literal["relevant", "min", "hit"] = "relevant",
         breakdown: bool = False,
     ) -> None:
         self.k = k

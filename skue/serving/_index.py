@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from skue.encoders._base import ids_of_rows
 from skue.encoders._inside import find_encoder
+from skue.items._answers import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.serving._backends import check_backend, make_backend

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skue import Histories
-from skue.encoders._base import Events
+from skue.encoders._events import Events
 from skue.encoders._holdout import held_out_events
 from skue.encoders._sequences import batch_of, examples_of, sequences_of
 

@@ -1,15 +1,9 @@
-"""What the two-tower encoder makes of bad input, long histories and interruptions."""
-
-import signal
-import threading
+"""What the two-tower encoder makes of bad input and of long histories."""
 
 import numpy as np
 import pytest
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
 
-from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders._progress import HAS_CALLBACKS
+from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(40, 5)))
@@ -31,7 +25,6 @@ TOO_LITTLE = {
     "histories of length 1": [row[:1] for row in LISTS],
     "one instant": Histories.from_lists(LISTS, timestamps=[[0.0] * len(row) for row in LISTS]),
     "dislikes only": Histories.from_lists(LISTS, weights=[[-1.0] * len(row) for row in LISTS]),
-    "unknown items": [[77, 78, 79]] * 9,
 }
 
 
@@ -171,92 +164,3 @@ def test_training_looks_at_no_more_than_the_newest_hundred_events():
 def test_a_parameter_out_of_range_is_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         encoder_of(**parameters).fit(LISTS)
-
-
-class AtEpoch:
-    """A callback that does something when an epoch is over."""
-
-    def __init__(self, epoch, action):
-        self.epoch, self.action = epoch, action
-
-    def setup(self, estimator, context):
-        self.n_epochs = 0
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context):
-        if context.task_name != "epoch":
-            return False
-        self.n_epochs += 1
-        return self.n_epochs == self.epoch and bool(self.action())
-
-
-def stop():
-    return True
-
-
-def press_ctrl_c():
-    signal.raise_signal(signal.SIGINT)
-
-
-needs_callbacks = pytest.mark.skipif(
-    not HAS_CALLBACKS, reason="scikit-learn has callbacks from 1.9 on"
-)
-ENDLESS = {"item_tower": "trained", "max_iter": 100_000, "n_iter_no_change": 100_000}
-
-
-@needs_callbacks
-@pytest.mark.parametrize("early_stopping", [True, False])
-def test_an_interrupted_fit_keeps_the_best_weights_so_far_and_warns(early_stopping):
-    settings = {**ENDLESS, "early_stopping": early_stopping}
-    interrupted, stopped = encoder_of(**settings), encoder_of(**settings)
-    interrupted.set_callbacks(AtEpoch(3, press_ctrl_c))
-    with pytest.warns(UserWarning, match=r"Interrupted in epoch 4; the best weights so far"):
-        assert interrupted.fit(LISTS) is interrupted
-    stopped.set_callbacks(AtEpoch(3, stop)).fit(LISTS)
-    assert interrupted.n_iter_ == stopped.n_iter_ == 3
-    assert interrupted.validation_scores_ == stopped.validation_scores_
-    assert interrupted.best_iter_ == stopped.best_iter_
-    assert interrupted.encoder_id_ == stopped.encoder_id_
-    np.testing.assert_array_equal(interrupted.transform(LISTS), stopped.transform(LISTS))
-
-
-@needs_callbacks
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
-def test_an_interrupt_within_an_epoch_forgets_that_epoch():
-    X = np.tile(np.array([row[:2] for row in LISTS]), (300, 1))
-    timer = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-    settings = {**ENDLESS, "early_stopping": False}
-    interrupted = encoder_of(**settings).set_callbacks(AtEpoch(1, timer.start))
-    with pytest.warns(UserWarning, match=r"Interrupted in epoch"):
-        interrupted.fit(X)
-    timer.join()
-    assert interrupted.best_iter_ >= 1
-    stopped = encoder_of(**settings).set_callbacks(AtEpoch(interrupted.best_iter_, stop)).fit(X)
-    assert interrupted.encoder_id_ == stopped.encoder_id_
-
-
-class Interrupting(CooccurrenceItemEmbedder):
-    def fit(self, X, y=None):
-        press_ctrl_c()
-
-
-def test_an_interrupt_before_training_leaves_it_unfitted():
-    encoder = encoder_of(Interrupting(n_dims=4))
-    with pytest.raises(KeyboardInterrupt):
-        encoder.fit(LISTS)
-    with pytest.raises(NotFittedError):
-        check_is_fitted(encoder)
-    with pytest.raises(NotFittedError):
-        encoder.transform(LISTS)
-
-
-@needs_callbacks
-def test_callbacks_are_told_of_every_epoch():
-    epochs = AtEpoch(-1, stop)
-    encoder = encoder_of(item_tower="trained").set_callbacks(epochs).fit(LISTS)
-    assert epochs.n_epochs == encoder.n_iter_ == 2

@@ -174,8 +174,8 @@ def test_times_that_go_back_are_refused():
     [
         ([[1, 2]], {"timestamps": [[1]]}, "got 1 timestamps for 2 items at row 0"),
         ([[1, 2]], {"weights": [[1, np.nan]]}, "weights must be finite, got nan at row 0, event 1"),
-        ([[1, 2]], {"timestamps": [[1, np.nan]]}, "missing or infinite, got nan at row 0, event 1"),
-        ([[1, 2]], {"timestamps": [["x", "y"]]}, "must be datetimes or numbers"),
+        ([[1, 2]], {"timestamps": [[1, np.nan]]}, "row 0, event 1: the timestamp is empty"),
+        ([[1, 2]], {"timestamps": [["x", "y"]]}, "row 0, event 0: the timestamp holds 'x'"),
         ([[1], [2]], {"user_ids": ["a"]}, "user_ids have shape"),
         ([[1], ["a"]], {}, "mix types.*'a' at row 1, event 0"),
         ([[], [1, 1.5]], {}, "whole numbers or strings, got 1.5 at row 1, event 1"),
@@ -193,8 +193,8 @@ def test_lists_that_cannot_be_histories_are_refused(lists, options, message):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("i", "Column 'i' has no value at row 1"),
-        ("t", "Column 't' has no value at row 1"),
+        ("i", "row 1: column 'i' is empty"),
+        ("t", "row 1: column 't' is empty"),
     ],
 )
 def test_a_missing_id_or_time_is_named_by_row(column, message):

@@ -23,7 +23,7 @@ from skue import (
     leave_last_out,
     share_items,
 )
-from skue.encoders import _base
+from skue.encoders import _chunks
 
 pytestmark = pytest.mark.slow
 distributed = pytest.importorskip("distributed")
@@ -58,7 +58,7 @@ def histories():
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(_base, "CHUNK_SIZE", 100)
+    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 100)
 
 
 def n_unpickled(dask_worker):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skue.histories._names import guess_column, looks_like_a_log
+from skue.reading._column_names import guess_column, looks_like_a_log
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,10 @@ _USERS = (
     "person",
     "player",
     "session",
+    "kunde",
+    "kunden",
+    "nutzer",
+    "benutzer",
 )
 _ITEMS = (
     "item",
@@ -43,9 +47,21 @@ _ITEMS = (
     "news",
     "business",
     "venue",
+    "artikel",
+    "produkt",
 )
-_ENDINGS = ("id", "", "uuid", "code", "key", "no", "nr", "number", "sku", "name")
-_TIMES = ("timestamp", "time", "datetime", "date", "ts", "tdat")
+_ENDINGS = ("id", "", "uuid", "code", "key", "no", "nr", "number", "nummer", "sku", "name")
+_TIMES = (
+    "timestamp",
+    "time",
+    "datetime",
+    "date",
+    "ts",
+    "tdat",
+    "zeitstempel",
+    "zeitpunkt",
+    "datum",
+)
 _DONE = (
     "event",
     "interaction",
@@ -80,8 +96,12 @@ _DONE = (
     "creation",
     "occurred",
     "logged",
+    "bestell",
+    "kauf",
 )
-_WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on")
+_WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on", "datum", "zeitpunkt")
+# In the name of a column of numbers, these speak of a time.
+_SOUNDS_LIKE_TIME = ("time", "date", "stamp", "datum", "zeit", "unix", "epoch")
 
 
 def _named(things: Iterable[str]) -> Iterator[str]:
@@ -110,6 +130,12 @@ def guess_column(columns: Iterable[Any], role: str) -> Any:
     for column in columns:
         plain.setdefault(_plain(column), column)
     return next((plain[name] for name in _GUESSES.get(role, []) if name in plain), None)
+
+
+def sounds_like_time(column: Any) -> bool:
+    """Tell whether a name speaks of a time."""
+    plain = _plain(column)
+    return plain in ("ts", "when", "t") or any(word in plain for word in _SOUNDS_LIKE_TIME)
 
 
 def looks_like_a_log(columns: Iterable[Any]) -> bool:

@@ -68,7 +68,7 @@ def test_leading_zeros_keep_ids_as_text(tmp_path):
         ("log.csv", "a,b\n1,2\n", r"no column that looks like the user; it has \['a', 'b'\]"),
         ("log.csv", "user,item\n1,\n", "line 2: column 'item' is empty"),
         ("log.csv", "user,item,time\n1,2,2026-01-01\n1,3,soon\n", "line 3: column 'time' holds 's"),
-        ("log.txt", "\n", "is empty; one user a line"),
+        ("log.txt", "\n", "is empty; a header line"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path, name, text, message):
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_that_is_not_utf8_is_refused(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes("user,item\n1,café\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"is not UTF-8: line 2 holds .*Save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"line 2: .* is not utf-8.*encoding='cp1252'"):
         load_interactions(path)
 
 
@@ -157,7 +157,7 @@ def test_dates_whose_day_and_month_cannot_be_told_apart_raise(tmp_path):
 def test_dates_that_contradict_one_another_raise(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("user,item,date\n1,tea,13/04/2026\n1,cup,04/13/2026\n")
-    with pytest.raises(ValueError, match="which is no date"):
+    with pytest.raises(ValueError, match=r"line 3: .*'04/13/2026', but line 2 holds '13/04/2026'"):
         load_interactions(path)
 
 
@@ -169,7 +169,7 @@ def test_a_wrong_date_among_american_dates_is_named_by_its_line(tmp_path):
         load_interactions(path)
 
 
-@pytest.mark.parametrize("text", ["09:58:11", "May", "monday 10:00", "5-5"])
+@pytest.mark.parametrize("text", ["May", "monday 10:00", "5-5", "now", "today"])
 def test_text_without_a_year_is_no_date(tmp_path, text):
     path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,{text}\n")
     with pytest.raises(ValueError, match=f"line 2: column 'time' holds '{text}', which is no date"):
@@ -178,14 +178,16 @@ def test_text_without_a_year_is_no_date(tmp_path, text):
 
 def test_a_two_digit_year_does_not_hide_that_day_and_month_cannot_be_told_apart(tmp_path):
     path = write(tmp_path, "log.csv", "user,item,date\n1,tea,03/04/26\n")
-    with pytest.raises(ValueError, match="day and month cannot be told apart"):
+    with pytest.raises(
+        ValueError, match=r"day, month and year cannot be told apart.*dayfirst=True"
+    ):
         load_interactions(path)
 
 
 @pytest.mark.parametrize("odd", ["2026-01-01", "inf", "nan"])
 def test_what_is_no_number_among_seconds_is_named_by_its_line(tmp_path, odd):
     path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,5\n1,cup,{odd}\n1,pot,7\n")
-    with pytest.raises(ValueError, match=f"line 3: column 'time' holds '{odd}', where other lines"):
+    with pytest.raises(ValueError, match=f"line 3: column 'time' holds '{odd}'"):
         load_interactions(path)
 
 
@@ -202,9 +204,14 @@ def test_numbers_written_as_days_are_dates(tmp_path):
     assert times.astype("datetime64[D]").astype(str).tolist() == ["2026-01-31", "2026-02-01"]
 
 
-def test_one_number_that_is_no_day_makes_them_seconds(tmp_path):
+def test_one_number_that_is_no_day_is_named_beside_the_days(tmp_path):
     path = write(tmp_path, "log.csv", "user,item,time\n1,tea,20260131\n1,cup,20260232\n")
-    assert load_interactions(path).timestamps.tolist() == [20260131, 20260232]
+    with pytest.raises(
+        ValueError, match=r"line 3: .*'20260232'.* but line 2 .*'20260131'.*time_un"
+    ):
+        load_interactions(path)
+    times = load_interactions(path, time_unit="s").timestamps
+    assert times.tolist() == [20260131, 20260232]
 
 
 @pytest.mark.parametrize(

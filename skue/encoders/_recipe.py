@@ -1,0 +1,111 @@
+"""What training depends on beside the data, read from the encoder's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+# From so many items on, "auto" draws negatives in place of ranking all items in every step.
+_MANY_ITEMS = 50_000
+_MOST_EPOCHS = {"trained": 5, "frozen": 12}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What training depends on, beside the data."""
+
+    hidden_layer_sizes: tuple[int, ...]
+    decays: tuple[float, ...]
+    learn_items: bool
+    sampled: bool
+    temperature: float | None
+    dropout: float
+    event_dropout: float
+    label_smoothing: float
+    learning_rate: float
+    alpha: float
+    batch_size: int
+    max_iter: int
+    n_iter_no_change: int
+    max_history: int | None
+    averaging: float = 0.995
+    corrected: bool = True
+    learned: frozenset[str] = frozenset({"decay", "elapsed", "repeat", "support", "gate"})
+    dense: bool = True
+
+
+def recipe_of(encoder: Any, n_items: int) -> Recipe:
+    """Return the recipe that an encoder's parameters come to.
+
+    Raises
+    ------
+    ValueError
+        For hidden layers or decays that are none.
+    """
+    max_iter = most_epochs(encoder)
+    return Recipe(
+        hidden_layer_sizes=checked_sizes(encoder.hidden_layer_sizes),
+        decays=checked_decays(encoder.decays),
+        learn_items=item_tower_of(encoder) == "trained",
+        sampled=negatives_of(encoder, n_items) == "sampled",
+        temperature=None if encoder.temperature == "learn" else float(encoder.temperature),
+        dropout=float(encoder.dropout),
+        event_dropout=float(encoder.event_dropout),
+        label_smoothing=float(encoder.label_smoothing),
+        learning_rate=float(encoder.learning_rate_init),
+        alpha=float(encoder.alpha),
+        batch_size=int(encoder.batch_size),
+        max_iter=max_iter,
+        n_iter_no_change=int(encoder.n_iter_no_change) if encoder.early_stopping else max_iter,
+        max_history=encoder.max_history,
+    )
+
+
+def item_tower_of(encoder: Any) -> str:
+    """Return what ``item_tower`` comes to: "auto" trains items that were learned from the log."""
+    if encoder.item_tower != "auto":
+        return encoder.item_tower
+    given = encoder.item_embeddings
+    return "trained" if given is None or hasattr(given, "fit") else "frozen"
+
+
+def negatives_of(encoder: Any, n_items: int) -> str:
+    """Return what ``negatives`` comes to: "auto" is all items, unless there are many."""
+    if encoder.negatives != "auto":
+        return encoder.negatives
+    return "all" if n_items <= _MANY_ITEMS else "sampled"
+
+
+def most_epochs(encoder: Any) -> int:
+    """Return what ``max_iter`` comes to."""
+    if encoder.max_iter == "auto":
+        return _MOST_EPOCHS[item_tower_of(encoder)]
+    return int(encoder.max_iter)
+
+
+def checked_sizes(sizes: Any) -> tuple[int, ...]:
+    """Return the sizes of the hidden layers, or say what they must be."""
+    sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+    if not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must be positive integers, got {sizes}. Use () for none."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def checked_decays(decays: Any) -> tuple[float, ...]:
+    """Return the decays that the channels start from, or say what they must be."""
+    decays = tuple(np.asarray(decays, dtype=np.float64).ravel().tolist())
+    if not decays or not all(np.isfinite(decay) and decay >= 0 for decay in decays):
+        raise ValueError(f"decays must be one number of at least 0 a channel, got {decays}.")
+    return decays
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """Return a Generator for anything that scikit-learn takes as a random_state."""
+    legacy = check_random_state(random_state)
+    return np.random.default_rng(legacy.randint(np.iinfo(np.int32).max))

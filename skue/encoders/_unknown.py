@@ -1,0 +1,77 @@
+"""What an encoder says about events of items that it does not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skue._warn import warn_caller
+from skue.histories._histories import Histories
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.reading._ids import is_text, shown
+
+# So many events of which not one is known are more than a few new users.
+_MANY_EVENTS = 30
+_FEW_USERS = 100
+
+
+def report_unknown(encoder: Any, histories: Histories) -> None:
+    """Raise or warn, as ``unknown_item`` says, about events of unknown items.
+
+    With ``unknown_item="ignore"`` there is a warning only where not one event is known and that
+    looks like a mistake: the ids are of another type than those of the items, or there are 30
+    events or more. A few new users with new items are nothing to warn about.
+    """
+    items = encoder.item_embeddings_
+    if not len(histories.codes) or items._row_map(histories.vocabulary)[1]:
+        return
+    ignored = encoder.unknown_item == "ignore"
+    if ignored and (items.rows_of(histories[:_FEW_USERS]) >= 0).any():
+        return  # the usual case, told without a look at all events
+    known = items.rows_of(histories) >= 0
+    if ignored:
+        if not known.any():
+            _warn_of_nothing_known(items, histories)
+        return
+    unknown = np.flatnonzero(~known)
+    if not len(unknown):
+        return
+    ids = histories.item_ids[np.unique(histories.codes[unknown])]
+    row = int(np.searchsorted(histories.offsets, unknown[0], side="right")) - 1
+    message = (
+        f"X holds {len(unknown)} events of {len(ids)} items that are not in "
+        f"item_embeddings_, such as [{', '.join(map(shown, ids[:5]))}], the first at row {row}."
+    )
+    if encoder.unknown_item == "raise":
+        raise ValueError(f"{message} Set unknown_item='ignore' to leave them out.")
+    warn_caller(f"{message} They are left out.")
+
+
+def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
+    """Say that no event of the histories is known, with an id of each side."""
+    if not len(histories.codes):
+        return "X holds no event: all of its histories are empty."
+    held = _kind(items.ids) if len(items) else "none"
+    first = histories.item_ids[histories.codes[:1]]
+    return (
+        f"Not one of the {len(histories.codes)} events in X is of a known item: the ids in X are "
+        f"{_kind(first)}, those in item_embeddings {held}."
+    )
+
+
+def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
+    same_type = is_text(histories.item_ids) == is_text(items.ids)
+    if same_type and len(histories.codes) < _MANY_EVENTS:
+        return
+    way_out = "Pass ids as item_embeddings has them"
+    if not same_type:
+        way_out += ": of the same type"
+    warn_caller(
+        f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}."
+    )
+
+
+def _kind(ids: np.ndarray) -> str:
+    """Return the type of ids and the first of them, in words."""
+    return f"{'strings' if is_text(ids) else 'integers'} such as {shown(ids[0])}"

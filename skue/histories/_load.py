@@ -1,0 +1,108 @@
+"""Histories from the files in which people keep interactions."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from skue.histories._histories import Histories
+from skue.histories._vocabulary import Vocabulary
+from skue.reading._column_names import looks_like_a_log
+from skue.reading._log_files import TextOptions, log_of_file, open_delimited
+from skue.reading._options import check_text_options
+from skue.reading._paths import checked_path
+from skue.reading._sequences import Sequences, read_sequences
+from skue.reading._text_files import checked_encoding
+
+
+def load_interactions(
+    path: str | os.PathLike[str],
+    *,
+    user: str | int | None = None,
+    item: str | int | None = None,
+    time: str | int | None = None,
+    weight: str | int | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+    dayfirst: bool | None = None,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    quotes: bool = True,
+    decimal: Literal[".", ","] = ".",
+) -> Histories:
+    """Read a log from a file.
+
+    Parameters
+    ----------
+    path : str or path
+        ``.parquet``; a table of text with a header line (CSV, TSV and the like, plain or
+        ``.gz``); or ``.txt`` with one user a line (the user id, then item ids, oldest first,
+        separated by spaces), or with one user and one item a line.
+    user, item, time : str or int, default=None
+        Names of the columns. By default the usual ones are looked for (``user_id``,
+        ``CustomerID``, ``item_id``, ``asin``, ``timestamp``, ``purchased_at`` and so on). Where
+        the file has no header line, positions, counted from 0.
+    weight : str or int, default=None
+        Column of event weights; never guessed.
+    time_unit : {"s", "ms", "us", "ns"}, default=None
+        Unit of times that are numbers. By default it is found out: all numbers must be times
+        between 1990 and 2100 in the same unit. Smaller numbers (counters) are seconds.
+    dayfirst : bool, default=None
+        Whether 03/04/2026 is the 3rd of April (True) or March 4th (False). By default the other
+        dates of the column have to tell.
+    encoding : str, default="utf-8"
+        Encoding of text, for example ``"cp1252"`` or ``"utf-16"``.
+    delimiter : str, default=None
+        What separates the columns: one character, or ``"::"``. By default the first lines tell:
+        a comma, tab, semicolon, bar, ``::`` or space.
+    quotes : bool, default=True
+        Whether fields may be put in quote marks. With False a quote mark is a letter like any
+        other.
+    decimal : {".", ","}, default="."
+        Decimal mark of the weights in text.
+
+    Returns
+    -------
+    histories : Histories
+        Ids are integers where each id of the column is written as an integer is (``7``, but not
+        ``007``); otherwise they are text, exactly as written. Times are datetimes in UTC, or
+        seconds.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        For a damaged file, a line with too many or too few fields, a missing column, a missing
+        id, a time that is not written as the others are, and so on. The message names the line
+        (the header is line 1) and the way out.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from skue import load_interactions
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+    >>> _ = path.write_text("user_id,item_id,date\\n1,tea,2026-01-02\\n1,cup,2026-01-01\\n")
+    >>> load_interactions(path)[0]
+    array(['cup', 'tea'], dtype=object)
+    """
+    path, kind = checked_path(path)
+    checked_encoding(encoding)
+    check_text_options(delimiter, quotes, decimal)
+    text = TextOptions(encoding, delimiter, quotes, decimal)
+    names = {"user": user, "item": item, "time": time, "weight": weight}
+    may_be_sequences = kind == ".txt" and delimiter is None and set(names.values()) == {None}
+    if may_be_sequences and not looks_like_a_log(open_delimited(path, kind, names, text).names):
+        return _histories_of(read_sequences(path, encoding))
+    log = log_of_file(path, kind, names, time_unit=time_unit, dayfirst=dayfirst, text=text)
+    return Histories._from_log(*log)
+
+
+def _histories_of(sequences: Sequences) -> Histories:
+    users, items, offsets = sequences
+    if sequences.are_pairs:
+        return Histories._from_log(users, items, None, None)
+    codes, item_ids = items
+    user_codes, user_ids = users
+    return Histories._trusted(
+        codes, offsets, Vocabulary._trusted(item_ids), None, None, user_ids[user_codes]
+    )

@@ -1,0 +1,313 @@
+"""The columns of a log, checked: ids as codes and distinct ids, times, weights.
+
+A column comes as a numpy array, or as strings of pyarrow.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skue._optional import import_optional
+from skue.reading._dates import times_of_text
+from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items, shown
+from skue.reading._labels import Label
+from skue.reading._number_times import times_of_numbers
+from skue.reading._texts import Texts
+
+_DROP = "Drop or fill such rows first."
+_NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
+_COMMA_NUMBER = re.compile(_NUMBER.pattern.replace(r"\.", ","))
+
+
+class Log(NamedTuple):
+    """A log: one row an interaction.
+
+    Attributes
+    ----------
+    users, items : tuple of (codes, ids)
+        The code of every row, int32, and the sorted distinct ids.
+    timestamps : ndarray of shape (n_rows,), datetime64[us] or float64, or None
+    weights : ndarray of shape (n_rows,), float64, or None
+    """
+
+    users: tuple[np.ndarray, np.ndarray]
+    items: tuple[np.ndarray, np.ndarray]
+    timestamps: np.ndarray | None
+    weights: np.ndarray | None
+
+
+def is_arrow(column: Any) -> bool:
+    """Tell whether a column is one of pyarrow: strings, in several chunks."""
+    return hasattr(column, "chunks")
+
+
+def ids_of(column: Any, label: Label, *, items: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes and sorted distinct ids; text stays text, exactly as it is.
+
+    Parameters
+    ----------
+    column : ndarray or pyarrow.ChunkedArray of strings
+    label : Label
+    items : bool, default=False
+        Whether they are ids of items, of which none may be negative.
+
+    Raises
+    ------
+    ValueError
+        For ids that are missing, empty or of another type than whole numbers and text, naming
+        the row.
+    """
+    if is_arrow(column):
+        codes, ids = distinct_of_arrow(column.dictionary_encode())
+    else:
+        if column.dtype.kind not in "iufOUT":
+            raise ValueError(
+                f"{label.at(0) if len(column) else label.full_name} holds "
+                f"{shown(column[0]) if len(column) else column.dtype}. Ids must be integers or "
+                "strings."
+            )
+        refuse_missing(column, label)
+        codes, ids = factorize(as_ids(_decoded(column, label), label.full_name, label.place))
+    return checked_ids(codes, ids, label, items=items)
+
+
+def checked_ids(
+    codes: np.ndarray, ids: np.ndarray, label: Label, *, items: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Refuse empty ids, and negative ones of items. The distinct ids are sorted."""
+    if not len(ids):
+        return codes, ids
+    if is_text(ids) and ids[0] == "":
+        raise ValueError(f"{label.at(int(np.flatnonzero(codes == 0)[0]))} is empty. {_DROP}")
+    if items:
+        refuse_as_items(
+            ids[:1], label.full_name, lambda _: label.place(int(np.flatnonzero(codes == 0)[0]))
+        )
+    return codes, ids
+
+
+def distinct_of_arrow(column: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes and sorted distinct strings of a dictionary-encoded column of pyarrow."""
+    compute = import_optional("pyarrow.compute", "io")
+    if not len(column):
+        return np.empty(0, dtype=np.int32), np.empty(0, dtype=object)
+    column = column.unify_dictionaries()
+    distinct = column.chunk(0).dictionary
+    order = compute.sort_indices(distinct).to_numpy()
+    place = np.empty(len(distinct), dtype=np.int32)
+    place[order] = np.arange(len(distinct), dtype=np.int32)
+    codes = np.concatenate([place[chunk.indices.to_numpy()] for chunk in column.chunks])
+    texts = distinct.take(order).to_pylist()
+    return codes, np.fromiter(texts, dtype=object, count=len(texts))
+
+
+def times_of(
+    column: Any,
+    label: Label,
+    *,
+    time_unit: str | None = None,
+    dayfirst: bool | None = None,
+) -> np.ndarray:
+    """Return UTC datetimes as datetime64[us], or seconds as float64.
+
+    Raises
+    ------
+    ValueError
+        For times that are missing, are no times or are not written in one way, naming the rows.
+    """
+    if is_arrow(column):
+        return times_of_text(Texts.of_arrow(column), label, time_unit=time_unit, dayfirst=dayfirst)
+    refuse_missing(column, label)
+    kind = column.dtype.kind
+    if kind == "O" and len(column):
+        column = _of_one_kind(column, label)
+        if isinstance(column, list):
+            texts = Texts.of_strings(column)
+            return times_of_text(texts, label, time_unit=time_unit, dayfirst=dayfirst)
+        kind = column.dtype.kind
+    if not len(column):
+        return column.astype("datetime64[us]" if kind == "M" else np.float64)
+    if kind in "UT":
+        texts = Texts.of_strings(column.tolist())
+        return times_of_text(texts, label, time_unit=time_unit, dayfirst=dayfirst)
+    if kind in "iuf":
+        return times_of_numbers(column, label, time_unit)
+    if kind != "M":
+        raise ValueError(f"{label.at(0)} holds {shown(column[0])}. {_TIMES}")
+    if time_unit is not None:
+        raise ValueError(
+            f"{label.at(0)} holds {column[0]}, a date, but time_unit={time_unit!r} is for numbers. "
+            "Leave time_unit out."
+        )
+    return _in_microseconds(column, label)
+
+
+_TIMES = "Times must be dates, or numbers of seconds."
+
+
+def _in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
+    times = column.astype("datetime64[us]", copy=False)
+    outside = times.astype(column.dtype) != column
+    # Parts of microseconds are cut off, which is no overflow.
+    outside &= np.abs(times - column) > np.timedelta64(1, "us") if outside.any() else False
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise ValueError(f"{label.at(row)} holds {column[row]}, a date too far away. {_DROP}")
+    return times
+
+
+def _of_one_kind(column: np.ndarray, label: Label) -> Any:
+    """Return objects as an array of numbers or datetimes, or as a list of strings."""
+    values = _decoded(column, label).tolist()
+    kinds = [_kind_of(value) for value in values]
+    other = next((row for row, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"{label.at(other)} holds {shown(values[other])}, {kinds[other]}, but "
+            f"{label.place(0)} holds {shown(values[0])}, {kinds[0]}. Write all times of a column "
+            "in one way."
+        )
+    if kinds[0] == "text":
+        return values
+    if kinds[0] == "a number":
+        return _numbers_of_objects(values)
+    if kinds[0] not in ("a date", "a datetime", "a datetime with a zone"):
+        raise ValueError(f"{label.at(0)} holds {shown(values[0])}, {kinds[0]}. {_TIMES}")
+    return np.array(list(map(_without_zone, values)), dtype="datetime64[us]")
+
+
+def _numbers_of_objects(values: list[Any]) -> np.ndarray:
+    if all(isinstance(value, (int, np.integer)) for value in values):
+        try:
+            return np.fromiter(values, dtype=np.int64, count=len(values))
+        except OverflowError:
+            pass
+    return np.array([float(value) for value in values])
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, dt.datetime):
+        return "a datetime" if value.utcoffset() is None else "a datetime with a zone"
+    if isinstance(value, np.datetime64):
+        return "a datetime"
+    if isinstance(value, dt.date):
+        return "a date"
+    if isinstance(value, dt.time):
+        return "a time of day without a date"
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return "a number"
+    return f"a {type(value).__name__}"
+
+
+def _without_zone(value: Any) -> Any:
+    offset = value.utcoffset() if isinstance(value, dt.datetime) else None
+    return value if offset is None else (value - offset).replace(tzinfo=None)
+
+
+def weights_of(column: Any, label: Label, *, decimal: str = ".") -> np.ndarray:
+    """Return finite weights as float64.
+
+    Raises
+    ------
+    ValueError
+        For what is no finite number, naming the row.
+    """
+    if is_arrow(column):
+        codes, distinct = distinct_of_arrow(column.dictionary_encode())
+        return weights_of_text(codes, distinct, label, decimal=decimal)
+    refuse_missing(column, label)
+    kind = column.dtype.kind
+    if kind in "OUT" and len(column):
+        values = _decoded(column, label).tolist()
+        if all(isinstance(value, str) for value in values):
+            codes, distinct = factorize(as_ids(values))
+            return weights_of_text(codes, distinct, label, decimal=decimal)
+        wrong = (row for row, value in enumerate(values) if not _is_weight(value))
+        row = next(wrong, None)
+        weights = None if row is not None else np.array([float(value) for value in values])
+    elif kind in "iuf" or not len(column):
+        weights, row = column.astype(np.float64), None
+    else:
+        weights, row = None, 0
+    if weights is not None and not np.isfinite(weights).all():
+        row = int(np.flatnonzero(~np.isfinite(weights))[0])
+    if row is not None:
+        raise ValueError(f"{label.at(row)} holds {shown(column[row])}, which is no number. {_DROP}")
+    assert weights is not None
+    return weights
+
+
+def _is_weight(value: Any) -> bool:
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    return (is_number and not isinstance(value, bool)) or type(value).__name__ == "Decimal"
+
+
+def weights_of_text(
+    codes: np.ndarray, distinct: np.ndarray, label: Label, *, decimal: str
+) -> np.ndarray:
+    """Return the numbers that are written, from the distinct texts and the code of each row."""
+    pattern = _NUMBER if decimal == "." else _COMMA_NUMBER
+    numbers = np.array(
+        [
+            float(text.replace(decimal, ".")) if pattern.fullmatch(text) else np.nan
+            for text in distinct.tolist()
+        ],
+        dtype=np.float64,
+    )
+    weights = numbers[codes] if len(codes) else np.empty(0)
+    if np.isfinite(numbers).all():
+        return weights
+    row = int(np.flatnonzero(~np.isfinite(weights))[0])
+    text = distinct[codes[row]]
+    if not text.strip():
+        raise ValueError(f"{label.at(row)} is empty. {_DROP}")
+    other = "," if decimal == "." else "."
+    hint = _DROP
+    if (_COMMA_NUMBER if decimal == "." else _NUMBER).fullmatch(text):
+        hint = f"If {other!r} is the decimal mark, say decimal={other!r} (--decimal {other!r})."
+    raise ValueError(f"{label.at(row)} holds {shown(text)}, which is no number. {hint}")
+
+
+def refuse_missing(column: np.ndarray, label: Label) -> None:
+    """Raise for None, NaN and NaT, naming the first row."""
+    kind = column.dtype.kind
+    if kind == "O":
+        missing = np.fromiter(map(_is_missing, column.tolist()), dtype=bool, count=len(column))
+    elif kind in "Mm":
+        missing = np.isnat(column)
+    elif kind == "f":
+        missing = np.isnan(column)
+    else:
+        return
+    if missing.any():
+        row, n_missing = int(np.flatnonzero(missing)[0]), int(missing.sum())
+        raise ValueError(f"{label.at(row)} is empty ({n_missing} such rows). {_DROP}")
+
+
+def _is_missing(value: Any) -> bool:
+    # NaN, NaT and pandas.NA are the values that are not equal to themselves.
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    return isinstance(value, (float, np.floating, np.datetime64, dt.datetime)) and value != value
+
+
+def _decoded(column: np.ndarray, label: Label) -> np.ndarray:
+    """Return objects with text in place of bytes, which some programs write to Parquet."""
+    if column.dtype.kind != "O" or not any(isinstance(value, bytes) for value in column.tolist()):
+        return column
+    texts = np.empty(len(column), dtype=object)
+    for row, value in enumerate(column.tolist()):
+        try:
+            texts[row] = value.decode("utf-8") if isinstance(value, bytes) else value
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"{label.at(row)} holds {shown(value)}, bytes that are not UTF-8. Turn them into "
+                "text first."
+            ) from None
+    return texts

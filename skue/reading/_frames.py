@@ -1,0 +1,186 @@
+"""Logs in frames of pandas, polars and pyarrow, and in dicts of arrays."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from skue._optional import import_optional
+from skue.reading._columns import Log, ids_of, times_of, weights_of
+from skue.reading._ids import shown
+from skue.reading._labels import Label, row_of_frame
+from skue.reading._options import check_time_options
+
+
+def log_of_frame(
+    frame: Any,
+    *,
+    user: Any,
+    item: Any,
+    time: Any = None,
+    weight: Any = None,
+    time_unit: str | None = None,
+    dayfirst: bool | None = None,
+    source: str = "",
+) -> Log:
+    """Return the checked columns of a log.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, polars.DataFrame or LazyFrame, pyarrow.Table, dict of arrays
+    user, item, time, weight : str or int
+        Names of columns.
+    time_unit, dayfirst : see :func:`skue.load_interactions`
+    source : str, default=""
+        The file that the frame was read from.
+
+    Raises
+    ------
+    ValueError
+        For a missing column, and for values that are missing or of a wrong kind, naming the row.
+    """
+    check_time_options(time_unit, dayfirst)
+    frame = _collected(frame, [name for name in (user, item, time, weight) if name is not None])
+
+    def label(name: Any) -> Label:
+        return Label(f"column {name!r}", row_of_frame, source)
+
+    column = partial(_column_of, frame)
+    return Log(
+        ids_of(column(label(user), user), label(user)),
+        ids_of(column(label(item), item), label(item), items=True),
+        None
+        if time is None
+        else times_of(
+            column(label(time), time), label(time), time_unit=time_unit, dayfirst=dayfirst
+        ),
+        None if weight is None else weights_of(column(label(weight), weight), label(weight)),
+    )
+
+
+def times_of_list(
+    values: Any, label: Label, *, time_unit: str | None = None, dayfirst: bool | None = None
+) -> np.ndarray:
+    """Return times from a list or an array, in the way of :func:`log_of_frame`."""
+    check_time_options(time_unit, dayfirst)
+    return times_of(_as_array(values), label, time_unit=time_unit, dayfirst=dayfirst)
+
+
+def names_of(frame: Any) -> list[Any]:
+    """Return the names of the columns."""
+    if isinstance(frame, dict):
+        return list(frame)
+    if hasattr(frame, "collect_schema"):  # polars, eager or lazy
+        return list(frame.collect_schema().names())
+    if hasattr(frame, "column_names"):  # pyarrow
+        return list(frame.column_names)
+    if hasattr(frame, "columns"):
+        return list(frame.columns)
+    raise ValueError(f"A log must be a DataFrame, got {type(frame).__name__}.")
+
+
+def _collected(frame: Any, names: list[Any]) -> Any:
+    """Return the frame with these columns; those of a lazy frame are read."""
+    held = names_of(frame)
+    for name in names:
+        if name not in held:
+            raise ValueError(f"There is no column {name!r}; the columns are {held}.")
+        if held.count(name) > 1:
+            raise ValueError(
+                f"There are {held.count(name)} columns {name!r}. Rename all but one of them."
+            )
+    if hasattr(frame, "collect"):
+        return frame.select(list(dict.fromkeys(names))).collect()
+    return frame
+
+
+def _column_of(frame: Any, label: Label, name: Any) -> Any:
+    """Return a column as an array, datetimes in UTC without a zone; or as strings of pyarrow."""
+    column = frame[name]
+    if hasattr(column, "chunks"):
+        return array_of_arrow(column, label)
+    if hasattr(column, "null_count") and callable(column.null_count) and column.null_count():
+        row = int(column.is_null().arg_true()[0])  # polars
+        raise _empty(label, row, column.null_count())
+    zone = getattr(getattr(column, "dt", None), "tz", None)
+    if zone is not None:
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    array = column.to_numpy() if hasattr(column, "to_numpy") else _as_array(column)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{label.full_name} must be one-dimensional, got shape {array.shape}. Ids, times and "
+            "weights are one value a row."
+        )
+    return array
+
+
+def _as_array(column: Any) -> np.ndarray:
+    if isinstance(column, np.ndarray):
+        return column
+    values = list(column)
+    # Text must not become text of fixed width, nor large integers floats.
+    types = set(map(type, values))
+    if types <= {float} or (types == {int} and all(abs(value) < 2**63 for value in values)):
+        return np.array(values)
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def array_of_arrow(column: Any, label: Label) -> Any:
+    """Return a column of pyarrow as a numpy array, or as strings of pyarrow.
+
+    Raises
+    ------
+    ValueError
+        For nulls, and for types that are neither numbers, nor text, nor dates.
+    """
+    arrow = import_optional("pyarrow", "io")
+    if arrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if column.null_count:
+        row = column.is_null().index(True).as_py()
+        raise _empty(label, row, column.null_count)
+    kind = arrow.types
+    if kind.is_binary(column.type) or kind.is_large_binary(column.type):
+        return _text_of_bytes(column, label)
+    if kind.is_string(column.type) or kind.is_large_string(column.type):
+        return column
+    if column.type == getattr(arrow, "string_view", arrow.string)():
+        return column.cast(arrow.large_string())
+    if kind.is_integer(column.type) or kind.is_floating(column.type):
+        return column.to_numpy()
+    if kind.is_timestamp(column.type) or kind.is_date(column.type):
+        # The numbers of a column with a zone are in UTC already.
+        unit = getattr(column.type, "unit", None)
+        return column.cast(arrow.timestamp(unit) if unit else column.type).to_numpy()
+    if kind.is_decimal(column.type):
+        return np.fromiter(column.to_pylist(), dtype=object, count=len(column))
+    held = f"{label.at(0)} holds {shown(column[0].as_py())}" if len(column) else label.full_name
+    raise ValueError(
+        f"{held}, of type {column.type}. Ids must be integers or text, times dates or numbers, "
+        "weights numbers."
+    )
+
+
+def _text_of_bytes(column: Any, label: Label) -> Any:
+    arrow = import_optional("pyarrow", "io")
+    text = arrow.large_string() if arrow.types.is_large_binary(column.type) else arrow.string()
+    try:
+        return column.cast(text)
+    except arrow.ArrowInvalid:
+        for row, value in enumerate(column):
+            try:
+                value.as_py().decode("utf-8")
+            except UnicodeDecodeError:
+                raise ValueError(
+                    f"{label.at(row)} holds {shown(value.as_py())}, bytes that are not UTF-8. Turn "
+                    "them into text first."
+                ) from None
+        raise
+
+
+def _empty(label: Label, row: int, n_missing: int) -> ValueError:
+    return ValueError(
+        f"{label.at(row)} is empty ({n_missing} such rows). Drop or fill such rows first."
+    )

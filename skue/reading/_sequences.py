@@ -1,0 +1,119 @@
+"""Text with one user a line: the user id, then item ids, oldest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from skue.reading._columns import checked_ids
+from skue.reading._ids import as_ids, factorize, shown
+from skue.reading._labels import Label
+from skue.reading._text_files import count_ends, utf8_chunks
+
+# What str.split takes as blank, within ASCII.
+_BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+
+
+class Sequences(NamedTuple):
+    """Histories as they are in a file.
+
+    Attributes
+    ----------
+    users : tuple of (codes, ids)
+        The user of every line, and the sorted distinct ids.
+    items : tuple of (codes, ids)
+        The item of every event, and the sorted distinct ids.
+    offsets : ndarray of shape (n_lines + 1,)
+        Where the events of each line start.
+    """
+
+    users: tuple[np.ndarray, np.ndarray]
+    items: tuple[np.ndarray, np.ndarray]
+    offsets: np.ndarray
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether users have several lines; each line holds one item then."""
+        return len(self.users[1]) < len(self.users[0])
+
+
+def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
+    """Read a user a line, or pairs: a user and one item a line, oldest first.
+
+    Raises
+    ------
+    ValueError
+        For a file that is written in another way, naming the line.
+    """
+    content = b"".join(utf8_chunks(path, encoding))
+    at = content.find(b"\0")
+    if at >= 0:
+        raise ValueError(
+            f"{path}, line {count_ends(content[:at]) + 1}: there is a NUL byte. Remove it, or say "
+            "which encoding the file has, such as encoding='utf-16'."
+        )
+    tokens = content.decode("utf-8").split()
+    if not tokens:
+        raise ValueError(f"{path} is empty; one user a line is expected.")
+    letters = np.frombuffer(content, dtype=np.uint8)
+    blank = np.isin(letters, np.frombuffer(_BLANKS, dtype=np.uint8))
+    starts = ~blank
+    starts[1:] &= blank[:-1]
+    line = np.cumsum(_ends_of_lines(letters))[starts]
+    if len(line) != len(tokens):
+        raise ValueError(f"{path} parts ids by blanks that are not ASCII. Use spaces or tabs.")
+    opens = np.append(True, line[1:] != line[:-1])
+    words = np.fromiter(tokens, dtype=object, count=len(tokens))
+    if opens.all():
+        raise ValueError(
+            f"{path}, line {line[0] + 1}: {shown(tokens[0])} is all there is on the line, and no "
+            "other line holds more. A user id and item ids, parted by spaces, are expected; name "
+            "a table .csv or .tsv."
+        )
+    offsets = np.append(np.flatnonzero(opens), len(words)) - np.arange(int(opens.sum()) + 1)
+
+    def place(event: int) -> str:
+        return f"line {line[~opens][event] + 1}"
+
+    users = factorize(_numbered(words[opens]))
+    items = checked_ids(
+        *factorize(_numbered(words[~opens])), Label("item ids", place, str(path)), items=True
+    )
+    sequences = Sequences(users, items, offsets)
+    if sequences.are_pairs:
+        _refuse_all_but_pairs(path, sequences, line[opens] + 1)
+    return sequences
+
+
+def _numbered(ids: np.ndarray) -> np.ndarray:
+    """Return integers where each id is written as Python writes that integer."""
+    try:
+        numbers = list(map(int, ids.tolist()))
+    except ValueError:
+        return ids
+    as_written = all(map(str.__eq__, map(str, numbers), ids.tolist()))
+    fits = as_written and all(-(2**63) <= number < 2**63 for number in numbers)
+    return as_ids(numbers) if fits else ids
+
+
+def _ends_of_lines(letters: np.ndarray) -> np.ndarray:
+    """Mark what ends a line, once for the two letters of Windows."""
+    ends = letters == 10
+    returns = letters == 13
+    returns[:-1] &= ~ends[1:]
+    return ends | returns
+
+
+def _refuse_all_but_pairs(path: Path, sequences: Sequences, lines: np.ndarray) -> None:
+    """Users on several lines make sense where every line holds one item."""
+    if (np.diff(sequences.offsets) == 1).all():
+        return
+    users, user_ids = sequences.users
+    order = np.argsort(users, kind="stable")
+    again = order[1:][users[order[1:]] == users[order[:-1]]].min()
+    raise ValueError(
+        f"{path}, line {lines[again]}: user {shown(user_ids[users[again]])} has a line already. "
+        "Write one user a line, or one user and one item a line; name a table .csv or .tsv."
+    )
