@@ -97,8 +97,8 @@ def open_index(
         What :func:`export_index` wrote.
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
         ``"exact"`` compares every item by matrix products. The others build an approximate index
-        in memory (``pip install "skue[faiss]"`` or ``"skue[hnswlib]"``), tuned to the recall
-        below; see :class:`VectorIndex`.
+        in memory (extras ``faiss`` and ``hnswlib``) and tune it to ``target_recall``; see
+        :class:`~skue.serving.VectorIndex`.
     target_recall : float, default=0.95
         For ``"faiss"`` and ``"hnswlib"``: the share of the exact 20 nearest items to find, above 0
         and at most 1.
