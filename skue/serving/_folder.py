@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -241,22 +242,13 @@ def manifest_checksum(manifest: dict[str, Any]) -> str:
 def remove_versions(folder: Path, keep: int, is_whole: Callable[[str], bool]) -> list[str]:
     """Remove all versions but the current one and those to roll back to."""
     versions = folder / "versions"
+    # Looked at before others have to wait; what was looked at once is not looked at again.
+    is_whole = functools.cache(is_whole)
+    with contextlib.suppress(OSError, ValueError):  # Others may change the folder meanwhile.
+        _versions_to_keep(folder, keep, is_whole)
     with one_writer(folder):
-        current, names = read_current(folder), list_versions(folder)
-        if current not in names:
-            raise ValueError(
-                f"{folder} is damaged: CURRENT names version {current!r}, which is not among "
-                f"{names}; nothing is removed. Call rollback, or export the index again."
-            )
-        used = used_versions(folder)
-        older = [name for name in reversed(used) if name < current]
-        # Where there are not enough: the ones that were rolled back from.
-        newer = [name for name in reversed(used) if name > current]
-        kept = {current}
-        for name in older + newer:
-            if len(kept) < keep and is_whole(name):
-                kept.add(name)
-        removed = [name for name in names if name not in kept and _is_own(folder, name)]
+        kept = _versions_to_keep(folder, keep, is_whole)
+        removed = [n for n in list_versions(folder) if n not in kept and _is_own(folder, n)]
         for name in removed:
             # Renamed first: a reader then finds the version whole or not at all.
             os.rename(versions / name, versions / f"{_PARTIAL}{name}")
@@ -264,18 +256,38 @@ def remove_versions(folder: Path, keep: int, is_whole: Callable[[str], bool]) ->
     return removed
 
 
+def _versions_to_keep(folder: Path, keep: int, is_whole: Callable[[str], bool]) -> set[str]:
+    current, names = read_current(folder), list_versions(folder)
+    if current not in names:
+        raise ValueError(
+            f"{folder} is damaged: CURRENT names version {current!r}, which is not among {names}; "
+            "nothing is removed. Call rollback, or export the index again."
+        )
+    used = used_versions(folder)
+    older = [name for name in reversed(used) if name < current]
+    # Where there are not enough: the ones that were rolled back from.
+    newer = [name for name in reversed(used) if name > current]
+    kept = {current}
+    for name in older + newer:
+        if len(kept) < keep and is_whole(name):
+            kept.add(name)
+    return kept
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove what killed exports left behind. Call it as the only writer."""
     for path in (folder / "versions").iterdir():
         if not _PARTIAL_NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
             continue
-        with contextlib.suppress(FileNotFoundError), _locked_folder(path) as is_abandoned:
+        # What cannot be removed, as another person's, is no reason to fail.
+        with contextlib.suppress(OSError), _locked_folder(path) as is_abandoned:
             if is_abandoned:
                 _remove_own_files(path)
     for path in folder.iterdir():
         # Written only by the one writer, who is here.
         if _TEMPORARY_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _is_own(folder: Path, version: str) -> bool:
