@@ -69,7 +69,8 @@ def histories_table(histories: Any, *, n_users: int = 5, n_items: int = 8) -> st
     times = histories.timestamps
     if times is not None and len(times):
         facts.append(f"{_moment(times.min())} to {_moment(times.max())}")
-    facts += [name for name in ("weights",) if getattr(histories, name) is not None]
+    if histories.weights is not None:
+        facts.append("with weights")
     rows = []
     for row in range(min(n_users, len(histories))):
         history = histories[row]
@@ -90,7 +91,7 @@ def histories_table(histories: Any, *, n_users: int = 5, n_items: int = 8) -> st
 
 
 def _cell(value: Any) -> str:
-    text = str(value)
+    text = str(value).encode("utf-8", "backslashreplace").decode()
     return escape(text if len(text) <= 40 else f"{text[:39]}…")
 
 

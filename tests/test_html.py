@@ -1,4 +1,4 @@
-"""The HTML representation: the space of items in one line, links that lead somewhere."""
+"""HTML in notebooks: the space of items in one line, links, and batches of histories."""
 
 import re
 from html import unescape
@@ -13,6 +13,7 @@ import skue._html
 from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
+    Histories,
     ItemEmbeddings,
     MixedUserEncoder,
     TwoTowerUserEncoder,
@@ -84,3 +85,44 @@ def test_the_address_comes_from_the_package_where_it_names_one(monkeypatch):
 def test_without_an_address_there_is_no_link(monkeypatch):
     monkeypatch.setenv("SKUE_DOCS_URL", "")
     assert DecayAverageUserEncoder()._get_doc_link() == ""
+
+
+def cells(histories):
+    return re.findall(r"<t[hd]>(.*?)</t[hd]>", histories._repr_html_())
+
+
+def test_histories_show_their_size_and_period():
+    log = {
+        "u": ["b", "a", "b"],
+        "i": [7, 8, 9],
+        "t": np.array(["2026-03-01", "2026-01-31", "2026-02-01"], "M8[s]"),
+    }
+    html = Histories.from_frame(log, user="u", item="i", time="t")._repr_html_()
+    assert "2 users, 3 events, 3 items" in html
+    assert "2026-01-31 00:00:00 to 2026-03-01 00:00:00" in html
+
+
+def test_histories_show_the_newest_items_of_the_first_users():
+    batch = Histories.from_lists([[i, 50] for i in range(9)], user_ids=[f"u{i}" for i in range(9)])
+    assert cells(batch)[3:6] == ["u0", "2", "0, 50"]
+    assert cells(batch)[-3:] == ["…", "", ""]
+    assert len(cells(batch)) == 3 * 7
+    assert cells(Histories.from_lists([range(20)]))[3:] == [
+        "0",
+        "20",
+        "…, 12, 13, 14, 15, 16, 17, 18, 19",
+    ]
+
+
+def test_ids_in_html_are_escaped_and_cut():
+    batch = Histories.from_lists([["<b>x</b>", "y" * 1000, "\ud800"]], user_ids=["<script>"])
+    html = batch._repr_html_()
+    assert "&lt;script&gt;" in html
+    assert "&lt;b&gt;x&lt;/b&gt;, " + "y" * 39 + "…" in html
+    assert "<script>" not in html
+    assert len(html.encode()) < 1000
+
+
+@pytest.mark.parametrize("lists", [[], [[]], [[], []]])
+def test_histories_of_nothing_have_a_table_too(lists):
+    assert f"{len(lists)} users, 0 events, 0 items" in Histories.from_lists(lists)._repr_html_()

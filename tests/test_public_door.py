@@ -22,7 +22,7 @@ ROOMS = {
     "serving": {"kernels", "reading", "histories", "items", "encoders", "metrics"},
     "datasets": {"histories", "items"},
 }
-SHARED = {"_html", "_optional"}
+SHARED = {"_html", "_optional", "_warn"}
 PUBLIC = [getattr(skue, name) for name in skue.__all__] + [skue.datasets.make_user_histories]
 
 

@@ -16,7 +16,8 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from skue._optional import import_optional
-from skue.encoders._base import UserEncoder, _dense_output
+from skue.encoders._base import UserEncoder
+from skue.encoders._output import dense_output
 from skue.items._item_embeddings import ItemEmbeddings
 
 
@@ -210,7 +211,7 @@ class _Packing:
 
 def _packed(estimator: Any, vectors: np.ndarray) -> Any:
     """Put vectors in the container that the estimator's ``transform`` returns."""
-    container = _dense_output(estimator)
+    container = dense_output(estimator)
     if container == "default":
         return vectors
     names = list(estimator.get_feature_names_out())

@@ -13,7 +13,7 @@ def indexed_by_user(encoder: Any, vectors: np.ndarray, X: Any) -> Any:
     """Return a DataFrame indexed by ``user_ids`` where pandas output is wanted and X has them."""
     if not isinstance(X, Histories) or X.user_ids is None:
         return vectors
-    if _dense_output(encoder) != "pandas":
+    if dense_output(encoder) != "pandas":
         return vectors
     from skue._optional import import_optional
 
@@ -28,7 +28,7 @@ def users_of(X: Any, histories: Histories) -> np.ndarray | None:
     return np.asarray(index) if hasattr(index, "to_numpy") else None
 
 
-def _dense_output(estimator: Any) -> str:
+def dense_output(estimator: Any) -> str:
     """Return the container that ``set_output`` or the global configuration asks for."""
     from sklearn.utils._set_output import _get_output_config
 

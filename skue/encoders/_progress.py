@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 try:
+    from sklearn import callback
     from sklearn.callback import CallbackSupportMixin as CallbackSupport
-    from sklearn.callback import with_callbacks
-
-    HAS_CALLBACKS = True
 except ImportError:
-    HAS_CALLBACKS = False
+    callback = None
 
     class CallbackSupport:  # type: ignore[no-redef]
         """Nothing to support before scikit-learn 1.9."""
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the method as it is."""
-        return method
+
+HAS_CALLBACKS = callback is not None
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def with_callbacks(fit: Method) -> Method:
+    """Set callbacks up before ``fit`` and tear them down after it, where there are any.
+
+    Editors and type checkers see the signature of ``fit`` itself.
+    """
+    return callback.with_callbacks(fit) if HAS_CALLBACKS else fit
 
 
 class Progress:

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skue._warn import warn_caller
 from skue.encoders._events import Events, known_events
 from skue.encoders._holdout import held_out_events, split_examples
 from skue.encoders._sequences import Examples, Sequences, examples_of, sequences_of
 from skue.encoders._spaces import learned_spaces
+from skue.encoders._unknown import nothing_known
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
 from skue.items._item_embeddings import ItemEmbeddings
@@ -45,6 +47,19 @@ class Task(NamedTuple):
     validation: Examples
     best: BestAverage
 
+    def is_enough(self, *, validated: bool) -> bool:
+        """Whether there is anything to learn from, and to validate by where that is wanted."""
+        return len(self.training) > 0 and (len(self.validation) > 0 or not validated)
+
+    def without_training(self) -> Task:
+        """Return the task without examples to learn from, having warned that they are too few."""
+        warn_caller(
+            f"{len(self.training)} examples to learn from and {len(self.validation)} to "
+            "validate by are too few: the encoder is a plain average. Give longer histories, "
+            "or set early_stopping=False to learn without validation."
+        )
+        return self._replace(training=self.training.take(np.arange(0)))
+
 
 def best_task(
     item_embeddings: Any,
@@ -68,6 +83,35 @@ def best_task(
         for space in _spaces(item_embeddings, histories._keep_events(~held_out))
     )
     return max(tasks, key=lambda task: task.best.recall)
+
+
+def unknown_targets(
+    items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
+) -> int:
+    """Return how many targets of y are unknown; refuse where there is nothing to learn from.
+
+    Parameters
+    ----------
+    items : ItemEmbeddings
+    histories : Histories
+        With the targets of y, where these are learned from.
+    appended : ndarray of shape (n_events,), bool, or None
+        Which events came from y.
+    """
+    known = items.rows_of(histories) >= 0
+    if not known.any():
+        raise ValueError(
+            f"{nothing_known(items, histories)} So there is nothing to learn from. Pass "
+            "histories with items of item_embeddings, or set item_embeddings=None."
+        )
+    if appended is None:
+        return 0
+    if not (appended & known).any():
+        raise ValueError(
+            f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
+            "is in the item space. Pass the items that came next, or set targets='history'."
+        )
+    return int((appended & ~known).sum())
 
 
 def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -25,9 +24,9 @@ from skue.encoders._recipe import (
     recipe_of,
 )
 from skue.encoders._sequences import sequences_of
-from skue.encoders._tasks import Task, best_task
+from skue.encoders._tasks import best_task, unknown_targets
 from skue.encoders._training import Learned, encode, train
-from skue.encoders._unknown import nothing_known, report_unknown
+from skue.encoders._unknown import report_unknown
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._item_embeddings import ItemEmbeddings
@@ -71,7 +70,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         window of 5, and of 10 and smoothing 1), each of 192, 96 or 48 dimensions, by whose
         averages find most held-out events. Each gets towers of its own, and the vectors of both
         stand side by side.
-    hidden_layer_sizes : tuple of int, default=(128,)
+    hidden_layer_sizes : int or tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
         Decay that each channel starts from, per event (with timestamps: per instant).
@@ -202,7 +201,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **UserEncoder._parameter_constraints,
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "decays": ["array-like"],
         "item_tower": [StrOptions({"auto", "frozen", "trained"})],
         "negatives": [StrOptions({"auto", "all", "sampled"})],
@@ -306,42 +305,13 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
                 histories, appended = append_targets(histories, y)
             fraction = self.validation_fraction if self.early_stopping else None
             task = best_task(self.item_embeddings, histories, fraction, rng)
-            self._check_known(task.items, histories, appended)
+            self.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
             self.item_embeddings_ = task.items
             if self.unknown_item == "raise":
                 report_unknown(self, histories)  # before the work, not after it
-            task = self._enough_or_nothing(task)
+            if not task.is_enough(validated=self.early_stopping):
+                task = task.without_training()
             self._keep(train(task, self._recipe(len(task.items)), rng, on_epoch), task.items)
-
-    def _check_known(
-        self, items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
-    ) -> None:
-        """Count the targets in y that are unknown; refuse where there is nothing to learn from."""
-        known = items.rows_of(histories) >= 0
-        if not known.any():
-            raise ValueError(
-                f"{nothing_known(items, histories)} So there is nothing to learn from. Pass "
-                "histories with items of item_embeddings, or set item_embeddings=None."
-            )
-        self.n_unknown_targets_ = 0 if appended is None else int((appended & ~known).sum())
-        if appended is not None and not (appended & known).any():
-            raise ValueError(
-                f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
-                "is in the item space. Pass the items that came next, or set targets='history'."
-            )
-
-    def _enough_or_nothing(self, task: Task) -> Task:
-        """Return the task, without examples (and a warning) where there are too few."""
-        if len(task.training) and (len(task.validation) or not self.early_stopping):
-            return task
-        warnings.warn(
-            f"{len(task.training)} examples to learn from and {len(task.validation)} to "
-            "validate by are too few: the encoder is a plain average. Give longer histories, "
-            "or set early_stopping=False to learn without validation.",
-            UserWarning,
-            stacklevel=5,
-        )
-        return task._replace(training=task.training.take(np.arange(0)))
 
     def _recipe(self, n_items: int) -> Recipe:
         return recipe_of(self, n_items)

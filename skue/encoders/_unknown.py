@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from skue._warn import warn_caller
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.reading._ids import is_text, shown
 
 # So many events of which not one is known are more than a few new users.
 _MANY_EVENTS = 30
+_FEW_USERS = 100
 
 
 def report_unknown(encoder: Any, histories: Histories) -> None:
@@ -25,8 +26,11 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
     items = encoder.item_embeddings_
     if not len(histories.codes) or items._row_map(histories.vocabulary)[1]:
         return
+    ignored = encoder.unknown_item == "ignore"
+    if ignored and (items.rows_of(histories[:_FEW_USERS]) >= 0).any():
+        return  # the usual case, told without a look at all events
     known = items.rows_of(histories) >= 0
-    if encoder.unknown_item == "ignore":
+    if ignored:
         if not known.any():
             _warn_of_nothing_known(items, histories)
         return
@@ -41,7 +45,7 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
     )
     if encoder.unknown_item == "raise":
         raise ValueError(f"{message} Set unknown_item='ignore' to leave them out.")
-    warnings.warn(f"{message} They are left out.", UserWarning, stacklevel=4)
+    warn_caller(f"{message} They are left out.")
 
 
 def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
@@ -63,10 +67,8 @@ def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
     way_out = "Pass ids as item_embeddings has them"
     if not same_type:
         way_out += ": of the same type"
-    warnings.warn(
-        f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}.",
-        UserWarning,
-        stacklevel=5,
+    warn_caller(
+        f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}."
     )
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
 from skue.histories._coerce import from_matrix, is_matrix, read_histories, unwrapped
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def with_checked_parameters(fit: Method) -> Method:
+    """Check the estimator's parameters before ``fit``, as scikit-learn does.
+
+    Editors and type checkers see the signature of ``fit`` itself.
+    """
+    return _fit_context(prefer_skip_nested_validation=False)(fit)
 
 
 def validate_histories(

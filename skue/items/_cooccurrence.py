@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import randomized_svd
 
 from skue._html import DocumentationLink
+from skue._warn import warn_caller
 from skue.histories._histories import Histories
-from skue.histories._validation import validate_histories
+from skue.histories._validation import validate_histories, with_checked_parameters
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._cooccurrence import (
     cooccurrence_counts,
@@ -110,7 +110,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         self.smoothing = smoothing
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @with_checked_parameters
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the vectors.
 
@@ -138,11 +138,9 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         )
         random_state = check_random_state(self.random_state)
         if not counts.nnz:
-            warnings.warn(
+            warn_caller(
                 "No two items appear together in a history, so the item vectors are random "
-                "directions. Give histories of two or more items, or pass item_embeddings.",
-                UserWarning,
-                stacklevel=2,
+                "directions. Give histories of two or more items, or pass item_embeddings."
             )
             vectors = random_state.normal(size=(n_items, self.n_dims))
             self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from skue.encoders._base import ids_of_rows
 from skue.encoders._inside import find_encoder
 from skue.histories._histories import Histories, flatten
+from skue.items._answers import ids_of_rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets
 from skue.reading._ids import as_ids, is_text

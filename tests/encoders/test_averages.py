@@ -67,6 +67,7 @@ def as_batch(users):
     return Histories.from_lists(
         [[item for item, _, _ in user] for user in users],
         timestamps=[[float(time) for _, time, _ in user] for user in users],
+        time_unit="s",
         weights=[[weight for _, _, weight in user] for user in users],
     )
 
@@ -122,7 +123,7 @@ def test_thirty_thousand_steps_do_not_underflow():
 
 
 def test_sixty_years_do_not_underflow():
-    batch = Histories.from_lists([[0, 1]], timestamps=[[0.0, 60 * 365.25 * 86400]])
+    batch = Histories.from_lists([[0, 1]], timestamps=[[0.0, 60 * 365.25 * 86400]], time_unit="s")
     encoder = DecayAverageUserEncoder(ITEMS, decay=1.0, age_unit="s").fit(batch)
     np.testing.assert_allclose(encoder.transform(batch)[0], ITEMS.vectors[1], atol=1e-6)
 
@@ -139,7 +140,7 @@ def test_an_event_loses_half_its_pull_in_one_half_life(exponent):
     items = ItemEmbeddings(np.eye(2))
     decay = 0.07
     half_life = np.log(2) / (exponent * decay)
-    batch = Histories.from_lists([[0, 1]], timestamps=[[0.0, half_life * 86400]])
+    batch = Histories.from_lists([[0, 1]], timestamps=[[0.0, half_life * 86400]], time_unit="s")
     encoder = DecayAverageUserEncoder(
         items, decay=decay, age_unit="D", repeat_exponent=exponent
     ).fit(batch)

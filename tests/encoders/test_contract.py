@@ -15,7 +15,10 @@ from skue import (
     ItemEmbeddings,
     MixedUserEncoder,
     TwoTowerUserEncoder,
+    export_index,
+    open_index,
 )
+from skue.encoders import _chunks
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(12, 5)), space_id="toys")
@@ -359,3 +362,163 @@ def test_a_long_log_is_pointed_to_from_frame(encoder):
 def test_y_of_another_length_is_refused_in_fit(encoder):
     with pytest.raises(ValueError, match=r"got 60 in X and 2 in y"):
         clone(encoder).fit(LISTS, [1, 2])
+
+
+@every_encoder
+@pytest.mark.parametrize(
+    "X", [[[], []], Histories.from_lists([[], []])], ids=["lists", "Histories"]
+)
+def test_histories_without_an_event_are_refused_with_the_way_out(encoder, X):
+    with pytest.raises(ValueError, match=r"X holds no event.*Pass histories with items"):
+        clone(encoder).fit(X)
+
+
+@pytest.mark.parametrize("encoder", [type(encoder)() for encoder in ENCODERS], ids=repr)
+def test_no_event_at_all_is_refused_where_items_come_from_the_log(encoder):
+    with pytest.raises(ValueError, match=r"X holds no event, so there is nothing to learn item"):
+        encoder.fit([[], []])
+
+
+@every_encoder
+@pytest.mark.parametrize("cold_start", ["mean", "popular", "raise"])
+def test_histories_without_a_known_event_are_refused_with_an_id_of_each_kind(encoder, cold_start):
+    message = r"Not one of the 2 events in X .* strings such as '7', those in .* integers such as 0"
+    with pytest.raises(ValueError, match=message):
+        clone(encoder).set_params(cold_start=cold_start).fit([["7"], [], ["8"]])
+
+
+@pytest.mark.parametrize("encoder", ENCODERS[:2], ids=["decay", "mixed"])
+@pytest.mark.parametrize("cold_start", ["zero", [1.0, 0, 0, 0, 0]], ids=["zero", "vector"])
+def test_an_average_that_has_nothing_to_learn_fits_on_nothing(encoder, cold_start):
+    fitted = clone(encoder).set_params(cold_start=cold_start).fit([[]])
+    expected = clone(encoder).fit(LISTS).transform(LISTS)
+    np.testing.assert_array_equal(fitted.transform(LISTS), expected)
+
+
+@every_encoder
+def test_a_fit_that_fails_leaves_the_encoder_as_it_was(encoder):
+    fitted = clone(encoder).fit(padded(LISTS))
+    before = fitted.encoder_id_
+    with pytest.raises(ValueError, match="X holds no event"):
+        fitted.fit([[], []])
+    assert (fitted.encoder_id_, fitted.n_features_in_) == (before, 8)
+
+
+SETTINGS = [
+    (DecayAverageUserEncoder, {"decay": 0.5}, {"decay": np.float64(0.5)}),
+    (DecayAverageUserEncoder, {"decay": 1.0}, {"decay": np.int64(1)}),
+    (DecayAverageUserEncoder, {"decay": 0.0}, {"decay": -0.0}),
+    (DecayAverageUserEncoder, {"max_history": 3}, {"max_history": np.int32(3)}),
+    (DecayAverageUserEncoder, {"age_unit": "instant"}, {"age_unit": np.str_("instant")}),
+    (DecayAverageUserEncoder, {"cold_start": [1, 0, 0, 0, 0]}, {"cold_start": np.eye(5)[0]}),
+    (MixedUserEncoder, {"short_weight": 1}, {"short_weight": np.float32(1)}),
+    (TwoTowerUserEncoder, {"decays": (0, 1)}, {"decays": np.array([0.0, 1.0])}),
+    (TwoTowerUserEncoder, {"hidden_layer_sizes": (8,)}, {"hidden_layer_sizes": np.array([8])}),
+    (TwoTowerUserEncoder, {"hidden_layer_sizes": [8]}, {"hidden_layer_sizes": np.int64(8)}),
+]
+
+
+@pytest.mark.parametrize(("cls", "one", "other"), SETTINGS)
+def test_equal_settings_of_other_types_have_one_encoder_id(cls, one, other):
+    batch = Histories.from_lists(LISTS, timestamps=TIMES)
+    common = {"max_iter": 1, "random_state": 0} if cls is TwoTowerUserEncoder else {}
+    ids = [cls(ITEMS, **common, **setting).fit(batch).encoder_id_ for setting in (one, other)]
+    assert ids[0] == ids[1]
+
+
+@every_encoder
+def test_ids_of_another_type_are_a_warning_that_names_one_of_each(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    message = r"1 events in X .*strings such as '7', those in item_embeddings integers such as 0"
+    with pytest.warns(UserWarning, match=message) as caught:
+        fitted.transform([["7"]])
+    assert [(w.filename, len(caught)) for w in caught] == [(__file__, 1)]
+
+
+def test_a_batch_of_which_nothing_is_known_is_a_warning():
+    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
+    with pytest.warns(UserWarning, match=r"Not one of the 30 events in X is of a known item"):
+        fitted.recommend([[100 + user, 200] for user in range(15)])
+
+
+@pytest.mark.parametrize(
+    "X", [[[99]], [[99] * 29], [[99], [98, 97]], [[]], [[99] * 50, [1]]], ids=str
+)
+def test_a_few_new_users_with_new_items_are_no_warning(X):
+    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
+    assert np.isfinite(fitted.transform(X)).all()  # warnings are errors here
+
+
+def test_nothing_known_is_said_once_for_all_chunks(monkeypatch):
+    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 8)
+    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
+    with pytest.warns(UserWarning, match="Not one of the 40 events") as caught:
+        list(fitted.iter_transform([["a"]] * 40, chunk_size=3))
+    assert len(caught) == 1
+
+
+@every_encoder
+def test_recommend_takes_one_list_of_ids_for_all_or_one_a_user(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    ids, _ = fitted.recommend(LISTS[:2], k=12)
+    best = ids[:, 0].tolist()
+    without, scores = fitted.recommend(LISTS[:2], k=12, exclude=[[best[0]], [best[1], 99]])
+    np.testing.assert_array_equal(without[:, :11], ids[:, 1:])
+    assert without[:, 11].tolist() == [-1, -1]
+    assert np.isneginf(scores[:, 11]).all()
+    only, _ = fitted.recommend(LISTS[:2], k=3, allow=[1, 2, 3], exclude=[2])
+    assert [sorted(row) for row in only.tolist()] == [[-1, 1, 3], [-1, 1, 3]]
+
+
+@every_encoder
+def test_recommend_joins_what_was_seen_with_what_is_excluded(encoder):
+    fitted = clone(encoder).fit(LISTS)
+    seen = list(range(6))
+    ids, _ = fitted.recommend([seen, seen], k=6, exclude_seen=True, exclude=[[7], [8]])
+    assert [sorted(row) for row in ids.tolist()] == [[-1, 6, 8, 9, 10, 11], [-1, 6, 7, 9, 10, 11]]
+
+
+@every_encoder
+def test_the_limits_are_those_of_an_index(encoder, tmp_path):
+    fitted = clone(encoder).fit(LISTS)
+    export_index(fitted, tmp_path)
+    limits = {"exclude": [[1], [2, 3]], "allow": [[1, 5, 6], [2, 3]]}
+    found = fitted.recommend(LISTS[:2], k=4, **limits)
+    expected = open_index(tmp_path).recommend(fitted, LISTS[:2], k=4, **limits)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+
+
+def test_lists_for_another_number_of_users_are_refused():
+    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
+    with pytest.raises(ValueError, match="allow has lists for 1 users, but there are 2"):
+        fitted.recommend(LISTS[:2], allow=[[1]])
+
+
+@every_encoder
+def test_recommendations_as_a_frame_leave_out_missing_items(encoder):
+    pytest.importorskip("pandas")
+    fitted = clone(encoder).fit(LISTS)
+    batch = Histories.from_lists([list(range(10)), [1]], user_ids=["ann", "bob"])
+    ids, scores = fitted.recommend(batch, k=3, exclude_seen=True)
+    frame = fitted.recommend(batch, k=3, exclude_seen=True, as_frame=True)
+    assert frame.columns.tolist() == ["user", "item", "score", "rank"]
+    assert frame["user"].tolist() == ["ann"] * 2 + ["bob"] * 3
+    assert frame["item"].tolist() == [*ids[0, :2], *ids[1]]
+    assert frame["score"].tolist() == [*scores[0, :2], *scores[1]]
+    assert frame["rank"].tolist() == [1, 2, 1, 2, 3]
+
+
+def test_without_user_ids_a_frame_numbers_rows_or_keeps_an_index():
+    pandas = pytest.importorskip("pandas")
+    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
+    assert fitted.recommend(LISTS[:2], k=1, as_frame=True)["user"].tolist() == [0, 1]
+    series = pandas.Series(LISTS[:2], index=["ann", "bob"])
+    assert fitted.recommend(series, k=1, as_frame=True)["user"].tolist() == ["ann", "bob"]
+
+
+def test_a_frame_of_nobody_who_has_anything_left_is_empty():
+    pytest.importorskip("pandas")
+    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
+    frame = fitted.recommend(LISTS[:2], k=2, allow=[], as_frame=True)
+    assert frame.shape == (0, 4)

@@ -5,21 +5,36 @@ import pytest
 from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
-from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, MixedUserEncoder
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    MixedUserEncoder,
+    TwoTowerUserEncoder,
+)
 from skue.encoders import _chunks
 
 
-@pytest.fixture(scope="module")
-def batch():
+def two_tower(items):
+    return TwoTowerUserEncoder(items, max_iter=1, early_stopping=False, random_state=0)
+
+
+@pytest.fixture(scope="module", params=["no weights", "a dislike"])
+def batch(request):
     rng = np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, 1000))])
     # Every fifth item is unknown, and the ids are not the rows.
     ids = rng.permutation(300)
     items = ItemEmbeddings(rng.normal(size=(240, 7)), ids=ids[:240])
-    return items, Histories(rng.integers(0, 300, offsets[-1]), offsets, np.arange(300))
+    weights = None
+    if request.param == "a dislike":  # which sends its chunk, and no other, another way
+        weights = np.ones(offsets[-1])
+        weights[-1] = -1.0
+    codes = rng.integers(0, 300, offsets[-1])
+    return items, Histories(codes, offsets, np.arange(300), weights=weights)
 
 
-@pytest.fixture(params=[DecayAverageUserEncoder, MixedUserEncoder])
+@pytest.fixture(params=[DecayAverageUserEncoder, MixedUserEncoder, two_tower])
 def encoder(request, batch, monkeypatch):
     monkeypatch.setattr(_chunks, "CHUNK_SIZE", 64)
     return request.param(batch[0]).fit(batch[1])
@@ -32,7 +47,7 @@ def test_threads_change_no_bit(encoder, batch):
         np.testing.assert_array_equal(encoder.transform(batch[1]), one)
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", ["threading", "multiprocessing", "loky"])
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_workers_change_no_bit(encoder, batch, backend, n_jobs):
     expected = encoder.transform(batch[1])
@@ -41,11 +56,12 @@ def test_workers_change_no_bit(encoder, batch, backend, n_jobs):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 100, 5000])
+@pytest.mark.parametrize("chunk_size", [1, 7, 64, 100, 999, 1000, 5000])
 def test_chunks_are_the_rows_of_the_whole(encoder, batch, chunk_size):
     chunks = list(encoder.iter_transform(batch[1], chunk_size=chunk_size))
     assert [rows.start for rows, _ in chunks] == list(range(0, 1000, chunk_size))
     assert chunks[-1][0].stop == 1000
+    assert all(len(vectors) == rows.stop - rows.start for rows, vectors in chunks)
     np.testing.assert_array_equal(
         np.concatenate([vectors for _, vectors in chunks]), encoder.transform(batch[1])
     )
@@ -60,3 +76,11 @@ def test_unknown_items_are_reported_once_for_all_chunks(encoder, batch):
     with pytest.warns(UserWarning, match=r"of 60 items that are not in") as caught:
         encoder.set_params(unknown_item="warn").transform(batch[1])
     assert len(caught) == 1
+
+
+def test_a_cold_user_is_named_by_the_row_of_the_whole_batch(batch, monkeypatch):
+    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 64)
+    encoder = DecayAverageUserEncoder(batch[0], cold_start="raise").fit(batch[1])
+    X = Histories.from_lists([[batch[0].ids[0]]] * 200 + [[]])
+    with pytest.raises(ValueError, match=r"rows \[200\]"):
+        list(encoder.iter_transform(X, chunk_size=10))

@@ -40,6 +40,7 @@ def batch(events, unit_seconds=1, timed=True):
         timestamps=[[float(t * unit_seconds) for _, t, _ in user] for user in events]
         if timed
         else None,
+        time_unit="s",
         weights=[[weight for _, _, weight in user] for user in events],
     )
 

@@ -1,0 +1,51 @@
+"""Items near to items."""
+
+import numpy as np
+import pytest
+
+from skue import ItemEmbeddings
+
+RNG = np.random.default_rng(0)
+ITEMS = ItemEmbeddings(RNG.normal(size=(30, 4)), ids=[f"i{n}" for n in range(30)])
+
+
+def test_the_nearest_others_are_those_of_a_full_sort():
+    ids, scores = ITEMS.similar_items(["i3", "i7"], k=5)
+    cosines = ITEMS.vectors[[3, 7]] @ ITEMS.vectors.T
+    cosines[[0, 1], [3, 7]] = -np.inf
+    order = np.argsort(-cosines, axis=1)[:, :5]
+    np.testing.assert_array_equal(ids, ITEMS.ids[order])
+    np.testing.assert_allclose(scores, np.take_along_axis(cosines, order, axis=1), atol=1e-6)
+
+
+def test_an_item_is_not_similar_to_itself_even_beside_a_copy():
+    items = ItemEmbeddings([[1, 0], [1, 0], [0, 1]])
+    assert items.similar_items([1, 0], k=1)[0].tolist() == [[0], [1]]
+
+
+def test_where_there_are_fewer_others_the_rest_is_missing():
+    ids, scores = ItemEmbeddings([[1, 0], [0, 1]]).similar_items([0], k=3)
+    assert ids.tolist() == [[1, -1, -1]]
+    assert scores.tolist() == [[0.0, -np.inf, -np.inf]]
+    ids, _ = ItemEmbeddings([[1, 0]], ids=["tea"]).similar_items(["tea"], k=1)
+    assert ids.tolist() == [[""]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["i1", "pot", "pan"], "ids holds 2 that no item has: 'pot', 'pan'. The catalogue has"),
+        ([1], "ids holds 1 that no item has: 1. The catalogue has ids such as 'i0'"),
+        ("i1", r"ids must be a list of ids, got 'i1'. Write one id as \['i1'\]"),
+        (1, r"ids must be a list of ids, got 1. Write one id as \[1\]"),
+    ],
+)
+def test_ids_that_no_item_has_are_named(ids, message):
+    with pytest.raises(ValueError, match=message):
+        ITEMS.similar_items(ids)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5])
+def test_k_is_at_least_one(k):
+    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
+        ITEMS.similar_items(["i1"], k=k)
