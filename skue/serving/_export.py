@@ -99,7 +99,7 @@ def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> Vec
         What :func:`export_index` wrote.
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
         ``"exact"`` compares every item by matrix products. The others build an approximate index
-        in memory (``pip install "skue[faiss]"`` or ``"skue[hnswlib]"``); see :func:`ann_recall`.
+        in memory (the extras ``faiss`` and ``hnswlib``); see :func:`ann_recall`.
 
     Returns
     -------
