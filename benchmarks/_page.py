@@ -31,7 +31,8 @@ of numpy for recall, the same training loop written in PyTorch, `pandas.read_csv
 `python benchmarks/speed.py` measures all of this, and writes this page and
 `benchmarks/speed.json` (the peers come with `python -m pip install -e ".[bench]"`; the public log
 is read from the folder that the environment variable `SKUE_DATA` names). Contenders take turns in
-one run; figures are medians of at least five rounds. Ratios travel to other machines, seconds do not.
+one run; figures are medians of at least five rounds. Ratios travel to other machines, seconds do
+not.
 
 {machine}
 
