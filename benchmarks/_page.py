@@ -29,9 +29,10 @@ The encoders are the cheap part of a system, so they are measured against what p
 instead: PyTorch's `EmbeddingBag` for the averages, a flat search by faiss and the usual few lines
 of numpy for recall, the same training loop written in PyTorch, `pandas.read_csv` for reading.
 `python benchmarks/speed.py` measures all of this, and writes this page and
-`benchmarks/speed.json` (the peers come with `pip install "skue[bench]"`; the public log is read
-from the folder that the environment variable `SKUE_DATA` names). Contenders take turns in one
-run; figures are medians of at least five rounds. Ratios travel to other machines, seconds do not.
+`benchmarks/speed.json` (the peers come with `python -m pip install -e ".[bench]"`; the public log
+is read from the folder that the environment variable `SKUE_DATA` names). Contenders take turns in
+one run; figures are medians of at least five rounds. Ratios travel to other machines, seconds do
+not.
 
 {machine}
 

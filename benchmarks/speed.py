@@ -3,7 +3,7 @@
 ``python benchmarks/speed.py`` runs everything (some ten minutes on two cores), prints every
 figure, and writes ``benchmarks/speed.json``, ``docs/_static/speed.svg`` and the page
 ``docs/user_guide/speed.md``. ``--only pooling recall`` runs some parts and ``--quick`` a tenth of
-the sizes; both only print. The peers come with ``pip install "skue[bench]"``.
+the sizes; both only print. The peers come with ``python -m pip install -e ".[bench]"``.
 """
 
 from __future__ import annotations
