@@ -109,7 +109,9 @@ def _collected(frame: Any, names: list[Any]) -> Any:
 def _column_of(frame: Any, label: Label, name: Any) -> Any:
     """Return a column as an array, datetimes in UTC without a zone; or as strings of pyarrow."""
     column = frame[name]
-    if hasattr(column, "chunks"):
+    if type(column).__module__.partition(".")[0] == "pyarrow":
+        if not hasattr(column, "chunks"):
+            column = import_optional("pyarrow", "io").chunked_array([column])
         return array_of_arrow(column, label)
     if hasattr(column, "null_count") and callable(column.null_count) and column.null_count():
         row = int(column.is_null().arg_true()[0])  # polars

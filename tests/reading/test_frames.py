@@ -13,7 +13,7 @@ polars = pytest.importorskip("polars")
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
-FORMS = ["pandas", "polars", "lazy", "pyarrow", "parquet", "dict"]
+FORMS = ["pandas", "polars", "lazy", "pyarrow", "batch", "parquet", "dict"]
 
 
 def read(form, folder, *, time=None, weight=None, **columns):
@@ -29,6 +29,7 @@ def read(form, folder, *, time=None, weight=None, **columns):
         "polars": polars.DataFrame,
         "lazy": polars.LazyFrame,
         "pyarrow": pyarrow.table,
+        "batch": pyarrow.RecordBatch.from_pydict,
         "dict": dict,
     }[form]
     return Histories.from_frame(make(data), **names)
@@ -122,7 +123,7 @@ def test_numbers_of_any_kind_are_weights(tmp_path, form, values):
     assert read(form, tmp_path, w=values, weight="w").weights.tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("form", ["polars", "lazy", "pyarrow", "parquet"])
+@pytest.mark.parametrize("form", ["polars", "lazy", "pyarrow", "batch", "parquet"])
 @pytest.mark.parametrize("value", [dt.time(10, 30), dt.timedelta(days=1), [1], {"x": 1}, True])
 def test_what_is_no_time_is_refused(tmp_path, form, value):
     with pytest.raises(ValueError, match=r"row 0: column 't' holds"):
