@@ -86,8 +86,10 @@ def test_close_does_not_wait_and_who_waits_is_answered(never):
     ]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + 20
-    while len(cache._pending) < 12 and time.monotonic() < until:
+    at_work, until = cache._runner._loaders._at_work, time.monotonic() + 20
+    while time.monotonic() < until:
+        if len(cache._pending) == 12 and sum(list(at_work.values())) == 8:
+            break
         time.sleep(0.005)
     started = time.monotonic()
     cache.close()
