@@ -29,4 +29,4 @@ def import_optional(module: str, extra: str) -> Any:
 
 def way_to(extra: str) -> str:
     """Say how an extra of skue is installed."""
-    return f'Run, in the folder of skue: python -m pip install -e ".[{extra}]"'
+    return f'Run in the clone of skue: python -m pip install -e ".[{extra}]"'

@@ -8,7 +8,8 @@ import sys
 import warnings
 
 from skue.compare._about import about
-from skue.compare._options import COLUMNS, parser
+from skue.compare._log import read_log
+from skue.compare._options import parser
 from skue.compare._progress import Progress
 from skue.compare._report import check_folder, write_report
 from skue.compare._run import Comparison, compare
@@ -17,7 +18,6 @@ from skue.compare._task import make_task
 from skue.compare._text import as_json, notes, table, what_to_ship
 from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
-from skue.histories._load import load_interactions
 from skue.items._item_embeddings import ItemEmbeddings
 
 _NO_LOG = "generated data (name a log to use your own)"
@@ -85,15 +85,12 @@ def _read(
 ) -> tuple[Histories, ItemEmbeddings | None]:
     if options.items is not None and not options.items.is_file():
         raise ValueError(f"--items {options.items}: there is no such file.")
-    if options.no_time and options.time is not None:
-        raise ValueError(f"--time {options.time} and --no-time say opposite things. Drop one.")
     items = None if options.items is None else ItemEmbeddings.load(options.items)
     if options.interactions is None:
         data = make_user_histories()
         return data.histories, items or data.item_embeddings
-    columns = {name: getattr(options, name) for name in COLUMNS}
     with progress.aside(f"reading {options.interactions}"):
-        return load_interactions(options.interactions, **columns), items
+        return read_log(options), items
 
 
 def _as_text(comparison: Comparison) -> str:

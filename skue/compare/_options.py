@@ -8,8 +8,6 @@ from pathlib import Path
 
 import skue
 
-COLUMNS = ("user", "item", "time", "weight")
-
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m skue``."""
@@ -53,18 +51,52 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         "time": "looked for by the usual names; without one, the order of the lines",
         "weight": "every event weighs 1",
     }
-    for name in COLUMNS:
+    for name, default in defaults.items():
         group.add_argument(
             f"--{name}",
             type=_column,
             metavar="COLUMN",
             help=f"column of the {name}: its name, or its position from 0 if the log has no header "
-            f"(default: {defaults[name]})",
+            f"(default: {default})",
         )
     group.add_argument(
         "--no-time",
         action="store_true",
-        help="use no time column: events are in the order of the lines (default: off)",
+        help="use the order of a user's events alone, no dates; without a time column that has a "
+        "usual name, this is the order of the lines (default: off)",
+    )
+    group.add_argument(
+        "--time-unit",
+        choices=["s", "ms", "us", "ns"],
+        help="unit of times that are numbers (default: found out, where they all are dates of "
+        "1990 to 2100)",
+    )
+    group.add_argument(
+        "--dayfirst",
+        choices=["yes", "no"],
+        help="whether 03/04/2026 is the 3rd of April (default: the other dates tell)",
+    )
+    group.add_argument(
+        "--encoding", default="utf-8", help="encoding of text, such as cp1252 (default: utf-8)"
+    )
+    group.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="MARK",
+        help="what separates the columns: one character, or :: or tab (default: the first lines "
+        "tell)",
+    )
+    group.add_argument(
+        "--no-quotes",
+        dest="quotes",
+        action="store_false",
+        help="take quote marks for letters like any other (default: fields may be in quote marks)",
+    )
+    group.add_argument(
+        "--decimal",
+        choices=[".", ","],
+        default=".",
+        help="decimal mark of weights (default: .)",
     )
 
 
@@ -126,6 +158,10 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 
 def _column(text: str) -> str | int:
     return int(text) if text.isdecimal() else text
+
+
+def _delimiter(text: str) -> str:
+    return "\t" if text in ("tab", "\\t") else text
 
 
 def _positive(text: str) -> int:

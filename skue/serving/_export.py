@@ -97,7 +97,7 @@ def open_index(
         What :func:`export_index` wrote.
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
         ``"exact"`` compares every item by matrix products. The others build an approximate index
-        in memory (extras ``faiss`` and ``hnswlib``) and tune it to ``target_recall``; see
+        in memory (the extras ``faiss`` and ``hnswlib``) and tune it to ``target_recall``; see
         :class:`~skue.serving.VectorIndex`.
     target_recall : float, default=0.95
         For ``"faiss"`` and ``"hnswlib"``: the share of the exact 20 nearest items to find, above 0
