@@ -127,21 +127,26 @@ def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
     True
     """
     folder = Path(folder)
-    if version is None:
-        current = read_current(folder)
-        candidates = [name for name in reversed(used_versions(folder)) if name < current]
-        if not candidates:
-            raise ValueError(f"{folder} has no version before {current!r} to roll back to.")
-    elif version in list_versions(folder):
-        candidates = [version]
-    else:
-        raise ValueError(f"{folder} has no version {version!r}; it has {list_versions(folder)}.")
+    _candidates(folder, version)  # Else a lock would be left in a folder that is no index.
     with one_writer(folder):
-        chosen, problems = _first_whole(folder, candidates)
+        chosen, problems = _first_whole(folder, _candidates(folder, version))
         write_current(folder, chosen)
     for problem in problems:
         warnings.warn(f"{problem} Rolled back to {chosen!r} instead.", UserWarning, stacklevel=2)
     return chosen
+
+
+def _candidates(folder: Path, version: str | None) -> list[str]:
+    """Return the versions to roll back to, the first choice first."""
+    if version is None:
+        current = read_current(folder)
+        older = [name for name in reversed(used_versions(folder)) if name < current]
+        if not older:
+            raise ValueError(f"{folder} has no version before {current!r} to roll back to.")
+        return older
+    if version not in list_versions(folder):
+        raise ValueError(f"{folder} has no version {version!r}; it has {list_versions(folder)}.")
+    return [version]
 
 
 def _first_whole(folder: Path, candidates: list[str]) -> tuple[str, list[Exception]]:

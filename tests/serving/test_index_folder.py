@@ -204,6 +204,32 @@ def test_an_export_that_is_still_running_is_not_cleaned_away(folder, monkeypatch
     assert open_index(folder).catalog_id == NUMBERED.catalog_id
 
 
+def test_rolling_back_never_meets_a_version_that_prune_takes_away(folder):
+    export_index(ITEMS, folder)
+    problems, n_rolled_back, done = [], 0, threading.Event()
+
+    def export_and_prune():
+        for _ in range(40):
+            try:
+                export_index(ITEMS, folder)
+                prune(folder, keep=1 + len(left(folder)) % 2)
+            except Exception as error:
+                problems.append(repr(error))
+        done.set()
+
+    exporter = threading.Thread(target=export_and_prune)
+    exporter.start()
+    while not done.is_set():
+        try:
+            rollback(folder)
+            n_rolled_back += 1
+        except ValueError as error:
+            assert "has no version before" in str(error)
+    exporter.join()
+    assert problems == [] and n_rolled_back > 0
+    open_index(folder)
+
+
 def resealed(folder, **changes):
     """Change the manifest, and give it the checksum of its new content."""
     path = current(folder) / "manifest.json"
