@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     progress = Progress(sys.stderr, quiet=options.quiet)
     try:
         with Stopping() as stopping, warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda message, *rest, **named: progress.note(
                 f"note: {' '.join(str(message).split())}"
             )

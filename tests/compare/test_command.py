@@ -180,7 +180,7 @@ def test_a_split_in_time_says_its_cutoff(log):
     [
         (None, "There is no file"),
         ("", "is empty; a header line"),
-        ("user,thing\n1,2\n", "no column that looks like the item"),
+        ("user,thing\n1,2\n", "which column is the item? It has the columns ['user', 'thing']"),
         (HEADER + "u,i,2026-01-01\nu,j,soon\n", "line 3: column 'time' holds 'soon'"),
         (HEADER + "u,i,2026-01-01\n", "No user of 1 is long enough"),
     ],
@@ -217,7 +217,8 @@ def test_odd_logs_give_a_table_or_one_clear_line(tmp_path, lines):
 
 def test_a_warning_is_one_line_and_a_k_beyond_the_catalogue_is_said(tmp_path):
     path = tmp_path / "log.csv"
-    path.write_text(HEADER + "".join(f"u{n},i,2026-01-0{d}\n" for n in range(9) for d in (1, 2)))
+    lines = (f"u{n},i{n % 2},2026-01-0{d}\n" for n in range(9) for d in (1, 2))
+    path.write_text(HEADER + "".join(lines))
     done = run("compare", path, "-k", 20)
     assert done.returncode == 0, done.stderr
     assert "skue compare: note: No two items appear together" in done.stderr
@@ -252,7 +253,7 @@ def test_a_folder_that_cannot_be_made_is_named(log, tmp_path):
     ("content", "message"),
     [
         (gzip.compress(b"user,item\n" + os.urandom(9000).hex().encode())[:-4000], "cut short"),
-        (b"user,item\n1,caf\xe9\n", r"is not UTF-8: line 2 holds b'1,caf\xe9\n'. Save it as"),
+        (b"user,item\n1,caf\xe9\n", r"line 2: b'item\n1,caf\xe9\n' is not utf-8. Name the enc"),
     ],
     ids=["cut short", "not UTF-8"],
 )
@@ -302,7 +303,7 @@ def test_columns_are_named_or_picked_by_position(tmp_path, capsys):
     assert main(["compare", str(path), "-k", "3", "--json", *columns]) == 0
     assert json.loads(capsys.readouterr().out)["n_users"] == 40
     assert main(["compare", str(path), "--time", "2"]) == 2
-    assert "so is the user to be: user=..., or --user on" in capsys.readouterr().err
+    assert "Give the position of the user as well" in capsys.readouterr().err
 
 
 def test_a_log_without_times_is_said_to_have_none(tmp_path, capsys):
@@ -434,19 +435,21 @@ def test_columns_that_are_empty_for_all_are_left_out(tmp_path, capsys):
 
 
 def test_a_split_in_time_says_why_users_are_left_out_and_warns_when_few_remain(tmp_path, capsys):
-    # Users 0 to 8 have events on both sides, 60 others stop before and 40 start after.
+    # 9 users have events on both sides, 60 others stop before and 25 start after.
     at = [1_700_000_000 + 86_400 * day for day in range(10)]
     lines = [f"{user},{(user + day) % 9},{at[day]}" for user in range(9) for day in (0, 3, 9)]
     lines += [f"{user},{(user + day) % 9},{at[day]}" for user in range(9, 69) for day in (0, 3)]
-    lines += [f"{user},{(user + day) % 9},{at[day]}" for user in range(69, 91) for day in (8, 9)]
+    lines += [f"{user},{user % 9},{at[9]}" for user in range(69, 94)]
     path = tmp_path / "log.csv"
     path.write_text(HEADER + "\n".join(lines) + "\n")
     assert main(["compare", str(path), "--split", "time", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    after, upto = "have nothing after 2023-11-22 22:13:20", "have nothing up to 2023-11-22 22:13:20"
-    assert content["n_left_out"] == {after: 60, upto: 0} or content["n_left_out"]
     said = " ".join(content["notes"])
-    print(said)
+    after, upto = (f"have nothing {side} 2023-11-17 22:13:20" for side in ("after", "up to"))
+    assert content["n_left_out"] == {after: 60, upto: 25}
+    assert f"Scored: 9 users. Left out: 60 {after} and 25 {upto}." in said
+    assert "Only 9.6% of all users are scored, and the others may be unlike them." in said
+    assert "each user's first instant after 2023-11-17 22:13:20." in said
 
 
 def test_a_split_in_time_that_leaves_nobody_says_so(tmp_path, capsys):
