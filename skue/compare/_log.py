@@ -10,6 +10,7 @@ from skue.histories._histories import Histories
 from skue.histories._load import load_interactions
 from skue.reading._column_names import guess_column, looks_like_a_log
 from skue.reading._log_files import TextOptions, date_like_columns, open_delimited
+from skue.reading._options import check_text_options
 from skue.reading._parquet import names_of_parquet
 from skue.reading._paths import checked_path
 from skue.reading._text_files import checked_encoding
@@ -31,7 +32,12 @@ def read_log(options: argparse.Namespace) -> Histories:
         raise ValueError(f"--time {options.time} and --no-time exclude each other. Drop one.")
     names = {role: getattr(options, role) for role in _ROLES}
     text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
-    if not any(isinstance(name, int) for name in names.values()):
+    check_text_options(*text[1:])
+    if any(isinstance(name, int) for name in names.values()):
+        _refuse_header(options.interactions, text)
+        if names["time"] is None and not options.no_time:
+            _refuse_unused_dates(options.interactions, names, text)
+    else:
         _refuse_unnamed_columns(options.interactions, names, text, no_time=options.no_time)
     histories = load_interactions(
         options.interactions,
@@ -50,6 +56,36 @@ def read_log(options: argparse.Namespace) -> Histories:
         histories.weights,
         histories.user_ids,
     )
+
+
+def _refuse_header(path: str, text: TextOptions) -> None:
+    """Raise where columns are given by position although the first line is a header."""
+    columns = _columns(path, dict.fromkeys(_ROLES), text)
+    if columns is not None and any(guess_column(columns, role) is not None for role in _ROLES):
+        raise ValueError(
+            f"{path}: columns given by position mean that there is no header line, but the first "
+            f"line is {columns}. Give the names of the columns."
+        )
+
+
+def _refuse_unused_dates(path: str, names: dict[str, Any], text: TextOptions) -> None:
+    """Raise where columns are given by position, and another one holds dates."""
+    checked, kind = checked_path(path)
+    if kind == ".parquet":
+        return
+    first_line = open_delimited(checked, kind, dict.fromkeys(_ROLES), text).names
+    dates = date_like_columns(path, **_of_text(text))
+    unused = [
+        position
+        for position, value in enumerate(first_line)
+        if value in dates and position not in names.values()
+    ]
+    if unused:
+        named = " or ".join(f"--time {position}" for position in unused)
+        raise ValueError(
+            f"{path}: column {unused[0]} holds dates, such as {first_line[unused[0]]!r}. Say it "
+            f"with {named} (or --no-time, to use the order of the lines)."
+        )
 
 
 def _refuse_unnamed_columns(

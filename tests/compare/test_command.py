@@ -352,6 +352,23 @@ def test_all_columns_that_have_no_usual_name_are_asked_for_at_once(tmp_path, cap
     assert "There are no times" in capsys.readouterr().out
 
 
+def test_positions_on_a_log_with_a_header_are_refused(log, capsys):
+    assert main(["compare", str(log), "--user", "0", "--item", "1"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "but the first line is ['user', 'item', 'time']. Give the names" in error
+
+
+def test_dates_that_no_position_names_are_an_error(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(rows(12)) + "\n")
+    positions = ["--user", "0", "--item", "1"]
+    assert main(["compare", str(path), *positions]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "column 2 holds dates, such as '2026-01-01'. Say it with --time 2 (or --no-t" in error
+    assert main(["compare", str(path), *positions, "--no-time"]) == 0
+    assert "There are no times" in capsys.readouterr().out
+
+
 def test_a_column_of_dates_beside_named_times_is_no_concern(tmp_path, capsys):
     path = tmp_path / "log.csv"
     lines = [f"{line},1990-05-{n % 28 + 1:02d}" for n, line in enumerate(rows(12))]
