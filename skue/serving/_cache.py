@@ -279,7 +279,8 @@ class UserVectorCache:
                 n_late += not is_done
             else:
                 interrupted.append(user)
-        self._counters.add(timeouts=n_late)
+        if n_late:
+            self._counters.add(timeouts=n_late)
         return interrupted
 
     def _begin(self, users: list[Any], load: Callable[..., Any], until: float) -> dict[Any, Task]:

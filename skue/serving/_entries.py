@@ -19,8 +19,8 @@ _SEAL_BYTES = {False: 16, True: 32}
 _SHORTEST_KEY = 16
 # Seconds by which the clocks of two machines may differ.
 _CLOCK_TOLERANCE = 10.0
-# How far from 1 the length of a vector may be.
-_LENGTH_TOLERANCE = 1e-3
+# How far from 1 the squared length of a vector may be.
+_TOLERANCE = 1e-3
 # LMDB takes keys of up to 511 bytes.
 _LONGEST_ID = 256
 
@@ -77,16 +77,20 @@ def unpack_entry(
     if content[_HEADER.size :][: len(name)] != name:
         return None
     vector = np.frombuffer(content, "<f4", n_dims, _HEADER.size + len(name))
-    if not 0 <= time <= clock.time() + _CLOCK_TOLERANCE or not are_sound(vector[None], zero)[0]:
+    if not 0 <= time <= clock.time() + _CLOCK_TOLERANCE:
         return None
-    return Entry(vector, time)
+    # In float64, where no square overflows. NaN compares as False.
+    wide = vector.astype(np.float64)
+    if abs(float(wide.dot(wide)) - 1) <= _TOLERANCE or (zero and not vector.any()):
+        return Entry(vector, time)
+    return None
 
 
 def are_sound(vectors: np.ndarray, zero: bool) -> np.ndarray:
     """Tell which rows an encoder may give: of length 1, or zeros where these are allowed."""
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     # NaN compares as False.
-    sound = np.abs(squares - 1) <= 2 * _LENGTH_TOLERANCE
+    sound = np.abs(squares - 1) <= _TOLERANCE
     return sound | ~vectors.any(axis=1) if zero else sound
 
 

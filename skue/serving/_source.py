@@ -45,6 +45,8 @@ class VectorSource:
         self._encoder, self._encoder_id = encoder, encoder.encoder_id_
         self._store, self._secret = store, secret
         self._ledger, self._counters = ledger, counters
+        self._n_dims = len(encoder.fallback_vector_)
+        self._zero = not encoder.fallback_vector_.any()
 
     def read(self, task: Task) -> None:
         """Answer whom the store has (or memory, while the store is down); the rest is missing."""
@@ -59,7 +61,7 @@ class VectorSource:
             task.results.update(found)
         else:
             self.remove(list(doubts))
-            self._unpack(task, {asked[key]: answer[key] for key in asked if key in answer})
+            self._unpack(task, asked, answer)
         task.missing = [user for user in task.users if user not in task.results]
 
     def load(self, task: Task) -> None:
@@ -117,24 +119,25 @@ class VectorSource:
         # They may have been written just now, and other processes would believe it.
         self.remove(outdated)
 
-    def _unpack(self, task: Task, held: Mapping[Any, Any]) -> None:
+    def _unpack(self, task: Task, asked: dict[str, Any], answer: Mapping[str, Any]) -> None:
         """Take over the entries of the store that may be served."""
         young: dict[Any, Entry] = {}
-        now, n_damaged, fallback = time.time(), 0, self._encoder.fallback_vector_
-        zero = not fallback.any()
-        for user, data in held.items():
+        now = time.time()
+        for key, user in asked.items():
+            if key not in answer:
+                continue
+            data = answer[key]
             entry = unpack_entry(
-                self._key(user), self._encoder_id, len(fallback), data, self._secret, zero=zero
+                key, self._encoder_id, self._n_dims, data, self._secret, zero=self._zero
             )
             if entry is None:
-                n_damaged += 1
+                self._counters.add(damaged=1)
             elif self._ledger.is_young(entry, now):
                 young[user] = entry
             else:
                 task.last_good[user] = entry
         self._ledger.remember(task, young)
         task.results.update((user, (entry, "cached")) for user, entry in young.items())
-        self._counters.add(damaged=n_damaged)
 
     def _report(self, loaded: Loaded) -> None:
         self._counters.add(

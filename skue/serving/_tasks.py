@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -54,11 +55,14 @@ class Task:
         self.results: dict[Any, tuple[Entry, str]] = {}
         self.last_good: dict[Any, Entry] = {}
         self.outdated: set[Any] = set()
+        self._process = os.getpid()
         self._bells: list[SimpleQueue[None]] = []
 
     def done(self) -> bool:
         """Tell whether nobody works on the task, and nobody will."""
-        return self.finished or not (self.taken or self.caller.locked())
+        # A process that was forked has none of the threads that worked.
+        is_ours = self._process == os.getpid()
+        return self.finished or not (is_ours and (self.taken or self.caller.locked()))
 
     def ring(self) -> None:
         """Wake those who wait: there are new results, or this is the end."""

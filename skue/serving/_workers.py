@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -49,7 +50,7 @@ class WorkerPool:
         with self._lock:
             for thread in [thread for thread in list(self._at_work) if not thread.is_alive()]:
                 del self._at_work[thread]
-            n_open = self._queue.qsize() + sum(self._at_work.values())
+            n_open = self._queue.qsize() + sum(list(self._at_work.values()))
             if self._closed or n_open >= self._n_workers + self._n_waiting:
                 return False
             n_threads = len(self._at_work)
@@ -67,10 +68,11 @@ class WorkerPool:
         dropped = []
         with self._lock:
             self._closed = True
-            while not self._queue.empty():
-                item = self._queue.get()
-                if item is not None:
-                    dropped.append(item[1])
+            with suppress(Empty):
+                while True:
+                    item = self._queue.get_nowait()
+                    if item is not None:
+                        dropped.append(item[1])
             for _ in self._at_work:
                 self._queue.put(None)
         return dropped
