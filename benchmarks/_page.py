@@ -29,9 +29,10 @@ The encoders are the cheap part of a system, so they are measured against what p
 instead: PyTorch's `EmbeddingBag` for the averages, a flat search by faiss and the usual few lines
 of numpy for recall, the same training loop written in PyTorch, `pandas.read_csv` for reading.
 `python benchmarks/speed.py` measures all of this, and writes this page and
-`benchmarks/speed.json` (the peers come with `pip install "skue[bench]"`; the public log is read
-from the folder that the environment variable `SKUE_DATA` names). Contenders take turns in one
-run; figures are medians of at least five rounds. Ratios travel to other machines, seconds do not.
+`benchmarks/speed.json` (the peers come with `python -m pip install -e ".[bench]"`; the public log
+is read from the folder that the environment variable `SKUE_DATA` names). Contenders take turns in
+one run; figures are medians of at least five rounds. Ratios travel to other machines, seconds do
+not.
 
 {machine}
 
@@ -69,8 +70,8 @@ what it cannot.
 
 ## Reading
 
-`load_interactions` of a log, in units of what `pandas.read_csv` alone takes with `parse_dates`
-and ids as text (at most 2):
+`load_interactions` of a log, in units of what `pandas.read_csv` and `pyarrow.csv.read_csv` take to
+read the same columns, ids as text and times as dates. Neither of them sorts or numbers anything.
 
 {reading}
 
@@ -155,11 +156,13 @@ def _memory(found: dict[str, Any]) -> str:
 
 
 def _reading(found: dict[str, Any]) -> str:
+    ratios = found["reading"]["ratios"]
+    logs = dict.fromkeys(name.partition(", ")[2] for name in ratios)
     rows = [
-        [name.removeprefix("time of skue / pandas, "), f"{ratio:.2f}"]
-        for name, ratio in found["reading"]["ratios"].items()
+        [log, *(f"{ratios[f'time of skue / {peer}, {log}']:.2f}" for peer in ("pandas", "pyarrow"))]
+        for log in logs
     ]
-    return _table(["log", "times as long"], rows)
+    return _table(["log", "times as long as pandas", "as pyarrow"], rows)
 
 
 def _importing(found: dict[str, Any]) -> str:

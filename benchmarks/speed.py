@@ -1,9 +1,9 @@
 """Measure speed and memory beside what people would use instead, in one run.
 
-``python benchmarks/speed.py`` runs everything (some five minutes on two cores), prints every
+``python benchmarks/speed.py`` runs everything (some ten minutes on two cores), prints every
 figure, and writes ``benchmarks/speed.json``, ``docs/_static/speed.svg`` and the page
 ``docs/user_guide/speed.md``. ``--only pooling recall`` runs some parts and ``--quick`` a tenth of
-the sizes; both only print. The peers come with ``pip install "skue[bench]"``.
+the sizes; both only print. The peers come with ``python -m pip install -e ".[bench]"``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MEMORY: dict[str, tuple[int, dict[str, Any]]] = {
     "1,000,000 users, mapped": (1_000_000, {"mapped": True}),
     "5,000,000 users, mapped": (5_000_000, {"mapped": True}),
 }
-PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch", "faiss-cpu", "pandas")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch", "faiss-cpu", "pandas", "pyarrow")
 
 
 def training(quick: bool) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def parts(quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
                 for name, (n_users, options) in MEMORY.items()
             }
         },
-        "reading": lambda: _reading.measure(rounds=7),
+        "reading": lambda: _reading.measure(rounds=7, n_lines=10_000_000 // less),
         "importing": lambda: _reading.importing(),
         "growth": lambda: _growth.measure(scale=1 / less if quick else 1.0),
     }

@@ -26,7 +26,7 @@ encoder = DecayAverageUserEncoder(data.item_embeddings, decay=0.15).fit(history)
 
 # %%
 # ``export_index`` writes vectors, ids and a manifest with their checksums as a version of its own,
-# and then makes it the current one; ``open_index`` compares the checksums and maps the vectors.
+# and then makes it the current one; ``open_index`` compares the checksums and reads the vectors.
 folder = tempfile.mkdtemp()
 export_index(encoder, folder)
 index = open_index(folder)

@@ -23,5 +23,10 @@ def import_optional(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f'{module.partition(".")[0]} is needed here: pip install "skue[{extra}]"'
+            f"{module.partition('.')[0]} is needed here, and is not installed. {way_to(extra)}"
         ) from error
+
+
+def way_to(extra: str) -> str:
+    """Say how an extra of skue is installed."""
+    return f'Run in the clone of skue: python -m pip install -e ".[{extra}]"'

@@ -8,6 +8,7 @@ from hypothesis import settings
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("skue", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=2500)
 settings.load_profile("skue")
 
 

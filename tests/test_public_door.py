@@ -107,8 +107,25 @@ def test_importing_skue_imports_no_optional_dependency():
 
 def test_a_missing_optional_dependency_says_which_extra_brings_it():
     optional = importlib.import_module("skue._optional")
-    with pytest.raises(ImportError, match=r'no_such_module.*pip install "skue\[io\]"'):
+    message = r'no_such_module.*clone of skue: python -m pip install -e "\.\[io\]"'
+    with pytest.raises(ImportError, match=message):
         optional.import_optional("no_such_module", "io")
+
+
+def test_nothing_says_to_install_skue_from_an_index():
+    checked = 0
+    for folder in (
+        ROOT,
+        ROOT.parent / "docs",
+        ROOT.parent / "benchmarks",
+        ROOT.parent / "examples",
+    ):
+        for path in [*folder.rglob("*.py"), *folder.rglob("*.md")]:
+            if not {"_build", "auto_examples"} & set(path.parts):
+                text = path.read_text(encoding="utf-8")
+                assert not re.search(r"pip install (-\w+ )*[\"']?skue\b", text), path
+                checked += 1
+    assert checked > 100
 
 
 def test_no_machine_path_is_in_the_package():

@@ -3,126 +3,117 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
-from pathlib import Path
-from typing import Any
 
-from skue.compare._report import check_writable, write_report
-from skue.compare._run import compare
+from skue.compare._about import about
+from skue.compare._log import read_log
+from skue.compare._options import parser
+from skue.compare._progress import Progress
+from skue.compare._report import check_folder, write_report
+from skue.compare._run import Comparison, compare
+from skue.compare._stopping import Stopping
 from skue.compare._task import make_task
 from skue.compare._text import as_json, notes, table, what_to_ship
 from skue.datasets._user_histories import make_user_histories
-from skue.histories._load import load_interactions
+from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 
-_COLUMNS = ("user", "item", "time", "weight")
+_NO_LOG = "generated data (name a log to use your own)"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 0, or 2 after one line about what is wrong."""
-    options = _parser().parse_args(arguments)
+    """Run the command line.
+
+    Returns
+    -------
+    code : int
+        0, 2 after one line about what is wrong, 130 when interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(arguments)
+    progress = Progress(sys.stderr, quiet=options.quiet)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _note
-            _compare(options)
+        with Stopping() as stopping, warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda message, *rest, **named: progress.note(
+                f"note: {' '.join(str(message).split())}"
+            )
+            _compare(options, arguments, progress, stopping)
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"skue compare: error: {message}", file=sys.stderr)
+        progress.note(f"error: {_one_line(error)}")
         return 2
     except KeyboardInterrupt:
-        print("skue compare: interrupted; nothing was written", file=sys.stderr)
+        progress.note("interrupted")
         return 130
     return 0
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(
+    options: argparse.Namespace, arguments: list[str], progress: Progress, stopping: Stopping
+) -> None:
     if options.out is not None:
-        check_writable(options.out)
+        for left_over in check_folder(options.out):
+            progress.note(
+                f"note: {options.out / left_over} was left by a run that was killed, and can be "
+                "deleted."
+            )
+    histories, items = _read(options, progress)
+    task = make_task(histories, options.split)
+    name = _NO_LOG if options.interactions is None else options.interactions
+    # Not before: what is wrong with the input is then all that is said.
+    progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
+    comparison = compare(
+        task,
+        items,
+        None if options.k is None else list(dict.fromkeys(options.k)),
+        about=about(name, histories, arguments),
+        seen=options.seen,
+        progress=progress,
+    )
+    # The table comes from minutes of work: it is printed even if the report cannot be written.
+    try:
+        if options.out is not None:
+            write_report(comparison, options.out, stopping)
+            progress.say(f"report in {options.out}")
+    finally:
+        _print(as_json(comparison) if options.json else _as_text(comparison))
+
+
+def _read(
+    options: argparse.Namespace, progress: Progress
+) -> tuple[Histories, ItemEmbeddings | None]:
     if options.items is not None and not options.items.is_file():
         raise ValueError(f"--items {options.items}: there is no such file.")
     items = None if options.items is None else ItemEmbeddings.load(options.items)
     if options.interactions is None:
         data = make_user_histories()
-        histories, items = data.histories, items or data.item_embeddings
-    else:
-        columns = {name: getattr(options, name) for name in _COLUMNS}
-        histories = load_interactions(options.interactions, **columns)
-    task = make_task(histories, options.split)
-    # Not before: what is wrong with the input is then all that is said.
-    name = options.interactions or "generated data (name a log to use your own)"
-    _progress(f"{name}: {len(histories)} users, {len(histories.codes)} events")
-    comparison = compare(
-        task,
-        items,
-        list(dict.fromkeys(options.k)),
-        exclude_seen=options.exclude_seen,
-        report_progress=_progress,
-    )
-    if options.out is not None:
-        write_report(comparison, options.out)
-        _progress(f"report in {options.out}")
-    if options.json:
-        print(as_json(comparison))
+        return data.histories, items or data.item_embeddings
+    with progress.aside(f"reading {options.interactions}"):
+        return read_log(options), items
+
+
+def _as_text(comparison: Comparison) -> str:
+    return "\n".join([table(comparison), "", *notes(comparison), "", what_to_ship(comparison)])
+
+
+def _print(text: str) -> None:
+    if sys.stdout is None:
         return
-    print(table(comparison))
-    print()
-    for line in notes(comparison):
-        print(line)
-    print()
-    print(what_to_ship(comparison))
+    try:
+        # Better a sign that is written otherwise than no table.
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        print(text, flush=True)
+    except OSError as error:
+        # What is still to be written would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"the output could not be written: {error.strerror}.") from None
 
 
-def _progress(message: str) -> None:
-    print(f"skue compare: {message}", file=sys.stderr, flush=True)
-
-
-def _note(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    """Show a warning as one line, in place of two with a path."""
-    _progress(f"note: {message}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m skue", description=None)
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser(
-        "compare", help="hold out what users did last, and see which encoder finds it"
-    )
-    command.add_argument(
-        "interactions",
-        nargs="?",
-        help="log: .csv, .tsv, .parquet, or .txt with one user a line; without it, generated data",
-    )
-    command.add_argument(
-        "--items", type=Path, help="item vectors written by ItemEmbeddings.save (.npz)"
-    )
-    command.add_argument("-k", nargs="+", type=_positive, default=[20, 50], metavar="K")
-    command.add_argument("--out", type=Path, help="folder for the report and the fitted encoders")
-    command.add_argument(
-        "--exclude-seen", action="store_true", help="do not recommend items of the history"
-    )
-    command.add_argument(
-        "--split",
-        choices=["last", "time"],
-        default="last",
-        help="hold out each user's last event, or everything after one point in time",
-    )
-    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    for name in _COLUMNS:
-        command.add_argument(
-            f"--{name}",
-            type=_column,
-            metavar="COLUMN",
-            help=f"column of the {name}: its name, or its position from 0 if there is no header",
-        )
-    return parser
-
-
-def _column(text: str) -> str | int:
-    return int(text) if text.isdecimal() else text
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
+def _one_line(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory. {message}".strip()
+    return message or type(error).__name__

@@ -38,12 +38,12 @@ def curve_svg(comparison: Comparison) -> str:
 def search_svgs(comparison: Comparison) -> dict[str, str]:
     """Return recall against decay by repeat exponent, one picture an age unit; {} without them."""
     pictures = {}
-    for unit in dict.fromkeys(trial["age_unit"] for trial in comparison.trials):
+    for unit in dict.fromkeys(trial["age_unit"] for trial in comparison.search.trials):
         figure, axes = _axes()
         if figure is None:
             return {}
         curves: dict[float, list[tuple[float, float]]] = {}
-        for trial in comparison.trials:
+        for trial in comparison.search.trials:
             if trial["age_unit"] == unit:
                 point = (trial["decay"], trial["recall"])
                 curves.setdefault(trial["repeat_exponent"], []).append(point)

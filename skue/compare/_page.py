@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable
 from html import escape
 
 import numpy as np
-import sklearn
 
-import skue
+from skue._optional import way_to
 from skue.compare._figures import AGE_UNITS, curve_svg, search_svgs
 from skue.compare._run import Comparison, Row
 from skue.compare._text import half_life, interval, notes, what_to_ship
@@ -33,6 +31,7 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
             "<meta name='viewport' content='width=device-width, initial-scale=1'>",
             f"<title>{title}</title><style>{_STYLE}</style></head><body><main>",
             f"<h1>{title}</h1>",
+            _origin(comparison),
             f"<p class='ship'>{escape(what_to_ship(comparison))}</p>",
             _facts(comparison),
             f"<h2>Recall@{k}</h2>",
@@ -51,11 +50,25 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
             *[f"<li>{escape(line)}</li>" for line in notes(comparison)],
             "</ul>",
             _use(files),
-            f"<footer>skue {skue.__version__}, scikit-learn {sklearn.__version__}, "
-            f"numpy {np.__version__}, Python {platform.python_version()}</footer>",
+            f"<footer>{escape(_versions(comparison))}</footer>",
             "</main></body></html>\n",
         ]
     )
+
+
+def _origin(comparison: Comparison) -> str:
+    """What the page is about: the log, its period, the command and the date."""
+    about = comparison.about
+    period = f", {' to '.join(dict.fromkeys(about.period))}" if about.period else ""
+    return (
+        f"<p class='origin'><b>{escape(about.log)}</b>{escape(period)}: {about.n_users:,} users, "
+        f"{about.n_events:,} events. Compared on {escape(about.date)} by "
+        f"<code>{escape(about.command)}</code></p>"
+    )
+
+
+def _versions(comparison: Comparison) -> str:
+    return ", ".join(f"{name} {v}" for name, v in comparison.about.versions.items())
 
 
 def _facts(comparison: Comparison) -> str:
@@ -108,10 +121,17 @@ def _parts(comparison: Comparison) -> str:
     known = comparison.items.rows_of(comparison.task.queries) >= 0
     cold_share = np.mean(np.diff(kept_offsets(comparison.task.queries.offsets, known)) == 0)
     shares = [comparison.repeat_share, 1 - comparison.repeat_share, 1 - cold_share, cold_share]
-    names = ["repeated items", "new items", "warm users", "cold users"]
-    header = ["", *[f"{name} ({share:.0%})" for name, share in zip(names, shares, strict=True)]]
+    parts = {"repeat": "repeated items", "explore": "new items"}
+    parts |= {"warm": "warm users", "cold": "cold users"}
+    columns = {
+        f"{name} ({share:.0%})": [getattr(row, part) for row in comparison.rows]
+        for (part, name), share in zip(parts.items(), shares, strict=True)
+    }
+    filled = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+    header = ["", *filled]
     lines = _emphasised(
-        (row, [row.repeat, row.explore, row.warm, row.cold]) for row in comparison.rows
+        (row, list(cells))
+        for row, cells in zip(comparison.rows, zip(*filled.values(), strict=True), strict=True)
     )
     return (
         f"<p>Recall@{comparison.ks[0]} of items that the history already holds and of those that "
@@ -125,7 +145,7 @@ def _pictures(comparison: Comparison) -> str:
     found = next(row.parameters for row in comparison.rows if row.parameters)
     searched = (
         "Each point of the search holds out once more, inside the training data. Chosen"
-        if comparison.trials
+        if comparison.search.trials
         else "No history is long enough to hold out twice, so the decay was not searched. Taken"
     )
     chosen = (
@@ -135,7 +155,7 @@ def _pictures(comparison: Comparison) -> str:
     )
     curve = curve_svg(comparison)
     if not curve:
-        return f"{chosen}<p>Install skue[plot] for the pictures.</p>"
+        return f"{chosen}<p>There are no pictures without matplotlib. {escape(way_to('plot'))}</p>"
     figures = [_figure(curve, "Recall against k. Dashed: rankers that need no vectors.")]
     figures += [
         _figure(svg, f"Recall against decay, with ages in {AGE_UNITS[unit]}.")
@@ -223,6 +243,7 @@ h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
 p { margin: .4rem 0 .8rem; max-width: 48rem; }
 .ship { background: var(--soft); border-left: 4px solid var(--strong); padding: .9rem 1.1rem;
   font-size: 1.1rem; margin: 1rem 0; max-width: none; }
+.origin { color: var(--faint); font-size: .9rem; max-width: none; overflow-wrap: anywhere; }
 .facts { list-style: none; margin: 1rem 0; padding: 0; display: flex; flex-wrap: wrap;
   gap: .3rem 2rem; color: var(--faint); font-size: .88rem; }
 .facts li { margin: 0; max-width: 11rem; line-height: 1.3; }

@@ -1,80 +1,222 @@
-"""The report folder: written whole, or not at all."""
+"""The report folder: only ever replaces what an earlier report wrote."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import joblib
 
+from skue.compare._contenders import ENCODER_NAMES
 from skue.compare._page import page
 from skue.compare._run import Comparison
+from skue.compare._stopping import Stopping
 from skue.compare._text import as_json
 
-_MARK = "scores.json"
+MANIFEST = "skue-report.json"
+_SCORES, _PAGE = "scores.json", "report.html"
+_STAGING = ".skue-report-"
+# A manifest can name no other files, whoever wrote it.
+_OWN_NAMES = re.compile(r"report\.html|scores\.json|[a-z0-9][a-z0-9-]{0,99}\.joblib")
+_LARGEST_MANIFEST = 1_000_000
+
+Checksums = dict[str, list[str]]
+"""SHA-256 of each file of a report, by name: any of them is the report's own."""
 
 
-def check_writable(folder: Path) -> None:
-    """Raise before any work is done when the folder could not be written in the end.
+def check_folder(folder: Path) -> list[str]:
+    """Raise before any work is done when the report could not be written in the end.
+
+    Returns
+    -------
+    left_over : list of str
+        Folders inside that runs which were killed have left; nothing of theirs is touched.
 
     Raises
     ------
     ValueError
-        For a folder that holds anything but an earlier report, and for one that cannot be made.
+        For a folder that holds files but no report, for a report that somebody has changed, and
+        for a folder that cannot be made or written to.
     """
-    parent = folder.resolve().parent
-    if not parent.is_dir():
+    exists = folder.is_dir()
+    if not exists and os.path.lexists(folder):
+        raise ValueError(f"--out {folder} is no folder. Name a folder.")
+    if not exists and not folder.absolute().parent.is_dir():
+        parent = folder.absolute().parent
         raise ValueError(f"--out {folder}: there is no folder {parent}. Create it first.")
+    if exists:
+        _own_files(folder, [_SCORES, _PAGE, *map(encoder_file, ENCODER_NAMES)])
+    inside = folder if exists else folder.absolute().parent
+    probe = inside / f"{_STAGING}{secrets.token_hex(6)}"
     try:
-        os.rmdir(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}-"))
+        probe.mkdir()
+        probe.rmdir()
     except OSError as error:
         raise ValueError(
-            f"--out {folder}: {parent} cannot be written to ({error.strerror}). "
+            f"--out {folder}: {inside} cannot be written to ({error.strerror}). "
             "Name another folder."
         ) from None
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out {folder} is a file. Name a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
-        raise ValueError(
-            f"--out {folder} exists and holds no earlier report. Name a new or empty folder."
-        )
+    return sorted(n for n in os.listdir(folder) if n.startswith(_STAGING)) if exists else []
 
 
-def write_report(comparison: Comparison, folder: Path) -> None:
-    """Write ``report.html``, ``scores.json`` and each fitted encoder as ``.joblib``."""
-    folder = folder.resolve()
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        (work / _MARK).write_text(as_json(comparison) + "\n", encoding="utf-8")
-        files = {name: f"{file_name(name)}.joblib" for name in comparison.encoders}
-        (work / "report.html").write_text(page(comparison, files), encoding="utf-8")
+def write_report(comparison: Comparison, folder: Path, stopping: Stopping) -> None:
+    """Write ``report.html``, ``scores.json``, each fitted encoder and the manifest.
+
+    All files are written to a hidden folder inside ``folder`` and renamed in the end. Until then
+    the earlier report stays as it is.
+    """
+    is_new = not folder.exists()
+    staging = folder / f"{_STAGING}{secrets.token_hex(6)}"
+
+    def clean_up() -> None:
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_new and folder.is_dir() and not os.listdir(folder):
+            folder.rmdir()
+
+    with stopping.undoing(clean_up):
+        folder.mkdir(exist_ok=True)
+        staging.mkdir()
+        files = {name: encoder_file(name) for name in comparison.encoders}
+        _write_text(staging / _SCORES, as_json(comparison) + "\n")
+        _write_text(staging / _PAGE, page(comparison, files))
         for name, encoder in comparison.encoders.items():
-            joblib.dump(encoder, work / files[name])
-        work.chmod(0o755)
-        _put_in_place(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            joblib.dump(encoder, staging / files[name])
+            _sync(staging / files[name])
+        with stopping.held_back(), _alone_in(folder):
+            _put_in_place(staging, folder, [_SCORES, _PAGE, *files.values()])
+            stopping.outcome = f"the report in {folder} is complete"
 
 
-def file_name(name: str) -> str:
-    """Return a contender's name as it is written in file names."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+def encoder_file(name: str) -> str:
+    """Return the name of the file that holds an encoder."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".joblib"
 
 
-def _put_in_place(work: Path, folder: Path) -> None:
-    if not folder.exists():
-        os.rename(work, folder)
-        return
-    # The earlier report stays until the new one stands in its place.
-    earlier = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-earlier-"))
-    os.rename(folder, earlier / folder.name)
+def _put_in_place(staging: Path, folder: Path, names: list[str]) -> None:
+    # The folder may have changed while the encoders were fitted.
+    earlier = _own_files(folder, names)
+    new = {name: [_checksum(staging / name)] for name in names}
+    # Killed between two renames, the folder holds files of both reports. They are all known.
+    both = {n: [*earlier.get(n, []), *new.get(n, [])] for n in dict.fromkeys([*earlier, *new])}
+    for name, files in (("both", both), ("new", new)):
+        written = {"written by": "skue compare", "files": files}
+        _write_text(staging / name, json.dumps(written, indent=2) + "\n")
+    os.replace(staging / "both", folder / MANIFEST)
+    for name in names:
+        os.replace(staging / name, folder / name)
+    for name in earlier.keys() - new.keys():
+        (folder / name).unlink(missing_ok=True)
+    os.replace(staging / "new", folder / MANIFEST)
+
+
+def _own_files(folder: Path, to_write: Iterable[str]) -> Checksums:
+    """Return what an earlier report wrote into the folder.
+
+    Raises
+    ------
+    ValueError
+        When the folder holds anything but no report, when a file of the report has changed, and
+        when somebody else's file has a name of ``to_write``.
+    """
+    present = os.listdir(folder)
+    if MANIFEST not in present:
+        if all(name.startswith(_STAGING) for name in present):
+            return {}
+        if _SCORES in present and _PAGE in present:
+            raise ValueError(
+                f"--out {folder} holds a report without {MANIFEST}, as skue 0.1 wrote them, so "
+                "which files are the report's is not known. Name a new folder, or move what is in "
+                "this one elsewhere."
+            )
+        raise ValueError(
+            f"--out {folder} is not empty and holds no earlier report of skue. Name a new or "
+            "empty folder."
+        )
+    recorded = _read_manifest(folder)
+    for name, checksums in recorded.items():
+        if name in present and not (
+            _is_plain(folder / name) and _checksum(folder / name) in checksums
+        ):
+            raise ValueError(
+                f"--out {folder}: {name} has changed since skue wrote it. Move it elsewhere to "
+                "keep it, or delete it, or name another folder."
+            )
+    # Where upper and lower case are one, a file may have another name and be in the way.
+    taken = {name.lower() for name in to_write}
+    for name in present:
+        if name.lower() in taken and name not in recorded:
+            raise ValueError(
+                f"--out {folder}: {name} was not written by skue, and the report would replace "
+                "it. Move it elsewhere, or name another folder."
+            )
+    return recorded
+
+
+def _read_manifest(folder: Path) -> Checksums:
+    path = folder / MANIFEST
+    wrong = ValueError(
+        f"--out {folder}: {MANIFEST} is not as skue writes it, so which files are the report's is "
+        "not known. Name a new folder."
+    )
+    if not _is_plain(path) or path.stat().st_size > _LARGEST_MANIFEST:
+        raise wrong
     try:
-        os.rename(work, folder)
-    except BaseException:
-        os.rename(earlier / folder.name, folder)
-        raise
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        recorded = {str(name): list(map(str, checksums)) for name, checksums in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise wrong from None
+    if not all(map(_OWN_NAMES.fullmatch, recorded)):
+        raise wrong
+    return recorded
+
+
+def _is_one_of(path: Path, checksums: list[str]) -> bool:
+    return _is_plain(path) and _checksum(path) in checksums
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether this is a file, and neither a link to one nor a pipe."""
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    # Names of files may hold bytes that are no text.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other runs from renaming files in the folder at the same time."""
+    fcntl: Any
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have none either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        shutil.rmtree(earlier, ignore_errors=True)
+        os.close(descriptor)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from skue.compare._contenders import RANKERS, encoders, learned_by, search_decay
+from skue.compare._about import About
+from skue.compare._contenders import ENCODER_NAMES, encoders, learned_by, rankers
+from skue.compare._progress import EpochProgress, Progress
 from skue.compare._rankers import TOLERANCE
+from skue.compare._search import Search, search_decay
 from skue.compare._task import Task
+from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.metrics._evaluation import Evaluation, evaluate
 
 _N_RESAMPLES = 2000
 CURVE_KS = (1, 2, 5, 10, 20, 50, 100)
+_USUAL_KS = [20, 50]
+# Fewer items than this, and the usual k are a large part of all of them.
+_FEW_ITEMS = 100
+# Below this share of events that repeat an item, seen items are in the way of new ones. On a log
+# without repeats where some were put in, keeping seen items became better at about 1.7 %.
+RARELY_AGAIN = 0.01
 
 
 @dataclass
@@ -43,15 +53,18 @@ class Row:
 class Comparison:
     """Everything that the command prints or writes."""
 
+    about: About
     task: Task
     ks: list[int]
+    ks_given: bool
+    seen: str
     exclude_seen: bool
     items: ItemEmbeddings
     rows: list[Row]
     best_ranker: str
     per_user: dict[str, np.ndarray]
     encoders: dict[str, Any]
-    trials: list[dict[str, Any]]
+    search: Search
     repeat_share: float
     unknown_share: float
 
@@ -59,60 +72,83 @@ class Comparison:
 def compare(
     task: Task,
     given: ItemEmbeddings | None,
-    ks: list[int],
+    ks: list[int] | None,
     *,
-    exclude_seen: bool,
-    report_progress: Callable[[str], None],
+    about: About,
+    seen: str,
+    progress: Progress,
 ) -> Comparison:
-    """Fit and score rankers and encoders; the first of ``ks`` is the one that decides."""
+    """Fit and score rankers and encoders; the first of ``ks`` is the one that decides.
+
+    Parameters
+    ----------
+    task : Task
+    given : ItemEmbeddings or None
+        None learns item vectors from the log.
+    ks : list of int or None
+        None chooses them by the number of items.
+    about : About
+    seen : {"auto", "keep", "exclude"}
+        Whether items of the history are ranked; "auto" excludes them where hardly any event
+        repeats an item.
+    progress : Progress
+    """
+    exclude_seen = seen == "exclude" or (seen == "auto" and task.again_share < RARELY_AGAIN)
+    chosen_rankers = rankers(exclude_seen=exclude_seen)
+    n_encoders = len(ENCODER_NAMES) - (task.unit == "event")
+    progress.n_stages = (given is None) + len(chosen_rankers) + 1 + n_encoders
     started = time.perf_counter()
     items = given
     if items is None:
-        report_progress("learning item vectors from the log")
-        items = CooccurrenceItemEmbedder().fit(task.train).item_embeddings_
+        with progress.stage("learning item vectors from the log"):
+            items = CooccurrenceItemEmbedder().fit(task.train).item_embeddings_
     items_seconds = time.perf_counter() - started
     _require_known_items(task, items)
 
-    rows, per_user = [], {}
-    for name, ranker in RANKERS.items():
-        report_progress(name)
-        row, evaluation = _score_ranker(name, ranker(), task, items, ks, exclude_seen)
-        rows.append(row)
-        per_user[name] = evaluation.recall(ks[0], "min")
-    report_progress("searching decay and repeat exponent")
+    scoring = _Scoring(task, items, ks or usual_ks(len(items)), exclude_seen, progress)
+    for name, ranker in chosen_rankers.items():
+        scoring.add_ranker(name, ranker())
     searching = time.perf_counter()
-    found, trials = search_decay(task, given, k=ks[0], exclude_seen=exclude_seen)
+    with progress.stage("searching the decay"):
+        search = search_decay(
+            task,
+            given,
+            k=scoring.ks[0],
+            exclude_seen=exclude_seen,
+            on_trial=partial(progress.advance, part="candidate"),
+        )
     search_seconds = time.perf_counter() - searching
-    fitted = {}
-    for name, encoder in encoders(task, items, found, items_given=given is not None).items():
-        report_progress(name)
-        row, evaluation = _score_encoder(name, encoder, task, ks, exclude_seen)
+    fitted = encoders(task, items, search.found, items_given=given is not None)
+    for name, encoder in fitted.items():
+        row = scoring.add_encoder(name, encoder)
         # What a contender was given to start from is part of its cost.
         row.fit_seconds += items_seconds if encoder.item_embeddings is items else 0.0
         if name.endswith("searched"):
             row.fit_seconds += search_seconds
-            row.parameters = found
-        rows.append(row)
-        per_user[name] = evaluation.recall(ks[0], "min")
-        fitted[name] = encoder
-    best_ranker = max(RANKERS, key=lambda name: per_user[name].mean())
-    for row in rows:
-        for other in (best_ranker, "plain average"):
-            if row.name != other:
-                row.against[other] = paired_interval(per_user[row.name], per_user[other])
+            row.parameters = search.found
     return Comparison(
+        about,
         task,
-        ks,
+        scoring.ks,
+        ks is not None,
+        seen,
         exclude_seen,
         items,
-        rows,
-        best_ranker,
-        per_user,
+        scoring.rows,
+        scoring.set_against_the_best_ranker(),
+        scoring.per_user,
         fitted,
-        trials,
-        repeat_share=float(np.mean(evaluation.repeated)),
-        unknown_share=float(np.mean(evaluation.unknown)),
+        search,
+        scoring.repeat_share,
+        scoring.unknown_share,
     )
+
+
+def usual_ks(n_items: int = _FEW_ITEMS) -> list[int]:
+    """Return the k to use where none is given: smaller where there are few items."""
+    if n_items >= _FEW_ITEMS:
+        return _USUAL_KS
+    return sorted({max(1, n_items // 5), max(1, n_items // 2)})
 
 
 def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
@@ -138,34 +174,79 @@ def _require_known_items(task: Task, items: ItemEmbeddings) -> None:
         )
 
 
-def _score_ranker(
-    name: str, ranker: Any, task: Task, items: ItemEmbeddings, ks: list[int], exclude_seen: bool
-) -> tuple[Row, Evaluation]:
-    started = time.perf_counter()
-    ranker.fit(task.train, items)
-    fitted = time.perf_counter()
-    evaluation = Evaluation(
-        ranker.score_blocks(task.queries),
-        items,
-        task.queries,
-        task.held_out,
-        exclude_seen=exclude_seen,
-        tolerance=TOLERANCE,
-    )
-    return _row(name, False, evaluation, ks, fitted - started, float("nan")), evaluation
+class _Scoring:
+    """Scores one contender after the other on the same held-out items, and keeps the figures."""
 
+    def __init__(
+        self,
+        task: Task,
+        items: ItemEmbeddings,
+        ks: list[int],
+        exclude_seen: bool,
+        progress: Progress,
+    ) -> None:
+        self.task, self.items, self.ks = task, items, ks
+        self.exclude_seen, self.progress = exclude_seen, progress
+        self.rows: list[Row] = []
+        self.per_user: dict[str, np.ndarray] = {}
 
-def _score_encoder(
-    name: str, encoder: Any, task: Task, ks: list[int], exclude_seen: bool
-) -> tuple[Row, Evaluation]:
-    started = time.perf_counter()
-    encoder.fit(learned_by(name, task))
-    fitted = time.perf_counter()
-    encoder.transform(task.queries)
-    seconds = time.perf_counter() - fitted
-    evaluation = evaluate(encoder, task.queries, task.held_out, exclude_seen=exclude_seen)
-    micro = 1e6 * seconds / len(task.queries)
-    return _row(name, True, evaluation, ks, fitted - started, micro), evaluation
+    def add_ranker(self, name: str, ranker: Any) -> None:
+        with self.progress.stage(name):
+            started = time.perf_counter()
+            ranker.fit(self.task.train, self.items)
+            seconds = time.perf_counter() - started
+            evaluation = Evaluation(
+                ranker.score_blocks(self.task.queries),
+                self.items,
+                self.task.queries,
+                self.task.held_out,
+                exclude_seen=self.exclude_seen,
+                tolerance=TOLERANCE,
+            )
+        self._keep(_row(name, False, evaluation, self.ks, seconds, float("nan")), evaluation)
+
+    def add_encoder(self, name: str, encoder: Any) -> Row:
+        queries = self.task.queries
+        with self.progress.stage(name):
+            started = time.perf_counter()
+            self._fit(encoder, learned_by(name, self.task))
+            fitted = time.perf_counter()
+            encoder.transform(queries)
+            done = time.perf_counter()
+            evaluation = evaluate(
+                encoder, queries, self.task.held_out, exclude_seen=self.exclude_seen
+            )
+        micro = 1e6 * (done - fitted) / len(queries)
+        row = _row(name, True, evaluation, self.ks, fitted - started, micro)
+        self._keep(row, evaluation)
+        return row
+
+    def set_against_the_best_ranker(self) -> str:
+        """Compare all rows with the best ranker and the plain average; return the ranker's name."""
+        named = [row.name for row in self.rows if not row.is_encoder]
+        best = max(named, key=lambda name: self.per_user[name].mean())
+        for row in self.rows:
+            for other in (best, "plain average"):
+                if row.name != other:
+                    row.against[other] = paired_interval(
+                        self.per_user[row.name], self.per_user[other]
+                    )
+        return best
+
+    def _fit(self, encoder: Any, histories: Histories) -> None:
+        # Before scikit-learn 1.9 there are no callbacks; only the time that passes is shown.
+        follows = self.progress.moves and hasattr(encoder, "set_callbacks")
+        if follows:
+            encoder.set_callbacks(EpochProgress(self.progress))
+        encoder.fit(histories)
+        if follows:
+            encoder.set_callbacks()  # the encoder in the report has none
+
+    def _keep(self, row: Row, evaluation: Evaluation) -> None:
+        self.rows.append(row)
+        self.per_user[row.name] = evaluation.recall(self.ks[0], "min")
+        self.repeat_share = float(np.mean(evaluation.repeated))
+        self.unknown_share = float(np.mean(evaluation.unknown))
 
 
 def _row(

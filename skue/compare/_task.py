@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from skue.compare._words import moment
 from skue.histories._histories import Histories
-from skue.histories._splits import leave_last_out, temporal_folds
+from skue.histories._splits import _next_instants, leave_last_out
 from skue.kernels._segments import owners, starts_of_runs
 
 _SHARE_BEFORE_CUTOFF = 0.8
@@ -18,14 +19,33 @@ _SCORED_USERS = 50_000
 
 @dataclass
 class Task:
-    """Training histories, queries, and the items that the queries should find."""
+    """Training histories, queries, and the items that the queries should find.
+
+    Attributes
+    ----------
+    train, queries : Histories
+    held_out : ndarray of shape (n_users,)
+    unit : {"event", "instant"}
+        What is held out of each history.
+    simultaneous_share : float
+        Share of users whose last two events are at one time.
+    again_share : float
+        Share of events with an item that the user has had before.
+    left_out : dict
+        Why users are not scored, in words, and how many they are.
+    cutoff : str or None
+        The point in time that parts training from scoring.
+    n_not_scored : int
+        Users who could be scored but were not drawn.
+    """
 
     train: Histories
     queries: Histories
     held_out: np.ndarray
     unit: str
     simultaneous_share: float
-    n_left_out: int
+    again_share: float
+    left_out: dict[str, int] = field(default_factory=dict)
     cutoff: str | None = None
     n_not_scored: int = 0
 
@@ -42,13 +62,8 @@ def make_task(histories: Histories, split: str) -> Task:
         When no user has anything before what is held out.
     """
     histories = _ordered_within_instants(histories)
-    share = _simultaneous_share(histories)
-    unit = "event" if histories.timestamps is None else "instant"
-    if split == "time":
-        return with_at_most(_SCORED_USERS, _split_by_time(histories, share))
-    queries, held_out = _last_out(histories, unit)
-    n_left_out = len(histories) - len(queries)
-    return with_at_most(_SCORED_USERS, Task(queries, queries, held_out, unit, share, n_left_out))
+    task = _split_by_time(histories) if split == "time" else _split_by_last(histories)
+    return with_at_most(_SCORED_USERS, task)
 
 
 def with_at_most(n_users: int, task: Task) -> Task:
@@ -72,7 +87,7 @@ def drawn_users(n_users: int, n_drawn: int) -> np.ndarray:
 def inner_task(task: Task) -> Task:
     """Hold out once more inside the training histories, to choose parameters by."""
     queries, held_out = _last_out(task.train, task.unit)
-    return Task(queries, queries, held_out, task.unit, task.simultaneous_share, 0)
+    return Task(queries, queries, held_out, task.unit, task.simultaneous_share, task.again_share)
 
 
 def _last_out(histories: Histories, unit: str) -> tuple[Histories, np.ndarray]:
@@ -82,17 +97,69 @@ def _last_out(histories: Histories, unit: str) -> tuple[Histories, np.ndarray]:
         return leave_last_out(histories, by=unit)
 
 
-def _split_by_time(histories: Histories, share: float) -> Task:
+def _split_by_last(histories: Histories) -> Task:
+    unit = "event" if histories.timestamps is None else "instant"
+    queries, held_out = _last_out(histories, unit)
+    n_single = int((histories.lengths < 2).sum())
+    n_at_once = len(histories) - len(queries) - n_single
+    left_out = {"have one event only": n_single, "have all of their events at one time": n_at_once}
+    return Task(
+        queries,
+        queries,
+        held_out,
+        unit,
+        _simultaneous_share(histories),
+        again_share(histories),
+        left_out,
+    )
+
+
+def _split_by_time(histories: Histories) -> Task:
     times = histories.timestamps
     if times is None:
-        raise ValueError("--split time needs a log with a time column.")
+        raise ValueError("--split time needs a log with a time column. Name it with --time NAME.")
     cutoff = np.sort(times)[int(_SHARE_BEFORE_CUTOFF * (len(times) - 1))]
-    rows, held_out, cv = temporal_folds(histories, cutoffs=np.array([cutoff]))
-    test = cv[0][1]
+    shown = moment(cutoff)
     train = histories._keep_events(times <= cutoff)
-    train = train[train.lengths > 0]
-    n_left_out = len(histories) - len(test)
-    return Task(train, rows[test], held_out[test], "instant", share, n_left_out, str(cutoff))
+    before, all_events = train.lengths, histories.lengths
+    left_out = {
+        f"have nothing after {shown}": int((before == all_events).sum()),
+        f"have nothing up to {shown}": int((before == 0).sum()),
+    }
+    if sum(left_out.values()) == len(histories):
+        reasons = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
+        raise ValueError(
+            f"--split time: of {len(histories)} users {reasons}, so nobody is left to score. "
+            "Use --split last."
+        )
+    queries, held_out = _next_instants(histories, times <= cutoff, times > cutoff)
+    return Task(
+        train[before > 0],
+        queries,
+        held_out,
+        "instant",
+        _simultaneous_share(histories),
+        again_share(histories),
+        left_out,
+        shown,
+    )
+
+
+def again_share(histories: Histories) -> float:
+    """Return the share of events with an item that the user has had before.
+
+    Where there are times, events of one user and item at one time are one event: a line that is
+    in the file twice is nobody coming back.
+    """
+    keys = owners(histories.offsets) * np.int64(len(histories.item_ids)) + histories.codes
+    if histories.timestamps is None:
+        return 1 - len(np.unique(keys)) / max(len(keys), 1)
+    order = np.lexsort((histories.timestamps, keys))
+    keys, times = keys[order], histories.timestamps[order]
+    same_pair = keys[1:] == keys[:-1]
+    n_again = int((same_pair & (times[1:] != times[:-1])).sum())
+    n_copies = int((same_pair & (times[1:] == times[:-1])).sum())
+    return n_again / max(len(keys) - n_copies, 1)
 
 
 def _ordered_within_instants(histories: Histories) -> Histories:

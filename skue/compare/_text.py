@@ -10,102 +10,163 @@ from typing import Any
 import numpy as np
 
 from skue.compare._contenders import learned_by
-from skue.compare._run import Comparison, Row, paired_interval
+from skue.compare._run import Comparison, Row, paired_interval, usual_ks
+from skue.compare._task import Task
+from skue.compare._words import listed
+
+# With fewer users the intervals are wide; a small share of all may be unlike the others.
+_FEW_USERS = 100
+_SMALL_SHARE = 0.1
 
 
 def table(comparison: Comparison) -> str:
     """Return the table of all contenders, in monospaced columns."""
-    ks = comparison.ks
-    ranker = comparison.best_ranker
-    header = [
-        "",
-        *[f"recall@{k}" for k in ks],
-        *[f"ndcg@{k}" for k in ks],
-        f"against {ranker}",
-        "against plain average",
-        "repeat",
-        "explore",
-        "fit s",
-        "µs/user",
-    ]
-    lines = [
-        [
-            row.name,
-            *[_figure(row.recall[k]) for k in ks],
-            *[_figure(row.ndcg[k]) for k in ks],
-            interval(row.against.get(ranker)),
-            interval(row.against.get("plain average")),
-            _figure(row.repeat),
-            _figure(row.explore),
-            f"{row.fit_seconds:.2f}",
-            "-" if math.isnan(row.microseconds_per_user) else f"{row.microseconds_per_user:.1f}",
-        ]
-        for row in comparison.rows
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    rows, ks, ranker = comparison.rows, comparison.ks, comparison.best_ranker
+    columns = {"": [row.name for row in rows]}
+    columns |= {f"recall@{k}": [_figure(row.recall[k]) for row in rows] for k in ks}
+    columns |= {f"ndcg@{k}": [_figure(row.ndcg[k]) for row in rows] for k in ks}
+    for other in (ranker, "plain average"):
+        columns[f"against {other}"] = [interval(row.against.get(other)) for row in rows]
+    columns["repeat"] = [_figure(row.repeat) for row in rows]
+    columns["explore"] = [_figure(row.explore) for row in rows]
+    columns["fit s"] = [f"{row.fit_seconds:.2f}" for row in rows]
+    columns["µs/user"] = [_figure(row.microseconds_per_user, ".1f") for row in rows]
+    lines = [[header, *cells] for header, cells in columns.items() if set(cells) != {"-"}]
+    widths = [max(map(len, column)) for column in lines]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if index == 0 else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in [header, *lines]
+        for line in zip(*lines, strict=True)
     )
 
 
 def notes(comparison: Comparison) -> list[str]:
     """Return what one has to know to read the table."""
-    task = comparison.task
-    what = "last event" if task.unit == "event" else "whole last instant"
-    lines = [
-        f"{len(task.queries)} users, {len(comparison.items)} items, "
-        f"{len(task.train.codes)} training events; {task.n_left_out} users left out as too short."
+    return [
+        _of_the_log(comparison),
+        *_of_the_users(comparison.task),
+        *_of_k(comparison),
+        *_of_the_split(comparison.task),
+        *_of_seen_items(comparison),
+        "recall@k is hits / min(k, held-out items), averaged over users, in the whole catalogue; "
+        "[...] is a paired 95 % bootstrap interval over users.",
+        *_of_the_search(comparison),
     ]
-    if comparison.ks[0] >= len(comparison.items):
-        lines.append(
-            f"The {comparison.ks[0]} nearest are all of the items there are, so recall tells "
-            "nothing apart: choose a smaller k with -k."
-        )
+
+
+def _of_the_log(comparison: Comparison) -> str:
+    about = comparison.about
+    period = " to ".join(dict.fromkeys(about.period)) or "no times"
+    return (
+        f"Log: {about.log} ({about.n_users} users, {about.n_events} events, {period}). "
+        f"Learned from: {len(comparison.task.train.codes)} events of {len(comparison.items)} items."
+    )
+
+
+def _of_the_users(task: Task) -> list[str]:
+    n_scored = len(task.queries)
+    n_left_out = sum(task.left_out.values())
+    reasons = [f"{n} {reason}" for reason, n in task.left_out.items() if n]
+    scored = f"Scored: {n_scored} users"
     if task.n_not_scored:
+        scored += f", drawn at random; {task.n_not_scored} others only took part in training"
+    lines = [scored + (f". Left out: {listed(reasons)}." if reasons else ".")]
+    n_possible = n_scored + task.n_not_scored
+    n_all = n_possible + n_left_out
+    if n_possible < _SMALL_SHARE * n_all:
         lines.append(
-            f"Scored: {len(task.queries)} users drawn at random; {task.n_not_scored} others only "
-            "took part in training."
+            f"Only {n_possible / n_all:.1%} of all users are scored, and the others may be unlike "
+            "them."
         )
+    if n_possible < _FEW_USERS:
+        lines.append("So few users are scored that the intervals are wide.")
     learned = learned_by("two-tower", task)
     if len(learned) < len(task.train):
         lines.append(
             f"The two-tower learned from {len(learned)} of {len(task.train)} users, drawn at "
             "random; with more it may do better."
         )
-    if task.cutoff is None:
-        lines.append(
-            f"Held out: each user's {what}. Other users' later events are in the training data, "
-            "which leaks a little of the future"
-            + ("." if task.unit == "event" else "; --split time does not.")
+    return lines
+
+
+def _of_k(comparison: Comparison) -> list[str]:
+    n_items = len(comparison.items)
+    if n_items == 1:
+        return ["There is only one item, so recall tells nothing apart."]
+    if comparison.ks[0] >= n_items:
+        return [
+            f"The {comparison.ks[0]} nearest are all of the items there are, so recall tells "
+            "nothing apart: choose a smaller k with -k."
+        ]
+    if not comparison.ks_given and comparison.ks != usual_ks():
+        chosen = listed([str(k) for k in comparison.ks])
+        return [f"There are only {n_items} items, so k is {chosen} (-k chooses another)."]
+    return []
+
+
+def _of_the_split(task: Task) -> list[str]:
+    if task.cutoff is not None:
+        held_out = f"Held out: each user's first instant after {task.cutoff}."
+    elif task.unit == "event":
+        held_out = (
+            "Held out: each user's last event. Other users' later events are in the training "
+            "data, which leaks a little of the future."
         )
     else:
-        lines.append(f"Held out: each user's first instant after {task.cutoff}.")
+        held_out = (
+            "Held out: all that each user did at their last time. Other users' later events are "
+            "in the training data, which leaks a little of the future; --split time does not."
+        )
     if task.unit == "event":
-        lines.append(
-            "There are no times: events are taken in the order given (--time names a column)."
-        )
+        order = "There are no times: events are taken in the order given (--time names a column)."
     else:
-        lines.append(
+        order = (
             f"{task.simultaneous_share:.1%} of users' last events share their time with the event "
             "before; simultaneous events have one age, and their order in the file is not used."
         )
-    lines.append(
+    return [held_out, order]
+
+
+def _of_seen_items(comparison: Comparison) -> list[str]:
+    """Say whether items of the history are ranked, and why."""
+    lines = [
         f"{comparison.repeat_share:.1%} of held-out items are in the history already (repeat), "
         f"{comparison.unknown_share:.1%} are not in the catalogue (misses)."
-        + (" Items of the history are not recommended." if comparison.exclude_seen else "")
-    )
+    ]
+    again = f"{comparison.task.again_share:.1%} of all events repeat an item of the same user"
+    if not comparison.exclude_seen:
+        lines.append(
+            f"{again}. Items of the history are ranked like all others (--seen exclude leaves them "
+            "out)."
+        )
+        return lines
+    if comparison.seen == "auto":
+        lines.append(
+            f"Hardly anybody has an item twice ({again}), so items of the history are left out of "
+            "the ranking (--seen keep ranks them)."
+        )
+    else:
+        lines.append(f"{again}. Items of the history are left out of the ranking (--seen exclude).")
     lines.append(
-        "recall@k is hits / min(k, held-out items), averaged over users, in the whole catalogue; "
-        "[...] is a paired 95 % bootstrap interval over users."
+        "'last item' and 'own frequency' differ from 'popularity' only in items of the history, so "
+        "the three are one here."
     )
-    found = next(row.parameters for row in comparison.rows if row.parameters)
-    shown = ", ".join(f"{name}={value!r}" for name, value in sorted(found.items()))
-    done = "Searched" if comparison.trials else "No history is long enough to search in"
-    lines.append(f"{done}: {shown}; {half_life(found)}.")
+    return lines
+
+
+def _of_the_search(comparison: Comparison) -> list[str]:
+    search = comparison.search
+    shown = ", ".join(f"{name}={value!r}" for name, value in sorted(search.found.items()))
+    done = "Searched" if search.trials else "No history is long enough to search in"
+    lines = [f"{done}: {shown}; {half_life(search.found)}."]
+    if search.widened_to:
+        tried = listed([f"{decay:g}" for decay in search.widened_to])
+        lines.append(
+            f"The best decay was on the edge of the grid, so the grid was widened to {tried}"
+            + (", and the best is on the edge still." if search.on_edge else ".")
+        )
     return lines
 
 
@@ -130,7 +191,12 @@ def what_to_ship(comparison: Comparison) -> str:
             )
         return (
             f"Nothing to choose by: all contenders find the same held-out items (recall@{k} "
-            f"{first.mean():.3f}). Give a longer log, or choose a smaller k with -k."
+            f"{first.mean():.3f}). "
+            + (
+                "Give a longer log, or choose a smaller k with -k."
+                if k > 1
+                else "Give a longer log."
+            )
         )
     averages = [row for row in comparison.rows if row.is_encoder]
     best = max(averages, key=lambda row: row.recall[k])
@@ -162,15 +228,23 @@ def what_to_ship(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """Return the table, the notes and the sentence as one JSON object (NaN is null)."""
+    """Return the table, the notes and the sentence as one JSON object (NaN is null).
+
+    What is NaN for every contender is left out.
+    """
+    rows = [_plain(dataclasses.asdict(row)) for row in comparison.rows]
+    empty = {name for name in rows[0] if all(row[name] is None for row in rows)}
     content = {
+        "about": dataclasses.asdict(comparison.about),
         "k": comparison.ks,
         "n_users": len(comparison.task.queries),
         "n_items": len(comparison.items),
+        "n_left_out": comparison.task.left_out,
+        "repeated_events": comparison.task.again_share,
         "exclude_seen": comparison.exclude_seen,
         "best_ranker": comparison.best_ranker,
-        "rows": [_plain(dataclasses.asdict(row)) for row in comparison.rows],
-        "search": comparison.trials,
+        "rows": [{name: row[name] for name in row if name not in empty} for row in rows],
+        "search": comparison.search.trials,
         "notes": notes(comparison),
         "what_to_ship": what_to_ship(comparison),
     }
@@ -213,8 +287,8 @@ def _not_worse(comparison: Comparison, row: Row, best: Row) -> bool:
     return low <= 0
 
 
-def _figure(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+def _figure(value: float, form: str = ".3f") -> str:
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def _plain(value: Any) -> Any:

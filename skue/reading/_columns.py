@@ -19,6 +19,10 @@ from skue.reading._number_times import times_of_numbers
 from skue.reading._texts import Texts
 
 _DROP = "Drop or fill such rows first."
+_TIMES = "Times must be dates, or numbers of seconds."
+# Units of numpy that go further than 64 bits of microseconds, which reach this many years.
+_COARSE_UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms")
+_MOST_YEARS = 290_000
 _NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
 _COMMA_NUMBER = re.compile(_NUMBER.pattern.replace(r"\.", ","))
 
@@ -146,18 +150,14 @@ def times_of(
     return _in_microseconds(column, label)
 
 
-_TIMES = "Times must be dates, or numbers of seconds."
-
-
 def _in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
-    times = column.astype("datetime64[us]", copy=False)
-    outside = times.astype(column.dtype) != column
-    # Parts of microseconds are cut off, which is no overflow.
-    outside &= np.abs(times - column) > np.timedelta64(1, "us") if outside.any() else False
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        raise ValueError(f"{label.at(row)} holds {column[row]}, a date too far away. {_DROP}")
-    return times
+    if np.datetime_data(column.dtype)[0] in _COARSE_UNITS:
+        years = column.astype("datetime64[Y]").astype(np.int64)
+        far = np.flatnonzero(np.abs(years) > _MOST_YEARS)
+        if len(far):
+            row = int(far[0])
+            raise ValueError(f"{label.at(row)} holds {column[row]}, a date too far away. {_DROP}")
+    return column.astype("datetime64[us]", copy=False)
 
 
 def _of_one_kind(column: np.ndarray, label: Label) -> Any:

@@ -132,7 +132,8 @@ def _read(parts: _Parts, rows: np.ndarray, letters: np.ndarray, layout: Layout) 
 
     year = number("year")
     if layout.short_year:
-        year = year + np.where(np.asarray(year) >= 90, 1900, 2000)
+        # As POSIX reads them: 1969 to 2068.
+        year = year + np.where(np.asarray(year) >= 69, 1900, 2000)
     parts.year[rows] = year
     if layout.day_or_month_first:
         parts.first[rows], parts.second[rows] = number("first"), number("second")

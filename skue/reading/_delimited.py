@@ -26,6 +26,8 @@ from skue.reading._records import (
 from skue.reading._text_files import LINE_END, LineCounter, count_ends, utf8_chunks
 
 _PARSED_AT_ONCE = 2**21
+# Enough for some lines, which are looked at first.
+_HEAD = 2**16
 # Stands for the delimiter "::" where a single letter is needed.
 _UNIT_SEPARATOR = "\x1f"
 _UNCLEAR_DOUBLE = re.compile(rb"(?<!:)(?:::)*:::(?!:)|\x1f")
@@ -80,7 +82,7 @@ class DelimitedFile:
     ) -> None:
         self.path, self.encoding, self.quotes = path, encoding, quotes
         self.has_header = not any(isinstance(name, int) for name in given.values())
-        head = next(blocks_of_records(utf8_chunks(path, encoding), quotes), b"")
+        head = _first_lines(blocks_of_records(utf8_chunks(path, encoding, _HEAD), quotes))
         spans = (span for span in records(head, quotes) if head[span[1] : span[2]].strip())
         first_spans = list(islice(spans, N_LINES))
         if not first_spans:
@@ -112,8 +114,9 @@ class DelimitedFile:
             n_lines = lines.n_ends
             lines.count(block)
             if n_header:
-                n_lines += count_ends(block[:n_header])
-                block, n_header = block[n_header:], 0
+                header, block = block[:n_header], block[n_header:]
+                n_header -= len(header)
+                n_lines += count_ends(header)
             if block:
                 yield n_lines, self._one_letter(block, n_lines)
 
@@ -218,7 +221,7 @@ class DelimitedFile:
         held = block[max(0, at - 15) : at + 10].decode("utf-8", "replace")
         if at == len(block):
             held = block[opened : opened + 25].decode("utf-8", "replace")
-            what = f"a quote mark opens a field that is never closed, {held!r}"
+            what = f"a quote mark opens a field that is not closed, {held!r}"
         elif at == opened:
             what = f"there is a quote mark inside a field, in {held!r}"
         else:
@@ -256,6 +259,16 @@ class DelimitedFile:
                 f"{unclear.group().decode()!r}. Write the file with another delimiter."
             )
         return block.replace(b"::", _UNIT_SEPARATOR.encode())
+
+
+def _first_lines(blocks: Iterator[bytes]) -> bytes:
+    """Return the first blocks, until there is something in them."""
+    head = b""
+    for block in blocks:
+        head += block
+        if block.strip():
+            break
+    return head
 
 
 def _skip_blank(row: Any) -> str:

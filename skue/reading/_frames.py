@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,20 +43,31 @@ def log_of_frame(
     check_time_options(time_unit, dayfirst)
     frame = _collected(frame, [name for name in (user, item, time, weight) if name is not None])
 
-    def label(name: Any) -> Label:
-        return Label(f"column {name!r}", row_of_frame, source)
+    named = {
+        role: (_label(name, source), name)
+        for role, name in {"user": user, "item": item, "time": time, "weight": weight}.items()
+        if name is not None
+    }
+    columns = {role: _column_of(frame, label, name) for role, (label, name) in named.items()}
+    for role, (label, _) in named.items():
+        if len(columns[role]) != len(columns["user"]):
+            raise ValueError(
+                f"{label.full_name} has {len(columns[role])} rows, {named['user'][0].name} "
+                f"{len(columns['user'])}. There must be one value a row."
+            )
+    timestamps = weights = None
+    if "time" in columns:
+        timestamps = times_of(
+            columns["time"], named["time"][0], time_unit=time_unit, dayfirst=dayfirst
+        )
+    if "weight" in columns:
+        weights = weights_of(columns["weight"], named["weight"][0])
+    users = ids_of(columns["user"], named["user"][0])
+    return Log(users, ids_of(columns["item"], named["item"][0], items=True), timestamps, weights)
 
-    column = partial(_column_of, frame)
-    return Log(
-        ids_of(column(label(user), user), label(user)),
-        ids_of(column(label(item), item), label(item), items=True),
-        None
-        if time is None
-        else times_of(
-            column(label(time), time), label(time), time_unit=time_unit, dayfirst=dayfirst
-        ),
-        None if weight is None else weights_of(column(label(weight), weight), label(weight)),
-    )
+
+def _label(name: Any, source: str) -> Label:
+    return Label(f"column {name!r}", row_of_frame, source)
 
 
 def times_of_list(
@@ -99,7 +109,9 @@ def _collected(frame: Any, names: list[Any]) -> Any:
 def _column_of(frame: Any, label: Label, name: Any) -> Any:
     """Return a column as an array, datetimes in UTC without a zone; or as strings of pyarrow."""
     column = frame[name]
-    if hasattr(column, "chunks"):
+    if type(column).__module__.partition(".")[0] == "pyarrow":
+        if not hasattr(column, "chunks"):
+            column = import_optional("pyarrow", "io").chunked_array([column])
         return array_of_arrow(column, label)
     if hasattr(column, "null_count") and callable(column.null_count) and column.null_count():
         row = int(column.is_null().arg_true()[0])  # polars
@@ -109,10 +121,8 @@ def _column_of(frame: Any, label: Label, name: Any) -> Any:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     array = column.to_numpy() if hasattr(column, "to_numpy") else _as_array(column)
     if array.ndim != 1:
-        raise ValueError(
-            f"{label.full_name} must be one-dimensional, got shape {array.shape}. Ids, times and "
-            "weights are one value a row."
-        )
+        held = shown(column[0]) if len(array) else f"an array of shape {array.shape}"
+        raise ValueError(f"{label.at(0)} holds {held}. Ids, times and weights are one value a row.")
     return array
 
 
@@ -142,6 +152,8 @@ def array_of_arrow(column: Any, label: Label) -> Any:
         row = column.is_null().index(True).as_py()
         raise _empty(label, row, column.null_count)
     kind = arrow.types
+    if kind.is_null(column.type):
+        return np.empty(0, dtype=object)
     if kind.is_binary(column.type) or kind.is_large_binary(column.type):
         return _text_of_bytes(column, label)
     if kind.is_string(column.type) or kind.is_large_string(column.type):

@@ -88,8 +88,11 @@ def log_of_file(
         held = names_of_parquet(path)
         columns = {role: pick_column(held, role, names[role], path) for role in ROLES}
         chosen = list(dict.fromkeys(name for name in columns.values() if name is not None))
+        table = read_parquet(path, chosen)
+        if not len(table):
+            raise ValueError(f"{path} holds no row.")
         return log_of_frame(
-            read_parquet(path, chosen),
+            table,
             time_unit=time_unit,
             dayfirst=dayfirst,
             source=str(path),

@@ -39,8 +39,8 @@ class Chunk:
 
     def shapes(self) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
         """Yield the rows of each shape: which they are, their letters, and the shape."""
-        lengths = np.diff(self.offsets)
-        for length in np.unique(lengths).tolist():
+        lengths = np.minimum(np.diff(self.offsets), LONGEST + 1)
+        for length in np.flatnonzero(np.bincount(lengths)).tolist():
             rows = np.flatnonzero(lengths == length)
             if length > LONGEST:
                 yield rows, np.empty((0, 0), dtype=np.uint8), _TOO_LONG
@@ -48,10 +48,14 @@ class Chunk:
             letters = self._letters(rows, length)
             while len(rows):
                 seen = _SEEN[letters[0]]
-                same = (_SEEN[letters] == seen).all(axis=1)
-                shape = seen.tobytes()
-                yield rows[same], letters[same], shape.decode("ascii", "replace")
-                rows, letters = rows[~same], letters[~same]
+                same = _SEEN.take(letters) == seen
+                shape = seen.tobytes().decode("ascii", "replace")
+                if same.all():
+                    yield rows, letters, shape
+                    break
+                alike = same.all(axis=1)
+                yield rows[alike], letters[alike], shape
+                rows, letters = rows[~alike], letters[~alike]
 
     def _letters(self, rows: np.ndarray, length: int) -> np.ndarray:
         """Return the letters of rows of one length, shape (n_rows, length)."""

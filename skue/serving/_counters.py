@@ -36,9 +36,11 @@ class Counters:
         with self._lock:
             counts = self._counts.copy()
             age_sum, age_max = self._age_sum, self._age_max
-        names = ("hits", "misses", "fresh", "stale", "fallbacks", "timeouts", "shed")
+        names = (
+            *("hits", "misses", "fresh", "stale", "fallbacks", "timeouts", "shed"),
+            *("errors", "absent", "load_errors", "damaged"),
+        )
         numbers: dict[str, float] = {name: counts[name] for name in names}
-        numbers["load_errors"], numbers["damaged"] = counts["load_errors"], counts["damaged"]
         numbers["unknown_item_rate"] = counts["unknown_events"] / max(counts["events"], 1)
         numbers["mean_vector_age"] = age_sum / max(counts["hits"] + counts["stale"], 1)
         numbers["max_vector_age"] = age_max

@@ -1,18 +1,26 @@
-"""How a user vector is written into a store, and read only if it is whole and one's own."""
+"""How a user vector is written into a store, and read only if it is whole, sound and one's own."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import struct
+import time as clock
 from typing import Any, NamedTuple
 
 import numpy as np
 
 _MAGIC = b"skueV"
-_SCHEMA = 1
+_SCHEMA = 2
 # Magic, schema, length of the encoder's id, n_dims, time in seconds since 1970.
 _HEADER = struct.Struct("<5sBHId")
-_CHECKSUM_BYTES = 16
+# Plain checksums have 16 bytes, signatures 32.
+_SEAL_BYTES = {False: 16, True: 32}
+_SHORTEST_KEY = 16
+# Seconds by which the clocks of two machines may differ.
+_CLOCK_TOLERANCE = 10.0
+# How far from 1 the squared length of a vector may be.
+_TOLERANCE = 1e-3
 # LMDB takes keys of up to 511 bytes.
 _LONGEST_ID = 256
 
@@ -24,28 +32,66 @@ class Entry(NamedTuple):
     time: float
 
 
-def pack_entry(key: str, encoder_id: str, entry: Entry) -> bytes:
-    """Return an entry as bytes, with a checksum over it and the key it belongs to."""
+def pack_entry(key: str, encoder_id: str, entry: Entry, secret: bytes | None = None) -> bytes:
+    """Return an entry as bytes that end in a checksum, or with a secret in a signature.
+
+    Either covers the entry, the encoder's id and the key it is kept under, which holds the user's
+    id.
+    """
     name = encoder_id.encode()
     vector = entry.vector.astype("<f4").tobytes()
     header = _HEADER.pack(_MAGIC, _SCHEMA, len(name), len(entry.vector), entry.time)
     data = header + name + vector
-    return data + _checksum(key, data)
+    return data + _seal(key, data, secret)
 
 
-def unpack_entry(key: str, encoder_id: str, n_dims: int, data: Any) -> Entry | None:
-    """Return the entry, or None for bytes that are not this key's entry of this encoder."""
+def unpack_entry(
+    key: str,
+    encoder_id: str,
+    n_dims: int,
+    data: Any,
+    secret: bytes | None = None,
+    *,
+    zero: bool = False,
+) -> Entry | None:
+    """Return the entry, or None for bytes that are not a sound entry of this key and encoder.
+
+    Parameters
+    ----------
+    secret : bytes or None
+        The entry must be signed with it; without one it must not be signed.
+    zero : bool
+        Whether a vector of zeros is sound.
+    """
     name = encoder_id.encode()
-    size = _HEADER.size + len(name) + 4 * n_dims + _CHECKSUM_BYTES
+    n_seal = _SEAL_BYTES[secret is not None]
+    size = _HEADER.size + len(name) + 4 * n_dims + n_seal
     if not isinstance(data, bytes) or len(data) != size:
         return None
-    magic, schema, name_length, dims, time = _HEADER.unpack_from(data)
+    content = data[:-n_seal]
+    if not hmac.compare_digest(_seal(key, content, secret), data[-n_seal:]):
+        return None
+    magic, schema, name_length, dims, time = _HEADER.unpack_from(content)
     if (magic, schema, name_length, dims) != (_MAGIC, _SCHEMA, len(name), n_dims):
         return None
-    content = data[:-_CHECKSUM_BYTES]
-    if content[_HEADER.size :][: len(name)] != name or _checksum(key, content) != data[-16:]:
+    if content[_HEADER.size :][: len(name)] != name:
         return None
-    return Entry(np.frombuffer(content, "<f4", n_dims, _HEADER.size + len(name)), time)
+    vector = np.frombuffer(content, "<f4", n_dims, _HEADER.size + len(name))
+    if not 0 <= time <= clock.time() + _CLOCK_TOLERANCE:
+        return None
+    # In float64, where no square overflows. NaN compares as False.
+    wide = vector.astype(np.float64)
+    if abs(float(wide.dot(wide)) - 1) <= _TOLERANCE or (zero and not vector.any()):
+        return Entry(vector, time)
+    return None
+
+
+def are_sound(vectors: np.ndarray, zero: bool) -> np.ndarray:
+    """Tell which rows an encoder may give: of length 1, or zeros where these are allowed."""
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    # NaN compares as False.
+    sound = np.abs(squares - 1) <= _TOLERANCE
+    return sound | ~vectors.any(axis=1) if zero else sound
 
 
 def key_of(encoder_id: str, user_id: Any) -> str:
@@ -56,14 +102,34 @@ def key_of(encoder_id: str, user_id: Any) -> str:
     """
     if not isinstance(user_id, str):
         return f"skue:{encoder_id}:i:{user_id}"
+    if user_id.isascii() and len(user_id) <= _LONGEST_ID:
+        return f"skue:{encoder_id}:s:{user_id}"
     text = user_id.encode(errors="surrogatepass")
     if len(text) > _LONGEST_ID or text.decode(errors="ignore") != user_id:
-        digest = hashlib.blake2b(text, digest_size=_CHECKSUM_BYTES).hexdigest()
-        return f"skue:{encoder_id}:h:{digest}"
+        return f"skue:{encoder_id}:h:{hashlib.sha256(text).hexdigest()}"
     return f"skue:{encoder_id}:s:{user_id}"
 
 
-def _checksum(key: str, data: bytes) -> bytes:
-    digest = hashlib.blake2b(key.encode(), digest_size=_CHECKSUM_BYTES)
-    digest.update(data)
-    return digest.digest()
+def checked_secret(key: Any) -> bytes | None:
+    """Return the key to sign with, and raise for one that protects nothing. It is never shown."""
+    if key is None:
+        return None
+    if not isinstance(key, bytes):
+        raise ValueError(
+            f"key must be bytes, got {type(key).__name__}. Make one with secrets.token_bytes(32), "
+            "and give the same one to every process that shares the store."
+        )
+    if len(key) < _SHORTEST_KEY:
+        raise ValueError(
+            f"key must have at least {_SHORTEST_KEY} bytes, got {len(key)}. Make one with "
+            "secrets.token_bytes(32)."
+        )
+    return key
+
+
+def _seal(key: str, data: bytes, secret: bytes | None) -> bytes:
+    name = key.encode()
+    message = struct.pack("<I", len(name)) + name + data
+    if secret is None:
+        return hashlib.blake2b(message, digest_size=_SEAL_BYTES[False]).digest()
+    return hmac.digest(secret, message, "sha256")

@@ -10,17 +10,10 @@ import numpy as np
 
 from skue.encoders._inside import find_encoder
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.serving._backends import BACKENDS
-from skue.serving._folder import (
-    list_versions,
-    one_writer,
-    read_array,
-    read_current,
-    read_manifest,
-    write_current,
-    write_version,
-)
+from skue.serving._backends import check_backend
+from skue.serving._folder import list_versions, read_current, write_version
 from skue.serving._index import VectorIndex
+from skue.serving._versions import arrays_of, read_version
 
 # A reader that loses its version to prune reads CURRENT again; more than once is a busy folder.
 _TRIES = 20
@@ -83,15 +76,20 @@ def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
             "numpy": np.__version__,
         },
     }
-    return write_version(folder, {"vectors.npy": items.vectors, "ids.npy": items.ids}, facts)
+    return write_version(folder, arrays_of(items), facts)
 
 
-def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> VectorIndex:
+def open_index(
+    folder: str | os.PathLike[str],
+    *,
+    backend: str = "exact",
+    target_recall: float = 0.95,
+    mmap: bool = False,
+) -> VectorIndex:
     """Open the current version of an index. Nothing is unpickled.
 
-    Lengths and checksums of all files are compared with the manifest; then the vectors are
-    memory-mapped, so that the processes of one machine share them. The version stays open,
-    whatever is exported later: open again to see it.
+    The files are read into memory, and their lengths and checksums are compared with the
+    manifest. The version stays open, whatever is exported later: open again to see it.
 
     Parameters
     ----------
@@ -99,7 +97,16 @@ def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> Vec
         What :func:`export_index` wrote.
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
         ``"exact"`` compares every item by matrix products. The others build an approximate index
-        in memory (``pip install "skue[faiss]"`` or ``"skue[hnswlib]"``); see :func:`ann_recall`.
+        in memory (the extras ``faiss`` and ``hnswlib``) and tune it to ``target_recall``; see
+        :class:`~skue.serving.VectorIndex`.
+    target_recall : float, default=0.95
+        For ``"faiss"`` and ``"hnswlib"``: the share of the exact 20 nearest items to find, above 0
+        and at most 1.
+    mmap : bool, default=False
+        Map the vectors instead of reading them, so that the processes of one machine share them.
+        Do not change the files as long as the index lives: a process that reads from a mapped
+        file which was cut off is killed (SIGBUS). :func:`export_index` and :func:`prune` are
+        safe; both leave mapped files as they are.
 
     Returns
     -------
@@ -124,12 +131,11 @@ def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> Vec
     array([['cup']], dtype=object)
     """
     folder = Path(folder)
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {backend!r}.")
+    check_backend(backend, target_recall)
     version = read_current(folder)
     for _ in range(_TRIES):
         try:
-            return _open_version(folder, version, backend)
+            items, manifest = read_version(folder, version, mmap=mmap)
         except FileNotFoundError as error:
             # Either prune took this version away since, or the folder is damaged.
             current = read_current(folder)
@@ -140,60 +146,16 @@ def open_index(folder: str | os.PathLike[str], *, backend: str = "exact") -> Vec
                     "Call rollback, or export the index again."
                 ) from error
             version = current
+        else:
+            return VectorIndex(
+                items,
+                backend=backend,
+                target_recall=target_recall,
+                version=version,
+                encoder_id=manifest["encoder_id"],
+                catalog_id=manifest["catalog_id"],
+            )
     raise ValueError(f"{folder} changed {_TRIES} times while it was opened. Try again.")
-
-
-def _open_version(folder: Path, version: str, backend: str) -> VectorIndex:
-    manifest = read_manifest(folder, version)
-    vectors = read_array(folder, version, "vectors.npy", manifest)
-    ids = np.array(read_array(folder, version, "ids.npy", manifest))
-    items = ItemEmbeddings(vectors, ids, space_id=manifest["space_id"])
-    return VectorIndex(
-        items,
-        backend=backend,
-        version=version,
-        encoder_id=manifest["encoder_id"],
-        catalog_id=manifest["catalog_id"],
-    )
-
-
-def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
-    """Make an older version of an index the current one, after a look whether it is whole.
-
-    Parameters
-    ----------
-    folder : str or path
-    version : str, default=None
-        By default the newest one before the current version.
-
-    Returns
-    -------
-    version : str
-        The current version from now on. Readers see it when they open the index again.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from skue import ItemEmbeddings, export_index, rollback
-    >>> folder = tempfile.mkdtemp()
-    >>> first = export_index(ItemEmbeddings([[1, 0]]), folder)
-    >>> second = export_index(ItemEmbeddings([[0, 1]]), folder)
-    >>> rollback(folder) == first
-    True
-    """
-    folder = Path(folder)
-    if version is None:
-        current = read_current(folder)
-        older = [name for name in list_versions(folder) if name < current]
-        if not older:
-            raise ValueError(f"{folder} has no version before {current!r} to roll back to.")
-        version = older[-1]
-    if version not in list_versions(folder):
-        raise ValueError(f"{folder} has no version {version!r}; it has {list_versions(folder)}.")
-    with one_writer(folder):
-        _open_version(folder, version, "exact")
-        write_current(folder, version)
-    return version
 
 
 def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:

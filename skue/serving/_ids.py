@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from skue.reading._ids import as_ids
+from skue.reading._ids import as_ids, shown
 
 
 def refuse_one_id(ids: Any, name: str) -> None:
     """Raise for an id that stands alone: the characters of a string would be taken for ids."""
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        raise ValueError(f"{name} must be a list of ids, got {ids!r}. Write one id as [{ids!r}].")
+        one = shown(ids)
+        raise ValueError(f"{name} must be a list of ids, got {one}. Write one id as [{one}].")
 
 
 def id_list(ids: Any, name: str) -> np.ndarray:

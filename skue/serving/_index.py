@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from skue.encoders._inside import find_encoder
-from skue.histories._histories import Histories, flatten
 from skue.items._answers import ids_of_rows
+from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._segments import kept_offsets
-from skue.reading._ids import as_ids, is_text
-from skue.serving._backends import BACKENDS, Limits
-from skue.serving._ids import refuse_one_id
+from skue.serving._backends import check_backend, make_backend
 
 # Of the square of a length.
 _UNIT_TOLERANCE = 2e-6
-_LISTS = (Sequence, np.ndarray)
 
 
 class SpaceMismatchError(ValueError):
@@ -57,6 +52,15 @@ class VectorIndex:
     ----------
     items : ItemEmbeddings
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
+        ``"exact"`` compares every item. The others build an approximate index of that library and
+        tune it: its effort (with faiss the number of cells that are read, with hnswlib the number
+        of candidates that are kept) rises until the index finds the target recall among the 20
+        nearest, on averages of 2 and of 8 random items, and then on other such averages. Where
+        that takes as much work as exact search, as with small catalogues, search is exact. The
+        same items always give the same index.
+    target_recall : float, default=0.95
+        The share of the exact 20 nearest items that an approximate index is to find, above 0 and
+        at most 1.
     version : str, default=None
         Name of the version in its folder.
     encoder_id : str, default=None
@@ -68,6 +72,17 @@ class VectorIndex:
     ----------
     items : ItemEmbeddings
     backend, version, encoder_id, space_id, catalog_id : str
+    backend_info : dict
+        What the backend does. ``method``: ``"exact"``, ``"cells"`` (faiss) or ``"graph"``
+        (hnswlib). ``recall``: the share of the 20 nearest found on queries that tuning did not
+        see; 1 where search is exact. Then the effort (``n_cells_read`` of ``n_cells``, or
+        ``n_candidates``) and ``work``, the estimated share of the work of exact search; or
+        ``reason``, which says why an approximate backend searches exactly.
+
+    Notes
+    -----
+    Users who look in directions where no average of items lies find less than ``recall`` says:
+    measure with your own users, see :func:`ann_recall`.
 
     Examples
     --------
@@ -84,16 +99,17 @@ class VectorIndex:
         items: ItemEmbeddings,
         *,
         backend: str = "exact",
+        target_recall: float = 0.95,
         version: str | None = None,
         encoder_id: str | None = None,
         catalog_id: str | None = None,
     ) -> None:
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {backend!r}.")
+        check_backend(backend, target_recall)
         self.items, self.backend, self.version = items, backend, version
         self.encoder_id, self.space_id = encoder_id, items.space_id
         self.catalog_id = items.catalog_id if catalog_id is None else catalog_id
-        self._backend = BACKENDS[backend](items.vectors)
+        self._backend = make_backend(backend, items.vectors, float(target_recall))
+        self.backend_info = self._backend.info
         # Builds the look-up of ids, for which the first request with limits would wait.
         items.lookup(items.ids[:1])
 
@@ -139,9 +155,9 @@ class VectorIndex:
         if not isinstance(k, (int, np.integer)) or k < 1:
             raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
         users = self._checked(user_vectors)
-        limits = self._limits(len(users), exclude, allow)
-        rows, scores = self._backend.search(users, int(k), limits)
-        if limits.leave_all and k <= len(self):
+        excluded, allowed = limits_of_id_lists(self.items, len(users), exclude=exclude, allow=allow)
+        rows, scores = self._backend.search(users, int(k), excluded, allowed)
+        if excluded is None and allowed is None and k <= len(self):
             return self.items.ids[rows], scores
         return ids_of_rows(self.items.ids, rows), scores
 
@@ -178,9 +194,13 @@ class VectorIndex:
         return len(self.items)
 
     def __repr__(self) -> str:
+        found = ""
+        if self.backend != "exact":
+            info = self.backend_info
+            found = f", method={info['method']!r}, recall={info['recall']:.3f}"
         return (
             f"VectorIndex(n_items={len(self)}, n_dims={self.items.n_dims}, "
-            f"space_id={self.space_id!r}, backend={self.backend!r})"
+            f"space_id={self.space_id!r}, backend={self.backend!r}{found})"
         )
 
     def _checked(self, user_vectors: Any) -> np.ndarray:
@@ -195,57 +215,21 @@ class VectorIndex:
                 f"user_vectors have {users.shape[1]} dimensions, the items of this index "
                 f"{self.items.n_dims}."
             )
-        if not (np.abs(np.vecdot(users, users) - 1) <= _UNIT_TOLERANCE).all():
-            norms = np.linalg.norm(users.astype(np.float64), axis=1)
-            if not np.isfinite(norms).all():
-                row = int(np.flatnonzero(~np.isfinite(norms))[0])
-                raise ValueError(f"user_vectors must be finite, row {row} holds NaN or infinity.")
-            users = users / np.where(norms > 0, norms, 1)[:, None]
-        return users.astype(np.float32, copy=False)
+        if users.dtype not in (np.float32, np.float64):
+            users = users.astype(np.float64)  # Squares of small types overflow or round.
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_unit = np.abs(np.vecdot(users, users) - 1) <= _UNIT_TOLERANCE
+        return (users if is_unit.all() else _unit_rows(users)).astype(np.float32, copy=False)
 
-    def _limits(self, n_users: int, exclude: Any, allow: Any) -> Limits:
-        shared, excluded, allowed = None, None, None
-        if allow is not None:
-            rows, offsets = self._rows(allow, "allow", n_users)
-            if offsets is None:
-                shared = np.zeros(len(self), dtype=bool)
-                shared[rows] = True
-            else:
-                allowed = rows, offsets
-        if exclude is not None:
-            rows, offsets = self._rows(exclude, "exclude", n_users)
-            if offsets is not None:
-                excluded = rows, offsets
-            elif len(rows):
-                shared = np.ones(len(self), dtype=bool) if shared is None else shared
-                shared[rows] = False
-        return Limits(n_users, len(self), excluded, allowed, shared)
 
-    def _rows(self, ids: Any, name: str, n_users: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return item rows, with offsets where there is one list a user."""
-        offsets: np.ndarray | None = None
-        if not isinstance(ids, Histories):
-            refuse_one_id(ids, name)
-        if not isinstance(ids, (Histories, list, tuple, np.ndarray)):
-            ids = list(ids)
-        if isinstance(ids, Histories):
-            flat, offsets = ids.item_ids[ids.codes], ids.offsets
-        elif len(ids) and not isinstance(ids[0], str) and isinstance(ids[0], _LISTS):
-            flat, offsets = flatten(ids, name)
-        else:
-            flat = ids
-        flat = as_ids(flat, name)
-        if offsets is not None and len(offsets) - 1 != n_users:
-            raise ValueError(
-                f"{name} has lists for {len(offsets) - 1} users, user_vectors {n_users} rows."
-            )
-        if len(flat) and is_text(flat) != is_text(self.items.ids):
-            raise ValueError(
-                f"{name} holds ids of type {flat.dtype}, the items of this index have ids of type "
-                f"{self.items.ids.dtype}."
-            )
-        rows = self.items.lookup(flat).astype(np.int64)
-        known = rows >= 0
-        if offsets is not None and not known.all():
-            offsets = kept_offsets(offsets, known)
-        return rows[known], offsets
+def _unit_rows(users: np.ndarray) -> np.ndarray:
+    """Return rows of length 1; zero rows stay zero."""
+    users = users.astype(np.float64)
+    # Divided first, so that no square is too large or too small for a float.
+    largest = np.abs(users).max(axis=1, initial=0.0)
+    if not np.isfinite(largest).all():
+        row = int(np.flatnonzero(~np.isfinite(largest))[0])
+        raise ValueError(f"user_vectors must be finite, row {row} holds NaN or infinity.")
+    users = users / np.where(largest > 0, largest, 1.0)[:, None]
+    norms = np.linalg.norm(users, axis=1)
+    return users / np.where(norms > 0, norms, 1.0)[:, None]

@@ -100,8 +100,9 @@ def test_the_page_shows_table_curves_search_and_parts(compared):
     done, folder = compared
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 3  # the curves; a search by instants, one by days
-    for part in ("repeated items (", "new items (", "warm users (", "cold users ("):
+    for part in ("repeated items (", "new items (", "warm users ("):
         assert part in page
+    assert "cold users (" not in page  # there are none
     assert html.escape(done.stdout.rstrip().splitlines()[-1]) in page
     assert "two-tower.joblib" in page
     assert "loses half of its pull" in page or "count the same" in page
@@ -155,6 +156,8 @@ def scores(path, *options):
     done = run("compare", path, "-k", 3, "--json", *options)
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
+    assert content.pop("about")["log"] == str(path)
+    assert content["notes"].pop(0).startswith(f"Log: {path} (")
     for row in content["rows"]:
         del row["fit_seconds"], row["microseconds_per_user"]
     return content
@@ -177,7 +180,7 @@ def test_a_split_in_time_says_its_cutoff(log):
     [
         (None, "There is no file"),
         ("", "is empty; a header line"),
-        ("user,thing\n1,2\n", "no column that looks like the item"),
+        ("user,thing\n1,2\n", "which column is the item? It has the columns ['user', 'thing']"),
         (HEADER + "u,i,2026-01-01\nu,j,soon\n", "line 3: column 'time' holds 'soon'"),
         (HEADER + "u,i,2026-01-01\n", "No user of 1 is long enough"),
     ],
@@ -214,8 +217,9 @@ def test_odd_logs_give_a_table_or_one_clear_line(tmp_path, lines):
 
 def test_a_warning_is_one_line_and_a_k_beyond_the_catalogue_is_said(tmp_path):
     path = tmp_path / "log.csv"
-    path.write_text(HEADER + "".join(f"u{n},i,2026-01-0{d}\n" for n in range(9) for d in (1, 2)))
-    done = run("compare", path)
+    lines = (f"u{n},i{n % 2},2026-01-0{d}\n" for n in range(9) for d in (1, 2))
+    path.write_text(HEADER + "".join(lines))
+    done = run("compare", path, "-k", 20)
     assert done.returncode == 0, done.stderr
     assert "skue compare: note: No two items appear together" in done.stderr
     assert all(line.startswith("skue compare: ") for line in done.stderr.splitlines())
@@ -235,6 +239,7 @@ def test_a_folder_that_is_no_report_is_left_alone(log, tmp_path):
     done = run("compare", log, "--out", tmp_path)
     assert done.returncode == 2
     assert "holds no earlier report" in done.stderr
+    assert "popularity" not in done.stderr  # before any work
     assert os.listdir(tmp_path) == ["mine.txt"]
 
 
@@ -248,7 +253,7 @@ def test_a_folder_that_cannot_be_made_is_named(log, tmp_path):
     ("content", "message"),
     [
         (gzip.compress(b"user,item\n" + os.urandom(9000).hex().encode())[:-4000], "cut short"),
-        (b"user,item\n1,caf\xe9\n", r"is not UTF-8: line 2 holds b'1,caf\xe9\n'. Save it as"),
+        (b"user,item\n1,caf\xe9\n", r"line 2: b'item\n1,caf\xe9\n' is not utf-8. Name the enc"),
     ],
     ids=["cut short", "not UTF-8"],
 )
@@ -267,23 +272,18 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_any_work(log, capsy
     assert "--out /proc/report: /proc cannot be written to" in error
 
 
-@pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
-def test_a_report_that_fails_half_way_leaves_nothing_new(log, tmp_path, monkeypatch, earlier):
-    folder = tmp_path / "report"
-    if earlier:
-        folder.mkdir()
-        (folder / "scores.json").write_text("{}")
-    dump = joblib.dump
-
+def test_a_report_that_cannot_be_written_does_not_cost_the_table(
+    log, tmp_path, monkeypatch, capsys
+):
     def full(encoder, path):
-        if "mix" in str(path):
-            raise OSError(28, "No space left on device")
-        return dump(encoder, path)
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(joblib, "dump", full)
-    assert main(["compare", str(log), "-k", "3", "--out", str(folder)]) == 2
-    left = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))]
-    assert left == (["report", "report/scores.json"] if earlier else [])
+    assert main(["compare", str(log), "-k", "3", "--out", str(tmp_path / "report")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0].split()[0] == "recall@3"
+    assert "No space left on device" in printed.err.splitlines()[-1]
+    assert os.listdir(tmp_path) == []
 
 
 def test_item_vectors_that_are_not_there_are_named(log, capsys):
@@ -303,7 +303,7 @@ def test_columns_are_named_or_picked_by_position(tmp_path, capsys):
     assert main(["compare", str(path), "-k", "3", "--json", *columns]) == 0
     assert json.loads(capsys.readouterr().out)["n_users"] == 40
     assert main(["compare", str(path), "--time", "2"]) == 2
-    assert "so is the user to be: user=..., or --user on" in capsys.readouterr().err
+    assert "Give the position of the user as well" in capsys.readouterr().err
 
 
 def test_a_log_without_times_is_said_to_have_none(tmp_path, capsys):
@@ -319,3 +319,250 @@ def test_wrong_usage_is_exit_code_2(arguments):
     done = run(*arguments)
     assert done.returncode == 2
     assert "usage:" in done.stderr
+
+
+def german(path, header="Kunde Nr;Artikel;gekauft am", encoding="utf-8"):
+    lines = [
+        f"{100 + user};Löffel {(user * k) % 7};{k:02d}.03.2026"
+        for user in range(1, 7)
+        for k in range(1, 6)
+    ]
+    path.write_text("\n".join([header, *lines]) + "\n", encoding=encoding)
+    return path
+
+
+def test_german_dates_and_semicolons_take_the_log_and_the_name_of_one_column(tmp_path, capsys):
+    path = german(tmp_path / "log.csv")
+    assert main(["compare", str(path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "which column is the time? It has the columns" in error
+    named = re.search(r"Say it with --time '(.*?)' \(or --no-time", error).group(1)
+    assert main(["compare", str(path), "--time", named]) == 0
+    assert "2026-03-01 to 2026-03-05" in capsys.readouterr().out
+
+
+def test_all_columns_that_have_no_usual_name_are_asked_for_at_once(tmp_path, capsys):
+    path = german(tmp_path / "log.csv", header="wer;was;wann")
+    assert main(["compare", str(path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "which column is the user and which the item and which the time?" in error
+    assert "--user COLUMN --item COLUMN --time wann (or --no-time" in error
+    named = ["--user", "wer", "--item", "was", "--no-time"]
+    assert main(["compare", str(path), *named]) == 0
+    assert "There are no times" in capsys.readouterr().out
+
+
+def test_positions_on_a_log_with_a_header_are_refused(log, capsys):
+    assert main(["compare", str(log), "--user", "0", "--item", "1"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "but the first line is ['user', 'item', 'time']. Give the names" in error
+
+
+def test_dates_that_no_position_names_are_an_error(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(rows(12)) + "\n")
+    positions = ["--user", "0", "--item", "1"]
+    assert main(["compare", str(path), *positions]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "column 2 holds dates, such as '2026-01-01'. Say it with --time 2 (or --no-t" in error
+    assert main(["compare", str(path), *positions, "--no-time"]) == 0
+    assert "There are no times" in capsys.readouterr().out
+
+
+def test_a_column_of_dates_beside_named_times_is_no_concern(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    lines = [f"{line},1990-05-{n % 28 + 1:02d}" for n, line in enumerate(rows(12))]
+    path.write_text("user,item,time,birthday\n" + "\n".join(lines) + "\n")
+    assert main(["compare", str(path)]) == 0
+    capsys.readouterr()
+
+
+def test_the_options_of_reading_reach_the_reader(tmp_path, capsys):
+    path = tmp_path / "log.data"
+    text = "\n".join(
+        f'{user}\t5" nail {(user * k) % 7}\t0{k}/03/2026\t{k},5'
+        for user in range(1, 7)
+        for k in range(1, 6)
+    )
+    path.write_text(f"user\titém\tdate\tstars\n{text}\n", encoding="cp1252")
+    options = ["--item", "itém", "--weight", "stars", "--decimal", ",", "--dayfirst", "no"]
+    options += ["--encoding", "cp1252", "--delimiter", "tab", "--no-quotes"]
+    assert main(["compare", str(path), *options]) == 0
+    assert "2026-01-03 to 2026-05-03" in capsys.readouterr().out
+
+
+def test_numbers_that_are_times_have_the_unit_that_is_given(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    lines = [f"{user},{(user * k) % 7},{k * 86_400_000}" for user in range(9) for k in range(1, 6)]
+    path.write_text("user,item,time\n" + "\n".join(lines) + "\n")
+    assert main(["compare", str(path), "--time-unit", "ms", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["about"]["period"] == ["86400", "432000"]
+
+
+def nothing_twice(path, n_users=120, n_again=0):
+    rng = np.random.default_rng(0)
+    lists = [rng.permutation(40)[:8] for _ in range(n_users)]
+    for items in lists[:n_again]:
+        items[-1] = items[0]
+    lines = (f"u{u} " + " ".join(map(str, items)) for u, items in enumerate(lists))
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("n_again", "options", "excluded"),
+    [
+        (0, [], True),
+        (9, [], True),  # 9 of 960 events
+        (10, [], False),
+        (0, ["--seen", "keep"], False),
+        (10, ["--seen", "exclude"], True),
+    ],
+)
+def test_seen_items_are_left_out_where_hardly_anybody_has_one_twice(
+    tmp_path, capsys, n_again, options, excluded
+):
+    path = nothing_twice(tmp_path / "log.txt", n_again=n_again)
+    assert main(["compare", str(path), "--json", *options]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["exclude_seen"] is excluded
+    assert content["repeated_events"] == pytest.approx(n_again / 960)
+    names = [row["name"] for row in content["rows"] if not row["is_encoder"]]
+    assert names == (["popularity"] if excluded else ["popularity", "last item", "own frequency"])
+    said = " ".join(content["notes"])
+    assert f"{n_again / 960:.1%} of all events repeat" in said
+    assert ("left out of the ranking" in said) is excluded
+    assert ("Hardly anybody has an item twice" in said) is (excluded and not options)
+
+
+def test_columns_that_are_empty_for_all_are_left_out(tmp_path, capsys):
+    path = nothing_twice(tmp_path / "log.txt")
+    folder = tmp_path / "report"
+    assert main(["compare", str(path), "--out", str(folder)]) == 0
+    header = capsys.readouterr().out.splitlines()[0]
+    assert "explore" in header
+    assert "repeat" not in header
+    page = (folder / "report.html").read_text()
+    assert "new items (100%)" in page
+    assert "repeated items (" not in page
+    for row in json.loads((folder / "scores.json").read_text())["rows"]:
+        assert "explore" in row
+        assert "repeat" not in row
+        assert "cold" not in row
+
+
+def test_a_split_in_time_says_why_users_are_left_out_and_warns_when_few_remain(tmp_path, capsys):
+    # 9 users have events on both sides, 60 others stop before and 25 start after.
+    at = [1_700_000_000 + 86_400 * day for day in range(10)]
+    lines = [f"{user},{(user + day) % 9},{at[day]}" for user in range(9) for day in (0, 3, 9)]
+    lines += [f"{user},{(user + day) % 9},{at[day]}" for user in range(9, 69) for day in (0, 3)]
+    lines += [f"{user},{user % 9},{at[9]}" for user in range(69, 94)]
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "\n".join(lines) + "\n")
+    assert main(["compare", str(path), "--split", "time", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    said = " ".join(content["notes"])
+    after, upto = (f"have nothing {side} 2023-11-17 22:13:20" for side in ("after", "up to"))
+    assert content["n_left_out"] == {after: 60, upto: 25}
+    assert f"Scored: 9 users. Left out: 60 {after} and 25 {upto}." in said
+    assert "Only 9.6% of all users are scored, and the others may be unlike them." in said
+    assert "each user's first instant after 2023-11-17 22:13:20." in said
+
+
+def test_a_split_in_time_that_leaves_nobody_says_so(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    lines = [f"a{u},i{k},2026-01-0{k}" for u in range(8) for k in (1, 2)]
+    lines += [f"b{u},i{k},2026-02-0{k}" for u in range(2) for k in (1, 2)]
+    path.write_text(HEADER + "\n".join(lines) + "\n")
+    assert main(["compare", str(path), "--split", "time"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "8 have nothing after 2026-01-02, 2 have nothing up to 2026-01-02" in error
+    assert "Use --split last" in error
+
+
+def test_the_report_says_of_what_when_and_by_which_command_it_was_made(compared, log):
+    done, folder = compared
+    page = (folder / "report.html").read_text()
+    about = json.loads((folder / "scores.json").read_text())["about"]
+    assert about["log"] == str(log)
+    assert (about["n_users"], about["n_events"]) == (40, 400)
+    assert about["period"] == ["2026-01-01", "2026-01-05"]
+    assert about["command"] == f"python -m skue compare {log} -k 3 5 --out {folder}"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d[+-]\d\d:\d\d", about["date"])
+    assert set(about["versions"]) == {"skue", "scikit-learn", "numpy", "Python"}
+    for said in (str(log), "2026-01-01 to 2026-01-05", about["command"], about["date"]):
+        assert html.escape(said) in page
+    assert f"Log: {log} (40 users, 400 events, 2026-01-01 to 2026-01-05)" in done.stdout
+
+
+def test_a_quiet_command_says_nothing_but_the_table(log):
+    done = run("compare", log, "-k", 3, "--quiet")
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_version_and_help():
+    assert run("--version").stdout == "skue 0.1.0\n"
+    text = run("compare", "--help").stdout
+    options = text[text.index("reading the log") :]
+    described = re.split(r"\n  (?=-)", options)[1:]
+    assert len(described) >= 18
+    for option in described:
+        assert "(default:" in " ".join(option.split()), option
+
+
+def test_output_that_nobody_reads_is_one_line_and_exit_code_2(log):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "skue", "compare", str(log), "--quiet"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 2
+    assert done.stderr == "skue compare: error: the output could not be written: Broken pipe.\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_output_to_a_full_disk_is_one_line_and_exit_code_2(log):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "skue", "compare", str(log), "--quiet"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert "the output could not be written: No space left on device" in error
+
+
+def test_a_terminal_without_the_letters_gets_a_table_all_the_same(log):
+    done = run("compare", log, "--quiet", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "\\xb5s/user" in done.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--items", "."],
+        ["--out", "none/report"],
+        ["--time", "time", "--no-time"],
+        ["--user", "nobody"],
+        ["--encoding", "latin-seven"],
+        ["--delimiter", "xx"],
+        ["-k", "9999999999999999999999"],
+        ["--time-unit", "h"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_wrong_options_are_exit_code_2_without_a_traceback(log, arguments):
+    done = run("compare", log, *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr.splitlines()[-1]

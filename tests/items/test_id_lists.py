@@ -18,7 +18,10 @@ def rows_of(items, lists, n_users=2):
     return rows.tolist(), None if offsets is None else offsets.tolist()
 
 
-@pytest.mark.parametrize("form", [list, tuple, np.array, dict.fromkeys, iter], ids=str)
+FORMS = [list, tuple, np.array, dict.fromkeys, iter]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["list", "tuple", "array", "dict", "iterator"])
 def test_a_flat_list_is_for_everybody(form):
     lists = form(["pot", "tea"])
     if isinstance(lists, dict):

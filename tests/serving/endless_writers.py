@@ -1,6 +1,7 @@
 """Processes that write until they are killed."""
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,12 +32,19 @@ KEYS = [key_of("0123456789abcdef", user) for user in range(1000)]
 N_DIMS = 64
 
 
+@lru_cache
+def vector_of(number):
+    """A vector of length 1 that says which number it was made of."""
+    pair = np.array([np.cos(number), np.sin(number)], dtype=np.float32)
+    return np.repeat(pair, N_DIMS // 2) / np.float32(np.sqrt(N_DIMS // 2))
+
+
 def write_forever(folder, seed, inside):
     """Write all users' vectors, of one number each time, over and over; tell when inside."""
     store, batches = LMDBStore(folder, max_bytes=2**26), []
     # Made beforehand, so that nearly all of the time is spent in writing.
     for number in np.random.default_rng(seed).random(4, dtype=np.float32):
-        entry = Entry(np.full(N_DIMS, number), float(number))
+        entry = Entry(vector_of(float(number)), float(number))
         batches.append({key: pack_entry(key, "0123456789abcdef", entry) for key in KEYS})
     for batch in itertools.cycle(batches):
         inside.value = True

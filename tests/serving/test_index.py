@@ -23,7 +23,6 @@ from skue import (
     Histories,
     ItemEmbeddings,
     SpaceMismatchError,
-    ann_recall,
     export_index,
     open_index,
     prune,
@@ -144,7 +143,7 @@ def test_ids_that_are_not_in_the_index_limit_nothing(folder, encoder):
 
 
 def test_limits_of_another_type_raise(folder, encoder):
-    with pytest.raises(ValueError, match=r"exclude holds ids of type int64, the items.*<U"):
+    with pytest.raises(ValueError, match="exclude holds integers such as 3, the ids of the items"):
         open_index(folder).search(encoder.transform(LISTS), space_id="shop-1", exclude=[3])
 
 
@@ -155,7 +154,7 @@ def test_an_id_that_stands_alone_raises(folder, encoder, limit):
 
 
 def test_lists_for_another_number_of_users_raise(folder, encoder):
-    with pytest.raises(ValueError, match="exclude has lists for 1 users, user_vectors 20 rows"):
+    with pytest.raises(ValueError, match="exclude has lists for 1 users, but there are 20"):
         open_index(folder).search(encoder.transform(LISTS), space_id="shop-1", exclude=[["item-1"]])
 
 
@@ -254,8 +253,8 @@ def test_the_manifest_says_what_the_folder_holds(folder, encoder):
     assert manifest["space_id"] == "shop-1"
     assert manifest["encoder_id"] == encoder.encoder_id_
     assert manifest["catalog_id"] == ITEMS.catalog_id
-    assert (manifest["n_items"], manifest["n_dims"], manifest["schema"]) == (40, 5, 1)
-    assert set(manifest["files"]) == {"vectors.npy", "ids.npy"}
+    assert (manifest["n_items"], manifest["n_dims"], manifest["schema"]) == (40, 5, 2)
+    assert set(manifest["files"]) == {"vectors.npy", "ids_utf8.npy", "ids_offsets.npy"}
     assert set(manifest["versions"]) == {"skue", "scikit-learn", "numpy"}
     index = open_index(folder)
     assert (index.encoder_id, index.catalog_id) == (encoder.encoder_id_, ITEMS.catalog_id)
@@ -272,7 +271,7 @@ def flipped(data):
 
 
 def of_newer_schema(data):
-    return data.replace(b'"schema": 1', b'"schema": 2')
+    return data.replace(b'"schema": 2', b'"schema": 3')
 
 
 def of_another_space(data):
@@ -284,9 +283,9 @@ def of_another_space(data):
     [
         ("vectors.npy", lambda data: data[:-8], r"has 920 bytes, its manifest says 928"),
         ("vectors.npy", flipped, "was altered or is damaged: its checksum is .*manifest says"),
-        ("ids.npy", flipped, "was altered or is damaged"),
+        ("ids_utf8.npy", flipped, "was altered or is damaged"),
         ("manifest.json", of_another_space, "was altered after it was written"),
-        ("manifest.json", of_newer_schema, "has schema 2, this skue reads up to 1. Upgrade"),
+        ("manifest.json", of_newer_schema, "has schema 3, this skue reads up to 2. Upgrade"),
         ("manifest.json", lambda data: data[:20], "is damaged"),
         ("manifest.json", lambda data: b"[]", "is damaged"),
     ],
@@ -298,7 +297,7 @@ def test_a_damaged_version_raises(folder, name, change, message):
         open_index(folder)
 
 
-@pytest.mark.parametrize("name", ["vectors.npy", "ids.npy", "manifest.json"])
+@pytest.mark.parametrize("name", ["vectors.npy", "ids_offsets.npy", "manifest.json"])
 def test_a_missing_file_raises(folder, name):
     version = (folder / "CURRENT").read_text().strip()
     (folder / "versions" / version / name).unlink()
@@ -358,17 +357,17 @@ def test_an_object_array_in_the_folder_is_not_unpickled(folder):
     buffer = io.BytesIO()
     np.save(buffer, np.array([Bomb()], dtype=object), allow_pickle=True)
     data = buffer.getvalue()
-    altered(folder, "ids.npy", lambda _: data)
+    altered(folder, "ids_offsets.npy", lambda _: data)
 
     def with_checksums(text):
         manifest = json.loads(text)
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        manifest["files"]["ids.npy"] = {"bytes": len(data), "blake2b": digest}
-        manifest["checksum"] = _folder._manifest_checksum(manifest)
+        manifest["files"]["ids_offsets.npy"] = {"bytes": len(data), "blake2b": digest}
+        manifest["checksum"] = _folder.manifest_checksum(manifest)
         return json.dumps(manifest).encode()
 
     altered(folder, "manifest.json", with_checksums)
-    with pytest.raises(ValueError, match=r"Object arrays cannot be|Array can't be memory-mapped"):
+    with pytest.raises(ValueError, match="it holds Python objects, which are never unpickled"):
         open_index(folder)
     assert not (folder / "exploded").exists()
 
@@ -381,25 +380,6 @@ def test_a_reader_keeps_the_version_it_opened(folder, encoder):
     after = index.search(encoder.transform(LISTS), space_id="shop-1")
     np.testing.assert_array_equal(before[0], after[0])
     assert open_index(folder).space_id != "shop-1"
-
-
-def test_prune_keeps_the_newest_and_the_current(folder):
-    versions = [export_index(ITEMS, folder) for _ in range(4)]
-    rollback(folder, versions[0])
-    prune(folder, keep=2)
-    left = sorted(path.name for path in (folder / "versions").iterdir())
-    assert left == [versions[0], versions[3]]
-    assert open_index(folder).version == versions[0]
-
-
-def test_prune_removes_what_a_killed_export_left_long_ago(folder):
-    for name, age in ((".partial-old", 7200), (".partial-new", 10)):
-        partial = folder / "versions" / name
-        partial.mkdir()
-        os.utime(partial, (time.time() - age,) * 2)
-    prune(folder)
-    assert not (folder / "versions" / ".partial-old").exists()
-    assert (folder / "versions" / ".partial-new").exists()
 
 
 def test_prune_removes_nothing_when_the_current_version_is_gone(folder):
@@ -488,24 +468,6 @@ def test_an_unknown_backend_raises(folder):
         open_index(folder, backend="annoy")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_recall_against_exact_search_is_high_and_honest(backend):
-    if backend != "exact":
-        pytest.importorskip(backend)
-    from skue.serving import VectorIndex
-
-    rng = np.random.default_rng(1)
-    centres = rng.normal(size=(50, 16))
-    vectors = centres[rng.integers(50, size=5000)] + rng.normal(size=(5000, 16))
-    index = VectorIndex(ItemEmbeddings(vectors), backend=backend)
-    queries = vectors[:200] + 0.1 * rng.normal(size=(200, 16))
-    exact = [set(row) for row in VectorIndex(index.items).search(queries, 10, space_id=None)[0]]
-    found = index.search(queries, 10, space_id=None)[0]
-    by_hand = np.mean([len(set(row) & best) / 10 for row, best in zip(found, exact, strict=True)])
-    assert ann_recall(index, queries, 10) == pytest.approx(by_hand, abs=1e-3)
-    assert by_hand == 1 if backend == "exact" else by_hand > 0.9
-
-
 @settings(max_examples=100, deadline=None)
 @given(
     st.integers(1, 700), st.integers(1, 40), st.integers(1, 5), st.sampled_from([3, 50, 100_000])
@@ -550,7 +512,7 @@ def test_readers_open_a_whole_version_through_fifty_kills_inside_an_export(tmp_p
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    n_struck = 0
+    n_struck = n_partial = 0
     for kill in range(500):
         before = (tmp_path / "CURRENT").read_text()
         inside = context.Value("b", False, lock=False)
@@ -566,6 +528,7 @@ def test_readers_open_a_whole_version_through_fifty_kills_inside_an_export(tmp_p
         exporter.join()
         assert exporter.exitcode == -signal.SIGKILL
         refuse_a_mixture(open_index(tmp_path))
+        n_partial += any((tmp_path / "versions").glob(".partial-*"))
         # A kill between two exports shows nothing.
         n_struck += inside.value
         if n_struck == 50:
@@ -575,5 +538,7 @@ def test_readers_open_a_whole_version_through_fifty_kills_inside_an_export(tmp_p
     assert failures == []
     assert n_struck == 50
     # Files were half written by many, and much was read meanwhile.
-    assert len(list((tmp_path / "versions").glob(".partial-*"))) > 5
+    assert n_partial > 5
     assert len(versions) > 20
+    export_index(CATALOGUES[0], tmp_path)
+    assert not list((tmp_path / "versions").glob(".partial-*"))

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("lmdb")
 
-from endless_writers import KEYS, N_DIMS, write_forever
+from endless_writers import KEYS, N_DIMS, vector_of, write_forever
 
 from skue import LMDBStore
 from skue.serving._entries import unpack_entry
@@ -23,7 +23,7 @@ def numbers(store):
         for key, data in store.get_many(KEYS).items()
     ]
     assert all(entry is not None for entry in entries)
-    assert all((entry.vector == np.float32(entry.time)).all() for entry in entries)
+    assert all(np.array_equal(entry.vector, vector_of(entry.time)) for entry in entries)
     assert len(entries) in (0, len(KEYS))
     return {entry.time for entry in entries}
 

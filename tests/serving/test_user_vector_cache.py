@@ -18,7 +18,7 @@ from skue import (
     RedisStore,
     UserVectorCache,
 )
-from skue.serving import _cache
+from skue.serving import _cache, _runner, _source
 from skue.serving._entries import Entry, key_of, pack_entry, unpack_entry
 
 ITEMS = ItemEmbeddings(np.random.default_rng(0).normal(size=(9, 4)), space_id="shop-1")
@@ -105,6 +105,10 @@ def makes():
     yield make
     for cache in made:
         cache.close()
+
+
+def late_writers(cache):
+    return [t for tasks in cache._ledger._late_writers.values() for t in tasks if not t.done()]
 
 
 def eventually(holds):
@@ -281,8 +285,8 @@ def test_cached_users_do_not_wait_for_the_others(makes):
 
 
 def test_a_full_pool_gives_the_fallback_at_once(makes, monkeypatch):
-    monkeypatch.setattr(_cache, "_N_WORKERS", 1)
-    monkeypatch.setattr(_cache, "_N_WAITING", 1)
+    monkeypatch.setattr(_runner, "_N_WORKERS", 1)
+    monkeypatch.setattr(_runner, "_N_WAITING", 1)
     cache, loader = makes(ENCODER, deadline=0.02), Loader()
     loader.released.clear()
     cache.get([3], loader)
@@ -328,9 +332,18 @@ def test_a_user_is_computed_once_however_many_ask(store, makes, deadline):
             r"not asked for, such as \[99\]",
         ),
         (lambda ids: "nonsense", None, "X must be Histories"),
-        (lambda ids: [[1.5], [2]], None, "must be whole numbers"),
+        (
+            lambda ids: Histories.from_lists([[1], [2], [3]], user_ids=[3, 4, 3]),
+            None,
+            r"more than one history of a user: \[3\]",
+        ),
+        (
+            lambda ids: ids.sort() or ids.fill(0) or [[1], [2]],
+            None,
+            "load changed the array of ids",
+        ),
     ],
-    ids=["raises", "rows", "users", "type", "ids"],
+    ids=["raises", "rows", "users", "type", "twice", "changed"],
 )
 @pytest.mark.parametrize("deadline", [None, 20.0])
 def test_a_load_that_fails_is_counted_and_logged(
@@ -440,7 +453,7 @@ def test_an_invalidation_while_the_store_is_down_holds_when_it_is_back(makes):
 
 
 def test_many_invalidations_while_the_store_is_down_are_made_good_step_by_step(makes, monkeypatch):
-    monkeypatch.setattr(_cache, "_REMOVED_AT_ONCE", 10)
+    monkeypatch.setattr(_source, "_REMOVED_AT_ONCE", 10)
     store = BrokenStore()
     cache = makes(ENCODER, store)
     cache.get(np.arange(50), load)
@@ -449,9 +462,9 @@ def test_many_invalidations_while_the_store_is_down_are_made_good_step_by_step(m
     store.broken = False
     time.sleep(0.06)
     assert cache.get([99], lambda ids: [[1]])[1].tolist() == ["fresh"]
-    assert len(cache._distrusted) == 40
+    assert len(cache._ledger._doubts) == 40
     assert cache.get(np.arange(50), load)[1].tolist() == ["fresh"] * 50
-    assert not cache._distrusted
+    assert not cache._ledger._doubts
 
 
 def test_a_redis_that_is_full_still_answers(redis_server, makes):
@@ -528,11 +541,11 @@ def test_a_computation_that_was_overtaken_is_kept_nowhere(store, makes):
     expected = ENCODER.transform([[1, 5]])
     np.testing.assert_array_equal(cache.get([3], new)[0], expected)
     slow.released.set()
-    eventually(lambda: not cache._outdated)
+    eventually(lambda: not late_writers(cache))
     for _ in range(3):
         np.testing.assert_array_equal(cache.get([3], new)[0], expected)
         eventually(lambda: not cache._pending)
-    assert not cache._distrusted
+    assert not cache._ledger._doubts
     if store is not None:
         np.testing.assert_array_equal(makes(ENCODER, store).get([3], new)[0], expected)
 
@@ -560,7 +573,7 @@ def test_a_write_that_was_overtaken_is_not_believed(makes):
     expected = ENCODER.transform([[1, 5]])
     np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
     store.released.set()
-    eventually(lambda: not cache._outdated and not cache._pending)
+    eventually(lambda: not late_writers(cache) and not cache._pending)
     for _ in range(2):
         np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
         eventually(lambda: not cache._pending)
@@ -573,7 +586,7 @@ def test_an_overtaken_write_does_not_stay_for_other_processes(makes):
     assert store.writing.wait(20)
     cache.invalidate([3])
     store.released.set()
-    eventually(lambda: not cache._distrusted)
+    eventually(lambda: not cache._ledger._doubts)
     vectors, status = makes(ENCODER, store).get([3], lambda ids: [[1, 5]])
     assert status.tolist() == ["fresh"]
     np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
@@ -636,9 +649,20 @@ def test_a_closed_cache_still_answers(makes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_entries": 0}, "max_entries must be an integer of at least 1, got 0"),
-        ({"deadline": -1}, "deadline must be a positive number of seconds, got -1"),
-        ({"max_age": "1d"}, "max_age must be a positive number of seconds, got '1d'"),
+        ({"max_entries": 0}, r"'max_entries' parameter of UserVectorCache .* Got 0 instead"),
+        ({"max_entries": True}, "max_entries must be a number, got True"),
+        ({"deadline": -1}, r"'deadline' parameter of UserVectorCache .* Got -1 instead"),
+        ({"deadline": 0.0}, r"'deadline' parameter of UserVectorCache .* Got 0.0 instead"),
+        ({"deadline": float("nan")}, r"'deadline' parameter .* Got nan instead"),
+        ({"deadline": True}, "deadline must be a number, got True"),
+        ({"max_age": "1d"}, r"'max_age' parameter of UserVectorCache .* Got '1d' instead"),
+        ({"max_age": float("nan")}, r"'max_age' parameter .* Got nan instead"),
+        ({"max_age": False}, "max_age must be a number, got False"),
+        ({"key": "secret" * 9}, "key must be bytes, got str. Make one with secrets.token_bytes"),
+        ({"key": bytearray(32)}, "key must be bytes, got bytearray"),
+        ({"key": 7}, "key must be bytes, got int"),
+        ({"key": b"k" * 15}, "key must have at least 16 bytes, got 15"),
+        ({"key": b""}, "key must have at least 16 bytes, got 0"),
     ],
 )
 def test_options_out_of_range_raise(options, message):

@@ -1,0 +1,142 @@
+"""Reading the log that the command line names."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import Any
+
+from skue.histories._histories import Histories
+from skue.histories._load import load_interactions
+from skue.reading._column_names import guess_column, looks_like_a_log
+from skue.reading._log_files import TextOptions, date_like_columns, open_delimited
+from skue.reading._options import check_text_options
+from skue.reading._parquet import names_of_parquet
+from skue.reading._paths import checked_path
+from skue.reading._text_files import checked_encoding
+
+_ROLES = ("user", "item", "time", "weight")
+_DAY_FIRST = {None: None, "yes": True, "no": False}
+
+
+def read_log(options: argparse.Namespace) -> Histories:
+    """Read the log with the options of the command line.
+
+    Raises
+    ------
+    ValueError
+        For what is wrong with the file; and when columns have to be named: all of them at once,
+        a column of dates under a name that says nothing included.
+    """
+    if options.no_time and options.time is not None:
+        raise ValueError(f"--time {options.time} and --no-time exclude each other. Drop one.")
+    names = {role: getattr(options, role) for role in _ROLES}
+    text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
+    check_text_options(*text[1:])
+    if any(isinstance(name, int) for name in names.values()):
+        _refuse_header(options.interactions, text)
+        if names["time"] is None and not options.no_time:
+            _refuse_unused_dates(options.interactions, names, text)
+    else:
+        _refuse_unnamed_columns(options.interactions, names, text, no_time=options.no_time)
+    histories = load_interactions(
+        options.interactions,
+        **names,
+        time_unit=options.time_unit,
+        dayfirst=_DAY_FIRST[options.dayfirst],
+        **text._asdict(),
+    )
+    if not options.no_time or histories.timestamps is None:
+        return histories
+    return Histories._trusted(
+        histories.codes,
+        histories.offsets,
+        histories.vocabulary,
+        None,
+        histories.weights,
+        histories.user_ids,
+    )
+
+
+def _refuse_header(path: str, text: TextOptions) -> None:
+    """Raise where columns are given by position although the first line is a header."""
+    columns = _columns(path, dict.fromkeys(_ROLES), text)
+    if columns is not None and any(guess_column(columns, role) is not None for role in _ROLES):
+        raise ValueError(
+            f"{path}: columns given by position mean that there is no header line, but the first "
+            f"line is {columns}. Give the names of the columns."
+        )
+
+
+def _refuse_unused_dates(path: str, names: dict[str, Any], text: TextOptions) -> None:
+    """Raise where columns are given by position, and another one holds dates."""
+    checked, kind = checked_path(path)
+    if kind == ".parquet":
+        return
+    first_line = open_delimited(checked, kind, dict.fromkeys(_ROLES), text).names
+    dates = date_like_columns(path, **_of_text(text))
+    unused = [
+        position
+        for position, value in enumerate(first_line)
+        if value in dates and position not in names.values()
+    ]
+    if unused:
+        named = " or ".join(f"--time {position}" for position in unused)
+        raise ValueError(
+            f"{path}: column {unused[0]} holds dates, such as {first_line[unused[0]]!r}. Say it "
+            f"with {named} (or --no-time, to use the order of the lines)."
+        )
+
+
+def _refuse_unnamed_columns(
+    path: str, names: dict[str, Any], text: TextOptions, *, no_time: bool
+) -> None:
+    columns = _columns(path, names, text)
+    if columns is None:
+        return
+    unnamed = [
+        role
+        for role in ("user", "item")
+        if names[role] is None and guess_column(columns, role) is None
+    ]
+    dates = []
+    if names["time"] is None and not no_time and guess_column(columns, "time") is None:
+        looked_at = date_like_columns(path, **_of_text(text))
+        dates = [name for name in looked_at if name not in names.values()]
+    if not unnamed and not dates:
+        return
+    options = [f"--{role} COLUMN" for role in unnamed]
+    if dates:
+        named = " or ".join(f"--time {shlex.quote(str(name))}" for name in dates)
+        options.append(f"{named} (or --no-time, to use the order of the lines)")
+    asked = [*unnamed, *(["time"] if dates else [])]
+    raise ValueError(
+        f"{path}: which column is the {' and which the '.join(asked)}? It has the columns "
+        f"{columns}. Say it with {' '.join(options)}."
+    )
+
+
+def _columns(path: str, names: dict[str, Any], text: TextOptions) -> list[str] | None:
+    """Return the names of the columns; None where there are none."""
+    checked, kind = checked_path(path)
+    if kind == ".parquet":
+        return names_of_parquet(checked)
+    checked_encoding(text.encoding)
+    columns = open_delimited(checked, kind, names, text).names
+    has_sequences = kind == ".txt" and set(names.values()) == {None} and text.delimiter is None
+    if has_sequences and not looks_like_a_log(columns):
+        return None
+    # Where the first line holds numbers it is no header, which the reader says.
+    return None if any(map(_is_number, columns)) else columns
+
+
+def _of_text(text: TextOptions) -> dict[str, Any]:
+    return {"encoding": text.encoding, "delimiter": text.delimiter, "quotes": text.quotes}
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True

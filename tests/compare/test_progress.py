@@ -1,0 +1,145 @@
+"""What is said on stderr while the command works."""
+
+import io
+import re
+
+import pytest
+
+from skue import TwoTowerUserEncoder
+from skue.compare import _progress
+from skue.compare._progress import EpochProgress, Progress, duration
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Gone(Terminal):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is moved by hand, and a line that nobody redraws in between."""
+    now = [100.0]
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Progress, "_tick", lambda self, ended: None)
+    return now
+
+
+def shown(stream):
+    """Return what has stood in each line of the terminal."""
+    return [part.rstrip() for part in re.split(r"[\r\n]", stream.getvalue()) if part.strip()]
+
+
+def test_a_terminal_shows_the_epoch_the_share_and_the_time_left(clock):
+    stream = Terminal()
+    progress = Progress(stream)
+    progress.n_stages = 2
+    with progress.stage("two-tower"):
+        clock[0] += 10  # what comes before the first epoch is no part of it
+        progress.advance(0, 4, "epoch")
+        clock[0] += 30
+        progress.advance(1, 4, "epoch")
+        clock[0] += 20
+        progress._draw()
+    assert shown(stream) == [
+        "skue compare: [1/2] two-tower: epoch 1 of 4, 0%",
+        "skue compare: [1/2] two-tower: epoch 2 of 4, 25%, 1 min 30 s left",
+        "skue compare: [1/2] two-tower: epoch 2 of 4, 25%, 1 min 10 s left",
+        "skue compare: [1/2] two-tower: 1 min 00 s",
+    ]
+
+
+def test_where_the_number_of_parts_is_not_known_the_time_that_passed_is_shown(clock):
+    stream = Terminal()
+    progress = Progress(stream)
+    with progress.aside("reading"):
+        clock[0] += 7
+        progress._draw()
+        progress.advance(3, None, "epoch")
+    assert shown(stream)[:2] == [
+        "skue compare: reading: 7 s",
+        "skue compare: reading: epoch 4, 7 s",
+    ]
+
+
+def test_a_shorter_line_wipes_out_a_longer_one(clock):
+    stream = Terminal()
+    progress = Progress(stream)
+    with progress.stage("a stage with a long name"):
+        progress._draw()
+        progress.note("short")
+    lines = stream.getvalue().split("\r")
+    assert len(lines[2].rstrip("\n")) >= len(lines[1])
+
+
+def test_a_line_is_no_longer_than_the_terminal_is_wide(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Terminal()
+    with Progress(stream).stage("a stage with a name longer than thirty"):
+        pass
+    progress = Progress(stream)
+    with progress.stage("a stage with a name longer than thirty"):
+        progress._draw()
+        assert len(stream.getvalue().rpartition("\r")[2]) == 29
+
+
+def test_what_is_no_terminal_gets_a_line_a_stage_and_nothing_that_moves():
+    stream = io.StringIO()
+    progress = Progress(stream)
+    with progress.aside("reading"):
+        pass
+    with progress.stage("two-tower"):
+        progress.advance(1, 4, "epoch")
+    assert stream.getvalue() == "skue compare: two-tower\n"
+
+
+def test_a_quiet_command_says_notes_alone():
+    stream = Terminal()
+    progress = Progress(stream, quiet=True)
+    with progress.stage("two-tower"):
+        progress.advance(1, 4, "epoch")
+    progress.say("log.csv: 3 users")
+    progress.note("note: mind this")
+    assert "".join(shown(stream)) == "skue compare: note: mind this"
+
+
+def test_work_goes_on_when_nobody_listens_any_more():
+    progress = Progress(Gone())
+    with progress.stage("two-tower"):
+        progress.advance(1, 4, "epoch")
+    progress.note("note: mind this")
+
+
+def test_a_stage_that_fails_leaves_its_line_to_the_error(clock):
+    stream = Terminal()
+    progress = Progress(stream)
+    with pytest.raises(ValueError, match="no log"), progress.aside("reading"):
+        progress._draw()
+        raise ValueError("no log")
+    progress.note("error: no log")
+    assert stream.getvalue().endswith("\r\rskue compare: error: no log\n")
+
+
+def test_the_epochs_of_an_encoder_are_shown_and_the_encoder_forgets_it(clock):
+    pytest.importorskip("sklearn.callback")
+    stream = Terminal()
+    progress = Progress(stream)
+    encoder = TwoTowerUserEncoder(max_iter=2, early_stopping=False, random_state=0)
+    with progress.stage("two-tower"):
+        encoder.set_callbacks(EpochProgress(progress))
+        encoder.fit([[n % 7, (n + 1) % 7, (n + 2) % 7, (n + 3) % 7] for n in range(60)])
+        encoder.set_callbacks()
+    assert any("epoch 2" in line for line in shown(stream))
+    assert not any("callback" in name for name in vars(encoder))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (59.7, "1 min 00 s")],
+)
+def test_durations_are_written_as_people_say_them(seconds, expected):
+    assert duration(seconds) == expected

@@ -1,0 +1,229 @@
+"""Frames and Parquet: values of other kinds are named by their row, never turned into ids."""
+
+import datetime as dt
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from skue import Histories, load_interactions
+
+pandas = pytest.importorskip("pandas")
+polars = pytest.importorskip("polars")
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+FORMS = ["pandas", "polars", "lazy", "pyarrow", "batch", "parquet", "dict"]
+
+
+def read(form, folder, *, time=None, weight=None, **columns):
+    """Return histories from columns named u, i, and t and w where there are any."""
+    n = len(next(iter(columns.values())))
+    data = {"u": [1] * n, "i": [2] * n, **columns}
+    names = {"user": "u", "item": "i", "time": time, "weight": weight}
+    if form == "parquet":
+        parquet.write_table(pyarrow.table(data), folder / "log.parquet")
+        return load_interactions(folder / "log.parquet", **names)
+    make = {
+        "pandas": pandas.DataFrame,
+        "polars": polars.DataFrame,
+        "lazy": polars.LazyFrame,
+        "pyarrow": pyarrow.table,
+        "batch": pyarrow.RecordBatch.from_pydict,
+        "dict": dict,
+    }[form]
+    return Histories.from_frame(make(data), **names)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("column", ["u", "i"])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["a", ""], r"(row 1: column '{}' is empty|'{}' must not be negative or empty.*at row 1)"),
+        (
+            [b"a", b""],
+            r"(row 1: column '{}' is empty|'{}' must not be negative or empty.*at row 1)",
+        ),
+        ([b"a", b"\xff"], r"row 1: column '{}' holds b'\\xff', bytes that are not UTF-8"),
+        (["a", None], r"row 1: column '{}' is empty"),
+        ([1, None], r"row 1: column '{}' is empty"),
+        ([1.5, 2.0], r"column '{}' must be whole numbers or strings, got 1.5 at row 0"),
+        ([1.0, 2.0**53], r"column '{}' hold the float 9007199254740992.0 at row 1"),
+        ([1.0, float("inf")], r"column '{}' must be whole numbers or strings, got inf at row 1"),
+        ([True, False], r"column '{}' (holds|must be integers or strings, got) True"),
+        ([[1], [2]], r"column '{}' (holds|must be integers or strings, got) "),
+        ([{"x": 1}, {"x": 2}], r"column '{}' (holds|must be integers or strings, got) "),
+        ([Decimal(5), Decimal(6)], r"column '{}' must be integers or strings, got Decimal\('5'\)"),
+        ([dt.date(2026, 1, 1)] * 2, r"column '{}' (holds|must be integers or strings, got) "),
+        ([dt.datetime(2026, 1, 1)] * 2, r"column '{}' (holds|must be integers or strings, got) "),
+    ],
+)
+def test_what_is_no_id_is_refused(tmp_path, form, column, values, message):
+    with pytest.raises(ValueError, match=message.format(column, column)):
+        read(form, tmp_path, **{column: values})
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_integers_beyond_64_bits_are_refused(tmp_path, form):
+    values = np.array([1, 2**63 + 5], dtype=np.uint64)
+    with pytest.raises(ValueError, match=r"9223372036854775813 at row 1, beyond 64 bits"):
+        read(form, tmp_path, u=values)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_large_integers_keep_all_of_their_digits(tmp_path, form):
+    values = [2**63 - 1, -(2**63), 2**53 + 1, 2**53]
+    assert read(form, tmp_path, u=values).user_ids.tolist() == sorted(values)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_whole_floats_are_integers(tmp_path, form):
+    assert read(form, tmp_path, u=[2.0**53 - 1, 3.0]).user_ids.tolist() == [3, 2**53 - 1]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_text_of_digits_stays_text(tmp_path, form):
+    assert read(form, tmp_path, u=["7", "8"], i=["5", "6"]).user_ids.tolist() == ["7", "8"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_text_is_kept_to_the_last_letter(tmp_path, form):
+    values = ["ann", "ann\0", " ann", "ann ", "ANN", "a\nb", "ä", "a\u0308", "z" * 10_000]
+    assert read(form, tmp_path, u=values).user_ids.tolist() == sorted(values)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_negative_item_is_named_by_its_row(tmp_path, form):
+    with pytest.raises(ValueError, match=r"column 'i' must not be negative .*got -5 at row 1"):
+        read(form, tmp_path, i=[3, -5, -2])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0, float("nan")], "row 1: column 'w' (is empty|holds nan)"),
+        ([1.0, None], "row 1: column 'w' is empty"),
+        ([1.0, float("inf")], "row 1: column 'w' holds inf"),
+        (["1", "x"], "row 1: column 'w' holds 'x', which is no number"),
+        (["1", "2,5"], "row 1: column 'w' holds '2,5', which is no number"),
+        (["1", ""], "row 1: column 'w' is empty"),
+        ([True, False], "row 0: column 'w' holds True"),
+    ],
+)
+def test_what_is_no_weight_is_refused(tmp_path, form, values, message):
+    with pytest.raises(ValueError, match=message):
+        read(form, tmp_path, w=values, weight="w")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("values", [[1, 2], ["1", " 2.0e0"], [Decimal("1"), Decimal("2.0")]])
+def test_numbers_of_any_kind_are_weights(tmp_path, form, values):
+    assert read(form, tmp_path, w=values, weight="w").weights.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("form", ["polars", "lazy", "pyarrow", "batch", "parquet"])
+@pytest.mark.parametrize("value", [dt.time(10, 30), dt.timedelta(days=1), [1], {"x": 1}, True])
+def test_what_is_no_time_is_refused(tmp_path, form, value):
+    with pytest.raises(ValueError, match=r"row 0: column 't' holds"):
+        read(form, tmp_path, t=[value], time="t")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+@pytest.mark.parametrize("form", ["pandas", "polars", "pyarrow", "parquet"])
+def test_datetimes_of_every_unit_are_microseconds_in_utc(tmp_path, form, unit, zone):
+    moment = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    column = pyarrow.array([moment.replace(tzinfo=None)], pyarrow.timestamp(unit))
+    column = column.cast(pyarrow.timestamp(unit, zone)) if zone else column
+    if form == "polars":
+        column = polars.Series(column)
+    elif form == "pandas":
+        column = pandas.Series(column.to_pandas())
+    times = read(form, tmp_path, t=column, time="t").timestamps
+    assert times.dtype == "datetime64[us]"
+    assert times.tolist() == [moment.replace(tzinfo=None)]
+
+
+def test_days_are_datetimes(tmp_path):
+    for form in FORMS:
+        times = read(form, tmp_path, t=[dt.date(2026, 7, 1)], time="t").timestamps
+        assert times.tolist() == [dt.datetime(2026, 7, 1)]
+
+
+@pytest.mark.parametrize(
+    "kind", ["string", "large_string", "string_view", "binary", "large_binary", "dictionary"]
+)
+def test_all_types_of_text_of_pyarrow_are_text(tmp_path, kind):
+    if kind == "dictionary":
+        users = pyarrow.array(["b", "a", "b"]).dictionary_encode()
+    else:
+        users = pyarrow.array(["b", "a", "b"]).cast(getattr(pyarrow, kind)())
+    chunks = pyarrow.chunked_array([users.slice(1), users.slice(0, 1)])
+    times = pyarrow.array(["2026-01-03", "2026-01-02", "2026-01-01"])
+    if kind not in ("binary", "large_binary"):
+        times = times.cast(users.type)
+    table = pyarrow.table({"u": chunks, "i": [1, 2, 3], "t": times.slice(0)})
+    histories = Histories.from_frame(table, user="u", item="i", time="t")
+    assert histories.user_ids.tolist() == ["a", "b"]
+    assert [row.tolist() for row in histories] == [[1], [3, 2]]
+
+
+def test_categories_of_pandas_and_polars_are_text():
+    users = ["b", "a", "b"]
+    for frame in (
+        pandas.DataFrame({"u": pandas.Categorical(users), "i": [1, 2, 3]}),
+        polars.DataFrame({"u": polars.Series(users, dtype=polars.Categorical), "i": [1, 2, 3]}),
+    ):
+        assert Histories.from_frame(frame, user="u", item="i").user_ids.tolist() == ["a", "b"]
+
+
+def test_nullable_types_of_pandas_are_read():
+    frame = pandas.DataFrame({"u": [1, 2], "i": ["a", "b"], "w": [1.0, 2.0]}).convert_dtypes()
+    histories = Histories.from_frame(frame, user="u", item="i", weight="w")
+    assert histories.user_ids.tolist() == [1, 2]
+    frame["u"] = frame["u"].where([True, False])
+    with pytest.raises(ValueError, match="row 1: column 'u' is empty"):
+        Histories.from_frame(frame, user="u", item="i")
+
+
+def test_two_columns_of_one_name_are_refused():
+    frame = pandas.DataFrame([[1, 2, 3]], columns=["u", "i", "u"])
+    with pytest.raises(ValueError, match=r"There are 2 columns 'u'\. Rename all but one"):
+        Histories.from_frame(frame, user="u", item="i")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_column_that_is_not_there_is_named(tmp_path, form):
+    message = r"no column 'w'.*\['u', 'i'\]"
+    with pytest.raises(ValueError, match=message):
+        read(form, tmp_path, u=[1], weight="w")
+
+
+def test_what_is_no_frame_is_refused():
+    with pytest.raises(ValueError, match="must be a DataFrame, got list"):
+        Histories.from_frame([1, 2], user="u", item="i")
+
+
+def test_columns_of_two_dimensions_are_refused():
+    log = {"u": np.ones((2, 2)), "i": np.array([1, 2])}
+    with pytest.raises(ValueError, match=r"row 0: column 'u' holds array.*one value a row"):
+        Histories.from_frame(log, user="u", item="i")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_log_without_rows_has_no_users(tmp_path, form):
+    if form == "parquet":
+        with pytest.raises(ValueError, match=r"log\.parquet holds no row"):
+            read(form, tmp_path, u=[])
+        return
+    histories = read(form, tmp_path, u=np.empty(0, dtype=np.int64), w=np.empty(0), weight="w")
+    assert len(histories) == 0
+    assert histories.weights.tolist() == []
+
+
+def test_columns_of_unequal_lengths_are_refused():
+    log = {"u": np.array([1, 2]), "i": np.array([1, 2, 3])}
+    with pytest.raises(ValueError, match=r"column 'i' has 3 rows, column 'u' 2"):
+        Histories.from_frame(log, user="u", item="i")

@@ -1,0 +1,288 @@
+"""Times: one way of writing them a column, and units only where all numbers agree."""
+
+import datetime as dt
+
+import numpy as np
+import pytest
+
+from skue import Histories, load_interactions
+from skue.reading._layouts import layout_of
+from skue.reading._texts import Chunk, Texts, shape_of
+
+FORMS = ["file", "pandas", "object", "polars", "lazy", "pyarrow", "lists"]
+
+
+def read(form, times, folder, **options):
+    """Return the timestamps of one user whose items are numbered, from text."""
+    n = len(times)
+    log = {"user": [1] * n, "item": list(range(n)), "time": times}
+    names = {"user": "user", "item": "item", "time": "time"}
+    if form == "file":
+        path = folder / "log.csv"
+        rows = zip(*log.values(), strict=True)
+        path.write_text("\n".join(["user;item;time", *(";".join(map(str, row)) for row in rows)]))
+        return load_interactions(path, **options).timestamps
+    if form == "lists":
+        return Histories.from_lists([log["item"]], timestamps=[times], **options).timestamps
+    if form == "object":
+        log["time"] = np.array(times, dtype=object)
+        return Histories.from_frame(log, **names, **options).timestamps
+    library = pytest.importorskip("polars" if form == "lazy" else form)
+    make = {"pyarrow": "table", "lazy": "LazyFrame"}.get(form, "DataFrame")
+    return Histories.from_frame(getattr(library, make)(log), **names, **options).timestamps
+
+
+def days(times):
+    assert times.dtype.kind == "M"
+    return times.astype("datetime64[s]").astype(str).tolist()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_german_date_needs_no_option(tmp_path, form):
+    times = read(form, ["31.12.2025 14:05", "1.2.2026 9:30"], tmp_path)
+    assert days(times) == ["2025-12-31T14:05:00", "2026-02-01T09:30:00"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("dayfirst", "month"), [(True, "04"), (False, "03")])
+def test_dayfirst_decides_where_the_dates_do_not(tmp_path, form, dayfirst, month):
+    times = read(form, ["03/04/2026"], tmp_path, dayfirst=dayfirst)
+    day = "03" if dayfirst else "04"
+    assert days(times) == [f"2026-{month}-{day}T00:00:00"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("times", "option"),
+    [
+        (["03/04/2026", "05/06/2026"], "dayfirst=True"),
+        (["26-01-31", "26-01-05"], "dayfirst=True"),
+        (["31.12.25", "01.01.26"], "dayfirst=True"),
+        (["02-Jan-26"], "dayfirst=True"),
+        (["1700000000", "1700172800000"], "time_unit="),
+        (["0", "1700000000"], "time_unit="),
+        (["20260131", "1700000000"], "time_unit="),
+        (["10000000000"], "time_unit="),
+    ],
+)
+def test_what_can_be_read_in_two_ways_asks_for_an_option(tmp_path, form, times, option):
+    with pytest.raises(ValueError, match=rf"(line|row) .*{option}"):
+        read(form, times, tmp_path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2026-01-02", "2026-03-04", "31/12/2025"],
+        ["2026-01-02", "2026-01-03", "2026-01-02 10:00"],
+        ["2026-01-02 10:00", "2026-01-03 10:00", "2026-01-02T10:00"],
+        ["2026-01-02T10:00Z", "2026-01-02T10:00+01:00", "2026-01-02T10:00"],
+        ["2026-01-02", "2026-01-03", "2026/01/02"],
+        ["2026-01-02", "2026-01-03", "1767312000"],
+        ["01.02.2026", "02.02.2026", "01-02-2026"],
+    ],
+)
+def test_a_row_written_in_another_way_is_named_beside_one_of_the_others(tmp_path, form, times):
+    places = {"file": ("line 4", "line 2"), "lists": ("row 0, event 2", "row 0, event 0")}
+    row, other = places.get(form, ("row 2", "row 0"))
+    message = rf"{row}.* holds '{times[2].replace('+', '[+]')}', but {other} .*another way"
+    with pytest.raises(ValueError, match=message):
+        read(form, times, tmp_path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("now", "no date that skue reads"),
+        ("today", "no date that skue reads"),
+        ("2026-02-30", "no date"),
+        ("2026-13-01", "no date"),
+        ("0000-00-00", "no date"),
+        ("2026-01-01 24:00", "no date"),
+        ("2026-01-01 10:60", "no date"),
+        ("2026-01-01 13:00 PM", "no date"),
+        ("2026-01-01 10:00+25:00", "no date"),
+        ("2026-01-01 10:00 CET", "no date that skue reads"),
+        ("10:30:00", "a time of day without a date"),
+        ("9:30 pm", "a time of day without a date"),
+        ("2026-W05", "no date that skue reads"),
+        ("2026-01-01" + "x" * 100_000, "no date that skue reads"),
+        ("٢٠٢٦-٠١-٠١", "no date that skue reads"),
+    ],
+)
+def test_what_is_no_date_is_named(tmp_path, form, text, what):
+    with pytest.raises(ValueError, match=rf"(line 2|row 0).* holds .*{what}"):
+        read(form, [text], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-31", "2026-01-31T00:00:00"),
+        ("2026-1-3", "2026-01-03T00:00:00"),
+        ("2026/01/31 23:59", "2026-01-31T23:59:00"),
+        (" 2026-01-31 ", "2026-01-31T00:00:00"),
+        ("2026-01-31T23:59:58Z", "2026-01-31T23:59:58"),
+        ("2026-01-31T23:59:58+02:00", "2026-01-31T21:59:58"),
+        ("2026-01-31 23:59:58 -0230", "2026-02-01T02:29:58"),
+        ("2026-01-31 23:59:58+02", "2026-01-31T21:59:58"),
+        ("2026-01-31 23:59:58 UTC", "2026-01-31T23:59:58"),
+        ("20260131T235958Z", "2026-01-31T23:59:58"),
+        ("20260131", "2026-01-31T00:00:00"),
+        ("202601312359", "2026-01-31T23:59:00"),
+        ("20260131235958", "2026-01-31T23:59:58"),
+        ("31.12.2025, 14:05:00", "2025-12-31T14:05:00"),
+        ("2 Jan 2026", "2026-01-02T00:00:00"),
+        ("2. January 2026", "2026-01-02T00:00:00"),
+        ("02-JAN-2026 10:00", "2026-01-02T10:00:00"),
+        ("Jan 2, 2026", "2026-01-02T00:00:00"),
+        ("September 30 2026 12:00 am", "2026-09-30T00:00:00"),
+        ("Fri, 02 Jan 2026 15:04:05 GMT", "2026-01-02T15:04:05"),
+        ("12/31/2026 12:30 PM", "2026-12-31T12:30:00"),
+        ("12/31/2026 12:30 a.m.", "2026-12-31T00:30:00"),
+        ("2024-02-29", "2024-02-29T00:00:00"),
+        ("1899-12-31", "1899-12-31T00:00:00"),
+    ],
+)
+def test_these_ways_of_writing_a_date_are_read(tmp_path, text, expected):
+    for form in ("file", "lists"):
+        assert days(read(form, [text], tmp_path)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("part", "microseconds"),
+    [("5", 500_000), ("123", 123_000), ("123456", 123_456), ("123456789", 123_456)],
+)
+def test_parts_of_a_second_are_kept_to_the_microsecond(tmp_path, part, microseconds):
+    times = read("file", [f"2026-01-01T00:00:00.{part}", "2026-01-02T00:00:00"], tmp_path)
+    assert times[0] - np.datetime64("2026-01-01", "us") == np.timedelta64(microseconds, "us")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("unit", "per_second"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)]
+)
+def test_numbers_become_seconds_in_the_unit_that_all_of_them_have(tmp_path, form, unit, per_second):
+    times = [631_152_000 * per_second, 1_433_224_214 * per_second, 4_102_444_799 * per_second]
+    expected = [631_152_000, 1_433_224_214, 4_102_444_799]
+    assert read(form, times, tmp_path).tolist() == expected
+    assert read(form, list(map(str, times)), tmp_path).tolist() == expected
+    assert read(form, times, tmp_path, time_unit=unit).tolist() == expected
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("number", [631_151_999, 4_102_444_800])
+def test_a_number_just_outside_of_the_plausible_years_is_not_counted_with_the_others(
+    tmp_path, form, number
+):
+    times = sorted([number, 1_700_000_000])
+    with pytest.raises(ValueError, match=rf"{number}.*time_unit='s'"):
+        read(form, times, tmp_path)
+    assert read(form, times, tmp_path, time_unit="s").tolist() == times
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("times", [[1, 2, 3], [0, 86400, 172800], [-5, 7], [0.5, 2.5]])
+def test_numbers_too_small_for_any_unit_are_seconds(tmp_path, form, times):
+    assert read(form, times, tmp_path).tolist() == times
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_seconds_that_are_written_with_fractions_are_seconds(tmp_path, form):
+    times = ["1700000000.25", "1700000001"]
+    assert read(form, times, tmp_path).tolist() == [1700000000.25, 1700000001]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("times", [[20260131, 20260201], ["20260131", "20260201"]])
+def test_days_written_as_digits_are_dates(tmp_path, form, times):
+    assert days(read(form, times, tmp_path)) == ["2026-01-31T00:00:00", "2026-02-01T00:00:00"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_unit_for_dates_is_refused(tmp_path, form):
+    with pytest.raises(ValueError, match=r"a date, but time_unit='s' is for numbers"):
+        read(form, ["2026-01-31"], tmp_path, time_unit="s")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_unit": "h"}, r"'time_unit' parameter must be one of .*Got 'h' instead"),
+        ({"dayfirst": "yes"}, r"'dayfirst' parameter must be True, False or None. Got 'yes'"),
+    ],
+)
+def test_options_of_other_values_are_refused(tmp_path, form, options, message):
+    with pytest.raises(ValueError, match=message):
+        read(form, ["2026-01-31"], tmp_path, **options)
+
+
+OBJECTS = [
+    ([dt.datetime(2026, 1, 2), "2026-01-03"], "row 1.*'2026-01-03', text, but row 0.*a datetime"),
+    ([1_700_000_000, "1700000001"], "row 1.*text, but row 0 .*a number"),
+    ([dt.datetime(2026, 1, 2), dt.date(2026, 1, 3)], "row 1.*a date, but row 0"),
+    (
+        [dt.datetime(2026, 1, 2), dt.datetime(2026, 1, 3, tzinfo=dt.UTC)],
+        "row 1.*a datetime with a zone, but row 0",
+    ),
+    ([dt.time(10, 30)], "row 0.*a time of day without a date"),
+    ([dt.timedelta(1)], "row 0.*a timedelta"),
+    ([True, False], "row 0.*a bool"),
+    ([dt.datetime(2026, 1, 2), None], "row 1.*is empty"),
+    ([[1], [2]], r"row 0.*\[1\], a list"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("times", "message"), OBJECTS)
+def test_objects_that_are_no_times_of_one_kind_are_named(tmp_path, times, message):
+    column = np.empty(len(times), dtype=object)
+    column[:] = times
+    with pytest.raises(ValueError, match=message):
+        Histories.from_frame(
+            {"u": [1] * len(times), "i": [2] * len(times), "t": column},
+            user="u",
+            item="i",
+            time="t",
+        )
+
+
+def test_datetimes_with_zones_become_utc(tmp_path):
+    east = dt.timezone(dt.timedelta(hours=2))
+    times = [dt.datetime(2026, 1, 1, 12, tzinfo=east), dt.datetime(2026, 1, 1, 11, tzinfo=dt.UTC)]
+    expected = ["2026-01-01T10:00:00", "2026-01-01T11:00:00"]
+    for form in ("pandas", "object", "polars", "pyarrow", "lists"):
+        if form == "polars":  # has one zone a column
+            continue
+        assert days(read(form, times, tmp_path)) == expected
+
+
+def test_numpy_times_too_far_away_for_microseconds_are_refused():
+    far = np.array(["2026-01-01", "400000-01-01"], dtype="datetime64[s]")
+    with pytest.raises(ValueError, match=r"row 0, event 1.*too far away"):
+        Histories.from_lists([[1, 2]], timestamps=[far])
+
+
+def test_a_duration_is_no_time():
+    gaps = np.array([5, 6], dtype="timedelta64[s]")
+    with pytest.raises(ValueError, match=r"Times must be dates, or numbers of seconds"):
+        Histories.from_frame({"u": [1, 1], "i": [2, 3], "t": gaps}, user="u", item="i", time="t")
+
+
+def test_nanoseconds_in_text_keep_their_microseconds(tmp_path):
+    times = read("file", ["1700000000000001000", "1700000000000002000"], tmp_path)
+    assert np.diff(times).round(7).tolist() == [1e-6]
+
+
+def test_the_shape_of_text_is_the_same_row_by_row_and_all_at_once():
+    texts = ["2026-01-31", "Fri, 02 Jan 2026", "", "ä5", "x" * 65, "12:30 PM"]
+    shapes = [""] * len(texts)
+    for chunk in Texts.of_strings(texts).chunks():
+        for rows, _, shape in chunk.shapes():
+            for row in rows.tolist():
+                shapes[row] = shape
+    assert shapes == [shape_of(text.encode()) for text in texts]
+    assert isinstance(chunk, Chunk)
+    assert layout_of(shapes[0]) is not None

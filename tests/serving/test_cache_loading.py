@@ -1,0 +1,295 @@
+"""What a cache makes of what ``load`` returns: whose history is whose, and bad records."""
+
+import logging
+import re
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, UserVectorCache
+
+ITEMS = ItemEmbeddings(np.random.default_rng(1).normal(size=(4, 3)), ["a", "b", "c", "d"])
+ENCODER = DecayAverageUserEncoder(ITEMS).fit([["a", "b"], ["c"]])
+STRICT = DecayAverageUserEncoder(ITEMS, unknown_item="raise").fit([["a", "b"], ["c"]])
+LOG = {"ann": ["a"], "bob": ["b", "c"], "cat": ["c", "c", "a"], "dan": ["d"]}
+USERS = ["cat", "ann", "dan", "bob"]
+
+
+def truth(users, log=LOG, encoder=ENCODER):
+    return np.concatenate([encoder.transform([log[user]]) for user in users])
+
+
+def sort(ids):
+    ids.sort()
+    return ids
+
+
+@pytest.mark.parametrize("deadline", [None, 20.0])
+@pytest.mark.parametrize("has_store", [False, True])
+def test_a_load_that_sorts_its_ids_and_labels_its_histories_gives_each_user_their_own(
+    deadline, has_store
+):
+    def load(ids):
+        ids = sort(ids)
+        return Histories.from_lists([LOG[user] for user in ids], user_ids=ids)
+
+    with UserVectorCache(ENCODER, {} if has_store else None, deadline=deadline) as cache:
+        for _ in range(2):
+            np.testing.assert_allclose(cache.get(USERS, load)[0], truth(USERS), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda ids: ids.sort(), lambda ids: ids.fill("zoe"), lambda ids: ids.__setitem__(0, "bob")],
+    ids=["sorts", "fills", "replaces"],
+)
+@pytest.mark.parametrize(
+    "form", [list, lambda rows: Histories.from_lists(rows), pd.Series], ids=["list", "plain", "pd"]
+)
+def test_a_load_that_changes_its_ids_and_labels_nothing_is_refused(change, form, caplog):
+    def load(ids):
+        change(ids)
+        return form([LOG.get(user, ["a"]) for user in ids])
+
+    cache = UserVectorCache(ENCODER)
+    assert cache.get(USERS, load)[1].tolist() == ["fallback"] * 4
+    assert cache.counters["load_errors"] == 1
+    assert re.search("load changed the array of ids.*Return Histories with user_ids", caplog.text)
+
+
+def test_the_callers_own_array_of_ids_is_never_changed():
+    users = np.array(USERS, dtype=object)
+    numbers = np.array([3, 1, 2])
+    cache = UserVectorCache(ENCODER)
+    cache.get(users, lambda ids: Histories.from_lists([["a"]] * 4, user_ids=sort(ids)))
+    cache.warm(numbers, lambda ids: Histories.from_lists([["a"]] * 3, user_ids=sort(ids)))
+    assert users.tolist() == USERS
+    assert numbers.tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda users, rows: pd.Series(rows, index=users),
+        lambda users, rows: pd.DataFrame({"items": rows}, index=users),
+        lambda users, rows: Histories.from_lists(rows, user_ids=users),
+        lambda users, rows: Histories.from_lists(rows, user_ids=pd.Index(users)),
+    ],
+    ids=["series", "frame", "histories", "histories-of-index"],
+)
+def test_labelled_rows_may_come_in_any_order(form):
+    def load(ids):
+        users = sorted(ids)
+        return form(users, [LOG[user] for user in users])
+
+    vectors, status = UserVectorCache(ENCODER).get(USERS, load)
+    np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
+    assert status.tolist() == ["fresh"] * 4
+
+
+def test_a_series_of_a_grouped_log_is_put_in_order():
+    log = pd.DataFrame([(user, item) for user, items in LOG.items() for item in items])
+    cache = UserVectorCache(ENCODER)
+    vectors, _ = cache.get(USERS, lambda ids: log.groupby(0)[1].agg(list))
+    np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        list,
+        tuple,
+        lambda rows: np.array([*rows, None], dtype=object)[:-1],
+        pd.Series,
+        pl.Series,
+        lambda rows: pd.DataFrame({"items": rows}),
+        lambda rows: pl.DataFrame({"items": rows}),
+        Histories.from_lists,
+    ],
+    ids=["list", "tuple", "array", "pandas", "polars", "frame", "polars-frame", "histories"],
+)
+def test_rows_without_labels_are_taken_in_the_order_asked(form):
+    load = lambda ids: form([LOG[user] for user in ids])  # noqa: E731
+    vectors, status = UserVectorCache(ENCODER).get(USERS, load)
+    np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
+    assert status.tolist() == ["fresh"] * 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["ann", "bob", "ann"], r"more than one history of a user: \['ann'\]"),
+        (["ann", "bob", "zoe"], r"not asked for, such as \['zoe'\].*asked for \['bob', 'ann'\]"),
+        (["ann"], r"returned a Series without rows for \['bob'\]"),
+        ([1, 2], r"not asked for, such as \[1, 2\]"),
+        ([0.5, 1.5], "the index of what load returned must be whole numbers"),
+    ],
+    ids=["twice", "others", "missing", "numbers", "fractions"],
+)
+def test_a_series_with_other_labels_is_refused(labels, message, caplog):
+    cache = UserVectorCache(ENCODER)
+    series = pd.Series([["a"]] * len(labels), index=labels)
+    assert cache.get(["bob", "ann"], lambda ids: series)[1].tolist() == ["fallback"] * 2
+    assert re.search(message, caplog.text)
+    assert cache.counters["load_errors"] == 1
+
+
+def test_users_whom_labelled_histories_leave_out_have_no_events_and_are_counted():
+    cache = UserVectorCache(ENCODER)
+    loaded = Histories.from_lists([LOG["ann"]], user_ids=["ann"])
+    vectors, status = cache.get(["new", "ann"], lambda ids: loaded)
+    np.testing.assert_allclose(vectors, [ENCODER.fallback_vector_, truth(["ann"])[0]], atol=1e-6)
+    assert status.tolist() == ["fresh", "fresh"]
+    assert cache.counters["absent"] == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    users=st.lists(st.text(max_size=3) | st.integers(-3, 3).map(str), min_size=1, unique=True),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_whatever_the_ids_labelled_histories_reach_their_users(users, seed):
+    rng = np.random.default_rng(seed)
+    log = {user: rng.choice(["a", "b", "c", "d"], rng.integers(0, 4)).tolist() for user in users}
+
+    def load(ids):
+        shuffled = rng.permutation(sort(ids)).tolist()
+        return Histories.from_lists([log[user] for user in shuffled], user_ids=shuffled)
+
+    vectors, _ = UserVectorCache(ENCODER, {}).get(users, load)
+    np.testing.assert_allclose(vectors, truth(users, log), atol=1e-6)
+
+
+BAD = {
+    "none": ["a", None],
+    "fraction": [1.5],
+    "number": 7,
+    "negative": ["a", -1],
+    "empty id": [""],
+    "nested": [["a"]],
+}
+
+
+@pytest.mark.parametrize("record", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("deadline", [None, 20.0])
+@pytest.mark.parametrize("form", [list, pd.Series], ids=["list", "series"])
+def test_one_bad_record_costs_one_user(record, deadline, form, caplog):
+    log = {**{f"u{i}": ["a", "b"][i % 2 :] for i in range(20)}, "bad": record, "zoe": ["c"]}
+    with UserVectorCache(ENCODER, {}, deadline=deadline) as cache:
+        vectors, status = cache.get(list(log), lambda ids: form([log[user] for user in ids]))
+        good = [user for user in log if user != "bad"]
+        assert status.tolist() == ["fallback" if user == "bad" else "fresh" for user in log]
+        np.testing.assert_allclose(np.delete(vectors, 20, axis=0), truth(good, log), atol=1e-6)
+        np.testing.assert_array_equal(vectors[20], ENCODER.fallback_vector_)
+        counters = cache.counters
+    assert (counters["errors"], counters["load_errors"], counters["fresh"]) == (1, 0, 21)
+    records = [record for record in caplog.records if record.name == "skue.serving"]
+    assert len(records) == 1
+    assert "The histories of 1 of 22 users cannot be encoded. User 'bad'" in records[0].message
+
+
+@pytest.mark.parametrize(
+    "form",
+    [list, Histories.from_lists, lambda rows: pl.DataFrame({"items": rows})],
+    ids=["list", "histories", "frame"],
+)
+def test_an_unknown_item_that_raises_costs_one_user(form, caplog):
+    log = {"ann": ["a"], "bob": ["brand new"], "cat": ["c"]}
+    cache = UserVectorCache(STRICT)
+    vectors, status = cache.get(list(log), lambda ids: form([log[user] for user in ids]))
+    assert status.tolist() == ["fresh", "fallback", "fresh"]
+    np.testing.assert_allclose(vectors[[0, 2]], truth(["ann", "cat"], log), atol=1e-6)
+    assert cache.counters["errors"] == 1
+    assert "brand new" in caplog.text
+
+
+def test_a_bad_row_of_a_matrix_costs_one_user():
+    numbered = ItemEmbeddings(np.eye(3))
+    encoder = DecayAverageUserEncoder(numbered, unknown_item="raise").fit([[0], [1]])
+    matrix = np.array([[0, 1], [2, 9], [2, -1]])
+    _, status = UserVectorCache(encoder).get([5, 6, 7], lambda ids: matrix)
+    assert status.tolist() == ["fresh", "fallback", "fresh"]
+
+
+def test_a_bad_record_leaves_the_last_good_vector():
+    log = {"ann": ["a"], "bob": ["b"]}
+    cache = UserVectorCache(ENCODER)
+    load = lambda ids: [log[user] for user in ids]  # noqa: E731
+    cache.get(["ann", "bob"], load)
+    log["ann"] = [None]
+    cache.invalidate(["ann", "bob"])
+    vectors, status = cache.get(["ann", "bob"], load)
+    assert status.tolist() == ["stale", "fresh"]
+    np.testing.assert_allclose(vectors, truth(["ann", "bob"], LOG | {"bob": ["b"]}), atol=1e-6)
+
+
+def test_warming_goes_on_behind_a_bad_record(caplog):
+    log = {**LOG, "bad": [None]}
+    cache = UserVectorCache(ENCODER, {})
+    assert cache.warm(list(log), lambda ids: [log[user] for user in ids]) == 4
+    assert cache.counters["errors"] == 1
+    vectors, status = cache.get(USERS, load=None)
+    assert status.tolist() == ["cached"] * 4
+    np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
+
+
+def test_finding_bad_records_takes_at_most_two_attempts_a_user(monkeypatch):
+    attempts, transform = [], DecayAverageUserEncoder.transform
+
+    def counted(self, X):
+        attempts.append(len(X))
+        return transform(self, X)
+
+    monkeypatch.setattr(DecayAverageUserEncoder, "transform", counted)
+    cache, users = UserVectorCache(STRICT), [str(user) for user in range(128)]
+    unknown = lambda ids: Histories.from_lists([["new"]] * len(ids))  # noqa: E731
+    assert set(cache.get(users, unknown)[1]) == {"fallback"}
+    assert len(attempts) == 2 * 128 - 1
+    assert sum(attempts) == 128 * 8
+    attempts.clear()
+    one = lambda ids: Histories.from_lists([["new"], *[["a"]] * (len(ids) - 1)])  # noqa: E731
+    cache.get(users, one)
+    assert len(attempts) == 2 * 7 + 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.5, 0.0])
+def test_a_vector_that_no_encoder_may_give_is_an_error_of_its_user(value, monkeypatch, caplog):
+    transform = DecayAverageUserEncoder.transform
+
+    def broken(self, X):
+        vectors = transform(self, X)
+        vectors[np.asarray(X.lengths) == 2] *= value
+        return vectors
+
+    monkeypatch.setattr(DecayAverageUserEncoder, "transform", broken)
+    cache = UserVectorCache(ENCODER, {})
+    with np.errstate(invalid="ignore"):
+        vectors, status = cache.get(["ann", "bob"], lambda ids: [LOG[user] for user in ids])
+    assert status.tolist() == ["fresh", "fallback"]
+    np.testing.assert_array_equal(vectors[1], ENCODER.fallback_vector_)
+    assert "the encoder gave a vector of length" in caplog.text
+
+
+def test_zeros_are_served_where_the_encoder_gives_them_to_new_users():
+    encoder = DecayAverageUserEncoder(ITEMS, cold_start="zero").fit([["a"]])
+    store, load = {}, lambda ids: [[]]
+    assert UserVectorCache(encoder, store).get(["new"], load)[1].tolist() == ["fresh"]
+    cache = UserVectorCache(encoder, store)
+    vectors, status = cache.get(["new"], load)
+    assert status.tolist() == ["cached"]
+    assert not vectors.any()
+    assert cache.counters["damaged"] == 0
+
+
+def test_a_failed_load_logs_its_reason_once_and_with_the_traceback(caplog):
+    def load(ids):
+        raise OSError("the log is away")
+
+    caplog.set_level(logging.WARNING)
+    UserVectorCache(ENCODER).get(USERS, load)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].exc_info is not None
