@@ -39,6 +39,8 @@ def restored(cls: type, state: dict[str, Any]) -> dict[str, Any]:
         )
     if versions["layout"] < 2 and "parameters_" in state:  # the weights of a single user tower
         state["parameters_"] = [state["parameters_"]]
+    if "parameters_" in state:
+        state.setdefault("interrupted_", False)
     for name, parameter in inspect.signature(cls).parameters.items():
         if name not in state and parameter.default is not inspect.Parameter.empty:
             state[name] = parameter.default
