@@ -18,7 +18,8 @@ def table(scores):
         against = row["against"].get(best)
         gap = "" if against is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*against)
         figures = [row["recall"][k] for k in ks] + [row["ndcg"][k] for k in ks]
-        parts = [row["repeat"], row["explore"]]
+        # A part that no held-out item belongs to is not in the file.
+        parts = [row.get("repeat"), row.get("explore")]
         cells = [_figure(value) for value in figures] + [gap] + [_figure(part) for part in parts]
         lines.append([row["name"], *cells])
     return ["| " + " | ".join(line) + " |" for line in lines]

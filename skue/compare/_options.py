@@ -96,7 +96,8 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         "--decimal",
         choices=[".", ","],
         default=".",
-        help="decimal mark of weights (default: .)",
+        metavar="MARK",
+        help="decimal mark of weights, a point or a comma (default: .)",
     )
 
 
@@ -167,7 +168,7 @@ def _delimiter(text: str) -> str:
 def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= _LARGEST_K):
         raise argparse.ArgumentTypeError(
-            f"must be a whole number from 1 to {_LARGEST_K}, got {text!r}"
+            f"must be a whole number from 1 to {_LARGEST_K}, got {text!r} (LOG goes before -k)"
         )
     return int(text)
 
