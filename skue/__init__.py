@@ -38,7 +38,7 @@ from skue.serving import (
     rollback,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "MRR",

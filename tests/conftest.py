@@ -8,7 +8,8 @@ from hypothesis import settings
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("skue", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=2500)
+# For what is worth a long search: pytest --hypothesis-profile=long tests/reading.
+settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile("skue")
 
 

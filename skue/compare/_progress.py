@@ -175,7 +175,7 @@ class _Stage:
         at = min(self.n_done + 1, self.n_parts)
         line = start + f"{self.part} {at} of {self.n_parts}, {self.n_done / self.n_parts:.0%}"
         if not self.n_done:
-            return line
+            return f"{line}, {duration(now - self.began)} so far"
         a_part = (self.advanced - self.parts_began) / self.n_done
         left = a_part * (self.n_parts - self.n_done) - (now - self.advanced)
         return f"{line}, {duration(max(left, 0))} left"

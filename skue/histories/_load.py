@@ -7,8 +7,7 @@ from typing import Literal
 
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.reading._column_names import looks_like_a_log
-from skue.reading._log_files import TextOptions, log_of_file, open_delimited
+from skue.reading._log_files import TextOptions, is_table, log_of_file
 from skue.reading._options import check_text_options
 from skue.reading._paths import checked_path
 from skue.reading._sequences import Sequences, read_sequences
@@ -91,7 +90,7 @@ def load_interactions(
     text = TextOptions(encoding, delimiter, quotes, decimal)
     names = {"user": user, "item": item, "time": time, "weight": weight}
     may_be_sequences = kind == ".txt" and delimiter is None and set(names.values()) == {None}
-    if may_be_sequences and not looks_like_a_log(open_delimited(path, kind, names, text).names):
+    if may_be_sequences and not is_table(path, encoding):
         return _histories_of(read_sequences(path, encoding))
     log = log_of_file(path, kind, names, time_unit=time_unit, dayfirst=dayfirst, text=text)
     return Histories._from_log(*log)

@@ -210,7 +210,7 @@ def _without_zone(value: Any) -> Any:
     return value if offset is None else (value - offset).replace(tzinfo=None)
 
 
-def weights_of(column: Any, label: Label, *, decimal: str = ".") -> np.ndarray:
+def weights_of(column: Any, label: Label) -> np.ndarray:
     """Return finite weights as float64.
 
     Raises
@@ -220,14 +220,14 @@ def weights_of(column: Any, label: Label, *, decimal: str = ".") -> np.ndarray:
     """
     if is_arrow(column):
         codes, distinct = distinct_of_arrow(column.dictionary_encode())
-        return weights_of_text(codes, distinct, label, decimal=decimal)
+        return weights_of_text(codes, distinct, label)
     refuse_missing(column, label)
     kind = column.dtype.kind
     if kind in "OUT" and len(column):
         values = _decoded(column, label).tolist()
         if all(isinstance(value, str) for value in values):
             codes, distinct = factorize(as_ids(values))
-            return weights_of_text(codes, distinct, label, decimal=decimal)
+            return weights_of_text(codes, distinct, label)
         wrong = (row for row, value in enumerate(values) if not _is_weight(value))
         row = next(wrong, None)
         weights = None if row is not None else np.array([float(value) for value in values])
@@ -249,9 +249,13 @@ def _is_weight(value: Any) -> bool:
 
 
 def weights_of_text(
-    codes: np.ndarray, distinct: np.ndarray, label: Label, *, decimal: str
+    codes: np.ndarray, distinct: np.ndarray, label: Label, *, decimal: str | None = None
 ) -> np.ndarray:
-    """Return the numbers that are written, from the distinct texts and the code of each row."""
+    """Return the numbers that are written, from the distinct texts and the code of each row.
+
+    The decimal mark is a point or a comma; None, a point, where nobody can choose it.
+    """
+    has_option, decimal = decimal is not None, decimal or "."
     pattern = _NUMBER if decimal == "." else _COMMA_NUMBER
     numbers = np.array(
         [
@@ -267,10 +271,11 @@ def weights_of_text(
     text = distinct[codes[row]]
     if not text.strip():
         raise ValueError(f"{label.at(row)} is empty. {_DROP}")
-    other = "," if decimal == "." else "."
+    other, other_pattern = (",", _COMMA_NUMBER) if decimal == "." else (".", _NUMBER)
     hint = _DROP
-    if (_COMMA_NUMBER if decimal == "." else _NUMBER).fullmatch(text):
+    if other_pattern.fullmatch(text):
         hint = f"If {other!r} is the decimal mark, say decimal={other!r} (--decimal {other!r})."
+        hint = hint if has_option else "Write numbers with a decimal point."
     raise ValueError(f"{label.at(row)} holds {shown(text)}, which is no number. {hint}")
 
 

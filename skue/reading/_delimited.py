@@ -261,6 +261,13 @@ class DelimitedFile:
         return block.replace(b"::", _UNIT_SEPARATOR.encode())
 
 
+def first_line(path: Path, encoding: str) -> str:
+    """Return the first line that is not blank; empty text where there is none."""
+    head = _first_lines(blocks_of_records(utf8_chunks(path, encoding, _HEAD), quotes=False))
+    lines = (head[start:stop].decode() for _, start, stop in records(head, quotes=False))
+    return next(filter(str.strip, lines), "")
+
+
 def _first_lines(blocks: Iterator[bytes]) -> bytes:
     """Return the first blocks, until there is something in them."""
     head = b""

@@ -8,7 +8,7 @@ from typing import Any
 from skue.reading._column_names import guess_column
 from skue.reading._records import fields_of
 
-_MARKS = (",", "\t", ";", "|", "::")
+MARKS = (",", "\t", ";", "|", "::")
 # Several marks may be in a header. Those that make sense of these lines are looked at.
 N_LINES = 100
 
@@ -26,7 +26,7 @@ def guess_delimiter(
     ValueError
         Where several marks make sense, naming the option ``delimiter``.
     """
-    marks = [mark for mark in _MARKS if mark in lines[0]]
+    marks = [mark for mark in MARKS if mark in lines[0]]
     if not marks:
         return " " if " " in lines[0].strip() else ","
     if len(marks) == 1:

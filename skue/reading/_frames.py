@@ -109,6 +109,8 @@ def _collected(frame: Any, names: list[Any]) -> Any:
 def _column_of(frame: Any, label: Label, name: Any) -> Any:
     """Return a column as an array, datetimes in UTC without a zone; or as strings of pyarrow."""
     column = frame[name]
+    if type(getattr(column, "dtype", None)).__name__ == "ArrowDtype":  # pandas
+        column = import_optional("pyarrow", "io").array(column)
     if type(column).__module__.partition(".")[0] == "pyarrow":
         if not hasattr(column, "chunks"):
             column = import_optional("pyarrow", "io").chunked_array([column])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skue._optional import import_optional
-from skue.reading._column_names import guess_column, sounds_like_time
+from skue.reading._column_names import guess_column, looks_like_a_log, sounds_like_time
 from skue.reading._columns import (
     Log,
     checked_ids,
@@ -19,13 +19,15 @@ from skue.reading._columns import (
     weights_of_text,
 )
 from skue.reading._dates import looks_like_dates
-from skue.reading._delimited import DelimitedFile
+from skue.reading._delimited import DelimitedFile, first_line
+from skue.reading._delimiters import MARKS
 from skue.reading._frames import array_of_arrow, log_of_frame
 from skue.reading._labels import Label
 from skue.reading._number_times import unit_of
 from skue.reading._options import check_text_options, check_time_options
 from skue.reading._parquet import names_of_parquet, read_parquet
 from skue.reading._paths import checked_path
+from skue.reading._records import fields_of
 from skue.reading._texts import Texts
 from skue.reading._written_ids import WrittenIds
 
@@ -54,6 +56,12 @@ class TextOptions(NamedTuple):
 
 
 USUAL_TEXT = TextOptions()
+
+
+def is_table(path: Path, encoding: str) -> bool:
+    """Tell whether text starts with a header line that names a user and an item."""
+    line = first_line(path, encoding)
+    return any(looks_like_a_log(fields_of(line, mark, quotes=False)) for mark in (*MARKS, " "))
 
 
 def log_of_file(

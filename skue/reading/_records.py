@@ -82,19 +82,14 @@ def misplaced_quote(block: bytes, delimiter: str) -> tuple[int, int] | None:
     return (first, first) if mark % 2 == 0 else (first, int(at[mark - 1]))
 
 
-def _ends_in_quotes(block: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return where lines end, outside of quote marks and inside."""
-    letters = np.frombuffer(block, dtype=np.uint8)
+def _ends_of_lines(letters: np.ndarray) -> np.ndarray:
+    """Return where lines end; of the two letters that end one on Windows, the second counts."""
     is_end = letters == ord("\n")
     returns = np.flatnonzero(letters == ord("\r"))
     is_end[returns] = True
-    # Of the two letters that end a line on Windows, the second counts.
     pairs = returns[returns + 1 < len(letters)]
     is_end[pairs[letters[pairs + 1] == ord("\n")]] = False
-    ends = np.flatnonzero(is_end)
-    marks = np.flatnonzero(letters == _QUOTE)
-    inside = np.searchsorted(marks, ends) % 2 == 1
-    return ends[~inside], ends[inside]
+    return np.flatnonzero(is_end)
 
 
 def lines_in_quotes(block: bytes, delimiter: str, n_fields: int) -> tuple[bool, int | None]:
@@ -108,20 +103,20 @@ def lines_in_quotes(block: bytes, delimiter: str, n_fields: int) -> tuple[bool, 
     """
     if b'"' not in block:
         return False, None
-    outside, inside = _ends_in_quotes(block)
-    if not len(inside):
-        return False, None
     letters = np.frombuffer(block, dtype=np.uint8)
-    bounds = np.concatenate([[-1], np.union1d(outside, inside), [len(block)]])
-    starts, stops = bounds[:-1] + 1, bounds[1:]
-    marks = np.flatnonzero(letters == ord(delimiter))
-    n_marks = np.searchsorted(marks, stops) - np.searchsorted(marks, starts)
-    fits = (n_marks == n_fields - 1) | (stops <= starts)
-    opens = np.append(True, ~np.isin(bounds[1:-1], inside))
-    first_lines = np.flatnonzero(opens)
-    n_lines = np.diff(np.append(first_lines, len(opens)))
-    odd = np.logical_and.reduceat(fits, first_lines) & (n_lines > 1)
-    return True, int(starts[first_lines[odd][0]]) if odd.any() else None
+    ends = _ends_of_lines(letters)
+    goes_on = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends) % 2 == 1
+    if not goes_on.any():
+        return False, None
+    starts, stops = np.append(0, ends + 1), np.append(ends, len(block))
+    delimiters = np.flatnonzero(letters == ord(delimiter))
+    n_delimiters = np.searchsorted(delimiters, stops) - np.searchsorted(delimiters, starts)
+    half_ends = (stops > starts) & (letters[stops - 1] == ord("\r"))
+    fits = (n_delimiters == n_fields - 1) | (stops - half_ends <= starts)
+    first_lines = np.flatnonzero(np.append(True, ~goes_on))
+    n_lines = np.diff(np.append(first_lines, len(starts)))
+    several = np.logical_and.reduceat(fits, first_lines) & (n_lines > 1)
+    return True, int(starts[first_lines[several][0]]) if several.any() else None
 
 
 def records(block: bytes, quotes: bool) -> Iterator[tuple[int, int, int]]:

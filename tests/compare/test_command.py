@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 
+import skue
 from skue import load_interactions
 from skue.compare._command import main
 
@@ -502,7 +503,7 @@ def test_a_quiet_command_says_nothing_but_the_table(log):
 
 
 def test_version_and_help():
-    assert run("--version").stdout == "skue 0.1.0\n"
+    assert run("--version").stdout == f"skue {skue.__version__}\n"
     text = run("compare", "--help").stdout
     options = text[text.index("reading the log") :]
     described = re.split(r"\n  (?=-)", options)[1:]

@@ -46,7 +46,7 @@ def test_a_terminal_shows_the_epoch_the_share_and_the_time_left(clock):
         clock[0] += 20
         progress._draw()
     assert shown(stream) == [
-        "skue compare: [1/2] two-tower: epoch 1 of 4, 0%",
+        "skue compare: [1/2] two-tower: epoch 1 of 4, 0%, 10 s so far",
         "skue compare: [1/2] two-tower: epoch 2 of 4, 25%, 1 min 30 s left",
         "skue compare: [1/2] two-tower: epoch 2 of 4, 25%, 1 min 10 s left",
         "skue compare: [1/2] two-tower: 1 min 00 s",

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -239,14 +240,14 @@ from pathlib import Path
 from skue.compare import _report
 from skue.compare._stopping import Stopping
 
-comparison, folder, module, name, n_calls = joblib.load(sys.argv[1]), *sys.argv[2:]
+comparison, folder, number, module, name, n_calls = joblib.load(sys.argv[1]), *sys.argv[2:]
 module = {"os": os, "joblib": joblib}[module]
 original, calls = getattr(module, name), []
 
 def interrupting(*arguments):
     calls.append(arguments)
     if len(calls) == int(n_calls):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), int(number))
     return original(*arguments)
 
 setattr(module, name, interrupting)
@@ -256,11 +257,12 @@ with Stopping() as stopping:
 """
 
 
-def interrupt(comparison, folder, *call):
+def interrupt(comparison, folder, number, *call):
+    """Write a report in a process that sends itself a signal at the n-th call of a function."""
     pickled = folder.parent / "comparison.pickle"
     joblib.dump(comparison, pickled)
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, pickled, folder, *map(str, call)],
+        [sys.executable, "-c", INTERRUPTED, pickled, folder, *map(str, [int(number), *call])],
         capture_output=True,
         text=True,
         check=False,
@@ -276,7 +278,7 @@ def test_ctrl_c_before_the_report_is_complete_leaves_all_as_it_was(small, tmp_pa
         write(small, tmp_path / "report")
     before = contents(tmp_path)
     changed = replace(small, about=replace(small.about, log="another.csv"))
-    done = interrupt(changed, tmp_path / "report", "joblib", "dump", 3)
+    done = interrupt(changed, tmp_path / "report", signal.SIGINT, "joblib", "dump", 3)
     assert done.returncode == 130, done.stderr
     assert done.stderr == "skue compare: interrupted; nothing was written\n"
     assert contents(tmp_path) == before
@@ -285,9 +287,29 @@ def test_ctrl_c_before_the_report_is_complete_leaves_all_as_it_was(small, tmp_pa
 
 def test_ctrl_c_between_two_renames_waits_until_the_report_is_complete(small, report):
     changed = replace(small, about=replace(small.about, log="another.csv"))
-    done = interrupt(changed, report, "os", "replace", 4)
+    done = interrupt(changed, report, signal.SIGINT, "os", "replace", 4)
     assert done.returncode == 130, done.stderr
     assert done.stderr == f"skue compare: interrupted; the report in {report} is complete\n"
     assert "another.csv" in (report / "scores.json").read_text()
     assert all([_report._checksum(report / n)] == sums for n, sums in recorded(report).items())
     assert not [name for name in os.listdir(report) if name.startswith(".")]
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
+@pytest.mark.parametrize(
+    "call", [("joblib", "dump", 3), ("os", "replace", 4)], ids=["files", "end"]
+)
+def test_after_kill_9_the_next_run_writes_a_whole_report(small, tmp_path, earlier, call):
+    folder = tmp_path / "report"
+    if earlier:
+        write(small, folder)
+        (folder / "mine.txt").write_text("mine")
+    changed = replace(small, about=replace(small.about, log="another.csv"))
+    assert interrupt(changed, folder, signal.SIGKILL, *call).returncode == -signal.SIGKILL
+    left_over = check_folder(folder)
+    assert len(left_over) == 1
+    write(changed, folder)
+    assert "another.csv" in (folder / "scores.json").read_text()
+    assert all([_report._checksum(folder / n)] == sums for n, sums in recorded(folder).items())
+    others = set(os.listdir(folder)) - {MANIFEST, *recorded(folder)}
+    assert others == {*left_over, *(["mine.txt"] if earlier else [])}

@@ -193,7 +193,7 @@ def test_an_average_has_no_training_curve(task):
 
 def test_without_matplotlib_the_error_says_which_extra_brings_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'pip install "skue\[plot\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[plot\]"'):
         RecallCurveDisplay([1], [0.5]).plot()
 
 

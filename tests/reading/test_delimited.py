@@ -77,6 +77,13 @@ def test_fields_in_quote_marks_are_read_and_lines_after_them_counted(
         load(tmp_path, text + f"3,x{end}")
 
 
+def test_a_blank_line_in_quote_marks_does_not_hide_that_the_others_could_be_rows(tmp_path):
+    for end in ("\n", "\r\n"):
+        text = end.join(["user,item", '1,"a', "", '2,b"', ""])
+        with pytest.raises(ValueError, match=r"line 2: .* goes on in the next line"):
+            load(tmp_path, text)
+
+
 def test_a_field_over_several_lines_that_could_be_rows_is_refused(tmp_path):
     text = 'user_id\ttitle\titem_id\n5\t"Earthling\t21\n6\tOuter\t22\n7\tHours"\t23\n'
     with pytest.raises(ValueError, match=r"line 2: .* goes on in the next line.*quotes=False"):
@@ -289,6 +296,12 @@ def test_negative_users_are_ids_like_any_other(tmp_path):
 def test_a_negative_item_in_text_with_one_user_a_line_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"negative.*-7 at line 3"):
         load(tmp_path, "1 5 6\n\n2 5 -7\n", "log.txt")
+
+
+def test_ids_in_text_with_one_user_a_line_may_hold_any_marks(tmp_path):
+    histories = load(tmp_path, 'u,1 a,b c;d "e\nu;2 x"y|z\n', "log.txt")
+    assert histories.user_ids.tolist() == ["u,1", "u;2"]
+    assert [row.tolist() for row in histories] == [["a,b", "c;d", '"e'], ['x"y|z']]
 
 
 def test_a_nul_in_text_with_one_user_a_line_is_named(tmp_path):

@@ -107,7 +107,10 @@ def test_a_negative_item_is_named_by_its_row(tmp_path, form):
         ([1.0, None], "row 1: column 'w' is empty"),
         ([1.0, float("inf")], "row 1: column 'w' holds inf"),
         (["1", "x"], "row 1: column 'w' holds 'x', which is no number"),
-        (["1", "2,5"], "row 1: column 'w' holds '2,5', which is no number"),
+        (
+            ["1", "2,5"],
+            r"row 1: column 'w' holds '2,5', which is no number\. Write numbers with a decimal p",
+        ),
         (["1", ""], "row 1: column 'w' is empty"),
         ([True, False], "row 0: column 'w' holds True"),
     ],
@@ -186,6 +189,37 @@ def test_nullable_types_of_pandas_are_read():
     frame["u"] = frame["u"].where([True, False])
     with pytest.raises(ValueError, match="row 1: column 'u' is empty"):
         Histories.from_frame(frame, user="u", item="i")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "role"),
+    [
+        ([dt.time(1)], pyarrow.time64("us"), "time"),
+        ([[1]], pyarrow.list_(pyarrow.int64()), "user"),
+        ([dt.timedelta(1)], pyarrow.duration("us"), "time"),
+        ([None], pyarrow.int64(), "item"),
+    ],
+)
+def test_types_of_pyarrow_in_pandas_are_checked_in_the_same_way(values, kind, role):
+    data = {"user": [1], "item": [2], "time": [3]}
+    data[role] = pandas.array(values, dtype=pandas.ArrowDtype(kind))
+    with pytest.raises(ValueError, match=rf"row 0: column '{role}' (holds|is empty)"):
+        Histories.from_frame(pandas.DataFrame(data), user="user", item="item", time="time")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (pyarrow.date32(), dt.datetime(2026, 7, 1)),
+        (pyarrow.timestamp("ns", "Europe/Berlin"), dt.datetime(2026, 7, 1, 12)),
+    ],
+)
+def test_dates_of_pyarrow_in_pandas_are_read(kind, expected):
+    moment = pyarrow.array([dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)]).cast(kind, safe=False)
+    times = pandas.Series(moment, dtype=pandas.ArrowDtype(kind))
+    frame = pandas.DataFrame({"u": [1], "i": [2], "t": times})
+    histories = Histories.from_frame(frame, user="u", item="i", time="t")
+    assert histories.timestamps.tolist() == [expected]
 
 
 def test_two_columns_of_one_name_are_refused():

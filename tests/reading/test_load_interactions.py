@@ -68,7 +68,7 @@ def test_leading_zeros_keep_ids_as_text(tmp_path):
         ("log.csv", "a,b\n1,2\n", r"no column that looks like the user; it has \['a', 'b'\]"),
         ("log.csv", "user,item\n1,\n", "line 2: column 'item' is empty"),
         ("log.csv", "user,item,time\n1,2,2026-01-01\n1,3,soon\n", "line 3: column 'time' holds 's"),
-        ("log.txt", "\n", "is empty; a header line"),
+        ("log.txt", "\n", "is empty; one user a line"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path, name, text, message):
