@@ -17,7 +17,8 @@ def indexed_by_user(encoder: Any, vectors: np.ndarray, X: Any) -> Any:
         return vectors
     from skue._optional import import_optional
 
-    return import_optional("pandas", "io").DataFrame(vectors, index=X.user_ids)
+    pandas = import_optional("pandas", "io")
+    return pandas.DataFrame(vectors, index=pandas.Index(X.user_ids, dtype=X.user_ids.dtype))
 
 
 def users_of(X: Any, histories: Histories) -> np.ndarray | None:

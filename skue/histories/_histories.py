@@ -362,7 +362,10 @@ class Histories:
             columns["time"] = self.timestamps
         if self.weights is not None:
             columns["weight"] = self.weights
-        return pandas.DataFrame(columns)
+        # With their own types, or pandas would turn text into a type that cannot hold all of it.
+        return pandas.DataFrame(
+            {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the batch to an ``.npz`` file, whole or not at all.

@@ -38,11 +38,13 @@ def frame_of_answers(
 
     pandas = import_optional("pandas", "io")
     users, places = np.nonzero(~np.isneginf(scores))
+    columns = {
+        "user": users if user_ids is None else user_ids[users],
+        "item": ids[users, places],
+        "score": scores[users, places],
+        "rank": places + 1,
+    }
+    # With their own types, or pandas would turn text into a type that cannot hold all of it.
     return pandas.DataFrame(
-        {
-            "user": users if user_ids is None else user_ids[users],
-            "item": ids[users, places],
-            "score": scores[users, places],
-            "rank": places + 1,
-        }
+        {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
     )

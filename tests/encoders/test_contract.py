@@ -522,3 +522,17 @@ def test_a_frame_of_nobody_who_has_anything_left_is_empty():
     fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
     frame = fitted.recommend(LISTS[:2], k=2, allow=[], as_frame=True)
     assert frame.shape == (0, 4)
+
+
+HOSTILE = ["\ud800", "a\0", "a", "x" * 1000]
+
+
+def test_every_id_comes_out_of_frames_as_it_went_in():
+    pytest.importorskip("pandas")
+    items = ItemEmbeddings(np.eye(4), ids=HOSTILE)
+    batch = Histories.from_lists([[one] for one in HOSTILE], user_ids=HOSTILE)
+    fitted = DecayAverageUserEncoder(items).set_output(transform="pandas").fit(batch)
+    frame = fitted.recommend(batch, k=1, as_frame=True)
+    assert frame["user"].tolist() == frame["item"].tolist() == HOSTILE
+    assert fitted.transform(batch).index.tolist() == HOSTILE
+    assert batch.to_frame()["item"].tolist() == batch.to_frame()["user"].tolist() == HOSTILE
