@@ -2,11 +2,13 @@
 
 import gzip
 import html
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import joblib
 import numpy as np
@@ -22,13 +24,17 @@ HEADER = "user,item,time\n"
 
 
 def run(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "skue", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
+    """Run the command here; in a process of its own where options of a process are given."""
+    arguments = list(map(str, arguments))
+    if options:
+        command = [sys.executable, "-m", "skue", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        try:
+            code = main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def rows(n_users=40, seed=0):
