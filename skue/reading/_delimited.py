@@ -154,40 +154,44 @@ class DelimitedFile:
 
     def _parsed(self, block: bytes, n_lines: int, columns: dict[int, Any]) -> Any:
         arrow = import_optional("pyarrow", "io")
-        csv = import_optional("pyarrow.csv", "io")
         goes_on = self._refuse_faults(block, n_lines)
         # pyarrow takes the letter U+FEFF at the start of what it reads for a byte order mark.
         text = b"\n" + block if block.startswith(b"\xef\xbb\xbf") else block
-
-        def parse(at_once: int) -> Any:
-            return csv.read_csv(
-                arrow.BufferReader(text),
-                csv.ReadOptions(
-                    column_names=[str(position) for position in range(self.n_fields)],
-                    block_size=at_once,
-                ),
-                csv.ParseOptions(
-                    delimiter=self.delimiter,
-                    quote_char='"' if self.quotes else False,
-                    newlines_in_values=goes_on,
-                    invalid_row_handler=_skip_blank,
-                ),
-                csv.ConvertOptions(
-                    column_types={str(position): kind for position, kind in columns.items()},
-                    include_columns=[str(position) for position in columns],
-                ),
-            )
-
         try:
-            try:
-                return parse(_PARSED_AT_ONCE)
-            except arrow.ArrowInvalid:
-                # Records may be longer than what is parsed at once.
-                return parse(max(len(text), _PARSED_AT_ONCE) + 1)
+            return self._parse(text, columns, goes_on, _PARSED_AT_ONCE)
+        except arrow.ArrowInvalid:
+            # Lines of blanks are no rows, and records may be longer than what is parsed at once.
+            text = b"\n".join([b"", *(record for _, record in self._rows(block)), b""])
+        if not text.strip(b"\n"):
+            return arrow.table({str(position): [] for position in columns})
+        try:
+            return self._parse(text, columns, goes_on, len(text) + 1)
         except arrow.ArrowInvalid as error:
-            if not block.strip():
-                return arrow.table({str(position): [] for position in columns})
             raise self._ragged(block, n_lines, error) from None
+
+    def _parse(self, text: bytes, columns: dict[int, Any], goes_on: bool, at_once: int) -> Any:
+        arrow = import_optional("pyarrow", "io")
+        csv = import_optional("pyarrow.csv", "io")
+        # The threads of pyarrow must hold no object of Python: when they let go of it while
+        # Python ends, the process is aborted. So pyarrow gets a copy that is its own.
+        own = arrow.BufferOutputStream()
+        own.write(text)
+        return csv.read_csv(
+            arrow.BufferReader(own.getvalue()),
+            csv.ReadOptions(
+                column_names=[str(position) for position in range(self.n_fields)],
+                block_size=at_once,
+            ),
+            csv.ParseOptions(
+                delimiter=self.delimiter,
+                quote_char='"' if self.quotes else False,
+                newlines_in_values=goes_on,
+            ),
+            csv.ConvertOptions(
+                column_types={str(position): kind for position, kind in columns.items()},
+                include_columns=[str(position) for position in columns],
+            ),
+        )
 
     def _refuse_faults(self, block: bytes, n_lines: int) -> bool:
         """Raise for NUL bytes and odd quote marks; tell whether a field goes on in another line."""
@@ -276,7 +280,3 @@ def _first_lines(blocks: Iterator[bytes]) -> bytes:
         if block.strip():
             break
     return head
-
-
-def _skip_blank(row: Any) -> str:
-    return "error" if row.text.encode("utf-8", "replace").strip() else "skip"

@@ -23,7 +23,8 @@ def read_parquet(path: Path, columns: list[str], n_rows: int | None = None) -> A
     parquet = import_optional("pyarrow.parquet", "io")
     arrow = import_optional("pyarrow", "io")
     try:
-        with open(path, "rb") as source, parquet.ParquetFile(source) as file:
+        # Given the path, pyarrow opens the file itself: its threads must hold no object of Python.
+        with parquet.ParquetFile(str(path)) as file:
             if n_rows is None:
                 return file.read(columns=columns)
             batches = file.iter_batches(batch_size=n_rows, columns=columns)
