@@ -9,11 +9,13 @@ from skue.kernels._threads import blas_threads, spread
 
 
 def test_when_a_part_fails_the_others_can_be_told_to_stop():
-    stopped, heard = threading.Event(), []
+    begun, stopped, heard = threading.Event(), threading.Event(), []
 
     def work(part):
         if part == 0:
+            begun.wait(30)  # A part that nobody has begun is never run.
             raise RuntimeError("part 0")
+        begun.set()
         heard.append(stopped.wait(30))
 
     with threadpool_limits(2, user_api="blas"):
