@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skue import Histories, load_interactions
@@ -157,6 +157,7 @@ def test_lists(log):
     st.integers(0, 10**6),
     st.text(st.sampled_from('",\n\r\0 \ufeffaé1'), min_size=1, max_size=3),
 )
+@example([["\x0c0", "007", "007"]], 1, "\r")
 def test_text_with_something_put_in_is_read_or_refused_by_line(tmp_path_factory, rows, at, odd):
     header = "user_id,item_id,note\n"
     text = io.StringIO(newline="")
