@@ -153,7 +153,5 @@ def fields_of(record: str, delimiter: str, quotes: bool) -> list[str]:
 
 
 def is_blank(record: bytes, delimiter: str, n_fields: int) -> bool:
-    """Tell whether a record is no row: it is empty, or only spaces and too short to be one."""
-    return not record or (
-        not record.strip(b" ") and record.count(delimiter.encode()) != n_fields - 1
-    )
+    """Tell whether a record is no row: it is empty, or blank and too short to be one."""
+    return not record or (not record.strip() and record.count(delimiter.encode()) != n_fields - 1)
