@@ -9,7 +9,8 @@ from typing import Any
 from skue.histories._histories import Histories
 from skue.histories._load import load_interactions
 from skue.reading._column_names import guess_column, looks_like_a_log
-from skue.reading._log_files import TextOptions, date_like_columns, open_delimited
+from skue.reading._date_columns import date_like_columns
+from skue.reading._log_files import TextOptions, open_delimited
 from skue.reading._options import check_text_options
 from skue.reading._parquet import names_of_parquet
 from skue.reading._paths import checked_path

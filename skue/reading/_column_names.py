@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 # In order of preference. Weights are never guessed.
@@ -97,9 +98,12 @@ _DONE = (
     "occurred",
     "logged",
     "bestell",
+    "bestellt",
     "kauf",
+    "gekauft",
+    "rechnungs",
 )
-_WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on", "datum", "zeitpunkt")
+_WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on", "datum", "zeitpunkt", "am")
 # In the name of a column of numbers, these speak of a time.
 _SOUNDS_LIKE_TIME = ("time", "date", "stamp", "datum", "zeit", "unix", "epoch")
 
@@ -150,3 +154,47 @@ def _plain(column: Any) -> str:
     for filler in _FILLERS:
         name = name.replace(filler, "")
     return name
+
+
+def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) -> Any:
+    """Return the column for a role: the one that was named, or the one with a usual name.
+
+    Raises
+    ------
+    ValueError
+        Where the file has no such column, or several of that name.
+    """
+    if name is not None and name not in held:
+        raise ValueError(f"{path} has no column {name!r} ({role}); it has {held}.")
+    found = guess_column(held, role) if name is None else name
+    if found is not None and held.count(found) > 1:
+        raise ValueError(
+            f"{path} has {held.count(found)} columns {found!r} ({role}). Rename all but one of "
+            "them."
+        )
+    if found is not None or role not in ("user", "item"):
+        return found
+    if held and isinstance(held[0], int):
+        raise ValueError(
+            f"{path} is read without a header, because columns are given by position. Give the "
+            f"position of the {role} as well: {role}=..., or --{role} on the command line, 0 to "
+            f"{held[-1]}."
+        )
+    if any(map(_is_number, held)):
+        raise ValueError(
+            f"{path} seems to have no header line: it starts with {held}. Give the positions "
+            "of the columns, counted from 0: user=0, item=1, time=3, or --user 0 --item 1 "
+            "--time 3 on the command line."
+        )
+    raise ValueError(
+        f"{path} has no column that looks like the {role}; it has {held}. "
+        f"Name it: {role}=..., or --{role} on the command line."
+    )
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

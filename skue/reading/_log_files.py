@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from skue._optional import import_optional
-from skue.reading._column_names import guess_column, looks_like_a_log, sounds_like_time
+from skue.reading._column_names import looks_like_a_log, pick_column
 from skue.reading._columns import (
     Log,
     checked_ids,
     distinct_of_arrow,
-    is_arrow,
     times_of,
     weights_of_text,
 )
-from skue.reading._dates import looks_like_dates
 from skue.reading._delimited import DelimitedFile, first_line
 from skue.reading._delimiters import MARKS
-from skue.reading._frames import array_of_arrow, log_of_frame
+from skue.reading._frames import log_of_frame
 from skue.reading._labels import Label
-from skue.reading._number_times import unit_of
 from skue.reading._options import check_text_options, check_time_options
 from skue.reading._parquet import names_of_parquet, read_parquet
-from skue.reading._paths import checked_path
 from skue.reading._records import fields_of
-from skue.reading._texts import Texts
 from skue.reading._written_ids import WrittenIds
 
 ROLES = ("user", "item", "time", "weight")
-# Rows that are looked at to see whether a column holds dates.
-_N_LOOKED_AT = 1000
 
 Names = dict[str, str | int | None]
 
@@ -169,110 +159,3 @@ def _log_of_text(
 
 def _repeated(column: Any, kind: Any) -> Any:
     return column if column.type == kind else column.dictionary_encode()
-
-
-def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) -> Any:
-    """Return the column for a role: the one that was named, or the one with a usual name.
-
-    Raises
-    ------
-    ValueError
-        Where the file has no such column, or several of that name.
-    """
-    if name is not None and name not in held:
-        raise ValueError(f"{path} has no column {name!r} ({role}); it has {held}.")
-    found = guess_column(held, role) if name is None else name
-    if found is not None and held.count(found) > 1:
-        raise ValueError(
-            f"{path} has {held.count(found)} columns {found!r} ({role}). Rename all but one of "
-            "them."
-        )
-    if found is not None or role not in ("user", "item"):
-        return found
-    if held and isinstance(held[0], int):
-        raise ValueError(
-            f"{path} is read without a header, because columns are given by position. Give the "
-            f"position of the {role} as well: {role}=..., or --{role} on the command line, 0 to "
-            f"{held[-1]}."
-        )
-    if any(map(_is_number, held)):
-        raise ValueError(
-            f"{path} seems to have no header line: it starts with {held}. Give the positions "
-            "of the columns, counted from 0: user=0, item=1, time=3, or --user 0 --item 1 "
-            "--time 3 on the command line."
-        )
-    raise ValueError(
-        f"{path} has no column that looks like the {role}; it has {held}. "
-        f"Name it: {role}=..., or --{role} on the command line."
-    )
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def date_like_columns(
-    path: str | os.PathLike[str],
-    *,
-    encoding: str = "utf-8",
-    delimiter: str | None = None,
-    quotes: bool = True,
-) -> list[str]:
-    """Return the columns of a log that hold dates or times, judging by its first rows.
-
-    These are columns of dates, in whichever way they are written, and columns of numbers that
-    are times in one unit and have a name that speaks of time.
-
-    Parameters
-    ----------
-    path : str or path
-        A file with a header line, or Parquet. There are no columns in text with one user a line.
-    encoding, delimiter, quotes : see :func:`skue.load_interactions`
-
-    Returns
-    -------
-    names : list of str
-    """
-    path, kind = checked_path(path)
-    if kind == ".parquet":
-        names = names_of_parquet(path)
-        names = [name for name in names if names.count(name) == 1]
-        table = read_parquet(path, names, n_rows=_N_LOOKED_AT)
-        columns = {name: table[name] for name in names}
-    else:
-        text = TextOptions(encoding, delimiter, quotes)
-        file = open_delimited(path, kind, dict.fromkeys(ROLES), text)
-        positions = range(file.n_fields)
-        kinds = dict.fromkeys(positions, import_optional("pyarrow", "io").string())
-        table = next(file.tables(lambda: kinds), None)
-        if table is None:
-            return []
-        columns = {
-            name: table[str(at)].slice(0, _N_LOOKED_AT) for at, name in enumerate(file.names)
-        }
-    return [name for name, column in columns.items() if _holds_times(name, column)]
-
-
-def _holds_times(name: Any, column: Any) -> bool:
-    try:
-        values = array_of_arrow(column.drop_null(), Label(str(name), str))
-    except ValueError:
-        return False
-    if not len(values):
-        return False
-    if not is_arrow(values):
-        if values.dtype.kind in "iuf":
-            return sounds_like_time(name) and unit_of(values) is not None
-        return values.dtype.kind == "M"
-    texts = [text for text in values.to_pylist() if text.strip()]
-    if looks_like_dates(Texts.of_strings(texts)):
-        return True
-    try:
-        numbers = np.array(list(map(float, texts)))
-    except ValueError:
-        return False
-    return len(numbers) > 0 and sounds_like_time(name) and unit_of(numbers) is not None

@@ -6,7 +6,7 @@ import pytest
 
 from skue import load_interactions
 from skue.reading import _records, _text_files
-from skue.reading._log_files import date_like_columns
+from skue.reading._date_columns import date_like_columns
 
 pytest.importorskip("pyarrow")
 

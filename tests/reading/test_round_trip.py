@@ -31,7 +31,7 @@ TEXT = st.one_of(
     st.text(st.sampled_from("01279+-. ea\"',;\t|:xE"), min_size=1, max_size=5),
     st.text(LETTERS, min_size=1, max_size=8),
 )
-TEXTS = st.lists(TEXT, min_size=1, max_size=5)
+
 INTEGERS = st.one_of(st.integers(0, 30), st.integers(0, 2**63 - 1))
 USER_INTEGERS = st.one_of(INTEGERS, st.integers(-(2**63), -1))
 MOMENTS = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2150, 1, 1))
