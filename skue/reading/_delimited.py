@@ -62,6 +62,8 @@ class DelimitedFile:
     ----------
     names : list of str, or of int
         The columns, as the header names them; their positions without a header.
+    first_line : list of str
+        The fields of the first line.
     n_rows : int
         Rows that were read so far.
 
@@ -97,7 +99,7 @@ class DelimitedFile:
         line, start, stop = first_spans[0]
         first = self._one_letter(head[start:stop], line)
         self._refuse_misplaced_quotes(first, line)
-        fields = fields_of(first.decode(), self.delimiter, quotes)
+        self.first_line = fields = fields_of(first.decode(), self.delimiter, quotes)
         self.n_fields = len(fields)
         self.names: list[Any] = list(range(len(fields)))
         self._length_of_header = 0

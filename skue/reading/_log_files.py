@@ -97,6 +97,11 @@ def log_of_file(
             **columns,
         )
     file = open_delimited(path, kind, names, text)
+    if not file.has_header and looks_like_a_log(file.first_line):
+        raise ValueError(
+            f"{path}: columns given by position mean that there is no header line, but the first "
+            f"line is {file.first_line}. Give the names of the columns."
+        )
     columns = {role: pick_column(file.names, role, names[role], path) for role in ROLES}
     return _log_of_text(file, columns, time_unit, dayfirst, text.decimal)
 

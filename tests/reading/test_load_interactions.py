@@ -266,6 +266,12 @@ def test_the_line_of_a_file_without_header_is_named(tmp_path):
         load_interactions(path, user=0, item=1)
 
 
+def test_a_header_line_is_no_row_of_a_file_whose_columns_are_given_by_position(tmp_path):
+    path = write(tmp_path, "log.csv", "user_id,item_id\n1,tea\n")
+    with pytest.raises(ValueError, match=r"no header line, but the first line is \['user_id'"):
+        load_interactions(path, user=0, item=1)
+
+
 def test_a_table_named_txt_is_read_as_a_table(tmp_path):
     path = write(tmp_path, "log.txt", "user_id item_id timestamp\n1 tea 5\n1 cup 4\n")
     assert load_interactions(path)[0].tolist() == ["cup", "tea"]
