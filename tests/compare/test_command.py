@@ -339,7 +339,7 @@ def german(path, header="Kunde Nr;Artikel;gekauft am", encoding="utf-8"):
 
 
 def test_german_dates_and_semicolons_take_the_log_and_the_name_of_one_column(tmp_path, capsys):
-    path = german(tmp_path / "log.csv")
+    path = german(tmp_path / "log.csv", header="Kunde Nr;Artikel;letzter Kauf")
     assert main(["compare", str(path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert "which column is the time? It has the columns" in error
