@@ -8,7 +8,7 @@ from typing import Any
 
 from skue.histories._histories import Histories
 from skue.histories._load import load_interactions
-from skue.reading._column_names import guess_column, looks_like_a_log
+from skue.reading._column_names import guess_column, is_number, looks_like_a_log
 from skue.reading._date_columns import date_like_columns
 from skue.reading._log_files import TextOptions, open_delimited
 from skue.reading._options import check_text_options
@@ -128,16 +128,8 @@ def _columns(path: str, names: dict[str, Any], text: TextOptions) -> list[str] |
     if has_sequences and not looks_like_a_log(columns):
         return None
     # Where the first line holds numbers it is no header, which the reader says.
-    return None if any(map(_is_number, columns)) else columns
+    return None if any(map(is_number, columns)) else columns
 
 
 def _of_text(text: TextOptions) -> dict[str, Any]:
     return {"encoding": text.encoding, "delimiter": text.delimiter, "quotes": text.quotes}
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True

@@ -180,7 +180,7 @@ def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) 
             f"position of the {role} as well: {role}=..., or --{role} on the command line, 0 to "
             f"{held[-1]}."
         )
-    if any(map(_is_number, held)):
+    if any(map(is_number, held)):
         raise ValueError(
             f"{path} seems to have no header line: it starts with {held}. Give the positions "
             "of the columns, counted from 0: user=0, item=1, time=3, or --user 0 --item 1 "
@@ -192,7 +192,8 @@ def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) 
     )
 
 
-def _is_number(text: Any) -> bool:
+def is_number(text: Any) -> bool:
+    """Tell whether a text is written as a number."""
     try:
         float(text)
     except ValueError:
