@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -206,12 +207,15 @@ def test_an_export_that_is_still_running_is_not_cleaned_away(folder, monkeypatch
 
 def test_rolling_back_never_meets_a_version_that_prune_takes_away(folder):
     export_index(ITEMS, folder)
-    problems, n_rolled_back, done = [], 0, threading.Event()
+    problems, rolled_back, done = [], [], threading.Event()
 
     def export_and_prune():
-        for _ in range(40):
+        for n_rounds in range(400):
+            if n_rounds >= 40 and rolled_back:
+                break
             try:
                 export_index(ITEMS, folder)
+                time.sleep(0.001)  # Whoever waits for the lock gets it, too.
                 prune(folder, keep=1 + len(left(folder)) % 2)
             except Exception as error:
                 problems.append(repr(error))
@@ -221,12 +225,11 @@ def test_rolling_back_never_meets_a_version_that_prune_takes_away(folder):
     exporter.start()
     while not done.is_set():
         try:
-            rollback(folder)
-            n_rolled_back += 1
+            rolled_back.append(rollback(folder))
         except ValueError as error:
             assert "has no version before" in str(error)
     exporter.join()
-    assert problems == [] and n_rolled_back > 0
+    assert problems == [] and len(rolled_back) > 0
     open_index(folder)
 
 
