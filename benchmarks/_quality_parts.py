@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders import _spaces, _tasks, _trainer
+from skue.encoders.two_tower import _spaces, _tasks
 from skue.metrics._evaluation import evaluate
 
 DECAYS = (0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -73,7 +73,7 @@ VARIANTS = {
     "no dropout": with_(dropout=0.0),
     "no label smoothing": with_(label_smoothing=0.0),
     "weights not averaged": with_(averaging=0.0),
-    "constant learning rate": patched(_trainer, "_pace", lambda done: 1.0),
+    "constant learning rate": patched(_tower, "_pace", lambda done: 1.0),
     "temperature 0.07": with_(temperature=0.07),
     "temperature 1": with_(temperature=1.0),
     "sampled negatives": with_(sampled=True),

@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders._sequences import Examples, batch_of, examples_of, sequences_of
-from skue.encoders._trainer import Trainer
+from skue.encoders.two_tower._channels import start_of_pooling
+from skue.encoders.two_tower._examples import Examples, batch_of, examples_of, sequences_of
+from skue.encoders.two_tower._head import start_of_dense
+from skue.encoders.two_tower._tower import Trainer
 from skue.histories import Histories
-from skue.kernels._channels import start_of_pooling
-from skue.kernels._head import start_of_dense
 
 _TINY = 1e-12
 warnings.filterwarnings("ignore", message="index_reduce")

@@ -41,7 +41,11 @@ def _agree(written, printed):
     ours, theirs = _figures(written), _figures(printed)
     same_name = written.split("|")[1] == printed.split("|")[1]
     same_length = len(ours) == len(theirs)
-    return same_name and same_length and all(abs(a - b) <= within for a, b in zip(ours, theirs, strict=True))
+    return (
+        same_name
+        and same_length
+        and all(abs(a - b) <= within for a, b in zip(ours, theirs, strict=True))
+    )
 
 
 def _figures(line):

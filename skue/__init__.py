@@ -1,5 +1,6 @@
 """User vectors from interaction histories, as scikit-learn estimators."""
 
+from skue._version import __version__ as __version__
 from skue.encoders import (
     DecayAverageUserEncoder,
     MixedUserEncoder,
@@ -37,8 +38,6 @@ from skue.serving import (
     prune,
     rollback,
 )
-
-__version__ = "0.2.0"
 
 __all__ = [
     "MRR",

@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 import sklearn
 
-import skue
+from skue._version import __version__
 from skue.compare._words import moment
 from skue.histories._histories import Histories
 
@@ -56,7 +56,7 @@ def about(log: str, histories: Histories, arguments: list[str]) -> About:
         shlex.join(["python", "-m", "skue", *arguments]),
         datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
         {
-            "skue": skue.__version__,
+            "skue": __version__,
             "scikit-learn": sklearn.__version__,
             "numpy": np.__version__,
             "Python": platform.python_version(),

@@ -11,7 +11,7 @@ from skue.compare._task import Task, drawn_users
 from skue.encoders._choices import AgeUnit
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._mixed import MixedUserEncoder
-from skue.encoders._two_tower import TwoTowerUserEncoder
+from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import skue
+from skue._version import __version__
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         description="User vectors from interaction histories.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"skue {skue.__version__}")
+    parser.add_argument("--version", action="version", version=f"skue {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)
     return parser

@@ -7,6 +7,8 @@ from typing import Any
 
 import sklearn
 
+from skue._version import __version__
+
 # Raised when fitted attributes change so that an older skue could not use them.
 _LAYOUT = 2
 _STAMP = "_skue_pickle"
@@ -14,9 +16,7 @@ _STAMP = "_skue_pickle"
 
 def stamped(state: dict[str, Any]) -> dict[str, Any]:
     """Return an estimator's state with the versions that write it."""
-    import skue
-
-    versions = {"skue": skue.__version__, "scikit-learn": sklearn.__version__, "layout": _LAYOUT}
+    versions = {"skue": __version__, "scikit-learn": sklearn.__version__, "layout": _LAYOUT}
     return {**state, _STAMP: versions}
 
 
@@ -26,15 +26,13 @@ def restored(cls: type, state: dict[str, Any]) -> dict[str, Any]:
     Encoders hold no object of scikit-learn's, so its version does not matter. Parameters that the
     writing version did not know get their defaults.
     """
-    import skue
-
     state = dict(state)
     versions = state.pop(_STAMP, {"skue": "0.1.0", "layout": 1})
     if versions["layout"] > _LAYOUT:
         raise ValueError(
             f"This {cls.__name__} was pickled by skue {versions['skue']} (with scikit-learn "
             f"{versions.get('scikit-learn')}) in layout {versions['layout']}; this is skue "
-            f"{skue.__version__}, which reads up to layout {_LAYOUT}. Install skue "
+            f"{__version__}, which reads up to layout {_LAYOUT}. Install skue "
             f"{versions['skue']} or newer, or fit the encoder again with this version."
         )
     if versions["layout"] < 2 and "parameters_" in state:  # the weights of a single user tower

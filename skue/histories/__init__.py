@@ -1,6 +1,6 @@
 """Interaction histories: the container, reading it, and holding out what comes next."""
 
-from skue.histories._coerce import as_histories
+from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.histories._load import load_interactions
 from skue.histories._splits import leave_last_out, temporal_folds

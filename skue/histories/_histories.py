@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from skue._html import histories_table
-from skue.histories._checked import (
+from skue.histories._checks import (
     as_times,
     as_weights,
     checked_codes,
@@ -21,7 +21,7 @@ from skue.histories._checked import (
     refuse_decreasing,
     same_length,
 )
-from skue.histories._files import read_arrays, write_arrays
+from skue.histories._npz import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._read_only import frozen, read_only
 from skue.kernels._segments import (

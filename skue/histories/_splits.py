@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skue.histories._checked import as_times
-from skue.histories._coerce import as_histories
+from skue.histories._checks import as_times
+from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges, starts_of_runs
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._checked import flatten
+from skue.histories._checks import flatten
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._segments import offsets_of, owners

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
-from skue.histories._coerce import from_matrix, is_matrix, read_histories, unwrapped
+from skue.histories._forms import from_matrix, is_matrix, read_histories, unwrapped
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._checked import flatten, place_in_lists
+from skue.histories._checks import flatten, place_in_lists
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets, offsets_of, owners

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._files import read_arrays, write_arrays
 from skue.histories._histories import Histories
+from skue.histories._npz import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._similar import similar_items
 from skue.kernels._read_only import frozen

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 
-from skue.histories._coerce import as_histories
+from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.items._item_embeddings import ItemEmbeddings

@@ -1,11 +1,16 @@
 """Into production: an index of item vectors, a cache of user vectors."""
 
-from skue.serving._cache import UserVectorCache
-from skue.serving._export import ann_recall, export_index, open_index
-from skue.serving._index import SpaceMismatchError, VectorIndex
 from skue.serving._retriever import Retriever
-from skue.serving._stores import LMDBStore, RedisStore
-from skue.serving._versions import prune, rollback
+from skue.serving.cache import LMDBStore, RedisStore, UserVectorCache
+from skue.serving.index import (
+    SpaceMismatchError,
+    VectorIndex,
+    ann_recall,
+    export_index,
+    open_index,
+    prune,
+    rollback,
+)
 
 __all__ = [
     "LMDBStore",

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from skue.serving._cache import UserVectorCache
-from skue.serving._index import SpaceMismatchError, VectorIndex
+from skue.serving.cache._cache import UserVectorCache
+from skue.serving.index._index import SpaceMismatchError, VectorIndex
 
 
 class Retriever:

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from skue import ItemEmbeddings, LMDBStore, export_index, prune
-from skue.serving._entries import Entry, key_of, pack_entry
+from skue.serving.cache._entries import Entry, key_of, pack_entry
 
 CATALOGUES = [
     ItemEmbeddings(

@@ -1,0 +1,174 @@
+"""Events laid out for learning: what came before each event, and batches of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from skue.encoders._ages import as_seconds
+from skue.encoders._events import Events
+from skue.encoders.two_tower._channels import Batch
+from skue.kernels._segments import owners, starts_of_runs
+
+_MONTH = 30 * 86400.0
+# Events padded into one batch of an encoding pass: bounds its memory.
+_BLOCK_EVENTS = 16_384
+_BLOCK_USERS = 512
+
+
+class Sequences(NamedTuple):
+    """Events of many users, with the instant that each belongs to.
+
+    ``instants`` numbers the instants along all events; ``opens`` is the position of the first
+    event of each event's instant. Without timestamps every event is an instant.
+    """
+
+    rows: np.ndarray
+    offsets: np.ndarray
+    instants: np.ndarray
+    opens: np.ndarray
+    months: np.ndarray | None
+    weights: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Prefixes ``starts:stops`` of sequences, and the item row that came next."""
+
+    starts: np.ndarray
+    stops: np.ndarray
+    targets: np.ndarray
+    users: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Examples:
+        """Return the chosen examples."""
+        return Examples(
+            self.starts[chosen], self.stops[chosen], self.targets[chosen], self.users[chosen]
+        )
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def sequences_of(events: Events) -> Sequences:
+    """Return events with their instants."""
+    if events.timestamps is None:
+        position = np.arange(len(events.rows))
+        return Sequences(events.rows, events.offsets, position, position, None, events.weights)
+    opens = starts_of_runs(events.timestamps, events.offsets)
+    instants = np.cumsum(opens) - 1
+    months = as_seconds(events.timestamps) / _MONTH
+    return Sequences(
+        events.rows,
+        events.offsets,
+        instants,
+        np.flatnonzero(opens)[instants],
+        months,
+        events.weights,
+    )
+
+
+def examples_of(sequences: Sequences) -> tuple[Examples, np.ndarray]:
+    """Return every event that has anything before its instant, as what came next.
+
+    Disliked items (a weight of zero or less) are in prefixes, but are no targets.
+
+    Returns
+    -------
+    examples : Examples
+    events : ndarray of shape (n_examples,)
+        Position of each target.
+    """
+    users = owners(sequences.offsets)
+    starts = sequences.offsets[:-1][users]
+    is_target = sequences.opens > starts
+    if sequences.weights is not None:
+        is_target &= sequences.weights > 0
+    events = np.flatnonzero(is_target)
+    examples = Examples(
+        starts[events], sequences.opens[events], sequences.rows[events], users[events]
+    )
+    return examples, events
+
+
+def batch_of(
+    sequences: Sequences,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    *,
+    max_history: int | None = None,
+    event_dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Batch:
+    """Lay prefixes out as matrices, newest event first.
+
+    With event dropout each event is left out at that chance; one of each prefix always stays.
+    """
+    lengths = stops - starts
+    if max_history is not None:
+        lengths = np.minimum(lengths, max_history)
+    steps = np.arange(max(int(lengths.max(initial=0)), 1))
+    shown = steps < lengths[:, None]
+    events = np.where(shown, stops[:, None] - 1 - steps, 0)
+    newest = np.maximum(stops - 1, 0)[:, None]
+    ages = sequences.instants[newest] - sequences.instants[events]
+    if event_dropout and rng is not None:
+        events, shown = _some_events(events, shown, event_dropout, rng)
+        ages = _ages_of_shown(sequences.instants[events], shown)
+    elapsed = None
+    if sequences.months is not None:
+        elapsed = sequences.months[newest] - sequences.months[events]
+        elapsed = np.where(shown, elapsed, 0).astype(np.float32)
+    weights = None
+    if sequences.weights is not None:
+        weights = np.where(shown, sequences.weights[events], 0).astype(np.float32)
+    rows = np.where(shown, sequences.rows[events], 0)
+    ages = np.where(shown, ages, 0).astype(np.float32)
+    return Batch(rows, shown, ages, elapsed, weights, *_grouped_by_item(rows, shown))
+
+
+def _some_events(
+    events: np.ndarray, present: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out a share of the events, and close the gaps."""
+    stays = present & (rng.random(present.shape, dtype=np.float32) >= share)
+    stays[:, 0] |= present[:, 0] & ~stays.any(axis=1)
+    width = max(int(stays.sum(axis=1).max(initial=0)), 1)
+    order = np.argsort(~stays, axis=1, kind="stable")[:, :width]
+    return np.take_along_axis(events, order, axis=1), np.take_along_axis(stays, order, axis=1)
+
+
+def _ages_of_shown(instants: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Count the instants that are still shown after each event: left-out ones do not age it."""
+    known = np.where(shown, instants, np.iinfo(np.int64).max)
+    before = np.minimum.accumulate(known, axis=1)
+    opens = shown.copy()
+    opens[:, 1:] &= known[:, 1:] < before[:, :-1]
+    return np.maximum(np.cumsum(opens, axis=1) - 1, 0)
+
+
+def blocks_by_length(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Part users into blocks of similar length whose padded size is bounded."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = min(start + _BLOCK_USERS, len(order))
+        widest = max(int(lengths[order[stop - 1]]), 1)
+        stop = min(stop, start + max(1, _BLOCK_EVENTS // widest))
+        yield order[start:stop]
+        start = stop
+
+
+def _grouped_by_item(rows: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shown events sorted by user and item, and where each item of a user starts."""
+    keys = rows + np.arange(len(rows))[:, None] * (np.int64(rows.max(initial=0)) + 1)
+    events = np.flatnonzero(shown)
+    keys = keys.ravel()[events]
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    opens = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=opens[1:])
+    return events[order], np.flatnonzero(opens)

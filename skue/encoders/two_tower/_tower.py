@@ -1,0 +1,243 @@
+"""Training one pair of towers: batches, steps, and the weights averaged over them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skue.encoders.two_tower._adamw import AdamW
+from skue.encoders.two_tower._channels import Arrays, Batch, pool, pool_gradient
+from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
+from skue.encoders.two_tower._head import head, head_gradient
+from skue.encoders.two_tower._losses import Loss, add_at_rows, full_softmax, sampled_softmax
+from skue.encoders.two_tower._recipe import Recipe
+
+_TEMPERATURES = (0.02, 1.0)
+_EXAMPLES_PER_USER = 50
+_LONGEST_HISTORY = 100
+_N_UNIFORM = 2048
+# Batches are made of examples of similar length, out of so many batches' worth.
+_SORTED_BATCHES = 16
+# Share of all steps in which the learning rate rises to its height; then it falls to zero.
+_WARM_UP = 0.05
+# Few examples are gone over several times in an epoch, towards so many steps.
+_STEPS_PER_EPOCH = 256
+_MOST_PASSES = 4
+
+
+class Trainer:
+    """Steps over batches of examples; the arrays it learns and their optimiser."""
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        examples: Examples,
+        item_vectors: np.ndarray,
+        start: Arrays,
+        recipe: Recipe,
+        rng: np.random.Generator,
+    ) -> None:
+        self.sequences = sequences
+        self.examples = examples
+        self.item_vectors = item_vectors
+        self.recipe = recipe
+        self.rng = rng
+        self.stopped = False
+        self.max_history = min(recipe.max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
+        parameters = {name: value.copy() for name, value in start.items()}
+        temperature = 0.07 if recipe.temperature is None else recipe.temperature
+        parameters["log_temperature"] = np.array([np.log(temperature)], dtype=np.float32)
+        if recipe.learn_items:
+            parameters["items"] = item_vectors.copy()
+        self.parameters = parameters
+        self.fixed = {"decay", "elapsed", "repeat", "support", "gate"} - recipe.learned
+        if recipe.temperature is not None:
+            self.fixed.add("log_temperature")
+        self.optimiser = AdamW(
+            parameters,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.alpha,
+            decayed=frozenset(name for name in parameters if _is_dense(name, biases=False)),
+            by_row=frozenset({"items", "gate"} & set(parameters))
+            if recipe.sampled
+            else frozenset(),
+            averaging=recipe.averaging,
+        )
+        shape = (recipe.batch_size, len(item_vectors))
+        self._scores = None if recipe.sampled else np.empty(shape, dtype=np.float32)
+        self._log_target_share = _log_target_share(examples, len(item_vectors))
+
+    # Training that diverges overflows first; whoever asked for the epoch sees it by the loss.
+    @np.errstate(over="ignore", invalid="ignore")
+    def epoch(self) -> float:
+        """Go over the examples, and return the mean loss; end early when stopped or diverged."""
+        total, n_seen = 0.0, 0
+        batches = self._batches()
+        n_passes = max(1, min(_MOST_PASSES, round(_STEPS_PER_EPOCH / len(batches))))
+        for _ in range(n_passes - 1):
+            batches += self._batches()
+        n_steps = len(batches) * self.recipe.max_iter
+        for chosen in batches:
+            self.optimiser.learning_rate = self.recipe.learning_rate * _pace(
+                (self.optimiser.n_steps + 0.5) / n_steps
+            )
+            total += self._step(self.examples.take(chosen)) * len(chosen)
+            n_seen += len(chosen)
+            if self.stopped or not np.isfinite(total):
+                break
+        return total / max(n_seen, 1)
+
+    def averages(self) -> tuple[Arrays, np.ndarray]:
+        """Return the averaged weights of the encoder, and the item vectors to search."""
+        averages = self.optimiser.averages()
+        averages.pop("log_temperature")
+        np.maximum(averages["decay"], 0, out=averages["decay"])
+        if not self.recipe.learn_items:
+            return averages, self.item_vectors
+        return averages, unit(averages.pop("items"))[0]
+
+    def _batches(self) -> list[np.ndarray]:
+        """Shuffled batches of examples of similar length, at most so many a user."""
+        users, size = self.examples.users, self.recipe.batch_size
+        order = self.rng.permutation(len(users))
+        order = order[np.argsort(users[order], kind="stable")]
+        place = np.arange(len(users)) - np.searchsorted(users, users)
+        chosen = self.rng.permutation(order[place < _EXAMPLES_PER_USER])
+        lengths = np.minimum(self.examples.stops - self.examples.starts, self.max_history)
+        batches = []
+        for at in range(0, len(chosen), size * _SORTED_BATCHES):
+            several = chosen[at : at + size * _SORTED_BATCHES]
+            several = several[np.argsort(lengths[several], kind="stable")]
+            batches += [several[i : i + size] for i in range(0, len(several), size)]
+        return [batches[index] for index in self.rng.permutation(len(batches))]
+
+    def _step(self, examples: Examples) -> float:
+        recipe, parameters = self.recipe, self.parameters
+        batch = batch_of(
+            self.sequences,
+            examples.starts,
+            examples.stops,
+            max_history=self.max_history,
+            event_dropout=recipe.event_dropout,
+            rng=self.rng,
+        )
+        rows: np.ndarray | None = None
+        table = parameters["items"] if recipe.learn_items else self.item_vectors
+        if recipe.sampled:
+            rows, batch, candidates = self._touched(batch, examples.targets)
+            table = table[rows]
+            parameters = parameters | {"gate": parameters["gate"][rows]}
+        vectors, norms = unit(table)
+        pooled = pool(batch, parameters, vectors)
+        headed = head(pooled.channels, parameters, self._dropout(pooled.channels))
+        if rows is None:
+            loss, of_vectors = self._full_loss(headed.users, vectors, examples.targets)
+        else:
+            loss, of_vectors = self._sampled_loss(headed.users, vectors, rows, candidates)
+        gradients, of_channels = head_gradient(pooled.channels, parameters, headed, loss.users)
+        of_pooling, of_events = pool_gradient(
+            batch,
+            parameters,
+            pooled,
+            of_channels,
+            n_items=len(vectors),
+            learn_items=recipe.learn_items,
+        )
+        gradients |= of_pooling
+        gradients["log_temperature"] = np.array([loss.log_temperature], dtype=np.float32)
+        if of_vectors is not None and of_events is not None:
+            add_at_rows(of_vectors, batch.rows.ravel(), of_events.reshape(-1, vectors.shape[1]))
+            along = np.einsum("nd,nd->n", of_vectors, vectors)
+            of_vectors -= vectors * along[:, None]
+            of_vectors /= norms[:, None]
+            gradients["items"] = of_vectors
+        for name in self.fixed & set(gradients):
+            del gradients[name]
+        self.optimiser.step(gradients, rows)
+        self._keep_in_range()
+        return loss.value
+
+    def _dropout(self, channels: np.ndarray) -> np.ndarray | None:
+        share = self.recipe.dropout
+        if not share or not self.recipe.dense:
+            return None
+        shape = (len(channels), channels[0].size)
+        kept = (self.rng.random(shape, dtype=np.float32) >= share).astype(np.float32)
+        kept /= np.float32(1 - share)
+        return kept
+
+    def _full_loss(
+        self, users: np.ndarray, vectors: np.ndarray, targets: np.ndarray
+    ) -> tuple[Loss, np.ndarray | None]:
+        loss = full_softmax(
+            users,
+            vectors,
+            targets,
+            float(self.parameters["log_temperature"][0]),
+            label_smoothing=self.recipe.label_smoothing,
+            learn_items=self.recipe.learn_items,
+            buffer=self._scores,
+        )
+        return loss, loss.items
+
+    def _sampled_loss(
+        self, users: np.ndarray, vectors: np.ndarray, rows: np.ndarray, candidates: np.ndarray
+    ) -> tuple[Loss, np.ndarray | None]:
+        loss = sampled_softmax(
+            users,
+            vectors[candidates],
+            rows[candidates],
+            self._log_expected(rows[candidates], len(users)),
+            float(self.parameters["log_temperature"][0]),
+        )
+        if not self.recipe.learn_items or loss.items is None:
+            return loss, None
+        of_vectors = np.zeros_like(vectors)
+        add_at_rows(of_vectors, candidates, loss.items)
+        return loss, of_vectors
+
+    def _touched(self, batch: Batch, targets: np.ndarray) -> tuple[np.ndarray, Batch, np.ndarray]:
+        """Draw uniform negatives; return the item rows that the step is about, renumbered."""
+        uniform = self.rng.integers(len(self.item_vectors), size=_N_UNIFORM)
+        named = np.concatenate([batch.rows.ravel(), targets, uniform])
+        rows, local = np.unique(named, return_inverse=True)
+        n_events = batch.rows.size
+        renumbered = batch._replace(rows=local[:n_events].reshape(batch.rows.shape))
+        return rows, renumbered, local[n_events:]
+
+    def _log_expected(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        """Logarithm of how often each candidate is expected among the negatives."""
+        if not self.recipe.corrected:
+            return np.zeros(len(rows))
+        in_batch = np.log(max(batch_size - 1, 1e-12)) + self._log_target_share[rows]
+        return np.logaddexp(in_batch, np.log(_N_UNIFORM / len(self.item_vectors)))
+
+    def _keep_in_range(self) -> None:
+        parameters = self.parameters
+        np.maximum(parameters["decay"], 0, out=parameters["decay"])
+        low, high = np.log(_TEMPERATURES)
+        np.clip(parameters["log_temperature"], low, high, out=parameters["log_temperature"])
+
+
+def _pace(done: float) -> float:
+    """Share of the learning rate when this share of all steps is done: up, then down to zero."""
+    return min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP), 1.0)
+
+
+def _log_target_share(examples: Examples, n_items: int) -> np.ndarray:
+    """Logarithm of each item's share of the targets that an epoch shows."""
+    n_of_user = np.bincount(examples.users)[examples.users]
+    chance = np.minimum(1.0, _EXAMPLES_PER_USER / np.maximum(n_of_user, 1))
+    counts = np.bincount(examples.targets, chance, minlength=n_items)
+    with np.errstate(divide="ignore"):
+        return np.log(counts / max(counts.sum(), 1e-300))
+
+
+def unit(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows at length 1, and their lengths."""
+    norms = np.sqrt(np.einsum("nd,nd->n", table, table))
+    norms = np.maximum(norms, np.float32(1e-12))
+    return table / norms[:, None], norms
+
+
+def _is_dense(name: str, *, biases: bool = True) -> bool:
+    return name == "linear" or name.startswith(("weight", "bias") if biases else "weight")

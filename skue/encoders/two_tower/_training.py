@@ -1,0 +1,224 @@
+"""Learning the two-tower encoder: where it starts, its epochs, and which weights it keeps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skue.encoders.two_tower._channels import Arrays, pool, start_of_pooling
+from skue.encoders.two_tower._examples import Sequences, batch_of, blocks_by_length
+from skue.encoders.two_tower._head import head, start_of_dense
+from skue.encoders.two_tower._recipe import Recipe
+from skue.encoders.two_tower._tasks import Task, recall_of
+from skue.encoders.two_tower._tower import Trainer
+from skue.kernels._threads import spread
+
+# How much of the mix the best average has when training starts from it.
+_START_SHARE = 0.9
+
+Towers = list[Arrays]
+"""Weights of each user tower; their item vectors stand side by side in blocks of equal width."""
+
+
+@dataclass
+class Learned:
+    """What training found."""
+
+    towers: Towers
+    item_vectors: np.ndarray
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    best_iter: int = 0
+    n_iter: int = 0
+    interrupted: bool = False
+
+    def keep(self, towers: Towers, item_vectors: np.ndarray, epoch: int) -> None:
+        """Take these weights as the best so far."""
+        self.towers, self.item_vectors, self.best_iter = towers, item_vectors, epoch
+
+
+def encode(
+    sequences: Sequences,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    towers: Towers,
+    item_vectors: np.ndarray,
+    max_history: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit user vectors of prefixes, and which of them have a direction.
+
+    The vectors of several towers stand side by side, like those of their items.
+    """
+    users = np.zeros((len(starts), item_vectors.shape[1]), dtype=np.float32)
+    defined = np.zeros(len(starts), dtype=bool)
+    lengths = stops - starts
+    if max_history is not None:
+        lengths = np.minimum(lengths, max_history)
+    filled = np.flatnonzero(lengths)
+    blocks = np.split(item_vectors, len(towers), axis=1)
+    # Worked out in float64, a user's vector does not depend on who else is in the batch.
+    towers = [{name: value.astype(np.float64) for name, value in t.items()} for t in towers]
+    for within in blocks_by_length(lengths[filled]):
+        block = filled[within]
+        batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)
+        parts = []
+        for parameters, vectors in zip(towers, blocks, strict=True):
+            pooled = pool(batch, parameters, vectors, squared_norm=1 / len(towers))
+            headed = head(pooled.channels, parameters)
+            has = np.isfinite(pooled.norms).any(axis=1) & np.isfinite(headed.norms)
+            parts.append(headed.users * has[:, None])
+            defined[block] |= has
+        users[block] = parts[0] if len(parts) == 1 else side_by_side(parts)
+    return users, defined
+
+
+def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
+    """Return rows laid end to end at length 1; rows of zeros add nothing."""
+    rows = np.hstack(parts)
+    norms = np.sqrt(np.einsum("ud,ud->u", rows, rows))
+    rows /= np.where(norms > 0, norms, 1)[:, None]
+    return rows
+
+
+def train(
+    task: Task, recipe: Recipe, rng: np.random.Generator, on_epoch: Callable[[], bool]
+) -> Learned:
+    """Start from the best average, learn, and keep the last weights that may be the best.
+
+    ``on_epoch`` is called after every epoch; training stops when it returns True. An interrupt
+    from the keyboard ends training with what was learned until then where somebody sits at a
+    prompt, who can decide about it; anywhere else it is raised.
+    """
+    average, start, score = _start(task, recipe)
+    learned = Learned(average, task.items.vectors)
+    if len(task.validation):
+        learned.validation_scores.append(max(score, task.best.recall))
+        if score > task.best.recall:
+            learned.towers = start
+    if not len(task.training):
+        return learned
+    try:
+        _learn(task, recipe, start, learned, rng, on_epoch)
+    except KeyboardInterrupt:
+        if not _at_a_prompt():
+            raise
+        learned.interrupted = True
+    return learned
+
+
+def _at_a_prompt() -> bool:
+    """Whether Python is used interactively: its own prompt, IPython and notebooks set ``ps1``."""
+    return hasattr(sys, "ps1")
+
+
+def _learn(
+    task: Task,
+    recipe: Recipe,
+    start: Towers,
+    learned: Learned,
+    rng: np.random.Generator,
+    on_epoch: Callable[[], bool],
+) -> None:
+    trainers = _trainers(task, recipe, start, rng)
+
+    def stop() -> None:
+        for trainer in trainers:
+            trainer.stopped = True
+
+    for epoch in range(1, recipe.max_iter + 1):
+        losses = spread(Trainer.epoch, trainers, on_failure=stop)
+        learned.loss_curve.append(float(np.mean(losses)))
+        learned.n_iter = epoch
+        towers, vectors = _averages(trainers, task, recipe)
+        _check_finite(learned.loss_curve[-1], towers, vectors, recipe, epoch)
+        if not len(task.validation):
+            learned.keep(towers, vectors, epoch)
+        else:
+            score = _validation_recall(task, towers, vectors, recipe.max_history)
+            learned.validation_scores.append(score)
+            if _may_be_best(learned.validation_scores, len(task.validation)):
+                learned.keep(towers, vectors, epoch)
+        if on_epoch() or epoch - learned.best_iter >= recipe.n_iter_no_change:
+            return
+
+
+def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generator) -> list[Trainer]:
+    """Return one trainer for each pair of towers."""
+    trainers = []
+    blocks = np.split(task.items.vectors, task.n_towers, axis=1)
+    for parameters, block, own in zip(start, blocks, rng.spawn(task.n_towers), strict=True):
+        vectors = np.ascontiguousarray(block) * np.float32(np.sqrt(task.n_towers))
+        n_channels, n_dims = len(recipe.decays), vectors.shape[1]
+        if recipe.dense:
+            dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
+            parameters = parameters | dense
+        trainers.append(Trainer(task.sequences, task.training, vectors, parameters, recipe, own))
+    return trainers
+
+
+# What overflows here is found, and said, by the check that follows.
+@np.errstate(over="ignore", invalid="ignore")
+def _averages(trainers: list[Trainer], task: Task, recipe: Recipe) -> tuple[Towers, np.ndarray]:
+    """Return the averaged weights of all towers, and the item vectors to search."""
+    averages = [trainer.averages() for trainer in trainers]
+    vectors = task.items.vectors
+    if recipe.learn_items:
+        vectors = side_by_side([vectors for _, vectors in averages])
+    return [parameters for parameters, _ in averages], vectors
+
+
+def _check_finite(
+    loss: float, towers: Towers, vectors: np.ndarray, recipe: Recipe, epoch: int
+) -> None:
+    arrays = [vectors, *(array for tower in towers for array in tower.values())]
+    if np.isfinite(loss) and all(np.isfinite(array).all() for array in arrays):
+        return
+    raise ValueError(
+        f"Training diverged in epoch {epoch}: the loss or the weights are no longer finite "
+        f"(loss {loss}). Set a lower learning_rate_init (it is {recipe.learning_rate}) or a lower "
+        f"alpha (it is {recipe.alpha})."
+    )
+
+
+def _may_be_best(scores: list[float], n_examples: int) -> bool:
+    """Whether the last score is no worse than the first, nor surely worse than the best.
+
+    Weights that were learned longer are the better choice where validation cannot tell: one
+    standard error, as in Breiman et al. (1984) for the size of trees.
+    """
+    best = max(scores)
+    standard_error = np.sqrt(best * (1 - best) / n_examples)
+    return bool(scores[-1] >= max(scores[0], best - standard_error))
+
+
+def _start(task: Task, recipe: Recipe) -> tuple[Towers, Towers, float]:
+    """Return the best average, where training starts, and the validation recall there."""
+    decay, exponent, average_recall = task.best
+    decays = np.asarray(recipe.decays, dtype=np.float32)
+    n_items, n_channels = len(task.items), len(decays)
+    average = start_of_pooling(np.array([decay]), exponent, n_items)
+    average["mix"] = np.zeros(1, dtype=np.float32)
+    start = start_of_pooling(decays, exponent, n_items)
+    start["mix"] = np.zeros(n_channels, dtype=np.float32)
+    recall = 0.0
+    towers = [start] * task.n_towers
+    if len(task.validation):
+        recall = _validation_recall(task, towers, task.items.vectors, recipe.max_history)
+    if average_recall > recall and len(task.validation) and n_channels > 1:
+        nearest = int(np.argmin(np.abs(decays - decay)))
+        start["decay"][nearest] = decay
+        start["mix"][nearest] = np.log(_START_SHARE / (1 - _START_SHARE) * (n_channels - 1))
+    return [average], [dict(start) for _ in towers], recall
+
+
+def _validation_recall(
+    task: Task, towers: Towers, item_vectors: np.ndarray, max_history: int | None
+) -> float:
+    validation = task.validation
+    users, _ = encode(
+        task.sequences, validation.starts, validation.stops, towers, item_vectors, max_history
+    )
+    return recall_of(task.sequences, validation, users, item_vectors)

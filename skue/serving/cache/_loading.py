@@ -1,0 +1,177 @@
+"""Loading histories of users and encoding them, so that one bad record costs one user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from skue.encoders._base import UserEncoder
+from skue.histories._forms import as_histories, is_frame, is_series
+from skue.histories._histories import Histories
+from skue.kernels._segments import offsets_of, positions_of_ranges
+from skue.reading._ids import as_ids, shown
+from skue.serving.cache._entries import are_sound
+
+
+class Loaded(NamedTuple):
+    """Vectors of users, and what was met on the way.
+
+    Attributes
+    ----------
+    vectors : dict of user to ndarray of shape (n_dims,)
+    errors : dict of user to Exception
+        Those who have no vector, and why.
+    n_events, n_unknown : int
+        Events of those who have one, and how many of them the encoder does not know.
+    n_absent : int
+        Users whom labelled histories left out: they are taken to have no events.
+    """
+
+    vectors: dict[Any, np.ndarray]
+    errors: dict[Any, Exception]
+    n_events: int
+    n_unknown: int
+    n_absent: int
+
+
+def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., Any]) -> Loaded:
+    """Call ``load`` once for all users, and encode each whose history can be encoded."""
+    rows, n_absent = load_rows(users, load)
+    vectors: dict[Any, np.ndarray] = {}
+    errors: dict[Any, Exception] = {}
+    n_events = n_unknown = 0
+    allow_zero = not encoder.fallback_vector_.any()
+    # Halves of what cannot be encoded, down to single users: at most 2 n attempts, on at most
+    # n log2(n) histories.
+    parts = [np.arange(len(users))]
+    while parts:
+        part = parts.pop()
+        try:
+            histories = as_histories(rows if len(part) == len(users) else take(rows, part))
+            encoded = np.asarray(encoder.transform(histories), dtype=np.float32)
+            _refuse_unsound(encoded, allow_zero)
+        except Exception as error:
+            if len(part) == 1:
+                errors[users[part[0]]] = error
+            else:
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+            continue
+        known = encoder.item_embeddings_.rows_of(histories) >= 0
+        n_events, n_unknown = n_events + len(known), n_unknown + int((~known).sum())
+        vectors.update(
+            (users[row], vector.copy()) for row, vector in zip(part, encoded, strict=True)
+        )
+    return Loaded(vectors, errors, n_events, n_unknown, n_absent)
+
+
+def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
+    """Return one row a user, in the order of the users, and how many users were left out.
+
+    What ``load`` does to the array of ids that it gets does not matter: it is a copy.
+    """
+    given = as_ids(users, "user_ids")
+    loaded = load(given)
+    labels = labels_of(loaded)
+    if labels is not None:
+        return in_order_of(loaded, labels, users)
+    n_rows = len(loaded) if _has_rows(loaded) else len(as_histories(loaded))
+    if n_rows != len(users):
+        raise ValueError(
+            f"load returned {n_rows} histories for {len(users)} users. Return one "
+            "a user, in the order asked, or Histories with user_ids."
+        )
+    if given.tolist() != users:
+        raise ValueError(
+            "load changed the array of ids that it was given, and returned histories without "
+            "user_ids: nobody can tell whose they are. Return Histories with user_ids, or work on "
+            "a copy of the ids."
+        )
+    return loaded, 0
+
+
+def labels_of(loaded: Any) -> list[Any] | None:
+    """Return the user of each row, where what was loaded says so."""
+    if isinstance(loaded, Histories):
+        return None if loaded.user_ids is None else loaded.user_ids.tolist()
+    if not (is_series(loaded) or is_frame(loaded)) or not hasattr(loaded, "index"):
+        return None
+    # A pandas index that just counts the rows says nothing.
+    if type(loaded.index).__name__ == "RangeIndex" and loaded.index.equals(
+        type(loaded.index)(len(loaded))
+    ):
+        return None
+    return as_ids(loaded.index.to_numpy(), "the index of what load returned").tolist()
+
+
+def in_order_of(loaded: Any, labels: list[Any], users: list[Any]) -> tuple[Any, int]:
+    """Put labelled rows in the order of the users; who is left out has an empty history."""
+    row_of = dict(zip(labels, range(len(labels)), strict=True))
+    if len(row_of) < len(labels):
+        twice = [user for row, user in enumerate(labels) if row_of[user] != row]
+        raise ValueError(
+            f"load returned more than one history of a user: {_some(twice)}. Return one a user."
+        )
+    asked = set(users)
+    others = [user for user in labels if user not in asked]
+    if others:
+        raise ValueError(
+            f"load returned histories of users that were not asked for, such as {_some(others)}. "
+            f"It was asked for {_some(users)}."
+        )
+    order = np.array([row_of.get(user, -1) for user in users], dtype=np.int64)
+    n_absent = int((order < 0).sum())
+    if isinstance(loaded, Histories):
+        return histories_in_order(loaded, order), n_absent
+    if n_absent:
+        left_out = [user for user in users if user not in row_of]
+        raise ValueError(
+            f"load returned a {type(loaded).__name__} without rows for {_some(left_out)}. Return "
+            "one row a user, or Histories with user_ids, which may leave out users without events."
+        )
+    return take(loaded, order), 0
+
+
+def histories_in_order(histories: Histories, order: np.ndarray) -> Histories:
+    """Return the histories of these rows; row -1 is an empty history."""
+    if not len(histories):
+        return Histories.from_lists([[]] * len(order))
+    lengths = np.where(order < 0, 0, histories.lengths[order])
+    events = positions_of_ranges(histories.offsets[np.maximum(order, 0)], lengths)
+    return Histories._trusted(
+        histories.codes[events],
+        offsets_of(lengths),
+        histories.vocabulary,
+        None if histories.timestamps is None else histories.timestamps[events],
+        None if histories.weights is None else histories.weights[events],
+        None,
+    )
+
+
+def take(rows: Any, positions: np.ndarray) -> Any:
+    """Return some rows of histories in any form."""
+    if isinstance(rows, (list, tuple)):
+        return [rows[row] for row in positions.tolist()]
+    if isinstance(rows, Histories):
+        return rows[positions]
+    return _safe_indexing(rows, positions)
+
+
+def _has_rows(loaded: Any) -> bool:
+    return hasattr(loaded, "__len__") and not isinstance(loaded, (str, bytes, dict))
+
+
+def _refuse_unsound(vectors: np.ndarray, zero: bool) -> None:
+    sound = are_sound(vectors, zero)
+    if not sound.all():
+        row = int(np.flatnonzero(~sound)[0])
+        raise ValueError(
+            f"the encoder gave a vector of length {np.linalg.norm(vectors[row]):.4g}, not 1"
+        )
+
+
+def _some(users: list[Any]) -> str:
+    return f"[{', '.join(shown(user) for user in users[:5])}]"

@@ -1,0 +1,271 @@
+"""A fit that is watched, stopped, interrupted, or that diverges."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.validation import check_is_fitted
+
+from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
+from skue.encoders.two_tower._progress import HAS_CALLBACKS
+
+RNG = np.random.default_rng(0)
+ITEMS = ItemEmbeddings(RNG.normal(size=(40, 5)))
+LISTS = [RNG.integers(40, size=RNG.integers(2, 9)).tolist() for _ in range(80)]
+ENDLESS = {"item_tower": "trained", "max_iter": 100_000, "n_iter_no_change": 100_000}
+
+needs_callbacks = pytest.mark.skipif(
+    not HAS_CALLBACKS, reason="scikit-learn has callbacks from 1.9 on"
+)
+
+
+def encoder_of(item_embeddings=ITEMS, **parameters):
+    return TwoTowerUserEncoder(
+        item_embeddings, **{"max_iter": 2, "batch_size": 64, "random_state": 0, **parameters}
+    )
+
+
+class Recorder:
+    """A callback that writes down what it is told, and does something at an epoch."""
+
+    def __init__(self, epoch=-1, action=lambda: False):
+        self.epoch, self.action = epoch, action
+
+    def setup(self, estimator, context):
+        self.told, self.n_epochs = ["setup"], 0
+
+    def teardown(self, estimator, context):
+        self.told.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(("begin", context.task_name, context.max_subtasks))
+
+    def on_fit_task_end(self, estimator, context):
+        self.told.append(("end", context.task_name))
+        if context.task_name != "epoch":
+            return False
+        self.n_epochs += 1
+        return self.n_epochs == self.epoch and bool(self.action())
+
+
+def stop():
+    return True
+
+
+def press_ctrl_c():
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def at_a_prompt(monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+
+
+@needs_callbacks
+def test_callbacks_are_told_of_every_epoch_and_how_many_there_are():
+    recorder = Recorder()
+    encoder_of(item_tower="trained", early_stopping=False).set_callbacks(recorder).fit(LISTS)
+    epoch = [("begin", "epoch", 0), ("end", "epoch")]
+    assert recorder.told == [
+        "setup",
+        ("begin", "fit", 2),
+        *epoch,
+        *epoch,
+        ("end", "fit"),
+        "teardown",
+    ]
+
+
+@needs_callbacks
+@pytest.mark.parametrize(
+    ("parameters", "n_epochs"),
+    [
+        ({"max_iter": "auto"}, 12),
+        ({"max_iter": "auto", "item_tower": "trained"}, 5),
+        ({"max_iter": 7}, 7),
+    ],
+)
+def test_the_most_epochs_are_known_before_the_first(parameters, n_epochs):
+    recorder = Recorder(1, stop)
+    encoder_of(**parameters).set_callbacks(recorder).fit(LISTS)
+    assert ("begin", "fit", n_epochs) in recorder.told
+    assert recorder.told[-2:] == [("end", "fit"), "teardown"]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_an_interrupt_at_a_prompt_keeps_the_best_weights_so_far(early_stopping, at_a_prompt):
+    settings = {**ENDLESS, "early_stopping": early_stopping}
+    interrupted, stopped = encoder_of(**settings), encoder_of(**settings)
+    interrupted.set_callbacks(Recorder(3, press_ctrl_c))
+    with pytest.raises(KeyboardInterrupt, match=r"in epoch 4. The encoder keeps the best weights"):
+        interrupted.fit(LISTS)
+    stopped.set_callbacks(Recorder(3, stop)).fit(LISTS)
+    assert (interrupted.interrupted_, stopped.interrupted_) == (True, False)
+    assert interrupted.n_iter_ == stopped.n_iter_ == 3
+    assert interrupted.validation_scores_ == stopped.validation_scores_
+    assert interrupted.best_iter_ == stopped.best_iter_
+    assert interrupted.encoder_id_ == stopped.encoder_id_
+    np.testing.assert_array_equal(interrupted.transform(LISTS), stopped.transform(LISTS))
+
+
+@needs_callbacks
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
+def test_an_interrupt_within_an_epoch_forgets_that_epoch(at_a_prompt):
+    X = np.tile(np.array([row[:2] for row in LISTS]), (300, 1))
+    timer = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    settings = {**ENDLESS, "early_stopping": False}
+    interrupted = encoder_of(**settings).set_callbacks(Recorder(1, timer.start))
+    with pytest.raises(KeyboardInterrupt, match="Interrupted in epoch"):
+        interrupted.fit(X)
+    timer.join()
+    assert interrupted.best_iter_ >= 1
+    stopped = encoder_of(**settings).set_callbacks(Recorder(interrupted.best_iter_, stop)).fit(X)
+    assert interrupted.encoder_id_ == stopped.encoder_id_
+
+
+@needs_callbacks
+def test_an_interrupt_anywhere_else_leaves_a_new_encoder_unfitted():
+    recorder = Recorder(3, press_ctrl_c)
+    encoder = encoder_of(**ENDLESS).set_callbacks(recorder)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(LISTS)
+    assert recorder.told[-1] == "teardown"
+    assert not [name for name in vars(encoder) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        encoder.transform(LISTS)
+
+
+@needs_callbacks
+def test_an_interrupt_anywhere_else_leaves_a_fitted_encoder_as_it_was():
+    encoder = encoder_of().fit(np.array([row[:2] for row in LISTS]))
+    before, expected = dict(vars(encoder)), encoder.transform(np.array([[1, 2]]))
+    encoder.set_params(**ENDLESS).set_callbacks(Recorder(3, press_ctrl_c))
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(LISTS)
+    np.testing.assert_array_equal(encoder.transform(np.array([[1, 2]])), expected)
+    after = vars(encoder)
+    fitted = {name for name in before if name.endswith("_")}
+    assert fitted == {name for name in after if name.endswith("_")}
+    assert all(after[name] is before[name] for name in fitted)
+
+
+@needs_callbacks
+@pytest.mark.parametrize("prompt", [True, False])
+def test_an_interrupt_ends_a_search(prompt, monkeypatch):
+    if prompt:
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    encoder = encoder_of(**ENDLESS).set_callbacks(recorder := Recorder(2, press_ctrl_c))
+    search = GridSearchCV(encoder, {"alpha": [0.0, 0.1]}, cv=2, error_score="raise")
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(LISTS, [row[0] for row in LISTS])
+    assert recorder.n_epochs == 2
+
+
+class Interrupting(CooccurrenceItemEmbedder):
+    def fit(self, X, y=None):
+        press_ctrl_c()
+
+
+def test_an_interrupt_before_training_leaves_it_unfitted(at_a_prompt):
+    encoder = encoder_of(Interrupting(n_dims=4))
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(LISTS)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(encoder)
+    with pytest.raises(NotFittedError):
+        encoder.transform(LISTS)
+
+
+PROGRAM = """
+import numpy as np
+from skue import TwoTowerUserEncoder
+from skue.encoders.two_tower._tower import Trainer
+started, epoch = [], Trainer.epoch
+def loud_epoch(trainer):
+    started.append(trainer)
+    if len(started) == 3: print("the first epoch of both towers is over", flush=True)
+    return epoch(trainer)
+
+Trainer.epoch = loud_epoch
+X = np.random.default_rng(0).integers(300, size=(3000, 9))
+encoder = TwoTowerUserEncoder(max_iter=100_000, early_stopping=False, random_state=0)
+result = encoder.fit(X)
+"""
+
+
+def run_and_interrupt(program, *options):
+    """Press Ctrl-C after the first epoch of a fit in another process."""
+    process = subprocess.Popen(
+        [sys.executable, *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write(program)
+    process.stdin.close()
+    try:
+        assert process.stdout.readline().startswith("the first epoch")
+        process.send_signal(signal.SIGINT)
+        # Read with stdin closed: communicate would flush it.
+        process.stdin = None
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, output, errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_ends_a_script():
+    program = f"{PROGRAM}\nprint('still running')"
+    code, output, errors = run_and_interrupt(program, "-")
+    assert code == -signal.SIGINT
+    assert "still running" not in output
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_at_the_prompt_leaves_an_encoder_that_works():
+    program = (
+        f"{PROGRAM}\n"
+        "print('interrupted_', encoder.interrupted_, encoder.best_iter_ == encoder.n_iter_ > 0)\n"
+        "print(encoder.transform(X).shape, 'result' in globals())\n"
+    )
+    code, output, errors = run_and_interrupt(program, "-i", "-q")
+    assert code == 0
+    assert "interrupted_ True True\n(3000, 384) False\n" in output
+    assert "The encoder keeps the best weights so far, those after epoch" in errors
+
+
+DIVERGING = {"alpha": 1e6, "max_iter": 5}
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("item_embeddings", [ITEMS, None], ids=["given", "log"])
+@pytest.mark.parametrize("negatives", ["all", "sampled"])
+def test_a_fit_that_diverges_names_the_parameters(early_stopping, item_embeddings, negatives):
+    settings = {**DIVERGING, "early_stopping": early_stopping, "negatives": negatives}
+    encoder = encoder_of(item_embeddings, **settings)
+    message = r"diverged in epoch \d.*learning_rate_init \(it is 0.001\).*alpha \(it is 1000000.0\)"
+    with pytest.raises(ValueError, match=message):
+        encoder.fit(LISTS)
+    assert not [name for name in vars(encoder) if name.endswith("_")]
+
+
+def test_a_learning_rate_beyond_floats_is_a_fit_that_diverges():
+    with pytest.raises(ValueError, match=r"learning_rate_init \(it is 1e\+38\)"):
+        encoder_of(item_tower="trained", learning_rate_init=1e38, max_iter=5).fit(LISTS)
+
+
+def test_a_fit_that_diverges_leaves_a_fitted_encoder_as_it_was():
+    encoder = encoder_of().fit(LISTS)
+    before = encoder.encoder_id_
+    with pytest.raises(ValueError, match="diverged"):
+        encoder.set_params(**DIVERGING).fit(LISTS)
+    assert encoder.encoder_id_ == before

@@ -1,0 +1,112 @@
+"""How the two-tower encoder trains: its item spaces, its pace, and the weights that it keeps."""
+
+import numpy as np
+import pytest
+
+from skue import CooccurrenceItemEmbedder, Histories, TwoTowerUserEncoder
+from skue.datasets import make_user_histories
+from skue.encoders.two_tower import _spaces, _tower
+from skue.encoders.two_tower._spaces import learned_spaces
+from skue.encoders.two_tower._tower import _pace
+from skue.encoders.two_tower._training import _may_be_best, side_by_side
+
+WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
+
+
+def test_the_spaces_are_those_of_the_embedders_side_by_side():
+    items, n_towers = next(learned_spaces(WORLD.histories))
+    near = CooccurrenceItemEmbedder(192).fit(WORLD.histories).item_embeddings_
+    wide = CooccurrenceItemEmbedder(192, window=10, smoothing=1.0).fit(WORLD.histories)
+    wide = wide.item_embeddings_
+    assert n_towers == 2
+    np.testing.assert_array_equal(items.ids, near.ids)
+    in_both = np.isin(near.ids, wide.ids)
+    assert in_both.mean() > 0.9
+    expected = np.hstack([near.vectors[in_both], wide.vectors[wide.lookup(near.ids[in_both])]])
+    np.testing.assert_allclose(items.vectors[in_both], expected / np.sqrt(2), atol=1e-6)
+
+
+def test_an_item_that_one_space_does_not_know_has_a_direction_of_its_own_there(monkeypatch):
+    lists = [[0, 1, 2, 3], [1, 2, 0], [5, 5, 5, 0, 1], [3, 1, 0]]
+    near, wide = CooccurrenceItemEmbedder(3), CooccurrenceItemEmbedder(3)
+    real = _spaces._vectors_of
+    monkeypatch.setattr(_spaces, "_EMBEDDERS", (near, wide))
+    forgotten = wide.fit([row for row in lists if 5 not in row]).item_embeddings_
+    monkeypatch.setattr(_spaces, "_vectors_of", lambda items, ids: real(forgotten, ids))
+    items, n_towers = next(learned_spaces(Histories.from_lists(lists)))
+    halves = np.split(items.vectors, 2, axis=1)
+    assert n_towers == 2
+    assert 5 not in forgotten.ids
+    np.testing.assert_allclose(np.linalg.norm(halves[1], axis=1), 0.5**0.5, atol=1e-6)
+
+
+def test_spaces_of_fewer_dimensions_follow():
+    widths = [items.n_dims for items, _ in learned_spaces(WORLD.histories)]
+    assert widths == [384, 192, 96]
+
+
+def test_a_catalogue_smaller_than_the_dimensions_has_one_length_of_vectors():
+    few = make_user_histories(100, 8, 20, 4, random_state=0).histories
+    widths = [items.n_dims for items, _ in learned_spaces(few)]
+    assert widths == [40]
+
+
+def test_where_the_spaces_do_not_match_there_is_one(monkeypatch):
+    embedders = (CooccurrenceItemEmbedder(3), CooccurrenceItemEmbedder(2))
+    monkeypatch.setattr(_spaces, "_EMBEDDERS", embedders)
+    items, n_towers = next(learned_spaces(WORLD.histories))
+    assert (n_towers, items.n_dims) == (1, 3)
+
+
+def test_the_learning_rate_rises_in_a_twentieth_and_falls_to_zero():
+    done = np.linspace(0, 1, 1001)
+    pace = np.array([_pace(share) for share in done])
+    assert pace[0] == 0
+    assert pace[-1] == 0
+    assert done[pace.argmax()] == pytest.approx(0.05, abs=0.002)
+    assert (np.diff(pace[done <= 0.05]) > 0).all()
+    assert (np.diff(pace[done >= 0.051]) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.50, 0.51], True),  # better than all before
+        ([0.50, 0.55, 0.54], True),  # within a standard error (0.022) of the best
+        ([0.50, 0.55, 0.52], False),  # surely worse than the best
+        ([0.50, 0.51, 0.499], False),  # worse than the average it starts from
+        ([0.50, 0.50], True),
+    ],
+)
+def test_the_last_weights_are_kept_unless_they_are_worse(scores, kept):
+    assert _may_be_best(scores, n_examples=500) is kept
+
+
+@pytest.mark.parametrize(("n_users", "n_passes"), [(20, 4), (3000, 2), (6000, 1)])
+def test_small_data_are_gone_over_several_times_an_epoch(n_users, n_passes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        _tower.Trainer, "_step", lambda self, examples: seen.append(len(examples)) or 0.0
+    )
+    data = make_user_histories(n_users, 22, 60, 4, random_state=0)
+    TwoTowerUserEncoder(data.item_embeddings, max_iter=1, early_stopping=False).fit(data.histories)
+    assert sum(seen) == n_passes * n_users * 21
+
+
+def test_vectors_side_by_side_have_length_one_unless_all_are_zero():
+    rows = side_by_side([np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]])])
+    np.testing.assert_allclose(rows, [[0.5**0.5, 0, 0, 0.5**0.5], [0, 0, 0, 0]])
+
+
+def test_two_pairs_of_towers_score_as_the_mean_of_both():
+    encoder = TwoTowerUserEncoder(max_iter=1, early_stopping=False, random_state=0)
+    encoder.fit(WORLD.histories)
+    assert len(encoder.parameters_) == 2
+    users, items = encoder.transform(WORLD.histories[:5]), encoder.item_vectors_
+    halves = zip(np.split(users, 2, axis=1), np.split(items, 2, axis=1), strict=True)
+    parts = [
+        (user / np.linalg.norm(user, axis=1)[:, None])
+        @ (item / np.linalg.norm(item, axis=1)[:, None]).T
+        for user, item in halves
+    ]
+    np.testing.assert_allclose(users @ items.T, np.mean(parts, axis=0), atol=1e-5)

@@ -1,0 +1,204 @@
+"""Entries in a store: what is served, what is ignored, and under which keys they are."""
+
+import re
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from skue import DecayAverageUserEncoder, ItemEmbeddings, LMDBStore, RedisStore, UserVectorCache
+from skue.serving.cache._entries import Entry, key_of, pack_entry, unpack_entry
+
+ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3))).fit([[0], [1]])
+ZERO = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3)), cold_start="zero").fit([[0], [1]])
+ID = ENCODER.encoder_id_
+UNIT = np.array([0.6, 0.8, 0], dtype=np.float32)
+SECRET, OTHER = b"s" * 32, b"o" * 32
+
+
+def load(ids):
+    return [[user % 3] for user in ids.tolist()]
+
+
+def get(store, user=0, **options):
+    """Serve one user from a new process, so to speak."""
+    cache = UserVectorCache(ENCODER, store, **options)
+    vectors, status = cache.get([user], load)
+    return vectors[0].tolist(), str(status[0]), cache.counters["damaged"]
+
+
+def entry_for(user, vector=UNIT, age=0.0, secret=None, encoder_id=ID):
+    key = key_of(ID, user)
+    entry = Entry(np.asarray(vector, dtype=np.float32), time.time() - age)
+    return {key: pack_entry(key, encoder_id, entry, secret)}
+
+
+def test_a_sound_entry_is_served():
+    assert get(entry_for(0)) == (UNIT.tolist(), "cached", 0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"vector": [np.nan, 0, 1]},
+        {"vector": [np.inf, 0, 0]},
+        {"vector": [0, 0, 0]},
+        {"vector": [0.6, 0.6, 0]},
+        {"vector": [6e19, 8e19, 0]},
+        {"vector": UNIT[:2]},
+        {"vector": [0.6, 0.8, 0, 0]},
+        {"age": -60.0},
+        {"age": -np.inf},
+        {"age": np.nan},
+        {"age": np.inf},
+        {"age": 1e11},
+        {"encoder_id": "f" * 16},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["plain", "signed"])
+def test_an_entry_that_no_cache_would_write_is_counted_and_computed_anew(entry, secret):
+    store = entry_for(0, secret=secret, **entry)
+    assert get(store, key=secret, max_age=60) == ([1, 0, 0], "fresh", 1)
+    assert get(store, key=secret, max_age=60) == ([1, 0, 0], "cached", 0)
+
+
+def test_clocks_of_machines_may_differ_a_little():
+    assert get(entry_for(0, age=-3.0))[1:] == ("cached", 0)
+
+
+def test_zeros_are_sound_only_where_new_users_get_zeros():
+    key = key_of(ZERO.encoder_id_, 0)
+    entry = pack_entry(key, ZERO.encoder_id_, Entry(np.zeros(3, dtype=np.float32), time.time()))
+    cache = UserVectorCache(ZERO, {key: entry})
+    assert cache.get([0], load)[1].tolist() == ["cached"]
+
+
+def test_an_entry_copied_to_another_user_is_ignored():
+    store = {}
+    for secret in (None, SECRET):
+        get(store, 1, key=secret)
+        store[key_of(ID, 0)] = store[key_of(ID, 1)]
+        assert get(store, 0, key=secret) == ([1, 0, 0], "fresh", 1)
+
+
+@pytest.mark.parametrize(
+    ("written_with", "read_with"),
+    [(None, SECRET), (SECRET, None), (OTHER, SECRET)],
+    ids=["unsigned", "signed-for-others", "other-key"],
+)
+def test_an_entry_that_is_not_signed_with_ones_own_key_is_ignored(written_with, read_with):
+    store = entry_for(0, secret=written_with)
+    assert get(store, key=read_with) == ([1, 0, 0], "fresh", 1)
+
+
+def test_processes_with_the_same_key_share_their_vectors():
+    store = {}
+    assert get(store, key=SECRET)[1] == "fresh"
+    assert get(store, key=bytes(SECRET))[1] == "cached"
+
+
+def test_whoever_can_write_the_store_but_not_the_key_serves_nothing():
+    store = {}
+    get(store, 0, key=SECRET)
+    get(store, 1, key=SECRET)
+    key, signed = key_of(ID, 0), store[key_of(ID, 0)]
+    forged = pack_entry(key, ID, Entry(UNIT, time.time()))
+    attempts = [
+        forged,
+        forged[:-16] + signed[-32:],
+        pack_entry(key, ID, Entry(UNIT, time.time()), b""),
+        store[key_of(ID, 1)],
+        signed[:-33] + bytes([signed[-33] ^ 1]) + signed[-32:],
+    ]
+    for data in attempts:
+        store[key] = data
+        assert get(store, 0, key=SECRET) == ([1, 0, 0], "fresh", 1)
+
+
+def test_every_single_altered_byte_of_a_signed_entry_is_noticed():
+    ((key, data),) = entry_for(0, secret=SECRET).items()
+    assert unpack_entry(key, ID, 3, data, SECRET) is not None
+    for at in range(len(data)):
+        altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        assert unpack_entry(key, ID, 3, altered, SECRET) is None
+
+
+def test_the_key_is_shown_nowhere():
+    secret = b"do not tell anybody, please"
+    cache = UserVectorCache(ENCODER, {}, key=secret)
+    assert "tell" not in repr(cache)
+    with pytest.raises(ValueError, match="at least 16 bytes, got 11") as raised:
+        UserVectorCache(ENCODER, key=b"do not tell")
+    assert "tell" not in str(raised.value)
+
+
+IDS = st.integers(-(2**63), 2**63 - 1) | st.text() | st.text("ab\0\ud800:ü", max_size=5)
+
+
+@settings(max_examples=300, deadline=None)
+@example(["7", 7])
+@example(["ann", "ann\0", "ann\0\0", "\0ann"])
+@example(["\ud800\udc00", "\U00010000"])
+@example(["x" * 256, "x" * 257, "ü" * 128, "ü" * 129, "x" * 1_000_000, "x" * 999_999 + "y"])
+@example(["h:" + "0" * 64, "x" * 300])
+@given(st.lists(IDS, unique_by=lambda user: (type(user), user)))
+def test_users_that_differ_have_keys_that_differ(users):
+    keys = [key_of(ID, user) for user in users]
+    assert len(set(keys)) == len(users)
+    encoded = {key.encode() for key in keys}
+    assert len(encoded) == len(users)
+    # What LMDB takes at most.
+    assert max(map(len, encoded), default=0) <= 511
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("a\0 \n:ü", max_size=4), unique=True, min_size=1))
+def test_no_user_gets_the_vector_of_another(users):
+    rows = {user: row % 3 for row, user in enumerate(users)}
+    store, histories = {}, lambda ids: [[rows[user]] for user in ids.tolist()]
+    for cache in (UserVectorCache(ENCODER, store), UserVectorCache(ENCODER, store)):
+        for user in users:
+            assert cache.get([user], histories)[0][0].argmax() == rows[user]
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "redis"])
+def test_odd_ids_reach_real_stores_as_they_are(kind, tmp_path, request):
+    if kind == "lmdb":
+        pytest.importorskip("lmdb")
+        store = LMDBStore(tmp_path)
+    else:
+        store = RedisStore(request.getfixturevalue("redis_server").url, timeout=5)
+    users = ["ann", "ann\0", "ann ", "ann\n", "", "\0", "7", "ü", "\ud800", "x" * 10_000]
+    rows = {user: row % 3 for row, user in enumerate(users)}
+    histories = lambda ids: [[rows[user]] for user in ids.tolist()]  # noqa: E731
+    assert set(UserVectorCache(ENCODER, store).get(users, histories)[1]) == {"fresh"}
+    cache = UserVectorCache(ENCODER, store)
+    vectors, status = cache.get(users, histories)
+    assert set(status) == {"cached"}
+    assert vectors.argmax(axis=1).tolist() == list(rows.values())
+    assert cache.counters["store_errors"] == cache.counters["damaged"] == 0
+
+
+def test_floats_that_cannot_tell_users_apart_raise():
+    cache = UserVectorCache(ENCODER)
+    with pytest.raises(ValueError, match=re.escape("hold the float 1e+19")):
+        cache.get([1e19], load)
+    assert cache.get([3.0], load)[1].tolist() == ["fresh"]
+    assert cache.get([3], load)[1].tolist() == ["cached"]
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+def test_one_long_id_costs_its_own_length(has_store):
+    users = [f"u{i}" for i in range(4999)] + ["x" * 1_000_000]
+    cache = UserVectorCache(ENCODER, {} if has_store else None)
+    tracemalloc.start()
+    cache.get(users, lambda ids: [[1]] * len(ids))
+    _, status = cache.get(users, load)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert set(status) == {"cached"}
+    assert peak < 20_000_000

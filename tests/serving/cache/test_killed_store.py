@@ -1,0 +1,62 @@
+"""A store on disk whose writers are killed in the middle of a write."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lmdb")
+
+from endless_writers import KEYS, N_DIMS, vector_of, write_forever
+
+from skue import LMDBStore
+from skue.serving.cache._entries import unpack_entry
+
+
+def numbers(store):
+    """The numbers in one snapshot, after a look at every entry."""
+    entries = [
+        unpack_entry(key, "0123456789abcdef", N_DIMS, data)
+        for key, data in store.get_many(KEYS).items()
+    ]
+    assert all(entry is not None for entry in entries)
+    assert all(np.array_equal(entry.vector, vector_of(entry.time)) for entry in entries)
+    assert len(entries) in (0, len(KEYS))
+    return {entry.time for entry in entries}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 needs signals")
+def test_readers_find_whole_batches_through_fifty_kills_inside_a_write(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["skue", "endless_writers"])
+    rng = np.random.default_rng(0)
+    reader, seen, n_struck = LMDBStore(tmp_path, max_bytes=2**26), set(), 0
+    for kill in range(500):
+        before = numbers(reader)
+        inside = context.Value("b", False, lock=False)
+        writer = context.Process(target=write_forever, args=(tmp_path, kill, inside), daemon=True)
+        writer.start()
+        patience = time.monotonic() + 20
+        while numbers(reader) == before and time.monotonic() < patience:
+            time.sleep(0.002)
+        time.sleep(0.01 * rng.random())
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        assert writer.exitcode == -signal.SIGKILL
+        found = numbers(reader)
+        assert len(found) == 1
+        seen |= found
+        # A kill between two writes shows nothing.
+        n_struck += inside.value
+        if n_struck == 50:
+            break
+    assert n_struck == 50
+    assert len(seen) > 40
+    reader.close()
+    reopened = LMDBStore(tmp_path, max_bytes=2**26)
+    assert numbers(reopened) == found
+    reopened.close()

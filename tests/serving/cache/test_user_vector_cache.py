@@ -1,0 +1,725 @@
+"""The cache: what it answers, from where, and what it survives."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    LMDBStore,
+    MixedUserEncoder,
+    RedisStore,
+    UserVectorCache,
+)
+from skue.serving.cache import _cache, _runner, _source
+from skue.serving.cache._entries import Entry, key_of, pack_entry, unpack_entry
+
+ITEMS = ItemEmbeddings(np.random.default_rng(0).normal(size=(9, 4)), space_id="shop-1")
+ENCODER = DecayAverageUserEncoder(ITEMS).fit([[0, 1, 2], [3, 4], [5]])
+LOG = {user: [user % 9, (user * 3) % 9] for user in range(50)}
+FALLBACK = ENCODER.fallback_vector_
+
+
+def load(ids):
+    return [LOG[user] for user in ids.tolist()]
+
+
+def vectors_of(users, encoder=ENCODER):
+    return encoder.transform([LOG[user] for user in users])
+
+
+class Loader:
+    """Loads from LOG, notes who was asked for, and can be held up or made to fail."""
+
+    def __init__(self, histories=None):
+        self.asked, self.histories = [], histories
+        self.started, self.released = threading.Event(), threading.Event()
+        self.released.set()
+        self.error = None
+
+    def __call__(self, ids):
+        self.asked.append(ids.tolist())
+        histories = load(ids) if self.histories is None else self.histories(ids)
+        self.started.set()
+        assert self.released.wait(20)
+        if self.error is not None:
+            raise self.error
+        return histories
+
+
+class BrokenStore(dict):
+    """A dict that can stop answering."""
+
+    broken = False
+
+    def __getitem__(self, key):
+        if self.broken:
+            raise ConnectionError("the store is down")
+        return super().__getitem__(key)
+
+    def update(self, entries):
+        if self.broken:
+            raise ConnectionError("the store is down")
+        super().update(entries)
+
+    def pop(self, key, default=None):
+        if self.broken:
+            raise ConnectionError("the store is down")
+        return super().pop(key, default)
+
+
+@pytest.fixture(autouse=True)
+def short_rest(monkeypatch):
+    monkeypatch.setattr(_cache, "_STORE_REST", 0.05)
+
+
+@pytest.fixture(params=["memory", "dict", "lmdb", "redis"])
+def store(request, tmp_path):
+    if request.param == "lmdb":
+        pytest.importorskip("lmdb")
+        opened = LMDBStore(tmp_path / "vectors", max_bytes=2**24)
+        yield opened
+        opened.close()
+    elif request.param == "redis":
+        yield RedisStore(request.getfixturevalue("redis_server").url, timeout=5)
+    else:
+        yield {} if request.param == "dict" else None
+
+
+@pytest.fixture
+def makes():
+    """Makes caches and closes them."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(UserVectorCache(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for cache in made:
+        cache.close()
+
+
+def late_writers(cache):
+    return [t for tasks in cache._ledger._late_writers.values() for t in tasks if not t.done()]
+
+
+def eventually(holds):
+    until = time.monotonic() + 20
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.005)
+    assert holds()
+
+
+@pytest.mark.parametrize("deadline", [None, 30.0])
+def test_vectors_are_computed_once_and_then_cached(store, makes, deadline):
+    cache, loader = makes(ENCODER, store, deadline=deadline), Loader()
+    vectors, status = cache.get([3, 4], loader)
+    np.testing.assert_array_equal(vectors, vectors_of([3, 4]))
+    assert status.tolist() == ["fresh", "fresh"]
+    # The answer does not wait for the write.
+    eventually(lambda: not cache._pending)
+    vectors, status = cache.get([4, 7, 3], loader)
+    np.testing.assert_array_equal(vectors, vectors_of([4, 7, 3]))
+    assert status.tolist() == ["cached", "fresh", "cached"]
+    assert loader.asked == [[3, 4], [7]]
+    counters = cache.counters
+    assert (counters["hits"], counters["misses"], counters["fresh"]) == (2, 3, 3)
+
+
+@pytest.mark.parametrize("store", ["dict", "lmdb", "redis"], indirect=True)
+def test_another_process_finds_what_is_in_the_store(store, makes):
+    makes(ENCODER, store).get([3], load)
+    vectors, status = makes(ENCODER, store).get([3], Loader())
+    assert status.tolist() == ["cached"]
+    np.testing.assert_array_equal(vectors, vectors_of([3]))
+
+
+@pytest.mark.parametrize("store", ["dict", "lmdb", "redis"], indirect=True)
+def test_a_store_is_a_mapping_of_bytes(store):
+    store["skue:a"] = b"1"
+    store.update({"skue:b": b"2"})
+    assert (store["skue:a"], store.get("skue:c"), len(store)) == (b"1", None, 2)
+    assert sorted(store) == ["skue:a", "skue:b"]
+    del store["skue:a"]
+    with pytest.raises(KeyError):
+        store["skue:a"]
+    with pytest.raises(KeyError):
+        del store["skue:a"]
+
+
+def test_redis_drops_entries_that_expired(redis_server):
+    store = RedisStore(redis_server.url, expire=0.02, timeout=5)
+    store["skue:a"] = b"1"
+    eventually(lambda: "skue:a" not in store)
+
+
+def test_another_encoder_never_gets_the_old_vectors(store, makes):
+    other = MixedUserEncoder(ITEMS).fit([[0, 1]])
+    makes(ENCODER, store).get([3], load)
+    vectors, status = makes(other, store).get([3], load)
+    assert status.tolist() == ["fresh"]
+    np.testing.assert_array_equal(vectors, vectors_of([3], other))
+
+
+def test_refitting_the_encoder_does_not_change_the_cache(makes):
+    encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1, 2], [3, 4], [5]])
+    cache = makes(encoder)
+    encoder.set_params(item_embeddings=ItemEmbeddings(np.eye(9)), decay=2.0).fit([[0]])
+    np.testing.assert_array_equal(cache.get([3], load)[0], vectors_of([3]))
+    assert cache.encoder_id == ENCODER.encoder_id_ == cache.encoder.encoder_id_
+
+
+def test_a_user_who_comes_twice_is_loaded_once(makes):
+    loader = Loader()
+    vectors, _ = makes(ENCODER).get([3, 3, 4], loader)
+    np.testing.assert_array_equal(vectors, vectors_of([3, 3, 4]))
+    assert loader.asked == [[3, 4]]
+
+
+def test_a_number_and_its_text_are_two_users(makes):
+    cache = makes(ENCODER)
+    cache.get([3], load)
+    _, status = cache.get(["3"], lambda ids: [[1]])
+    assert status.tolist() == ["fresh"]
+
+
+@pytest.mark.parametrize("user", ["ann", 7])
+def test_a_user_who_stands_alone_raises(makes, user):
+    cache = makes(ENCODER)
+    for use in (lambda: cache.get(user, load), lambda: cache.invalidate(user)):
+        with pytest.raises(ValueError, match=r"user_ids must be a list of ids.*Write one id as"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "user", ["x" * 600, "\ud800", "\u00fc" * 300], ids=["long", "half", "wide"]
+)
+def test_ids_that_no_store_takes_as_they_are_do_not_cost_the_others_theirs(store, makes, user):
+    cache = makes(ENCODER, store)
+    for _ in range(2):
+        _, status = cache.get([user, "ann"], lambda ids: [[1]] * len(ids))
+    assert status.tolist() == ["cached", "cached"]
+    assert cache.counters["store_errors"] == 0
+
+
+def test_long_ids_are_told_apart():
+    ids = ["x" * 600, "x" * 601, "x", "\ud800", "\ud801"]
+    assert len({key_of("id", user) for user in ids}) == len(ids)
+
+
+def test_nobody_gets_nothing(makes):
+    vectors, status = makes(ENCODER).get([], load)
+    assert vectors.shape == (0, 4)
+    assert status.shape == (0,)
+
+
+def test_histories_with_user_ids_are_put_in_order(makes):
+    log = {"who": [4, 3, 3], "what": [4, 3, 0]}
+    loaded = Histories.from_frame(log, user="who", item="what")
+    vectors, status = makes(ENCODER).get([4, 9, 3], lambda ids: loaded)
+    np.testing.assert_array_equal(vectors, ENCODER.transform([[4], [], [3, 0]]))
+    assert status.tolist() == ["fresh"] * 3
+
+
+def test_an_old_vector_is_computed_anew(store, makes, monkeypatch):
+    cache, loader = makes(ENCODER, store, max_age=10), Loader()
+    cache.get([3], loader)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 9)
+    assert cache.get([3], loader)[1].tolist() == ["cached"]
+    monkeypatch.setattr(time, "time", lambda: real() + 11)
+    assert cache.get([3], loader)[1].tolist() == ["fresh"]
+    assert len(loader.asked) == 2
+    assert 9 <= cache.counters["max_vector_age"] < 11
+
+
+def test_at_the_deadline_a_user_gets_the_fallback_and_later_the_vector(makes):
+    cache, loader = makes(ENCODER, deadline=0.02), Loader()
+    loader.released.clear()
+    vectors, status = cache.get([3], loader)
+    assert status.tolist() == ["fallback"]
+    np.testing.assert_array_equal(vectors[0], FALLBACK)
+    assert cache.counters["timeouts"] == 1
+    loader.released.set()
+    eventually(lambda: not cache._pending)
+    vectors, status = cache.get([3], loader)
+    assert status.tolist() == ["cached"]
+    np.testing.assert_array_equal(vectors, vectors_of([3]))
+
+
+@pytest.mark.parametrize("how", ["invalidated", "too-old"])
+def test_at_the_deadline_a_known_user_gets_the_last_good_vector(store, makes, how, monkeypatch):
+    cache, loader = makes(ENCODER, store, deadline=20, max_age=10), Loader()
+    cache.get([3], loader)
+    eventually(lambda: not cache._pending)
+    if how == "invalidated":
+        cache.invalidate([3])
+    else:
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 11)
+    loader.released.clear()
+    cache.deadline = 0.05
+    vectors, status = cache.get([3, 4], loader)
+    assert status.tolist() == ["stale", "fallback"]
+    np.testing.assert_array_equal(vectors, [vectors_of([3])[0], FALLBACK])
+    loader.released.set()
+    eventually(lambda: not cache._pending)
+
+
+def test_cached_users_do_not_wait_for_the_others(makes):
+    cache, loader = makes(ENCODER, {}, deadline=20), Loader()
+    cache.get([3], loader)
+    eventually(lambda: not cache._pending)
+    loader.released.clear()
+    cache.deadline = 0.05
+    assert cache.get([3, 4], loader)[1].tolist() == ["cached", "fallback"]
+    loader.released.set()
+
+
+def test_a_full_pool_gives_the_fallback_at_once(makes, monkeypatch):
+    monkeypatch.setattr(_runner, "_N_WORKERS", 1)
+    monkeypatch.setattr(_runner, "_N_WAITING", 1)
+    cache, loader = makes(ENCODER, deadline=0.02), Loader()
+    loader.released.clear()
+    cache.get([3], loader)
+    cache.get([4], loader)
+    cache.deadline = 1000
+    _, status = cache.get([5], loader)
+    assert status.tolist() == ["fallback"]
+    assert cache.counters["shed"] == 1
+    loader.released.set()
+    eventually(lambda: not cache._pending)
+    assert cache.get([3, 4, 5], loader)[1].tolist() == ["cached", "cached", "fresh"]
+
+
+@pytest.mark.parametrize("deadline", [None, 20.0])
+def test_a_user_is_computed_once_however_many_ask(store, makes, deadline):
+    cache, loader = makes(ENCODER, store, deadline=deadline), Loader()
+    loader.released.clear()
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(cache.get([3], loader))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    assert loader.started.wait(20)
+    time.sleep(0.05)
+    loader.released.set()
+    for thread in threads:
+        thread.join()
+    assert loader.asked == [[3]]
+    assert len(answers) == 8
+    for vectors, _ in answers:
+        np.testing.assert_array_equal(vectors, vectors_of([3]))
+
+
+@pytest.mark.parametrize(
+    ("histories", "error", "message"),
+    [
+        (None, OSError("the log is away"), "the log is away"),
+        (lambda ids: [[1]], None, "load returned 1 histories for 2 users"),
+        (
+            lambda ids: Histories.from_lists([[1], [2]], user_ids=[3, 99]),
+            None,
+            r"not asked for, such as \[99\]",
+        ),
+        (lambda ids: "nonsense", None, "X must be Histories"),
+        (
+            lambda ids: Histories.from_lists([[1], [2], [3]], user_ids=[3, 4, 3]),
+            None,
+            r"more than one history of a user: \[3\]",
+        ),
+        (
+            lambda ids: ids.sort() or ids.fill(0) or [[1], [2]],
+            None,
+            "load changed the array of ids",
+        ),
+    ],
+    ids=["raises", "rows", "users", "type", "twice", "changed"],
+)
+@pytest.mark.parametrize("deadline", [None, 20.0])
+def test_a_load_that_fails_is_counted_and_logged(
+    makes, caplog, histories, error, message, deadline
+):
+    cache, loader = makes(ENCODER, deadline=deadline), Loader(histories)
+    loader.error = error
+    vectors, status = cache.get([3, 4], loader)
+    assert status.tolist() == ["fallback", "fallback"]
+    np.testing.assert_array_equal(vectors, [FALLBACK, FALLBACK])
+    assert cache.counters["load_errors"] == 1
+    import re
+
+    eventually(lambda: re.search(message, caplog.text))
+    assert cache.get([3], load)[1].tolist() == ["fresh"]
+
+
+def test_a_failed_load_leaves_the_last_good_vector(store, makes):
+    cache, loader = makes(ENCODER, store), Loader()
+    cache.get([3], loader)
+    cache.invalidate([3])
+    loader.error = OSError("the log is away")
+    vectors, status = cache.get([3], loader)
+    assert status.tolist() == ["stale"]
+    np.testing.assert_array_equal(vectors, vectors_of([3]))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"garbage",
+        pack_entry(key_of(ENCODER.encoder_id_, 4), ENCODER.encoder_id_, Entry(FALLBACK, 1.0)),
+        pack_entry(key_of(ENCODER.encoder_id_, 3), "f" * 16, Entry(FALLBACK, 1.0)),
+        pack_entry(key_of(ENCODER.encoder_id_, 3), ENCODER.encoder_id_, Entry(FALLBACK[:3], 1.0)),
+        pack_entry(key_of(ENCODER.encoder_id_, 3), ENCODER.encoder_id_, Entry(FALLBACK, 1.0))[:-1],
+        "text",
+        None,
+    ],
+    ids=["empty", "noise", "other-user", "other-encoder", "other-width", "cut", "text", "none"],
+)
+def test_what_is_not_the_users_entry_is_a_counted_miss(makes, garbage):
+    store = {key_of(ENCODER.encoder_id_, 3): garbage}
+    cache = makes(ENCODER, store)
+    vectors, status = cache.get([3], load)
+    assert status.tolist() == ["fresh"]
+    np.testing.assert_array_equal(vectors, vectors_of([3]))
+    assert cache.counters["damaged"] == 1
+    assert makes(ENCODER, store).get([3], load)[1].tolist() == ["cached"]
+
+
+def test_every_single_altered_byte_is_noticed():
+    key = key_of(ENCODER.encoder_id_, 3)
+    data = pack_entry(key, ENCODER.encoder_id_, Entry(FALLBACK, 1.0))
+    assert unpack_entry(key, ENCODER.encoder_id_, 4, data).time == 1.0
+    for at in range(len(data)):
+        altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        assert unpack_entry(key, ENCODER.encoder_id_, 4, altered) is None
+
+
+def test_nothing_from_a_store_is_unpickled(makes, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "exploded"),))
+
+    store = {key_of(ENCODER.encoder_id_, 3): pickle.dumps(Bomb())}
+    assert makes(ENCODER, store).get([3], load)[1].tolist() == ["fresh"]
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("deadline", [None, 20.0])
+def test_a_store_that_is_down_is_done_without(makes, deadline):
+    store = BrokenStore()
+    cache, loader = makes(ENCODER, store, deadline=deadline), Loader()
+    cache.get([3], loader)
+    eventually(lambda: not cache._pending)
+    store.broken = True
+    vectors, status = cache.get([3, 4], loader)
+    assert status.tolist() == ["cached", "fresh"]
+    np.testing.assert_array_equal(vectors, vectors_of([3, 4]))
+    assert cache.get([3, 4], loader)[1].tolist() == ["cached", "cached"]
+    assert cache.counters["store_errors"] >= 1
+    store.broken = False
+    time.sleep(0.06)
+    assert cache.get([5], loader)[1].tolist() == ["fresh"]
+    eventually(lambda: key_of(cache.encoder_id, 5) in store)
+
+
+def test_an_invalidation_while_the_store_is_down_holds_when_it_is_back(makes):
+    store, histories = BrokenStore(), {3: [1]}
+    cache = makes(ENCODER, store)
+
+    def current(ids):
+        return [histories[user] for user in ids.tolist()]
+
+    cache.get([3], current)
+    store.broken = True
+    histories[3] = [1, 5]
+    cache.invalidate([3])
+    store.broken = False
+    time.sleep(0.06)
+    vectors, status = cache.get([3], current)
+    assert status.tolist() == ["fresh"]
+    np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
+    vectors, status = makes(ENCODER, store).get([3], current)
+    np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
+
+
+def test_many_invalidations_while_the_store_is_down_are_made_good_step_by_step(makes, monkeypatch):
+    monkeypatch.setattr(_source, "_REMOVED_AT_ONCE", 10)
+    store = BrokenStore()
+    cache = makes(ENCODER, store)
+    cache.get(np.arange(50), load)
+    store.broken = True
+    cache.invalidate(np.arange(50))
+    store.broken = False
+    time.sleep(0.06)
+    assert cache.get([99], lambda ids: [[1]])[1].tolist() == ["fresh"]
+    assert len(cache._ledger._doubts) == 40
+    assert cache.get(np.arange(50), load)[1].tolist() == ["fresh"] * 50
+    assert not cache._ledger._doubts
+
+
+def test_a_redis_that_is_full_still_answers(redis_server, makes):
+    import redis
+
+    store = RedisStore(redis_server.url, timeout=5)
+    makes(ENCODER, store).get([3], load)
+    redis.Redis.from_url(redis_server.url).config_set("maxmemory", "1")
+    cache = makes(ENCODER, store)
+    assert cache.get([4], load)[1].tolist() == ["fresh"]
+    assert cache.counters["store_errors"] == 1
+    assert cache.get([3], load)[1].tolist() == ["cached"]
+
+
+def test_a_file_that_is_full_still_answers(tmp_path, makes):
+    pytest.importorskip("lmdb")
+    store = LMDBStore(tmp_path, max_bytes=2**16)
+    users = np.arange(50)
+    makes(ENCODER, store).get(users, load)
+    cache = makes(ENCODER, store)
+    cache.get(np.arange(1000, 2000), lambda ids: [[1]] * len(ids))
+    assert cache.counters["store_errors"] == 1
+    assert cache.get(users, load)[1].tolist() == ["cached"] * 50
+    store.close()
+
+
+def test_redis_stopped_and_started_again(redis_server, makes):
+    cache, loader = makes(ENCODER, RedisStore(redis_server.url, timeout=5)), Loader()
+    cache.get([3], loader)
+    redis_server.stop()
+    vectors, status = cache.get([3, 4], loader)
+    np.testing.assert_array_equal(vectors, vectors_of([3, 4]))
+    assert status.tolist() == ["cached", "fresh"]
+    assert cache.counters["store_errors"] >= 1
+    redis_server.start()
+    time.sleep(0.06)
+    # The server has forgotten everything; what is computed from now on is there again.
+    assert cache.get([3], loader)[1].tolist() == ["fresh"]
+    assert makes(ENCODER, RedisStore(redis_server.url, timeout=5)).get([3], load)[1] == ["cached"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="stops the server by a signal")
+def test_redis_that_hangs_does_not_hold_the_caller(redis_server, makes):
+    cache = makes(ENCODER, RedisStore(redis_server.url, timeout=5), deadline=0.05)
+    cache.get([3], load)
+    eventually(lambda: not cache._pending)
+    redis_server.process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    _, status = cache.get([3, 4], load)
+    waited = time.monotonic() - started
+    redis_server.process.send_signal(signal.SIGCONT)
+    assert status.tolist() == ["stale", "fallback"]
+    # Not a measure of speed: the server's own time-out is a hundred deadlines.
+    assert waited < 4
+    eventually(lambda: not cache._pending)
+
+
+def test_an_invalidated_user_is_computed_anew(store, makes):
+    cache, loader = makes(ENCODER, store), Loader()
+    cache.get([3, 4], loader)
+    cache.invalidate([3])
+    assert cache.get([3, 4], loader)[1].tolist() == ["fresh", "cached"]
+    assert loader.asked == [[3, 4], [3]]
+
+
+def test_a_computation_that_was_overtaken_is_kept_nowhere(store, makes):
+    cache, slow = makes(ENCODER, store, deadline=0.02), Loader(lambda ids: [[1]])
+    slow.released.clear()
+    cache.get([3], slow)
+    assert slow.started.wait(20)
+    cache.invalidate([3])
+    cache.deadline = 20
+    new = Loader(lambda ids: [[1, 5]])
+    expected = ENCODER.transform([[1, 5]])
+    np.testing.assert_array_equal(cache.get([3], new)[0], expected)
+    slow.released.set()
+    eventually(lambda: not late_writers(cache))
+    for _ in range(3):
+        np.testing.assert_array_equal(cache.get([3], new)[0], expected)
+        eventually(lambda: not cache._pending)
+    assert not cache._ledger._doubts
+    if store is not None:
+        np.testing.assert_array_equal(makes(ENCODER, store).get([3], new)[0], expected)
+
+
+class SlowWrites(dict):
+    """A store whose next write waits until it is released."""
+
+    def __init__(self):
+        super().__init__()
+        self.writing, self.released = threading.Event(), threading.Event()
+
+    def update(self, entries):
+        if not self.writing.is_set():
+            self.writing.set()
+            assert self.released.wait(20)
+        super().update(entries)
+
+
+def test_a_write_that_was_overtaken_is_not_believed(makes):
+    store = SlowWrites()
+    cache = makes(ENCODER, store, deadline=20)
+    cache.get([3], lambda ids: [[1]])
+    assert store.writing.wait(20)
+    cache.invalidate([3])
+    expected = ENCODER.transform([[1, 5]])
+    np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
+    store.released.set()
+    eventually(lambda: not late_writers(cache) and not cache._pending)
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
+        eventually(lambda: not cache._pending)
+
+
+def test_an_overtaken_write_does_not_stay_for_other_processes(makes):
+    store = SlowWrites()
+    cache = makes(ENCODER, store, deadline=20)
+    cache.get([3], lambda ids: [[1]])
+    assert store.writing.wait(20)
+    cache.invalidate([3])
+    store.released.set()
+    eventually(lambda: not cache._ledger._doubts)
+    vectors, status = makes(ENCODER, store).get([3], lambda ids: [[1, 5]])
+    assert status.tolist() == ["fresh"]
+    np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
+
+
+def test_warming_fills_a_new_version_before_the_switch(store, makes):
+    other = MixedUserEncoder(ITEMS).fit([[0, 1]])
+    makes(ENCODER, store).get([3], load)
+    cache, loader = makes(other, store), Loader()
+    assert cache.warm([3, 4, 3], loader) == 2
+    vectors, status = cache.get([3, 4], loader)
+    assert status.tolist() == ["cached", "cached"]
+    assert loader.asked == [[3, 4]]
+    np.testing.assert_array_equal(vectors, vectors_of([3, 4], other))
+
+
+def test_warming_goes_in_batches(makes, monkeypatch):
+    monkeypatch.setattr(_cache, "_WARM_BATCH", 7)
+    loader = Loader()
+    assert makes(ENCODER).warm(np.arange(20), loader) == 20
+    assert [len(batch) for batch in loader.asked] == [7, 7, 6]
+
+
+def test_warming_raises_what_load_raises(makes):
+    loader = Loader()
+    loader.error = OSError("the log is away")
+    cache = makes(ENCODER)
+    with pytest.raises(OSError, match="the log is away"):
+        cache.warm([3], loader)
+    assert cache.get([3], load)[1].tolist() == ["fresh"]
+
+
+def test_warming_into_a_store_that_is_down_raises(makes):
+    store = BrokenStore()
+    store.broken = True
+    with pytest.raises(RuntimeError, match=r"did not take 1 vectors.*store is down.*Call warm"):
+        makes(ENCODER, store).warm([3], load)
+
+
+def test_memory_is_bounded(makes):
+    cache, loader = makes(ENCODER, max_entries=2), Loader()
+    for user in (1, 2, 1, 3):
+        cache.get([user], loader)
+    assert cache.get([1, 3, 2], loader)[1].tolist() == ["cached", "cached", "fresh"]
+
+
+def test_the_share_of_unknown_items_is_counted(makes):
+    cache = makes(ENCODER)
+    cache.get([1, 2], lambda ids: [[0, 77], [88, 99]])
+    assert cache.counters["unknown_item_rate"] == 3 / 4
+
+
+def test_a_closed_cache_still_answers(makes):
+    cache = makes(ENCODER, deadline=5)
+    cache.get([3], load)
+    cache.close()
+    assert cache.get([3, 4], load)[1].tolist() == ["cached", "fallback"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_entries": 0}, r"'max_entries' parameter of UserVectorCache .* Got 0 instead"),
+        ({"max_entries": True}, "max_entries must be a number, got True"),
+        ({"deadline": -1}, r"'deadline' parameter of UserVectorCache .* Got -1 instead"),
+        ({"deadline": 0.0}, r"'deadline' parameter of UserVectorCache .* Got 0.0 instead"),
+        ({"deadline": float("nan")}, r"'deadline' parameter .* Got nan instead"),
+        ({"deadline": True}, "deadline must be a number, got True"),
+        ({"max_age": "1d"}, r"'max_age' parameter of UserVectorCache .* Got '1d' instead"),
+        ({"max_age": float("nan")}, r"'max_age' parameter .* Got nan instead"),
+        ({"max_age": False}, "max_age must be a number, got False"),
+        ({"key": "secret" * 9}, "key must be bytes, got str. Make one with secrets.token_bytes"),
+        ({"key": bytearray(32)}, "key must be bytes, got bytearray"),
+        ({"key": 7}, "key must be bytes, got int"),
+        ({"key": b"k" * 15}, "key must have at least 16 bytes, got 15"),
+        ({"key": b""}, "key must have at least 16 bytes, got 0"),
+    ],
+)
+def test_options_out_of_range_raise(options, message):
+    with pytest.raises(ValueError, match=message):
+        UserVectorCache(ENCODER, **options)
+
+
+def test_encoders_that_cannot_serve_raise():
+    with pytest.raises(ValueError, match=r"cold_start='raise'.*Set cold_start='mean'"):
+        UserVectorCache(DecayAverageUserEncoder(ITEMS, cold_start="raise").fit([[0]]))
+    with pytest.raises(ValueError, match="must be a user encoder, got str"):
+        UserVectorCache("encoder")
+    with pytest.raises(Exception, match="is not fitted"):
+        UserVectorCache(DecayAverageUserEncoder(ITEMS))
+
+
+@pytest.mark.parametrize("deadline", [None, 0.05])
+def test_no_update_is_lost_among_threads(store, makes, deadline):
+    """One writer a user appends and invalidates; readers must see at least what was written."""
+    cache = makes(ENCODER, store, deadline=deadline)
+    lengths = np.zeros(4, dtype=int)
+    expected = ENCODER.transform([[0, *[1] * n] for n in range(400)])
+    problems, done = [], threading.Event()
+    cache_load = lambda ids: [[0, *[1] * lengths[user]] for user in ids.tolist()]  # noqa: E731
+
+    def write(user):
+        for _ in range(60):
+            lengths[user] += 1
+            cache.invalidate([user])
+            time.sleep(0.001)
+
+    def read():
+        rng = np.random.default_rng()
+        while not done.is_set():
+            users = rng.permutation(4)[:2]
+            before = lengths[users].copy()
+            vectors, status = cache.get(users, cache_load)
+            after = lengths[users].copy()
+            for vector, state, low, high in zip(vectors, status, before, after, strict=True):
+                if state in ("stale", "fallback"):
+                    continue
+                seen = np.flatnonzero(np.abs(expected - vector).max(axis=1) < 1e-6)
+                # A write that had not invalidated yet may be seen or not.
+                if not ((seen >= low - 1) & (seen <= high)).any():
+                    problems.append((state, seen, low, high))
+
+    writers = [threading.Thread(target=write, args=(user,)) for user in range(4)]
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for thread in writers + readers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert not problems
+    eventually(lambda: not cache._pending)
+    cache.deadline = 20
+    vectors, _ = cache.get(np.arange(4), cache_load)
+    np.testing.assert_allclose(vectors, expected[lengths], atol=1e-6)
