@@ -8,8 +8,8 @@ from typing import Any
 
 from skue.compare._rankers import LastItem, OwnFrequency, Popularity
 from skue.compare._task import Task, drawn_users
-from skue.encoders._choices import AgeUnit
 from skue.encoders._decay_average import DecayAverageUserEncoder
+from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories

@@ -14,16 +14,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue._html import ItemSpaceCaption
-from skue.encoders._answers import Answers, check_positive
-from skue.encoders._choices import ColdStart, UnknownItem
+from skue.encoders._atomic_fit import atomic_fit
 from skue.encoders._chunks import encode_histories, encoded_chunks
-from skue.encoders._cold_start import fallback_vector, refuse_nothing_known
+from skue.encoders._cold_start import ColdStart, fallback_vector, refuse_nothing_known
 from skue.encoders._events import Events, known_events
-from skue.encoders._identity import encoder_id
 from skue.encoders._output import indexed_by_user
-from skue.encoders._unknown import report_unknown
-from skue.encoders._versions import restored, stamped
-from skue.encoders._whole_fit import whole_or_not_at_all
+from skue.encoders._recommender import RecommenderMixin, check_positive
+from skue.encoders._unknown import UnknownItem, report_unknown
+from skue.encoders._versions import encoder_id, restored, stamped
 from skue.histories._histories import Histories
 from skue.histories._validation import validate_histories, with_checked_parameters
 from skue.items._cooccurrence import item_space
@@ -31,7 +29,11 @@ from skue.items._item_embeddings import ItemEmbeddings
 
 
 class UserEncoder(
-    Answers, ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    RecommenderMixin,
+    ItemSpaceCaption,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Base of the encoders.
 
@@ -93,7 +95,7 @@ class UserEncoder(
         ValueError
             When X holds no event of a known item and ``cold_start`` must be learned from some.
         """
-        with whole_or_not_at_all(self):
+        with atomic_fit(self):
             histories = validate_histories(self, X, reset=True)
             if y is not None:
                 _check_same_length(histories, y)
@@ -151,7 +153,6 @@ class UserEncoder(
         """
         check_positive("chunk_size", chunk_size)
         histories = self._read(X)
-        report_unknown(self, histories)
         return encoded_chunks(self, histories, int(chunk_size))
 
     @property
@@ -187,8 +188,12 @@ class UserEncoder(
         return tags
 
     def _read(self, X: Any) -> Histories:
+        """Validate X, and report items that are unknown."""
         check_is_fitted(self, "fallback_vector_")
-        return validate_histories(self, X, reset=False, vocabulary=self.item_embeddings_.vocabulary)
+        vocabulary = self.item_embeddings_.vocabulary
+        histories = validate_histories(self, X, reset=False, vocabulary=vocabulary)
+        report_unknown(self, histories)
+        return histories
 
     def _events_of(self, histories: Histories, *, truncate: bool = True) -> Events:
         """Drop unknown items, then keep each user's newest ``max_history`` events."""
@@ -196,8 +201,7 @@ class UserEncoder(
         return known_events(self.item_embeddings_, histories, max_history)
 
     def _vectors_of(self, histories: Histories) -> np.ndarray:
-        """Encode histories, having said which items are unknown."""
-        report_unknown(self, histories)
+        """Encode histories; users without a direction get the fallback."""
         return self._with_fallback(*encode_histories(self, histories))
 
     def _with_fallback(

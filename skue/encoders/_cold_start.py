@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skue.encoders._chunks import encode_histories
 from skue.encoders._unknown import nothing_known
 from skue.histories._histories import Histories
+
+ColdStart: TypeAlias = Literal["mean", "popular", "zero", "raise"] | ArrayLike
 
 # Users encoded at a time, so that what is held for them stays small beside the batch.
 _STRETCH = 65_536

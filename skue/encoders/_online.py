@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skue.encoders._ages import AGE_SECONDS, as_seconds, event_ages
 from skue.encoders._base import UserEncoder
-from skue.encoders._choices import AgeUnit
 from skue.encoders._chunks import CHUNK_SIZE
-from skue.encoders._events import Events
+from skue.encoders._events import AGE_SECONDS, AgeUnit, Events, as_seconds, event_ages
 from skue.encoders._state import Columns, UserStates
-from skue.encoders._unknown import report_unknown
-from skue.histories._validation import validate_histories
 from skue.kernels._segments import starts_of_runs
 from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums, with_few_events
 
@@ -86,9 +82,8 @@ class OnlineAverages(UserEncoder):
         """
         encoder_id = self._online_id()
         self._check_state(state, encoder_id)
-        X_new = validate_histories(self, X_new, reset=False)
+        X_new = self._read(X_new)
         if len(state) == len(X_new) == 1:
-            report_unknown(self, X_new)
             updated = self._updated_alone(state.columns, self._events_of(X_new))
             if updated is not None:
                 return UserStates(encoder_id, updated)
@@ -168,9 +163,7 @@ class OnlineAverages(UserEncoder):
             )
 
     def _state_of(self, X: Any, encoder_id: str) -> UserStates:
-        histories = validate_histories(self, X, reset=False)
-        report_unknown(self, histories)
-        events = self._events_of(histories)
+        events = self._events_of(self._read(X))
         n_users = events.n_users
         if n_users <= CHUNK_SIZE:
             return UserStates(encoder_id, self._columns_of(events))

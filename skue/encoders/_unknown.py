@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from skue._warn import warn_caller
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.reading._ids import is_text, shown
+
+UnknownItem: TypeAlias = Literal["ignore", "warn", "raise"]
 
 # So many events of which not one is known are more than a few new users.
 _MANY_EVENTS = 30

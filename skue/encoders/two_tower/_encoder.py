@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skue.encoders._base import UserEncoder
-from skue.encoders._choices import ColdStart, UnknownItem
+from skue.encoders._cold_start import ColdStart
 from skue.encoders._events import Events
-from skue.encoders._unknown import report_unknown
+from skue.encoders._unknown import UnknownItem, report_unknown
 from skue.encoders.two_tower._examples import sequences_of
 from skue.encoders.two_tower._progress import CallbackSupport, Progress, with_callbacks
 from skue.encoders.two_tower._recipe import (

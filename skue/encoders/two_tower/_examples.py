@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.encoders._ages import as_seconds
-from skue.encoders._events import Events
+from skue.encoders._events import Events, as_seconds
 from skue.encoders.two_tower._channels import Batch
 from skue.kernels._segments import owners, starts_of_runs
 

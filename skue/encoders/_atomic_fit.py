@@ -1,4 +1,4 @@
-"""A fit that fails leaves the estimator as it was."""
+"""A fit that fails leaves the estimator unchanged."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 @contextmanager
-def whole_or_not_at_all(estimator: Any) -> Iterator[None]:
-    """Put the fitted attributes back when the block fails or is interrupted."""
+def atomic_fit(estimator: Any) -> Iterator[None]:
+    """Restore the fitted attributes when the block fails or is interrupted."""
     before = _fitted(estimator)
     try:
         yield

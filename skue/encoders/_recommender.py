@@ -1,4 +1,4 @@
-"""What a fitted encoder answers beside vectors: recommendations, recall and coverage."""
+"""Recommendations, recall and coverage of a fitted encoder."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from skue.encoders._coverage import coverage_of
+from skue.encoders._chunks import encode_histories
 from skue.encoders._events import Events
 from skue.encoders._output import users_of
-from skue.encoders._unknown import report_unknown
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.items._answers import frame_of_answers, ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._pooling import sums_by_user
 from skue.kernels._ranking import expected_recall
+from skue.kernels._segments import kept_offsets
 from skue.kernels._topk import top_k
 
 if TYPE_CHECKING:
     import pandas
 
 
-class Answers:
-    """The part of an encoder that follows from its vectors and its items."""
+class RecommenderMixin:
+    """What follows from the vectors of an encoder: recommendations, recall and coverage."""
 
     item_embeddings_: ItemEmbeddings
 
@@ -157,8 +158,19 @@ class Answers:
             all but the first get the fallback vector.
         """
         histories = self._read(X)
-        report_unknown(self, histories)
-        return coverage_of(self, histories)
+        known = self.item_embeddings_.rows_of(histories) >= 0
+        weights = np.ones(len(known)) if histories.weights is None else np.abs(histories.weights)
+        n_known = np.diff(kept_offsets(histories.offsets, known))
+        _, defined = encode_histories(self, histories)
+        status = np.full(len(histories), "cancelled", dtype="<U9")
+        status[defined] = "encoded"
+        status[n_known == 0] = "unknown"
+        status[histories.lengths == 0] = "empty"
+        total = sums_by_user(weights, histories.offsets)
+        share = sums_by_user(weights * known, histories.offsets) / np.where(total > 0, total, 1)
+        return Bunch(
+            n_events=histories.lengths, n_known=n_known, known_weight_share=share, status=status
+        )
 
 
 def check_positive(name: str, value: Any) -> None:
