@@ -10,7 +10,8 @@ from unittest import mock
 import numpy as np
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders.two_tower import _spaces, _tasks
+from skue.encoders.two_tower import _encoder, _spaces, _task, _tower, _training, _validation
+from skue.encoders.two_tower._recipe import recipe_of
 from skue.metrics._evaluation import evaluate
 
 DECAYS = (0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -33,8 +34,14 @@ def run_of(encoder, X, y, k, second_k=None, *, exclude_seen=False):
 
 
 def less(*names):
-    """Return a change that leaves these numbers of the pooling where they start."""
-    return lambda recipe: replace(recipe, learned=recipe.learned - set(names))
+    """Return a change that leaves these weights of the pooling where they start."""
+
+    class Trainer(_tower.Trainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.fixed = self.fixed | set(names)
+
+    return patched(_training, "Trainer", Trainer)
 
 
 def with_(**fields):
@@ -57,27 +64,30 @@ def patched(module, name, value):
 # What each row of the ablation changes: the recipe by a function, or what a module holds.
 VARIANTS = {
     "all parts": None,
-    "one pair of towers": patched(_tasks, "learned_spaces", one_space),
+    "one pair of towers": patched(_task, "learned_spaces", one_space),
     "decays not learned": less("decay", "elapsed"),
     # The exponent that it starts from is searched for, too.
     "repeats not damped": [
         less("repeat"),
-        patched(_tasks, "_REPEAT_EXPONENTS", (1.0,)),
+        patched(_validation, "_REPEAT_EXPONENTS", (1.0,)),
     ],
     "no support": less("support"),
     "no item gate": less("gate"),
     "no MLP": with_(hidden_layer_sizes=()),
-    "no MLP, no linear map": with_(dense=False),
+    "no MLP, no linear map": patched(_training, "start_of_dense", lambda *sizes: {}),
     "item tower: the other": lambda recipe: replace(recipe, learn_items=not recipe.learn_items),
     "no event dropout": with_(event_dropout=0.0),
     "no dropout": with_(dropout=0.0),
     "no label smoothing": with_(label_smoothing=0.0),
-    "weights not averaged": with_(averaging=0.0),
+    "weights not averaged": patched(_tower, "_AVERAGING", 0.0),
     "constant learning rate": patched(_tower, "_pace", lambda done: 1.0),
     "temperature 0.07": with_(temperature=0.07),
     "temperature 1": with_(temperature=1.0),
     "sampled negatives": with_(sampled=True),
-    "sampled, not corrected": with_(sampled=True, corrected=False),
+    "sampled, not corrected": [
+        with_(sampled=True),
+        patched(_tower.Trainer, "_log_expected", lambda *inputs: np.zeros(len(inputs[1]))),
+    ],
 }
 
 
@@ -90,14 +100,14 @@ class Ablated(TwoTowerUserEncoder):
         self.changes = [change for change in changes if callable(change)]
         return self
 
-    def _recipe(self, n_items):
-        recipe = super()._recipe(n_items)
+    def fit(self, X, y=None):
+        with ExitStack() as stack:
+            for patch in [*self.patches, patched(_encoder, "recipe_of", self._changed_recipe)]:
+                stack.enter_context(mock.patch.object(*patch))
+            return super().fit(X, y)
+
+    def _changed_recipe(self, encoder, n_items):
+        recipe = recipe_of(encoder, n_items)
         for change in self.changes:
             recipe = change(recipe)
         return recipe
-
-    def fit(self, X, y=None):
-        with ExitStack() as stack:
-            for patch in self.patches:
-                stack.enter_context(mock.patch.object(*patch))
-            return super().fit(X, y)

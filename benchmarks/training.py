@@ -20,7 +20,8 @@ from skue.datasets import make_user_histories
 from skue.encoders.two_tower._channels import start_of_pooling
 from skue.encoders.two_tower._examples import Examples, batch_of, examples_of, sequences_of
 from skue.encoders.two_tower._head import start_of_dense
-from skue.encoders.two_tower._tower import Trainer
+from skue.encoders.two_tower._recipe import recipe_of
+from skue.encoders.two_tower._tower import _AVERAGING, Trainer
 from skue.histories import Histories
 
 _TINY = 1e-12
@@ -106,7 +107,7 @@ class TorchTrainer(Trainer):
         self._update_rows(leaves, None if rows is None else torch.from_numpy(rows))
         self.n_steps += 1
         self.optimiser.n_steps += 1  # The pace of the learning rate goes by it.
-        share = min(recipe.averaging, self.n_steps / (self.n_steps + 10))
+        share = min(_AVERAGING, self.n_steps / (self.n_steps + 10))
         with torch.no_grad():
             self.tensors["decay"].clamp_(min=0)
             self.tensors["log_temperature"].clamp_(np.log(0.02), 0.0)
@@ -187,7 +188,7 @@ def trainers(
         negatives="sampled" if kind == "sampled" else "all",
     )
     encoder.item_embeddings_ = items
-    recipe = encoder._recipe(len(items))
+    recipe = recipe_of(encoder, len(items))
     sequences = sequences_of(encoder._events_of(log))
     examples, _ = examples_of(sequences)
     found = []

@@ -89,7 +89,7 @@ def pool(
     damped = _sum_by_item(batch, logits)
     logits += parameters["support"][:, None] * support[:, None, :]
     logits += parameters["gate"][batch.rows][:, None, :]
-    logits -= _as_matrices(batch, parameters["repeat"] * damped.log_sums)
+    logits -= _as_matrices(batch, _damping(parameters["repeat"], damped.log_sums))
     logits[~np.broadcast_to(batch.present[:, None, :], logits.shape)] = -np.inf
     # Channels have length 1, so a factor common to a history's events changes nothing.
     largest = logits.max(axis=2, keepdims=True)
@@ -169,6 +169,12 @@ def _sum_by_item(batch: Batch, logits: np.ndarray) -> Damped:
     shares /= np.repeat(safe, groups, axis=0)
     log_sums = np.where(cancelled, np.inf, largest + np.log(np.abs(safe)))
     return Damped(shares, np.repeat(log_sums, groups, axis=0))
+
+
+def _damping(repeat: np.ndarray, log_sums: np.ndarray) -> np.ndarray:
+    """Return what repeats take off the logits: all where the weights of an item cancel."""
+    cancelled = np.isinf(log_sums)
+    return np.where(cancelled, np.inf, repeat * np.where(cancelled, 0, log_sums))
 
 
 def _decayed_gradient(

@@ -13,10 +13,10 @@ from skue.encoders._base import UserEncoder
 from skue.encoders._cold_start import ColdStart
 from skue.encoders._events import Events
 from skue.encoders._unknown import UnknownItem, report_unknown
+from skue.encoders.two_tower._encode import encode
 from skue.encoders.two_tower._examples import sequences_of
 from skue.encoders.two_tower._progress import CallbackSupport, Progress, with_callbacks
 from skue.encoders.two_tower._recipe import (
-    Recipe,
     checked_decays,
     checked_sizes,
     generator,
@@ -25,8 +25,8 @@ from skue.encoders.two_tower._recipe import (
     negatives_of,
     recipe_of,
 )
-from skue.encoders.two_tower._tasks import best_task, unknown_targets
-from skue.encoders.two_tower._training import Learned, encode, train
+from skue.encoders.two_tower._task import best_task, unknown_targets
+from skue.encoders.two_tower._training import Learned, train
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._item_embeddings import ItemEmbeddings
@@ -311,10 +311,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
                 report_unknown(self, histories)  # before the work, not after it
             if not task.is_enough(validated=self.early_stopping):
                 task = task.without_training()
-            self._keep(train(task, self._recipe(len(task.items)), rng, on_epoch), task.items)
-
-    def _recipe(self, n_items: int) -> Recipe:
-        return recipe_of(self, n_items)
+            recipe = recipe_of(self, len(task.items))
+            self._keep(train(task, recipe, rng, on_epoch), task.items)
 
     def _keep(self, learned: Learned, given: ItemEmbeddings) -> None:
         self.item_tower_ = item_tower_of(self)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+
+from skue.kernels._segments import add_at_rows
 
 
 class Loss(NamedTuple):
@@ -74,15 +75,6 @@ def full_softmax(
     of_items -= (factor * smoothing / users.dtype.type(n_items)) * users.sum(axis=0)
     add_at_rows(of_items, targets, users * (-factor * (1 - smoothing)))
     return Loss(value, of_users, of_items, of_log_temperature)
-
-
-def add_at_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-    """Add each row of ``values`` to the row of ``total`` that it names; rows may repeat."""
-    chosen = sp.csr_array(
-        (np.ones(len(rows), dtype=np.float32), rows, np.arange(len(rows) + 1)),
-        shape=(len(rows), len(total)),
-    )
-    total += chosen.T @ values
 
 
 def sampled_softmax(

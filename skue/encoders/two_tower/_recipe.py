@@ -32,10 +32,6 @@ class Recipe:
     max_iter: int
     n_iter_no_change: int
     max_history: int | None
-    averaging: float = 0.995
-    corrected: bool = True
-    learned: frozenset[str] = frozenset({"decay", "elapsed", "repeat", "support", "gate"})
-    dense: bool = True
 
 
 def recipe_of(encoder: Any, n_items: int) -> Recipe:

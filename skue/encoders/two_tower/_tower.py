@@ -1,6 +1,8 @@
-"""Training one pair of towers: batches, steps, and the weights averaged over them."""
+"""Training one pair of towers: batches, steps, and the average of the weights."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,8 +10,9 @@ from skue.encoders.two_tower._adamw import AdamW
 from skue.encoders.two_tower._channels import Arrays, Batch, pool, pool_gradient
 from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
 from skue.encoders.two_tower._head import head, head_gradient
-from skue.encoders.two_tower._losses import Loss, add_at_rows, full_softmax, sampled_softmax
+from skue.encoders.two_tower._losses import Loss, full_softmax, sampled_softmax
 from skue.encoders.two_tower._recipe import Recipe
+from skue.kernels._segments import add_at_rows
 
 _TEMPERATURES = (0.02, 1.0)
 _EXAMPLES_PER_USER = 50
@@ -17,11 +20,25 @@ _LONGEST_HISTORY = 100
 _N_UNIFORM = 2048
 # Batches are made of examples of similar length, out of so many batches' worth.
 _SORTED_BATCHES = 16
+# Share of the past in the moving average of the weights, at every step.
+_AVERAGING = 0.995
 # Share of all steps in which the learning rate rises to its height; then it falls to zero.
 _WARM_UP = 0.05
 # Few examples are gone over several times in an epoch, towards so many steps.
 _STEPS_PER_EPOCH = 256
 _MOST_PASSES = 4
+
+
+class Negatives(NamedTuple):
+    """What a step with sampled negatives is about.
+
+    ``rows`` are the distinct items of the batch, ``candidates`` the positions in them of the
+    targets and of the uniform negatives, ``log_expected`` how often each candidate is expected.
+    """
+
+    rows: np.ndarray
+    candidates: np.ndarray
+    log_expected: np.ndarray
 
 
 class Trainer:
@@ -49,18 +66,16 @@ class Trainer:
         if recipe.learn_items:
             parameters["items"] = item_vectors.copy()
         self.parameters = parameters
-        self.fixed = {"decay", "elapsed", "repeat", "support", "gate"} - recipe.learned
-        if recipe.temperature is not None:
-            self.fixed.add("log_temperature")
+        self.fixed = set() if recipe.temperature is None else {"log_temperature"}
         self.optimiser = AdamW(
             parameters,
             learning_rate=recipe.learning_rate,
             weight_decay=recipe.alpha,
-            decayed=frozenset(name for name in parameters if _is_dense(name, biases=False)),
+            decayed=frozenset(filter(_decays, parameters)),
             by_row=frozenset({"items", "gate"} & set(parameters))
             if recipe.sampled
             else frozenset(),
-            averaging=recipe.averaging,
+            averaging=_AVERAGING,
         )
         shape = (recipe.batch_size, len(item_vectors))
         self._scores = None if recipe.sampled else np.empty(shape, dtype=np.float32)
@@ -120,19 +135,17 @@ class Trainer:
             event_dropout=recipe.event_dropout,
             rng=self.rng,
         )
-        rows: np.ndarray | None = None
         table = parameters["items"] if recipe.learn_items else self.item_vectors
+        negatives: Negatives | None = None
         if recipe.sampled:
-            rows, batch, candidates = self._touched(batch, examples.targets)
-            table = table[rows]
-            parameters = parameters | {"gate": parameters["gate"][rows]}
+            negatives, batch = self._sampled_negatives(batch, examples.targets)
+            table = table[negatives.rows]
+            parameters = parameters | {"gate": parameters["gate"][negatives.rows]}
         vectors, norms = unit(table)
+        kept = self._dropout(len(examples), vectors.shape[1])
         pooled = pool(batch, parameters, vectors)
-        headed = head(pooled.channels, parameters, self._dropout(pooled.channels))
-        if rows is None:
-            loss, of_vectors = self._full_loss(headed.users, vectors, examples.targets)
-        else:
-            loss, of_vectors = self._sampled_loss(headed.users, vectors, rows, candidates)
+        headed = head(pooled.channels, parameters, kept)
+        loss = self._loss(headed.users, vectors, examples.targets, negatives)
         gradients, of_channels = head_gradient(pooled.channels, parameters, headed, loss.users)
         of_pooling, of_events = pool_gradient(
             batch,
@@ -144,7 +157,8 @@ class Trainer:
         )
         gradients |= of_pooling
         gradients["log_temperature"] = np.array([loss.log_temperature], dtype=np.float32)
-        if of_vectors is not None and of_events is not None:
+        if of_events is not None and loss.items is not None:
+            of_vectors = loss.items
             add_at_rows(of_vectors, batch.rows.ravel(), of_events.reshape(-1, vectors.shape[1]))
             along = np.einsum("nd,nd->n", of_vectors, vectors)
             of_vectors -= vectors * along[:, None]
@@ -152,51 +166,59 @@ class Trainer:
             gradients["items"] = of_vectors
         for name in self.fixed & set(gradients):
             del gradients[name]
-        self.optimiser.step(gradients, rows)
+        self.optimiser.step(gradients, None if negatives is None else negatives.rows)
         self._keep_in_range()
         return loss.value
 
-    def _dropout(self, channels: np.ndarray) -> np.ndarray | None:
+    def _dropout(self, n_users: int, n_dims: int) -> np.ndarray | None:
+        """Return the factors of dropout: 0, or one over the share that is kept."""
         share = self.recipe.dropout
-        if not share or not self.recipe.dense:
+        if not share or "linear" not in self.parameters:
             return None
-        shape = (len(channels), channels[0].size)
+        shape = (n_users, len(self.recipe.decays) * n_dims)
         kept = (self.rng.random(shape, dtype=np.float32) >= share).astype(np.float32)
         kept /= np.float32(1 - share)
         return kept
 
-    def _full_loss(
-        self, users: np.ndarray, vectors: np.ndarray, targets: np.ndarray
-    ) -> tuple[Loss, np.ndarray | None]:
-        loss = full_softmax(
-            users,
-            vectors,
-            targets,
-            float(self.parameters["log_temperature"][0]),
-            label_smoothing=self.recipe.label_smoothing,
-            learn_items=self.recipe.learn_items,
-            buffer=self._scores,
-        )
-        return loss, loss.items
-
-    def _sampled_loss(
-        self, users: np.ndarray, vectors: np.ndarray, rows: np.ndarray, candidates: np.ndarray
-    ) -> tuple[Loss, np.ndarray | None]:
+    def _loss(
+        self,
+        users: np.ndarray,
+        vectors: np.ndarray,
+        targets: np.ndarray,
+        negatives: Negatives | None,
+    ) -> Loss:
+        log_temperature = float(self.parameters["log_temperature"][0])
+        if negatives is None:
+            return full_softmax(
+                users,
+                vectors,
+                targets,
+                log_temperature,
+                label_smoothing=self.recipe.label_smoothing,
+                learn_items=self.recipe.learn_items,
+                buffer=self._scores,
+            )
+        candidates = negatives.candidates
         loss = sampled_softmax(
             users,
             vectors[candidates],
-            rows[candidates],
-            self._log_expected(rows[candidates], len(users)),
-            float(self.parameters["log_temperature"][0]),
+            negatives.rows[candidates],
+            negatives.log_expected,
+            log_temperature,
         )
         if not self.recipe.learn_items or loss.items is None:
-            return loss, None
+            return loss._replace(items=None)
         of_vectors = np.zeros_like(vectors)
         add_at_rows(of_vectors, candidates, loss.items)
-        return loss, of_vectors
+        return loss._replace(items=of_vectors)
+
+    def _sampled_negatives(self, batch: Batch, targets: np.ndarray) -> tuple[Negatives, Batch]:
+        rows, batch, candidates = self._touched(batch, targets)
+        log_expected = self._log_expected(rows[candidates], len(targets))
+        return Negatives(rows, candidates, log_expected), batch
 
     def _touched(self, batch: Batch, targets: np.ndarray) -> tuple[np.ndarray, Batch, np.ndarray]:
-        """Draw uniform negatives; return the item rows that the step is about, renumbered."""
+        """Draw uniform negatives; return the distinct item rows of the step, and renumber."""
         uniform = self.rng.integers(len(self.item_vectors), size=_N_UNIFORM)
         named = np.concatenate([batch.rows.ravel(), targets, uniform])
         rows, local = np.unique(named, return_inverse=True)
@@ -206,8 +228,6 @@ class Trainer:
 
     def _log_expected(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
         """Logarithm of how often each candidate is expected among the negatives."""
-        if not self.recipe.corrected:
-            return np.zeros(len(rows))
         in_batch = np.log(max(batch_size - 1, 1e-12)) + self._log_target_share[rows]
         return np.logaddexp(in_batch, np.log(_N_UNIFORM / len(self.item_vectors)))
 
@@ -239,5 +259,5 @@ def unit(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return table / norms[:, None], norms
 
 
-def _is_dense(name: str, *, biases: bool = True) -> bool:
-    return name == "linear" or name.startswith(("weight", "bias") if biases else "weight")
+def _decays(name: str) -> bool:
+    return name == "linear" or name.startswith("weight")

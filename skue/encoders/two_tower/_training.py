@@ -8,19 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skue.encoders.two_tower._channels import Arrays, pool, start_of_pooling
-from skue.encoders.two_tower._examples import Sequences, batch_of, blocks_by_length
-from skue.encoders.two_tower._head import head, start_of_dense
+from skue.encoders.two_tower._channels import start_of_pooling
+from skue.encoders.two_tower._encode import Towers, encode, side_by_side
+from skue.encoders.two_tower._head import start_of_dense
 from skue.encoders.two_tower._recipe import Recipe
-from skue.encoders.two_tower._tasks import Task, recall_of
+from skue.encoders.two_tower._task import Task
 from skue.encoders.two_tower._tower import Trainer
 from skue.kernels._threads import spread
 
 # How much of the mix the best average has when training starts from it.
 _START_SHARE = 0.9
-
-Towers = list[Arrays]
-"""Weights of each user tower; their item vectors stand side by side in blocks of equal width."""
 
 
 @dataclass
@@ -38,49 +35,6 @@ class Learned:
     def keep(self, towers: Towers, item_vectors: np.ndarray, epoch: int) -> None:
         """Take these weights as the best so far."""
         self.towers, self.item_vectors, self.best_iter = towers, item_vectors, epoch
-
-
-def encode(
-    sequences: Sequences,
-    starts: np.ndarray,
-    stops: np.ndarray,
-    towers: Towers,
-    item_vectors: np.ndarray,
-    max_history: int | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit user vectors of prefixes, and which of them have a direction.
-
-    The vectors of several towers stand side by side, like those of their items.
-    """
-    users = np.zeros((len(starts), item_vectors.shape[1]), dtype=np.float32)
-    defined = np.zeros(len(starts), dtype=bool)
-    lengths = stops - starts
-    if max_history is not None:
-        lengths = np.minimum(lengths, max_history)
-    filled = np.flatnonzero(lengths)
-    blocks = np.split(item_vectors, len(towers), axis=1)
-    # Worked out in float64, a user's vector does not depend on who else is in the batch.
-    towers = [{name: value.astype(np.float64) for name, value in t.items()} for t in towers]
-    for within in blocks_by_length(lengths[filled]):
-        block = filled[within]
-        batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)
-        parts = []
-        for parameters, vectors in zip(towers, blocks, strict=True):
-            pooled = pool(batch, parameters, vectors, squared_norm=1 / len(towers))
-            headed = head(pooled.channels, parameters)
-            has = np.isfinite(pooled.norms).any(axis=1) & np.isfinite(headed.norms)
-            parts.append(headed.users * has[:, None])
-            defined[block] |= has
-        users[block] = parts[0] if len(parts) == 1 else side_by_side(parts)
-    return users, defined
-
-
-def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
-    """Return rows laid end to end at length 1; rows of zeros add nothing."""
-    rows = np.hstack(parts)
-    norms = np.sqrt(np.einsum("ud,ud->u", rows, rows))
-    rows /= np.where(norms > 0, norms, 1)[:, None]
-    return rows
 
 
 def train(
@@ -152,10 +106,9 @@ def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generato
     for parameters, block, own in zip(start, blocks, rng.spawn(task.n_towers), strict=True):
         vectors = np.ascontiguousarray(block) * np.float32(np.sqrt(task.n_towers))
         n_channels, n_dims = len(recipe.decays), vectors.shape[1]
-        if recipe.dense:
-            dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
-            parameters = parameters | dense
-        trainers.append(Trainer(task.sequences, task.training, vectors, parameters, recipe, own))
+        dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
+        weights = parameters | dense
+        trainers.append(Trainer(task.sequences, task.training, vectors, weights, recipe, own))
     return trainers
 
 
@@ -217,8 +170,8 @@ def _start(task: Task, recipe: Recipe) -> tuple[Towers, Towers, float]:
 def _validation_recall(
     task: Task, towers: Towers, item_vectors: np.ndarray, max_history: int | None
 ) -> float:
-    validation = task.validation
+    examples = task.validation.examples
     users, _ = encode(
-        task.sequences, validation.starts, validation.stops, towers, item_vectors, max_history
+        task.sequences, examples.starts, examples.stops, towers, item_vectors, max_history
     )
-    return recall_of(task.sequences, validation, users, item_vectors)
+    return float(task.validation.recalls(users[None], item_vectors)[0])

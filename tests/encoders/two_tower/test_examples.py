@@ -5,8 +5,7 @@ import pytest
 
 from skue import Histories
 from skue.encoders._events import Events
-from skue.encoders.two_tower._examples import batch_of, examples_of, sequences_of
-from skue.encoders.two_tower._holdout import held_out_events
+from skue.encoders.two_tower._examples import batch_of, examples_of, held_out_events, sequences_of
 
 
 def events_of(lists, timestamps=None, weights=None):

@@ -6,9 +6,10 @@ import pytest
 from skue import CooccurrenceItemEmbedder, Histories, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _spaces, _tower
+from skue.encoders.two_tower._encode import side_by_side
 from skue.encoders.two_tower._spaces import learned_spaces
 from skue.encoders.two_tower._tower import _pace
-from skue.encoders.two_tower._training import _may_be_best, side_by_side
+from skue.encoders.two_tower._training import _may_be_best
 
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 

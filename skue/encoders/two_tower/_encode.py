@@ -1,0 +1,55 @@
+"""User vectors of prefixes, from the weights of trained towers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skue.encoders.two_tower._channels import Arrays, pool
+from skue.encoders.two_tower._examples import Sequences, batch_of, blocks_by_length
+from skue.encoders.two_tower._head import head
+
+Towers = list[Arrays]
+"""Weights of each user tower; their item vectors stand side by side in blocks of equal width."""
+
+
+def encode(
+    sequences: Sequences,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    towers: Towers,
+    item_vectors: np.ndarray,
+    max_history: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit user vectors of prefixes, and which of them have a direction.
+
+    The vectors of several towers stand side by side, like those of their items.
+    """
+    users = np.zeros((len(starts), item_vectors.shape[1]), dtype=np.float32)
+    defined = np.zeros(len(starts), dtype=bool)
+    lengths = stops - starts
+    if max_history is not None:
+        lengths = np.minimum(lengths, max_history)
+    filled = np.flatnonzero(lengths)
+    blocks = np.split(item_vectors, len(towers), axis=1)
+    # In float64, the vector of a user does not depend on the rest of the batch.
+    towers = [{name: value.astype(np.float64) for name, value in t.items()} for t in towers]
+    for within in blocks_by_length(lengths[filled]):
+        block = filled[within]
+        batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)
+        parts = []
+        for parameters, vectors in zip(towers, blocks, strict=True):
+            pooled = pool(batch, parameters, vectors, squared_norm=1 / len(towers))
+            headed = head(pooled.channels, parameters)
+            has = np.isfinite(pooled.norms).any(axis=1) & np.isfinite(headed.norms)
+            parts.append(headed.users * has[:, None])
+            defined[block] |= has
+        users[block] = parts[0] if len(parts) == 1 else side_by_side(parts)
+    return users, defined
+
+
+def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
+    """Return the concatenated rows at length 1; a part that is zero adds nothing."""
+    rows = np.hstack(parts)
+    norms = np.sqrt(np.einsum("ud,ud->u", rows, rows))
+    rows /= np.where(norms > 0, norms, 1)[:, None]
+    return rows

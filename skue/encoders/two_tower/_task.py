@@ -1,0 +1,128 @@
+"""What one fit learns from: a space of items, and examples to train and validate by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skue._warn import warn_caller
+from skue.encoders._events import Events, known_events
+from skue.encoders._unknown import nothing_known
+from skue.encoders.two_tower._examples import (
+    Examples,
+    Sequences,
+    examples_of,
+    held_out_events,
+    sequences_of,
+    split_examples,
+)
+from skue.encoders.two_tower._spaces import learned_spaces
+from skue.encoders.two_tower._validation import BestAverage, Validation
+from skue.histories._histories import Histories
+from skue.items._cooccurrence import item_space
+from skue.items._item_embeddings import ItemEmbeddings
+
+
+class Task(NamedTuple):
+    """A space of items, the examples in it, and its best average.
+
+    The vectors of the items are those of ``n_towers`` spaces, side by side.
+    """
+
+    items: ItemEmbeddings
+    n_towers: int
+    sequences: Sequences
+    training: Examples
+    validation: Validation
+    best: BestAverage
+
+    def is_enough(self, *, validated: bool) -> bool:
+        """Whether there are examples to learn from and, where wanted, to validate by."""
+        return len(self.training) > 0 and (len(self.validation) > 0 or not validated)
+
+    def without_training(self) -> Task:
+        """Return the task without training examples, and warn that there were too few."""
+        warn_caller(
+            f"{len(self.training)} examples to learn from and {len(self.validation)} to "
+            "validate by are too few: the encoder is a plain average. Give longer histories, "
+            "or set early_stopping=False to learn without validation."
+        )
+        return self._replace(training=self.training.take(np.arange(0)))
+
+
+def best_task(
+    item_embeddings: Any,
+    histories: Histories,
+    validation_fraction: float | None,
+    rng: np.random.Generator,
+) -> Task:
+    """Return the task in the space whose best average has the highest validation recall.
+
+    Spaces that are learned from the histories do not see the held-out events. Without a
+    ``validation_fraction`` nothing is held out.
+    """
+    held_out = np.zeros(len(histories.codes), dtype=bool)
+    if validation_fraction is not None:
+        columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
+        opens = sequences_of(Events(*columns)).opens
+        held_out = held_out_events(histories.offsets, opens, validation_fraction, rng)
+    split_seed = rng.integers(np.iinfo(np.int64).max)
+    tasks = (
+        _task(*space, histories, held_out, np.random.default_rng(split_seed))
+        for space in _spaces(item_embeddings, histories._keep_events(~held_out))
+    )
+    return max(tasks, key=lambda task: task.best.recall)
+
+
+def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
+    """Item spaces to choose from, and how many stand side by side in each."""
+    if item_embeddings is None:
+        return learned_spaces(histories)
+    return iter([(item_space(item_embeddings, histories), 1)])
+
+
+def _task(
+    items: ItemEmbeddings,
+    n_towers: int,
+    histories: Histories,
+    held_out: np.ndarray,
+    rng: np.random.Generator,
+) -> Task:
+    known = items.rows_of(histories) >= 0
+    sequences = sequences_of(known_events(items, histories, None))
+    examples, events = examples_of(sequences)
+    training, validating = split_examples(examples, held_out[known][events], rng)
+    validation = Validation(sequences, validating)
+    best = validation.best_average(items.vectors)
+    return Task(items, n_towers, sequences, training, validation, best)
+
+
+def unknown_targets(
+    items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
+) -> int:
+    """Return how many targets of y are unknown; raise where there is nothing to learn from.
+
+    Parameters
+    ----------
+    items : ItemEmbeddings
+    histories : Histories
+        Including the targets of y, where these are learned from.
+    appended : ndarray of shape (n_events,), bool, or None
+        Which events came from y.
+    """
+    known = items.rows_of(histories) >= 0
+    if not known.any():
+        raise ValueError(
+            f"{nothing_known(items, histories)} So there is nothing to learn from. Pass "
+            "histories with items of item_embeddings, or set item_embeddings=None."
+        )
+    if appended is None:
+        return 0
+    if not (appended & known).any():
+        raise ValueError(
+            f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
+            "is in the item space. Pass the items that came next, or set targets='history'."
+        )
+    return int((appended & ~known).sum())
