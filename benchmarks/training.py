@@ -18,7 +18,7 @@ from torch.nn import functional
 from skue import ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower._channels import start_of_pooling
-from skue.encoders.two_tower._examples import Examples, batch_of, examples_of, sequences_of
+from skue.encoders.two_tower._examples import batch_of, examples_of, sequences_of
 from skue.encoders.two_tower._head import start_of_dense
 from skue.encoders.two_tower._recipe import recipe_of
 from skue.encoders.two_tower._tower import _AVERAGING, Trainer
@@ -60,8 +60,9 @@ class TorchTrainer(Trainer):
         self.frozen = torch.from_numpy(self.item_vectors.copy())
         self.n_steps = 0
 
-    def _step(self, examples: Examples) -> float:
+    def _step(self, chosen: np.ndarray) -> float:
         recipe, parameters = self.recipe, dict(self.tensors)
+        examples = self.examples.take(chosen)
         batch = batch_of(
             self.sequences,
             examples.starts,

@@ -36,7 +36,7 @@ def test_an_encoder_of_another_scikit_learn_gives_its_vectors(path):
 def test_a_pickle_of_a_newer_layout_says_what_to_do(monkeypatch):
     encoder = DecayAverageUserEncoder(ITEMS).fit([["a", "b"]])
     monkeypatch.setattr(_versions, "_LAYOUT", 3)
-    monkeypatch.setattr("skue.__version__", "3.1.0")
+    monkeypatch.setattr(_versions, "__version__", "3.1.0")
     data = pickle.dumps(encoder)
     monkeypatch.undo()
     with pytest.raises(

@@ -95,7 +95,7 @@ class Trainer:
             self.optimiser.learning_rate = self.recipe.learning_rate * _pace(
                 (self.optimiser.n_steps + 0.5) / n_steps
             )
-            total += self._step(self.examples.take(chosen)) * len(chosen)
+            total += self._step(chosen) * len(chosen)
             n_seen += len(chosen)
             if self.stopped or not np.isfinite(total):
                 break
@@ -125,8 +125,9 @@ class Trainer:
             batches += [several[i : i + size] for i in range(0, len(several), size)]
         return [batches[index] for index in self.rng.permutation(len(batches))]
 
-    def _step(self, examples: Examples) -> float:
+    def _step(self, chosen: np.ndarray) -> float:
         recipe, parameters = self.recipe, self.parameters
+        examples = self.examples.take(chosen)
         batch = batch_of(
             self.sequences,
             examples.starts,
@@ -142,7 +143,7 @@ class Trainer:
             table = table[negatives.rows]
             parameters = parameters | {"gate": parameters["gate"][negatives.rows]}
         vectors, norms = unit(table)
-        kept = self._dropout(len(examples), vectors.shape[1])
+        kept = self._dropout(len(chosen), vectors.shape[1])
         pooled = pool(batch, parameters, vectors)
         headed = head(pooled.channels, parameters, kept)
         loss = self._loss(headed.users, vectors, examples.targets, negatives)

@@ -47,25 +47,29 @@ def planted(rule, n_users, *, n_events=7, n_items=300, n_dims=12, noise=0.2, see
     return ItemEmbeddings(items), X, np.argmax(sought(items[X]) @ items.T, axis=1)
 
 
+# Few steps that learn fast, for tests of what is learned.
+FAST = {"learning_rate_init": 0.01, "batch_size": 256, "max_iter": 4, "random_state": 0}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("rule", "at_least"), [("last", 0.7), ("mean", 0.8), ("last two", 0.35)])
 def test_it_finds_a_planted_rule_where_no_average_does(rule, at_least):
-    n_train = 2000
-    items, X, y = planted(rule, n_train + 500)
-    encoder = TwoTowerUserEncoder(items, random_state=0).fit(X[:n_train])
+    n_train = 1000
+    items, X, y = planted(rule, n_train + 500, n_items=150)
+    encoder = TwoTowerUserEncoder(items, **FAST).fit(X[:n_train])
     found = encoder.score(X[n_train:], y[n_train:])
     assert found >= at_least
     assert found > best_average(items, X[n_train:], y[n_train:]) + 0.25
 
 
 def steady_tastes():
-    data = make_user_histories(2000, 10, 200, 12, random_state=0, drift_scale=0.0)
+    data = make_user_histories(2000, 7, 200, 12, random_state=0, drift_scale=0.0)
     return data.item_embeddings, data.histories
 
 
 def no_signal():
     rng = np.random.default_rng(0)
-    histories = Histories.from_lists(rng.integers(200, size=(2000, 10)))
+    histories = Histories.from_lists(rng.integers(200, size=(2000, 7)))
     return ItemEmbeddings(rng.normal(size=(200, 12))), histories
 
 
@@ -77,7 +81,7 @@ def test_on_validation_it_is_never_below_the_best_average(world, at_least, item_
     if item_tower == "trained":
         items = CooccurrenceItemEmbedder(n_dims=12)
     encoder = TwoTowerUserEncoder(
-        items, item_tower=item_tower, validation_fraction=0.9999, max_iter=4, random_state=0
+        items, item_tower=item_tower, validation_fraction=0.9999, max_iter=2, random_state=0
     ).fit(histories)
     X, y = leave_last_out(histories)
     reached = RecallAtK(20)(encoder, X, y)
@@ -90,12 +94,12 @@ def test_on_validation_it_is_never_below_the_best_average(world, at_least, item_
 
 def test_where_averages_are_best_it_is_as_good_on_people_it_has_not_seen():
     """Tastes do not drift, and no item says less than another."""
-    data = make_user_histories(2500, 12, 300, 12, random_state=1, drift_scale=0.0)
+    data = make_user_histories(2000, 12, 300, 12, random_state=1, drift_scale=0.0)
     X, y = leave_last_out(data.histories)
-    encoder = TwoTowerUserEncoder(data.item_embeddings, random_state=0).fit(X[:1500])
-    average = best_average(data.item_embeddings, X[1500:], y[1500:])
+    encoder = TwoTowerUserEncoder(data.item_embeddings, max_iter=4, random_state=0).fit(X[:1000])
+    average = best_average(data.item_embeddings, X[1000:], y[1000:])
     assert average > 0.5
-    assert encoder.score(X[1500:], y[1500:]) > average - 0.02
+    assert encoder.score(X[1000:], y[1000:]) > average - 0.02
 
 
 def test_without_room_to_validate_it_is_a_plain_average():
@@ -125,23 +129,20 @@ def test_the_curves_say_which_epoch_was_kept():
 def test_y_is_what_came_next_when_it_is_asked_for():
     """Events follow one another by chance, and only y follows the last of them."""
     rng = np.random.default_rng(0)
-    items, X, y = planted("last", 3000, n_events=2, n_items=100)
+    items, X, y = planted("last", 2000, n_events=2, n_items=100)
     X = np.column_stack([rng.integers(100, size=len(X)), X[:, -1]])
-    settings = {"learning_rate_init": 0.01, "batch_size": 128, "random_state": 0}
-    told = TwoTowerUserEncoder(items, targets="y", **settings).fit(X[:2000], y[:2000])
-    not_told = TwoTowerUserEncoder(items, **settings).fit(X[:2000], y[:2000])
+    told = TwoTowerUserEncoder(items, targets="y", **FAST).fit(X[:1500], y[:1500])
+    not_told = TwoTowerUserEncoder(items, **FAST).fit(X[:1500], y[:1500])
     chance = 20 / 100
-    assert not_told.score(X[2000:], y[2000:]) < 2 * chance
-    assert told.score(X[2000:], y[2000:]) > 3 * chance
+    assert not_told.score(X[1500:], y[1500:]) < 2 * chance
+    assert told.score(X[1500:], y[1500:]) > 3 * chance
 
 
 def test_sampled_negatives_find_about_what_all_items_find():
     items, X, y = planted("last", 1500)
     scores = {}
     for negatives in ("all", "sampled"):
-        encoder = TwoTowerUserEncoder(
-            items, negatives=negatives, learning_rate_init=0.01, max_iter=5, random_state=0
-        ).fit(X[:1000])
+        encoder = TwoTowerUserEncoder(items, negatives=negatives, **FAST).fit(X[:1000])
         assert encoder.negatives_ == negatives
         scores[negatives] = encoder.score(X[1000:], y[1000:])
     assert min(scores.values()) > 0.7

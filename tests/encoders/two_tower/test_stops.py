@@ -193,8 +193,8 @@ def loud_epoch(trainer):
     return epoch(trainer)
 
 Trainer.epoch = loud_epoch
-X = np.random.default_rng(0).integers(300, size=(3000, 9))
-encoder = TwoTowerUserEncoder(max_iter=100_000, early_stopping=False, random_state=0)
+X = np.random.default_rng(0).integers(60, size=(300, 9))
+encoder = TwoTowerUserEncoder(max_iter=100_000, early_stopping=False, batch_size=64, random_state=0)
 result = encoder.fit(X)
 """
 
@@ -239,7 +239,7 @@ def test_ctrl_c_at_the_prompt_leaves_an_encoder_that_works():
     )
     code, output, errors = run_and_interrupt(program, "-i", "-q")
     assert code == 0
-    assert "interrupted_ True True\n(3000, 384) False\n" in output
+    assert "interrupted_ True True\n(300, 120) False\n" in output
     assert "The encoder keeps the best weights so far, those after epoch" in errors
 
 
