@@ -1,4 +1,4 @@
-"""What an encoder is: fit, transform, its id, and what a subclass has to say."""
+"""The base class of the encoders: ``fit``, ``transform`` and the hooks of subclasses."""
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ class UserEncoder(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Base of the encoders.
+    """Base class of the encoders.
 
-    A subclass says how events become vectors (``_encode_events``), learns what it needs in
-    ``_learn``, and names in ``_output_parameters`` what, beside fitted arrays, its vectors
-    depend on.
+    A subclass implements ``_encode_events``, learns its fitted attributes in ``_learn``, and lists
+    in ``_output_parameters`` the parameters that affect its vectors.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -50,7 +49,7 @@ class UserEncoder(
         "n_jobs": [None, Integral],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
-    # Whether chunks are shared among threads: not where BLAS has threads of its own.
+    # Whether threads share the chunks. False where BLAS uses threads itself.
     _threaded: ClassVar[bool] = False
 
     item_embeddings: Any
@@ -67,18 +66,18 @@ class UserEncoder(
         """Return unit vectors (zero where undefined) and the mask of the defined ones."""
 
     def _learn(self, histories: Histories, y: Any) -> None:
-        """Set ``item_embeddings_``, and what else the encoder learns."""
+        """Set ``item_embeddings_`` and the other fitted attributes."""
         self.item_embeddings_ = item_space(self.item_embeddings, histories)
 
     def _fitted_arrays(self) -> list[np.ndarray]:
-        """Arrays, beside the items and the fallback, that the vectors depend on."""
+        """Arrays that affect the vectors, other than the items and the fallback."""
         return []
 
     @with_checked_parameters
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the item space (unless given), the encoder's own part and the fallback.
+        """Fit the encoder.
 
-        A fit that fails or is interrupted leaves the encoder as it was.
+        If ``fit`` fails or is interrupted, the encoder is left unchanged.
 
         Parameters
         ----------
@@ -93,7 +92,7 @@ class UserEncoder(
         Raises
         ------
         ValueError
-            When X holds no event of a known item and ``cold_start`` must be learned from some.
+            If X has no event of a known item and ``cold_start`` is learned from events.
         """
         with atomic_fit(self):
             histories = validate_histories(self, X, reset=True)
@@ -106,7 +105,7 @@ class UserEncoder(
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Return one vector a user.
+        """Return one vector per user.
 
         Parameters
         ----------
@@ -115,32 +114,31 @@ class UserEncoder(
         Returns
         -------
         user_vectors : ndarray of shape (n_users, n_dims), float32
-            Rows of unit length (zero only with ``cold_start="zero"``). With pandas output a
-            DataFrame, whose rows are indexed by ``user_ids`` when X is Histories that have them.
+            Rows of unit length (zero only with ``cold_start="zero"``). With pandas output, a
+            DataFrame indexed by ``user_ids`` if X is Histories with user ids.
         """
         return indexed_by_user(self, self._vectors_of(self._read(X)), X)
 
     def iter_transform(
         self, X: Any, *, chunk_size: int = 65_536
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Yield the vectors of one stretch of users after another.
+        """Yield the vectors of the users, chunk by chunk.
 
-        For batches, and outputs, larger than memory: what :meth:`transform` would return need
-        never be held at once.
+        Use it when the batch or the output of :meth:`transform` does not fit into memory.
 
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
-            Memory-mapped, say, by ``Histories.load(folder, mmap=True)``.
+            For example ``Histories.load(path, mmap=True)``.
         chunk_size : int, default=65536
-            Number of users a chunk.
+            Number of users per chunk.
 
         Yields
         ------
         rows : slice
-            The users.
+            Rows of X that the vectors belong to.
         user_vectors : ndarray of shape (n_chunk_users, n_dims), float32
-            Equal to these rows of ``transform(X)``, bit for bit, whatever the chunk size.
+            Bit for bit the same as these rows of ``transform(X)``, for every chunk size.
 
         Examples
         --------
@@ -157,17 +155,17 @@ class UserEncoder(
 
     @property
     def item_vectors_(self) -> NDArray[np.float32]:
-        """Vectors of the items to search, ndarray of shape (n_items, n_dims)."""
+        """Item vectors to search, ndarray of shape (n_items, n_dims)."""
         return self.item_embeddings_.vectors
 
     @property
     def space_id_(self) -> str:
-        """Name of the space that user and item vectors share."""
+        """Name of the space of the user and item vectors."""
         return self.item_embeddings_.space_id
 
     @property
     def encoder_id_(self) -> str:
-        """Hash of all that the vectors depend on."""
+        """Hash of everything that affects the vectors."""
         check_is_fitted(self, "fallback_vector_")
         return encoder_id(self)
 
@@ -196,7 +194,7 @@ class UserEncoder(
         return histories
 
     def _events_of(self, histories: Histories, *, truncate: bool = True) -> Events:
-        """Drop unknown items, then keep each user's newest ``max_history`` events."""
+        """Drop events of unknown items, then keep the newest ``max_history`` per user."""
         max_history = self.max_history if truncate else None
         return known_events(self.item_embeddings_, histories, max_history)
 
@@ -212,7 +210,7 @@ class UserEncoder(
         if isinstance(self.cold_start, str) and self.cold_start == "raise":
             rows = np.flatnonzero(~defined)
             raise ValueError(
-                f"{len(rows)} users have no known event that gives a direction: rows "
+                f"{len(rows)} users have no known event, or their weights cancel: rows "
                 f"{(rows[:5] + first_row).tolist()}. Set cold_start='mean' to give them a fallback "
                 "vector."
             )
@@ -224,6 +222,6 @@ def _check_same_length(histories: Histories, y: Any) -> None:
     n_targets = _num_samples(y)
     if n_targets != len(histories):
         raise ValueError(
-            f"X and y must have one row a user each, got {len(histories)} in X and "
+            f"X and y must have one row per user, got {len(histories)} rows in X and "
             f"{n_targets} in y."
         )

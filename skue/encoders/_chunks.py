@@ -1,4 +1,4 @@
-"""Encoding in chunks of users, which threads or joblib's workers share."""
+"""Encoding in chunks of users, by threads or joblib workers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from skue.histories._histories import Histories
 from skue.kernels._threads import spread
 
-# Users encoded at a time. A fixed number, and always the same users together, so that results
-# depend neither on n_jobs nor on how a caller cuts the batch.
+# Number of users encoded at a time. It is fixed, and the same users are always encoded together, so
+# that results do not depend on n_jobs or on the chunk size of a caller.
 CHUNK_SIZE = 4096
 
 
@@ -48,9 +48,9 @@ def encode_histories(encoder: Any, histories: Histories) -> tuple[np.ndarray, np
 def encoded_chunks(
     encoder: Any, histories: Histories, chunk_size: int
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield the vectors of ``chunk_size`` users after another, with the rows of these users.
+    """Yield the vectors of ``chunk_size`` users at a time, with their rows.
 
-    Users are encoded together as in the whole batch, whatever the chunk size, and then cut.
+    Users are encoded in the same chunks as in the whole batch, and the result is cut.
     """
     n_users, start = len(histories), 0
     n_together = -(-chunk_size // CHUNK_SIZE) * CHUNK_SIZE
@@ -67,7 +67,7 @@ def encoded_chunks(
 
 
 def _workers(encoder: Any) -> Parallel:
-    """Return joblib's workers, which hand over each result as it comes where they can."""
+    """Return joblib's workers; results come one by one if the backend can do that."""
     options = {"n_jobs": encoder.n_jobs, "prefer": "threads" if encoder._threaded else None}
     try:
         return Parallel(**options, return_as="generator")

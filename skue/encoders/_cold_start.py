@@ -1,4 +1,4 @@
-"""The vector of users without a direction of their own."""
+"""The fallback vector of cold users: those without a known event."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from skue.histories._histories import Histories
 
 ColdStart: TypeAlias = Literal["mean", "popular", "zero", "raise"] | ArrayLike
 
-# Users encoded at a time, so that what is held for them stays small beside the batch.
+# Number of users encoded at a time, to bound the memory.
 _STRETCH = 65_536
 
 
 def refuse_nothing_known(encoder: Any, histories: Histories) -> None:
-    """Raise where no event is known, and ``cold_start`` is something to be learned from some."""
+    """Raise if no event is known and ``cold_start`` has to be learned from events."""
     cold_start, items = encoder.cold_start, encoder.item_embeddings_
     if not isinstance(cold_start, str) or cold_start == "zero":
         return
     if not (items.rows_of(histories) >= 0).any():
         raise ValueError(
-            f"{nothing_known(items, histories)} So cold_start={cold_start!r} has nothing to learn "
-            "from. Pass histories with items of item_embeddings, or set cold_start='zero' or a "
+            f"{nothing_known(items, histories)} cold_start={cold_start!r} cannot be learned from "
+            "them. Pass histories with items of item_embeddings, or set cold_start='zero' or a "
             "vector."
         )
 
 
 def fallback_vector(encoder: Any, histories: Histories) -> np.ndarray:
-    """Return what the encoder's ``cold_start`` means after it has learned from these histories.
+    """Return the fallback vector that ``cold_start`` asks for, learned from these histories.
 
     Returns
     -------
@@ -42,14 +42,14 @@ def fallback_vector(encoder: Any, histories: Histories) -> np.ndarray:
     Raises
     ------
     ValueError
-        For a given vector of another length, or without a direction.
+        If a given vector has the wrong shape, is not finite or is zero.
     """
     cold_start, items = encoder.cold_start, encoder.item_vectors_
     if not isinstance(cold_start, str):
         return _unit_fallback(cold_start, items.shape[1])
     if cold_start == "zero":
         return np.zeros(items.shape[1], dtype=np.float32)
-    # Should one of these cancel out, the next stands in for it.
+    # If a sum cancels out, the next one replaces it.
     sums: list[Callable[[], np.ndarray]] = [
         lambda: _sum_of_items(encoder, histories),
         lambda: items[0].astype(np.float64),
@@ -83,10 +83,12 @@ def _unit_fallback(vector: Any, n_dims: int) -> np.ndarray:
     vector = np.asarray(vector, dtype=np.float64)
     if vector.shape != (n_dims,):
         raise ValueError(
-            f"cold_start must be a vector of the {n_dims} dimensions of the item space, got "
+            f"cold_start must be a vector with the {n_dims} dimensions of the item space, got "
             f"shape {vector.shape}."
         )
     norm = np.linalg.norm(vector)
     if not np.isfinite(norm) or norm == 0:
-        raise ValueError("cold_start must be a finite vector that is not zero.")
+        raise ValueError(
+            f"cold_start must be a finite vector other than zero, got one of length {norm}."
+        )
     return (vector / norm).astype(np.float32)

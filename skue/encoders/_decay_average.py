@@ -1,4 +1,4 @@
-"""The cheapest good encoder: an average of item vectors that forgets."""
+"""The decayed average of item vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skue.kernels._pooling import decayed_averages
 
 
 class DecayAverageUserEncoder(OnlineAverages):
-    r"""User vectors as averages of item vectors, where older events count less.
+    r"""Encode users as averages of item vectors in which older events count less.
 
     For each item :math:`i` of a history, with event weights :math:`w_e` and ages :math:`a_e`,
 
@@ -28,68 +28,68 @@ class DecayAverageUserEncoder(OnlineAverages):
         c_i = \operatorname{sgn}(S_i)\, |S_i|^{\rho}, \qquad
         u = \frac{\sum_i c_i v_i}{\lVert \sum_i c_i v_i \rVert},
 
-    with :math:`\lambda` the ``decay`` and :math:`\rho` the ``repeat_exponent``. Items whose
-    weights cancel (:math:`|S_i| \le 10^{-12} \sum_e |w_e| e^{-\lambda a_e}`) are dropped, and a
-    sum not longer than :math:`10^{-6} \sum_i |c_i|` gives the fallback vector.
+    with :math:`\lambda` the ``decay`` and :math:`\rho` the ``repeat_exponent``. An item whose
+    weights cancel (:math:`|S_i| \le 10^{-12} \sum_e |w_e| e^{-\lambda a_e}`) is dropped. If the
+    sum is not longer than :math:`10^{-6} \sum_i |c_i|`, the user gets the fallback vector.
 
-    One event loses half of its pull after :math:`\ln 2 / (\rho \lambda)` units of age: at the
-    default decay of 0.07 after 9.9 steps.
+    The half-life of an event is :math:`\ln 2 / (\rho \lambda)` units of age, 9.9 steps with the
+    default decay of 0.07.
 
-    Unknown items are dropped first, then ``max_history`` applies, then ages are counted.
+    Unknown items are dropped first, then ``max_history`` is applied, then ages are counted.
 
     Parameters
     ----------
     item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
             default=None
-        The space of items: given as it is; as an array, whose row numbers are the ids; as an
-        unfitted embedder, which is fitted on X; or None for ``CooccurrenceItemEmbedder()``.
+        The item space. The row numbers of an array are the item ids. An unfitted embedder is
+        fitted on X. None is ``CooccurrenceItemEmbedder()``.
     decay : float, default=0.07
-        How fast events lose weight, per ``age_unit``. 0 is the plain average.
+        Decay rate per ``age_unit``. 0 gives the plain average.
     age_unit : {"step", "instant", "s", "m", "h", "D", "W"}, default="step"
-        ``"step"`` counts events back from the newest; ``"instant"`` counts distinct timestamps,
-        so that a basket shares one age; the others measure time (seconds, minutes, hours, days,
-        weeks) back from the user's own newest known event.
+        ``"step"`` counts the later events of the user. ``"instant"`` counts the later distinct
+        timestamps, so all events of a basket have the same age. The others are the time
+        (seconds, minutes, hours, days, weeks) before the user's newest known event.
     repeat_exponent : float, default=1.0
-        Between 0 and 1: 1 is the plain weighted mean, .5 damps repeated items, 0 takes the
+        Between 0 and 1. 1 is the plain weighted mean, 0.5 damps repeated items, 0 treats the
         history as a set.
     max_history : int or None, default=None
-        Use only so many of each user's newest known events.
+        Use only this many newest known events per user.
     cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
             default="mean"
-        What a user without a direction gets: the mean of the training users' vectors; the
-        items' mean weighted by their counts in training; zeros; an error; or the given vector.
-        All but zeros have length 1.
+        The vector of a user without known events, or whose weights cancel: the mean of the
+        training users' vectors, the mean of the item vectors weighted by their counts in
+        training, zeros, an error, or the given vector. All but zeros are normalized.
     unknown_item : {"ignore", "warn", "raise"}, default="ignore"
-        What to do about events of items outside the space; they are left out in any case.
+        What to do about events of items that are not in ``item_embeddings_``. They never
+        contribute to the vector.
     n_jobs : int or None, default=None
-        Number of joblib workers that share the users of one ``transform``. The result is the
-        same for every number.
+        Number of joblib workers used by ``transform``. It does not change the result.
 
     Attributes
     ----------
     item_embeddings_ : ItemEmbeddings
-        The space to search.
+        The items to search.
     fallback_vector_ : ndarray of shape (n_dims,), float32
-        What a user without a direction gets.
+        Vector of a user without known events, or whose weights cancel.
     item_vectors_ : ndarray of shape (n_items, n_dims), float32
         Vectors of ``item_embeddings_``.
     space_id_ : str
         Name of the space.
     encoder_id_ : str
-        Hash of all that the vectors depend on.
+        Hash of everything that affects the vectors.
     n_features_in_ : int
-        Width of X, when X was a 2-D array.
+        Number of columns of X, if X was a 2-D array.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, when X was a DataFrame of numbers.
+        Names of the columns, if X was a DataFrame of numbers.
 
     Raises
     ------
     ValueError
-        For a time unit without timestamps, and for what no form of X can mean.
+        If ``age_unit`` needs timestamps and X has none, or if X is not a batch of histories.
 
     See Also
     --------
-    MixedUserEncoder : A slow and a fast average together.
+    MixedUserEncoder : A mix of a slow and a fast average.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def averages(
     repeat_exponent: float,
     vectors: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the averages at unit length and who has one, one row a decay."""
+    """Return the unit-length averages and which are defined, one row per decay."""
     ages = None if age_unit == "step" else event_ages(events, age_unit)
     return decayed_averages(
         events.rows, events.offsets, ages, events.weights, decays, repeat_exponent, vectors

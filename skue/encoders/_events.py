@@ -1,4 +1,4 @@
-"""The events that encoders read: those of known items, and how old each one is."""
+"""The events that encoders read: events of known items, and their ages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Events(NamedTuple):
         return len(self.offsets) - 1
 
     def of_users(self, start: int, stop: int) -> Events:
-        """Return the events of a stretch of users, without copying."""
+        """Return the events of the users ``start:stop``, without copying."""
         events = slice(self.offsets[start], self.offsets[stop])
         return Events(
             self.rows[events],
@@ -45,7 +45,7 @@ class Events(NamedTuple):
         )
 
     def take(self, events: np.ndarray, offsets: np.ndarray) -> Events:
-        """Return the picked events under new offsets."""
+        """Return the selected events with new offsets."""
         return Events(
             self.rows[events],
             offsets,
@@ -79,7 +79,7 @@ def event_ages(events: Events, age_unit: str) -> np.ndarray:
     timestamps = events.timestamps
     if timestamps is None:
         raise ValueError(
-            f"age_unit={age_unit!r} needs timestamps, and X has none. Pass Histories or a frame "
+            f"age_unit={age_unit!r} needs timestamps, but X has none. Pass Histories or a frame "
             "with timestamps, or set age_unit='step'."
         )
     if age_unit == "instant":

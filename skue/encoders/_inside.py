@@ -1,4 +1,4 @@
-"""The encoder inside a fitted estimator, and what stands before and after it."""
+"""Find the encoder inside a pipeline or search, and the steps before and after it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from skue.items._item_embeddings import ItemEmbeddings
 
 
 class FoundEncoder(NamedTuple):
-    """An encoder, and how the estimator around it treats histories and vectors.
+    """An encoder, and the steps around it.
 
     Parameters
     ----------
     encoder : UserEncoder
     before : tuple of callables
-        What histories pass before they reach the encoder.
+        Transformations of the histories before the encoder.
     after : tuple of objects with ``transform``
-        What vectors pass after it.
+        Steps after the encoder.
     """
 
     encoder: UserEncoder
@@ -38,13 +38,13 @@ class FoundEncoder(NamedTuple):
     after: tuple[Any, ...] = ()
 
     def histories(self, X: Any) -> Any:
-        """Return what the encoder gets when the estimator gets X."""
+        """Return the input of the encoder for an input X of the estimator."""
         for change in self.before:
             X = change(X)
         return X
 
     def item_vectors(self) -> np.ndarray:
-        """Send the items through the steps after the encoder, as the users go.
+        """Return the item vectors, transformed by the steps after the encoder.
 
         Returns
         -------
@@ -63,18 +63,18 @@ class FoundEncoder(NamedTuple):
         if not changes:
             return space_id
         try:
-            # As they are once loaded from a pickle, which changes the memory layout of some
-            # arrays and with it the hash.
+            # Pickling changes the memory layout of some arrays and with it the hash, so hash the
+            # steps as they are after loading.
             changes = pickle.loads(pickle.dumps(changes))
         except Exception as error:
             raise ValueError(
                 f"The steps after the encoder cannot be pickled ({error}), so their space has no "
-                "name. Use functions of a module in place of lambdas and local functions."
+                "name. Replace lambdas and local functions by functions of a module."
             ) from error
         return f"{space_id}+{joblib.hash(changes)[:16]}"
 
     def items(self) -> ItemEmbeddings:
-        """Return the items as they are after the last step."""
+        """Return the items, transformed by the steps after the encoder."""
         items = self.encoder.item_embeddings_
         if not self.after:
             return items
@@ -87,8 +87,8 @@ def find_encoder(estimator: Any) -> FoundEncoder:
     Parameters
     ----------
     estimator : fitted estimator
-        An encoder; a Pipeline, a ColumnTransformer or FeatureUnion whose only output is one
-        encoder, a search, a FrozenEstimator; and any of these inside each other.
+        An encoder; a Pipeline with an encoder; a ColumnTransformer or FeatureUnion whose only
+        output is one encoder; a search or FrozenEstimator; and any nesting of these.
 
     Returns
     -------
@@ -97,9 +97,9 @@ def find_encoder(estimator: Any) -> FoundEncoder:
     Raises
     ------
     ValueError
-        When there is no encoder, when its vectors are not the only output, and when a later step
-        does not transform. The message names the steps. ``NotFittedError``, a ValueError too,
-        when the estimator is not fitted.
+        If there is no encoder, if its vectors are not the only output, or if a later step has no
+        ``transform``. The message names the steps. If the estimator is not fitted, the error is a
+        ``NotFittedError``.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def find_encoder(estimator: Any) -> FoundEncoder:
     found = _find(estimator)
     if found is None:
         raise ValueError(
-            f"{type(estimator).__name__} holds no user encoder, so it has no item vectors to "
+            f"{type(estimator).__name__} has no user encoder, so there are no item vectors to "
             f"search{_named_steps(estimator)}. Pass a fitted user encoder, or a Pipeline, "
             "ColumnTransformer or search around one."
         )
@@ -148,8 +148,8 @@ def _find_in_pipeline(pipeline: Pipeline) -> FoundEncoder | None:
         for name, later in steps[at + 1 :]:
             if not hasattr(later, "transform"):
                 raise ValueError(
-                    f"Step {name!r} ({type(later).__name__}) after the encoder does not transform, "
-                    "so the pipeline gives no user vectors to search items by. Pass pipeline[:-1]."
+                    f"Step {name!r} ({type(later).__name__}) after the encoder has no transform, "
+                    "so the pipeline returns no user vectors. Pass pipeline[:-1]."
                 )
         before = tuple(earlier.transform for _, earlier in steps[:at])
         after = tuple(later for _, later in steps[at + 1 :])
@@ -184,18 +184,18 @@ def _find_in_union(union: FeatureUnion) -> FoundEncoder | None:
 
 
 def _only_output(holder: Any, outputs: list[tuple[str, Any]]) -> FoundEncoder | None:
-    """Return the encoder among the outputs; raise when there are others beside it."""
+    """Return the encoder among the outputs; raise if there are other outputs."""
     found = [inside for _, step in outputs if (inside := _find(step)) is not None]
     if found and len(outputs) > 1:
         raise ValueError(
-            f"The only output of a {type(holder).__name__} must be that of one user encoder; its "
+            f"A {type(holder).__name__} must have one user encoder as its only output; its "
             f"outputs are {[name for name, _ in outputs]}."
         )
     return found[0] if found else None
 
 
 class _Packing:
-    """What a ColumnTransformer or FeatureUnion does to the output of its one encoder."""
+    """How a ColumnTransformer or FeatureUnion changes the output of its one encoder."""
 
     def __init__(self, holder: Any, weight: float | None) -> None:
         self.holder, self.weight = holder, 1 if weight is None else weight
@@ -205,12 +205,12 @@ class _Packing:
         return _packed(self.holder, vectors * self.weight if self.weight != 1 else vectors)
 
     def __getstate__(self) -> dict[str, Any]:
-        # All that the space depends on.
+        # The only part that affects the space.
         return {"weight": self.weight}
 
 
 def _packed(estimator: Any, vectors: np.ndarray) -> Any:
-    """Put vectors in the container that the estimator's ``transform`` returns."""
+    """Return vectors in the container that the estimator's ``transform`` returns."""
     container = dense_output(estimator)
     if container == "default":
         return vectors
@@ -221,7 +221,7 @@ def _packed(estimator: Any, vectors: np.ndarray) -> Any:
 
 
 def _as_labels(columns: ColumnTransformer, selection: Any, X: Any) -> Any:
-    """Return columns given by position as names: a frame may have them in another order later."""
+    """Return positional columns as names, because a later frame may have another order."""
     names = getattr(columns, "feature_names_in_", None)
     if names is None or not hasattr(X, "columns"):
         return selection

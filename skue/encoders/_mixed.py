@@ -1,4 +1,4 @@
-"""Two averages in one vector: what a user is about, and what they are about now."""
+"""A mix of a slow and a fast average."""
 
 from __future__ import annotations
 
@@ -18,61 +18,62 @@ from skue.kernels._pooling import mixed_unit_vectors
 
 
 class MixedUserEncoder(OnlineAverages):
-    r"""User vectors that mix a slowly and a quickly forgetting average.
+    r"""Encode users as a mix of a slow and a fast decayed average.
 
     Both are the unit-length averages of :class:`DecayAverageUserEncoder`,
 
     .. math:: u \propto (1 - \alpha)\, u_{\text{long}} + \alpha\, u_{\text{short}},
 
-    with :math:`\alpha` the ``short_weight``, brought to length 1. An average that cancels out
-    adds nothing; a mix not longer than :math:`10^{-6}` times the weights of its parts gives the
-    fallback vector.
+    with :math:`\alpha` the ``short_weight``, normalized. An average that cancels out
+    adds nothing. If the mix is not longer than :math:`10^{-6}` times the weights of its parts, the
+    user gets the fallback vector.
 
     Parameters
     ----------
     item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
             default=None
-        The space of items, as for :class:`DecayAverageUserEncoder`.
+        The item space, as in :class:`DecayAverageUserEncoder`.
     long_decay : float, default=0.01
         Decay of the slow average, per ``age_unit``.
     short_decay : float, default=0.15
         Decay of the fast average, per ``age_unit``.
     short_weight : float, default=0.6
-        Share of the fast average, between 0 and 1.
+        Weight of the fast average, between 0 and 1.
     age_unit : {"step", "instant", "s", "m", "h", "D", "W"}, default="step"
-        As for :class:`DecayAverageUserEncoder`.
+        As in :class:`DecayAverageUserEncoder`.
     repeat_exponent : float, default=1.0
-        As for :class:`DecayAverageUserEncoder`, in both averages.
+        As in :class:`DecayAverageUserEncoder`, for both averages.
     max_history : int or None, default=None
-        Use only so many of each user's newest known events.
+        Use only this many newest known events per user.
     cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
             default="mean"
-        What a user without a direction gets.
+        Vector of a user without known events, or whose weights cancel.
     unknown_item : {"ignore", "warn", "raise"}, default="ignore"
-        What to do about events of items outside the space; they are left out in any case.
+        What to do about events of items that are not in ``item_embeddings_``. They never
+        contribute to the vector.
     n_jobs : int or None, default=None
-        Number of joblib workers that share the users of one ``transform``.
+        Number of joblib workers used by ``transform``. It does not change the result.
 
     Attributes
     ----------
     item_embeddings_ : ItemEmbeddings
-        The space to search.
+        The items to search.
     fallback_vector_ : ndarray of shape (n_dims,), float32
-        What a user without a direction gets.
+        Vector of a user without known events, or whose weights cancel.
     item_vectors_ : ndarray of shape (n_items, n_dims), float32
         Vectors of ``item_embeddings_``.
     space_id_ : str
         Name of the space.
     encoder_id_ : str
-        Hash of all that the vectors depend on.
+        Hash of everything that affects the vectors.
     n_features_in_ : int
-        Width of X, when X was a 2-D array.
+        Number of columns of X, if X was a 2-D array.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, when X was a DataFrame of numbers.
+        Names of the columns, if X was a DataFrame of numbers.
 
     See Also
     --------
-    DecayAverageUserEncoder : One average.
+    DecayAverageUserEncoder : A single average.
 
     Examples
     --------

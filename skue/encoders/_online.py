@@ -1,4 +1,4 @@
-"""Online update: averages that take new events in without the old ones."""
+"""Online updates: add new events to an average without the old events."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from skue.encoders._state import Columns, UserStates
 from skue.kernels._segments import starts_of_runs
 from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums, with_few_events
 
-# The ids of encoders, with the fitted parts (kept alive) and parameters that they were hashed of.
+# encoder_id_ per encoder, with the fitted parts (kept alive) and parameters it was computed from.
 _ENCODER_IDS: Any = weakref.WeakKeyDictionary()
 _FEW_EVENTS = 32
 
 
 class OnlineAverages(UserEncoder):
-    """Base of encoders whose vectors follow from decayed sums.
+    """Base class of encoders whose vectors are computed from decayed sums.
 
-    A subclass names its decays in ``_state_decays`` and joins the unit vectors of its sums in
-    ``_join_parts``.
+    A subclass returns its decays from ``_state_decays`` and combines the unit vectors of its sums
+    in ``_join_parts``.
     """
 
     age_unit: AgeUnit
@@ -38,12 +38,12 @@ class OnlineAverages(UserEncoder):
         raise NotImplementedError
 
     def make_state(self, X: Any) -> UserStates:
-        """Return what must be kept of each user to take later events in.
+        """Return the state of each user, to be updated with later events.
 
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
-            Empty histories make the state of new users.
+            An empty history gives the state of a new user.
 
         Returns
         -------
@@ -52,23 +52,23 @@ class OnlineAverages(UserEncoder):
         Raises
         ------
         ValueError
-            With ``max_history`` or a ``repeat_exponent`` other than 1: both need the events.
+            If ``max_history`` is set or ``repeat_exponent`` is not 1, because both need the events.
         """
         return self._state_of(X, self._online_id())
 
     def update_state(self, state: UserStates, X_new: Any) -> UserStates:
-        """Return the state after new events, as if it had been made from all of them.
+        """Return the state after new events, equal to the state of the whole history.
 
-        Delivering an event twice counts it twice.
+        An event that is delivered twice counts twice.
 
         Parameters
         ----------
         state : UserStates
         X_new : Histories or any form that :func:`skue.as_histories` reads
-            New events of the same users, row by row; an empty history for who has none. With a
-            time unit they may come in any order. With ``age_unit`` ``"step"`` or ``"instant"``
-            they must not be older than what the state holds; without timestamps steps are taken
-            to be newer.
+            New events of the same users, one row per user; empty for users without new events.
+            With a time unit they may arrive in any order. With ``age_unit`` ``"step"`` or
+            ``"instant"`` they must not be older than the events in the state. Steps without
+            timestamps are assumed to be newer.
 
         Returns
         -------
@@ -77,8 +77,8 @@ class OnlineAverages(UserEncoder):
         Raises
         ------
         ValueError
-            For the state of another encoder, another number of users, and events that are late
-            in steps or instants.
+            If the state belongs to another encoder or has another number of users, or if events
+            arrive late with ``age_unit`` ``"step"`` or ``"instant"``.
         """
         encoder_id = self._online_id()
         self._check_state(state, encoder_id)
@@ -90,13 +90,14 @@ class OnlineAverages(UserEncoder):
         return self._merged(state, self._state_of(X_new, encoder_id), "X_new")
 
     def merge_states(self, earlier: UserStates, later: UserStates) -> UserStates:
-        """Return the states of the same users after the events of both.
+        """Return the states of the same users after the events of both states.
 
         Parameters
         ----------
         earlier, later : UserStates
-            With a time unit their order does not matter, so partial sums of any engine add up.
-            With steps and instants no event of ``later`` may be older than those of ``earlier``.
+            With a time unit their order does not matter, so partial sums can be added in any
+            order. With steps and instants, no event of ``later`` may be older than those of
+            ``earlier``.
 
         Returns
         -------
@@ -108,12 +109,12 @@ class OnlineAverages(UserEncoder):
         return self._merged(earlier, later, "later")
 
     def transform_state(self, state: UserStates) -> np.ndarray:
-        """Return the vectors that ``transform`` gives for all events of the states.
+        """Return the vectors that ``transform`` returns for all events of the states.
 
-        Equal within float32 rounding; the one exception are histories whose likes and dislikes
-        all but cancel. A state knows the weight of all events, but not what was left of each
-        item's: it gives the fallback vector where the sum is below 1e-10 of the former,
-        ``transform`` where it is below 1e-6 of the latter.
+        They are equal within float32 rounding, except for histories whose likes and dislikes
+        almost cancel. A state stores the total weight of all events, not the weight of each item.
+        It gives the fallback vector if the sum is below 1e-10 of the total weight; ``transform``
+        does so if the sum is below 1e-6 of the total after cancelling within items.
 
         Parameters
         ----------
@@ -133,19 +134,19 @@ class OnlineAverages(UserEncoder):
             check_is_fitted(self, "fallback_vector_")
         if self.max_history is not None:
             raise ValueError(
-                f"States are not possible with max_history={self.max_history!r}: an event that "
-                "leaves the newest ones cannot be taken out of a sum. Set max_history=None; the "
-                "decay forgets too."
+                f"States are not possible with max_history={self.max_history!r}: an old event "
+                "cannot be removed from a sum. Set max_history=None; the decay also reduces the "
+                "weight of old events."
             )
         if self.repeat_exponent != 1:
             raise ValueError(
                 f"States are not possible with repeat_exponent={self.repeat_exponent!r}: damping "
-                "repeats needs every item's own sum. Set repeat_exponent=1."
+                "repeats needs a sum per item. Set repeat_exponent=1."
             )
         fitted = (self.item_embeddings_, self.fallback_vector_)
         parameters = [getattr(self, name) for name in self._output_parameters]
         known = _ENCODER_IDS.get(self)
-        # A hash of all arrays would cost more than an update.
+        # Hashing all arrays would cost more than an update.
         if known is None or known[:2] != (tuple(map(id, fitted)), parameters):
             known = (tuple(map(id, fitted)), parameters, fitted, self.encoder_id_)
             _ENCODER_IDS[self] = known
@@ -159,7 +160,7 @@ class OnlineAverages(UserEncoder):
         if state.encoder_id != encoder_id:
             raise ValueError(
                 f"state was made by encoder {state.encoder_id!r}, this one is {encoder_id!r}. "
-                "Make it again from the histories: make_state(X)."
+                "Compute it again from the histories with make_state(X)."
             )
 
     def _state_of(self, X: Any, encoder_id: str) -> UserStates:
@@ -199,7 +200,7 @@ class OnlineAverages(UserEncoder):
         return Columns(sums, masses, counts, spans, oldest, newest, signed)
 
     def _updated_alone(self, state: Columns, events: Events) -> Columns | None:
-        """Return one user's state after a few events; None where the general way must do it."""
+        """Return the state of one user after a few events; None if the general path is needed."""
         n_new = len(events.rows)
         if not 0 < n_new <= _FEW_EVENTS or self.age_unit == "instant":
             return None
@@ -243,14 +244,14 @@ class OnlineAverages(UserEncoder):
         a, b = earlier.columns, later.columns
         if len(earlier) != len(later):
             raise ValueError(
-                f"{name} holds {len(later)} users, the state {len(earlier)}. Give one row a user, "
-                "an empty history for who has no new event."
+                f"{name} has {len(later)} users, the state has {len(earlier)}. Pass one row per "
+                "user, and an empty history for a user without new events."
             )
         newest = np.fmax(a.newest, b.newest)
         spans = a.spans + b.spans
         if self.age_unit in AGE_SECONDS:
             unit = AGE_SECONDS[self.age_unit]
-            # A user without events has no newest time, and nothing to age.
+            # A user without events has no newest time and no sums to decay.
             shift_a = np.nan_to_num(newest - a.newest) / unit
             shift_b = np.nan_to_num(newest - b.newest) / unit
         else:
@@ -277,8 +278,8 @@ def _refuse_late(earlier: Columns, later: Columns, name: str, age_unit: str) -> 
         return
     row = int(np.flatnonzero(late)[0])
     raise ValueError(
-        f"{name} holds events of {int(late.sum())} users that are older than what their state "
-        f"holds, the first at row {row} (second {later.oldest[row]} before {earlier.newest[row]}): "
-        f"age_unit={age_unit!r} counts what came after each event, so only newer ones can be "
-        "added. Use a time unit such as 'D', or make the state again from the whole history."
+        f"{name} has events of {int(late.sum())} users that are older than the events in their "
+        f"state, the first at row {row} (second {later.oldest[row]} before {earlier.newest[row]}). "
+        f"age_unit={age_unit!r} counts later events, so only newer events can be added. Use a time "
+        "unit such as 'D', or compute the state again from the whole history."
     )

@@ -1,4 +1,4 @@
-"""Whose the rows are that an encoder returns."""
+"""User ids and containers of the output of an encoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skue.histories._histories import Histories
 
 
 def indexed_by_user(encoder: Any, vectors: np.ndarray, X: Any) -> Any:
-    """Return a DataFrame indexed by ``user_ids`` where pandas output is wanted and X has them."""
+    """Return a DataFrame indexed by ``user_ids`` if pandas output is set and X has user ids."""
     if not isinstance(X, Histories) or X.user_ids is None:
         return vectors
     if dense_output(encoder) != "pandas":
@@ -22,7 +22,7 @@ def indexed_by_user(encoder: Any, vectors: np.ndarray, X: Any) -> Any:
 
 
 def users_of(X: Any, histories: Histories) -> np.ndarray | None:
-    """Return the users' ids, or the index of a Series or DataFrame; None where there is neither."""
+    """Return the user ids, or the index of a Series or DataFrame, or None."""
     if histories.user_ids is not None:
         return histories.user_ids
     index = getattr(X, "index", None)

@@ -80,24 +80,24 @@ class RecommenderMixin:
         X : Histories or any form that :func:`skue.as_histories` reads
         k : int, default=10
         exclude_seen : bool, default=False
-            Leave out the items of the user's history.
+            Whether to leave out the items of the user's history.
         exclude : array-like of ids, Histories, or one sequence of ids a user, default=None
-            Items that nobody, or that each user, must not get.
+            Items that are not recommended, one list for all users or one per user.
         allow : array-like of ids, Histories, or one sequence of ids a user, default=None
-            The only items that anybody, or that each user, may get.
+            Only these items are recommended, one list for all users or one per user.
         as_frame : bool, default=False
-            Return one pandas DataFrame in place of two arrays.
+            Whether to return a pandas DataFrame instead of two arrays.
 
         Returns
         -------
         ids : ndarray of shape (n_users, k)
-            Nearest first. Where fewer than k are left: -1, or "" for string ids.
+            Nearest first. If fewer than k items are left, the rest is -1, or "" for string ids.
         scores : ndarray of shape (n_users, k), float32
-            Cosines; ``-inf`` where no item is left.
+            Cosine similarities; ``-inf`` where no item is left.
         frame : pandas.DataFrame
-            With ``as_frame=True`` only this: one row a recommendation, with the columns ``user``
-            (``user_ids``, the index of a Series or DataFrame, or row numbers), ``item``,
-            ``score`` and ``rank``, which counts from 1. Where no item is left there is no row.
+            Returned instead if ``as_frame=True``: one row per recommendation, with the columns
+            ``user`` (``user_ids``, the index of a Series or DataFrame, or row numbers),
+            ``item``, ``score`` and ``rank`` (from 1). There are no rows for missing items.
 
         Examples
         --------
@@ -126,13 +126,13 @@ class RecommenderMixin:
         return frame_of_answers(ids, scores, users_of(X, histories)) if as_frame else (ids, scores)
 
     def score(self, X: Any, y: Any) -> float:
-        """Return recall@20: the mean share of each user's held-out items among the 20 nearest.
+        """Return recall@20: the mean share of the held-out items among the 20 nearest.
 
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
         y : array-like of shape (n_users,)
-            Held-out item ids, one or an array of them a user.
+            Held-out item ids, one per user or one array per user.
 
         Returns
         -------
@@ -143,7 +143,7 @@ class RecommenderMixin:
         return expected_recall(vectors, items.vectors, rows, offsets, k=20)
 
     def coverage(self, X: Any) -> Bunch:
-        """Return how much of each history the item space knows.
+        """Return how much of each history consists of known items.
 
         Parameters
         ----------
@@ -152,10 +152,10 @@ class RecommenderMixin:
         Returns
         -------
         coverage : Bunch of ndarrays of shape (n_users,)
-            ``n_events``; ``n_known``; ``known_weight_share`` (of the absolute event weights, 0
-            for an empty history); ``status``: ``"encoded"``, ``"empty"`` (no event),
-            ``"unknown"`` (no known event) or ``"cancelled"`` (the weights leave no direction);
-            all but the first get the fallback vector.
+            ``n_events``; ``n_known``; ``known_weight_share`` (share of the absolute event weights,
+            0 for an empty history); ``status``: ``"encoded"``, ``"empty"`` (no event),
+            ``"unknown"`` (no known event) or ``"cancelled"`` (the weights cancel). Users with
+            any other status than ``"encoded"`` get the fallback vector.
         """
         histories = self._read(X)
         known = self.item_embeddings_.rows_of(histories) >= 0

@@ -1,4 +1,4 @@
-"""What an average must remember of each user to take new events in."""
+"""The state of each user for online updates: decayed sums."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _CHECKSUM_BYTES = 16
 
 
 class Columns(NamedTuple):
-    """One row a user.
+    """Columns of the states, one row per user.
 
-    Sums of shape (n_users, n_decays, n_dims), masses of shape (n_users, n_decays), then flat:
-    known events, units of age that they span (events, or instants), times of the oldest and the
-    newest in seconds (NaN without), and whether any weight was negative.
+    ``sums`` has shape (n_users, n_decays, n_dims) and ``masses`` has shape (n_users, n_decays).
+    The others have shape (n_users,): the number of known events, the number of steps or instants
+    they span, the oldest and the newest time in seconds (NaN without timestamps), and whether any
+    weight was negative.
     """
 
     sums: np.ndarray
@@ -36,20 +37,20 @@ class Columns(NamedTuple):
 class UserStates:
     """The state of each user under one averaging encoder: decayed sums instead of events.
 
-    Made by ``make_state`` and ``update_state`` of an encoder, indexed by user as histories are.
-    It never changes: an update returns a new one.
+    It is created by ``make_state`` and ``update_state`` of an encoder and indexed by user like
+    histories. It is immutable: an update returns a new object.
 
     Parameters
     ----------
     encoder_id : str
-        The encoder that the sums belong to.
+        Id of the encoder that the sums belong to.
     columns : Columns
 
     Attributes
     ----------
     encoder_id : str
     columns : Columns
-        Arrays with one row a user.
+        Arrays with one row per user.
 
     Examples
     --------
@@ -75,12 +76,12 @@ class UserStates:
 
     @classmethod
     def concatenate(cls, states: Iterable[UserStates]) -> UserStates:
-        """Put the users of several states one after the other.
+        """Concatenate the users of several states.
 
         Parameters
         ----------
         states : iterable of UserStates
-            At least one, all of one encoder.
+            At least one, all from the same encoder.
 
         Returns
         -------
@@ -89,12 +90,12 @@ class UserStates:
         states = list(states)
         ids = sorted({state.encoder_id for state in states})
         if len(ids) != 1:
-            raise ValueError(f"states must be of one encoder, got those of {ids}.")
+            raise ValueError(f"states must be from the same encoder, got encoder ids {ids}.")
         parts = zip(*(state.columns for state in states), strict=True)
         return cls(ids[0], Columns(*(np.concatenate(part) for part in parts)))
 
     def to_bytes(self) -> bytes:
-        """Return the states as bytes with a checksum, for a database or a message."""
+        """Return the states as bytes with a checksum, to store or send them."""
         encoder_id = self.encoder_id.encode()
         header = _HEADER.pack(_MAGIC, _SCHEMA, *self.columns.sums.shape, len(encoder_id))
         arrays = zip(self.columns, _dtypes(), strict=True)
@@ -103,7 +104,7 @@ class UserStates:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> UserStates:
-        """Read what :meth:`to_bytes` wrote. Nothing is unpickled.
+        """Read bytes written by :meth:`to_bytes`, without pickle.
 
         Parameters
         ----------
@@ -116,20 +117,20 @@ class UserStates:
         Raises
         ------
         ValueError
-            For bytes that are damaged, of another kind or of a newer schema.
+            If the bytes are damaged, are not states, or have a newer schema.
         """
         data = memoryview(data).tobytes()
         if len(data) < _HEADER.size + _CHECKSUM_BYTES or data[: len(_MAGIC)] != _MAGIC:
-            raise ValueError(f"data ({len(data)} bytes) are no user states.")
+            raise ValueError(f"data ({len(data)} bytes) does not contain user states.")
         content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
         _, schema, n_users, n_decays, n_dims, id_length = _HEADER.unpack_from(data)
         if schema > _SCHEMA:
             raise ValueError(
-                f"data have schema {schema}, this skue reads up to {_SCHEMA}. Upgrade skue."
+                f"data has schema {schema}, but this skue reads up to {_SCHEMA}. Upgrade skue."
             )
         if _checksum(content) != checksum:
             raise ValueError(
-                f"data ({len(data)} bytes) are damaged: the checksum differs. Make the states "
+                f"data ({len(data)} bytes) is damaged: the checksum differs. Compute the states "
                 "again from the histories."
             )
         at = _HEADER.size

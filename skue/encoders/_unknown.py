@@ -1,4 +1,4 @@
-"""What an encoder says about events of items that it does not know."""
+"""Errors and warnings about events of unknown items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skue.reading._ids import is_text, shown
 
 UnknownItem: TypeAlias = Literal["ignore", "warn", "raise"]
 
-# So many events of which not one is known are more than a few new users.
+# With fewer events than this, a few new users with new items are a likely explanation.
 _MANY_EVENTS = 30
 _FEW_USERS = 100
 
@@ -21,16 +21,15 @@ _FEW_USERS = 100
 def report_unknown(encoder: Any, histories: Histories) -> None:
     """Raise or warn, as ``unknown_item`` says, about events of unknown items.
 
-    With ``unknown_item="ignore"`` there is a warning only where not one event is known and that
-    looks like a mistake: the ids are of another type than those of the items, or there are 30
-    events or more. A few new users with new items are nothing to warn about.
+    With ``unknown_item="ignore"`` there is a warning only if no event is known and this looks like
+    a mistake: the ids have another type than those of the items, or there are at least 30 events.
     """
     items = encoder.item_embeddings_
     if not len(histories.codes) or items._row_map(histories.vocabulary)[1]:
         return
     ignored = encoder.unknown_item == "ignore"
     if ignored and (items.rows_of(histories[:_FEW_USERS]) >= 0).any():
-        return  # the usual case, told without a look at all events
+        return  # the usual case, found without reading all events
     known = items.rows_of(histories) >= 0
     if ignored:
         if not known.any():
@@ -42,22 +41,22 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
     ids = histories.item_ids[np.unique(histories.codes[unknown])]
     row = int(np.searchsorted(histories.offsets, unknown[0], side="right")) - 1
     message = (
-        f"X holds {len(unknown)} events of {len(ids)} items that are not in "
+        f"X has {len(unknown)} events of {len(ids)} items that are not in "
         f"item_embeddings_, such as [{', '.join(map(shown, ids[:5]))}], the first at row {row}."
     )
     if encoder.unknown_item == "raise":
-        raise ValueError(f"{message} Set unknown_item='ignore' to leave them out.")
-    warn_caller(f"{message} They are left out.")
+        raise ValueError(f"{message} Set unknown_item='ignore' to ignore them.")
+    warn_caller(f"{message} They are ignored.")
 
 
 def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
-    """Say that no event of the histories is known, with an id of each side."""
+    """Return a message that no event is known, with an id from X and one of the items."""
     if not len(histories.codes):
-        return "X holds no event: all of its histories are empty."
+        return "X has no events: all histories are empty."
     held = _kind(items.ids) if len(items) else "none"
     first = histories.item_ids[histories.codes[:1]]
     return (
-        f"Not one of the {len(histories.codes)} events in X is of a known item: the ids in X are "
+        f"None of the {len(histories.codes)} events in X has a known item: the ids in X are "
         f"{_kind(first)}, those in item_embeddings {held}."
     )
 
@@ -66,14 +65,14 @@ def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
     same_type = is_text(histories.item_ids) == is_text(items.ids)
     if same_type and len(histories.codes) < _MANY_EVENTS:
         return
-    way_out = "Pass ids as item_embeddings has them"
+    way_out = "Pass the same ids as in item_embeddings"
     if not same_type:
-        way_out += ": of the same type"
+        way_out += ", with the same type"
     warn_caller(
         f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}."
     )
 
 
 def _kind(ids: np.ndarray) -> str:
-    """Return the type of ids and the first of them, in words."""
+    """Describe ids by their type and the first of them."""
     return f"{'strings' if is_text(ids) else 'integers'} such as {shown(ids[0])}"

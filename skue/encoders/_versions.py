@@ -1,4 +1,4 @@
-"""The id of a fitted encoder, and the versions that a pickled one was written by."""
+"""The id of a fitted encoder, and the versions stored in its pickle."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import sklearn
 
 from skue._version import __version__
 
-# Raised when fitted attributes change so that an older skue could not use them.
+# Incremented when fitted attributes change in a way that an older skue cannot read.
 _LAYOUT = 2
 _STAMP = "_skue_pickle"
 
 
 def stamped(state: dict[str, Any]) -> dict[str, Any]:
-    """Return an estimator's state with the versions that write it."""
+    """Return the state of an estimator with the versions of skue and scikit-learn."""
     versions = {"skue": __version__, "scikit-learn": sklearn.__version__, "layout": _LAYOUT}
     return {**state, _STAMP: versions}
 
 
 def restored(cls: type, state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state that this version can use, or say what to do.
+    """Return a state that this version can use, or raise.
 
-    Encoders hold no object of scikit-learn's, so its version does not matter. Parameters that the
-    writing version did not know get their defaults.
+    Encoders contain no scikit-learn objects, so the version of scikit-learn does not matter.
+    Parameters that are missing in the pickle get their defaults.
     """
     state = dict(state)
     versions = state.pop(_STAMP, {"skue": "0.1.0", "layout": 1})
@@ -62,7 +62,7 @@ def encoder_id(encoder: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a parameter so that equal settings look equal: 1, 1.0 and ``np.int64(1)``."""
+    """Return a parameter such that equal settings have equal reprs: 1, 1.0, ``np.int64(1)``."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Real):

@@ -141,19 +141,19 @@ def test_the_popular_fallback_is_the_mean_item_by_count():
 
 
 @every_encoder
-def test_zero_is_the_one_fallback_that_is_not_of_length_one(encoder):
+def test_only_the_zero_fallback_does_not_have_length_one(encoder):
     fitted = clone(encoder).set_params(cold_start="zero").fit(LISTS)
     assert not fitted.transform([[]]).any()
 
 
 @every_encoder
-def test_a_cold_user_can_be_an_error(encoder):
+def test_a_cold_user_raises_on_request(encoder):
     fitted = clone(encoder).set_params(cold_start="raise").fit(LISTS)
     with pytest.raises(ValueError, match=r"rows \[1\].*cold_start='mean'"):
         fitted.transform([[1], []])
 
 
-def test_a_given_fallback_is_brought_to_length_one():
+def test_a_given_fallback_is_normalized():
     fitted = DecayAverageUserEncoder(ITEMS, cold_start=[3, 4, 0, 0, 0]).fit(LISTS)
     np.testing.assert_allclose(fitted.transform([[]])[0], [0.6, 0.8, 0, 0, 0], atol=1e-6)
 
@@ -165,7 +165,7 @@ def test_a_given_fallback_is_brought_to_length_one():
         ({"cold_start": "warm"}, "cold_start"),
         ({"unknown_item": "drop"}, "unknown_item"),
         ({"max_history": 0}, "max_history"),
-        ({"cold_start": [1.0, 2.0]}, "must be a vector of the 5 dimensions"),
+        ({"cold_start": [1.0, 2.0]}, "must be a vector with the 5 dimensions"),
         ({"cold_start": [np.nan] * 5}, "must be a finite vector"),
     ],
 )
@@ -175,32 +175,32 @@ def test_a_parameter_out_of_range_is_named(encoder, parameters, message):
 
 
 @pytest.mark.parametrize("decay", [-1, np.nan, "fast"])
-def test_a_decay_that_is_none_is_refused(decay):
+def test_an_invalid_decay_is_rejected(decay):
     with pytest.raises(ValueError, match=r"'decay' parameter of DecayAverageUserEncoder must be"):
         DecayAverageUserEncoder(ITEMS, decay=decay).fit(LISTS)
 
 
-def test_a_time_unit_without_timestamps_says_the_way_out():
+def test_a_time_unit_without_timestamps_raises_with_the_way_out():
     with pytest.raises(ValueError, match=r"age_unit='D' needs timestamps.*set age_unit='step'"):
         DecayAverageUserEncoder(ITEMS, age_unit="D").fit(LISTS)
 
 
 @every_encoder
-def test_unknown_items_can_be_an_error_that_names_them(encoder):
+def test_unknown_items_raise_on_request_and_are_named(encoder):
     fitted = clone(encoder).set_params(unknown_item="raise").fit(LISTS)
     with pytest.raises(ValueError, match=r"such as \[77\], the first at row 1"):
         fitted.transform([[1], [2, 77]])
 
 
 @every_encoder
-def test_unknown_items_can_be_a_warning(encoder):
+def test_unknown_items_warn_on_request(encoder):
     fitted = clone(encoder).set_params(unknown_item="warn").fit(LISTS)
     with pytest.warns(UserWarning, match=r"1 events of 1 items"):
         fitted.transform([[2, 77]])
 
 
 @every_encoder
-def test_max_history_is_the_newest_known_events(encoder):
+def test_max_history_keeps_the_newest_known_events(encoder):
     fitted = clone(encoder).set_params(max_history=2).fit(LISTS)
     np.testing.assert_allclose(
         fitted.transform([[5, 1, 99, 2]]), fitted.transform([[1, 2]]), atol=1e-6
@@ -217,7 +217,7 @@ def test_recommend_sorts_all_cosines(encoder):
 
 
 @every_encoder
-def test_recommend_leaves_out_what_was_seen_and_pads(encoder):
+def test_recommend_excludes_seen_items_and_pads(encoder):
     fitted = clone(encoder).fit(LISTS)
     ids, scores = fitted.recommend([list(range(10))], k=4, exclude_seen=True)
     assert set(ids[0][:2]) == {10, 11}
@@ -226,7 +226,7 @@ def test_recommend_leaves_out_what_was_seen_and_pads(encoder):
 
 
 @every_encoder
-def test_coverage_counts_known_events_and_says_why(encoder):
+def test_coverage_counts_known_events_and_gives_the_status(encoder):
     coverage = clone(encoder).fit(LISTS).coverage([[1, 99], [], [99]])
     assert coverage.n_events.tolist() == [2, 0, 1]
     assert coverage.n_known.tolist() == [1, 0, 0]
@@ -239,7 +239,7 @@ def test_coverage_of_a_user_does_not_depend_on_the_others():
     assert DecayAverageUserEncoder(ITEMS).fit(LISTS).coverage(batch).known_weight_share[1] == 0.25
 
 
-def test_coverage_sees_weights_that_cancel():
+def test_coverage_reports_weights_that_cancel():
     batch = Histories.from_lists([[1, 1]], weights=[[1.0, -1.0]])
     fitted = DecayAverageUserEncoder(ITEMS, decay=0.0).fit(LISTS)
     assert fitted.coverage(batch).status.tolist() == ["cancelled"]
@@ -252,7 +252,7 @@ def test_the_same_fit_has_the_same_encoder_id(encoder):
 
 @every_encoder
 @pytest.mark.parametrize("parameters", [{"n_jobs": 2}, {"unknown_item": "warn"}])
-def test_what_does_not_touch_the_vectors_leaves_the_encoder_id(encoder, parameters):
+def test_a_parameter_that_does_not_affect_the_vectors_keeps_the_encoder_id(encoder, parameters):
     fitted = clone(encoder).fit(LISTS)
     before = fitted.encoder_id_
     assert fitted.set_params(**parameters).encoder_id_ == before
@@ -271,7 +271,7 @@ def test_what_does_not_touch_the_vectors_leaves_the_encoder_id(encoder, paramete
         (TWO_TOWER, {"item_embeddings": ItemEmbeddings(ITEMS.vectors, space_id="other")}),
     ],
 )
-def test_whatever_touches_the_vectors_changes_the_encoder_id(encoder, parameters):
+def test_a_parameter_that_affects_the_vectors_changes_the_encoder_id(encoder, parameters):
     batch = Histories.from_lists(LISTS, timestamps=TIMES)
     changed = clone(encoder).set_params(**parameters).fit(batch)
     assert changed.encoder_id_ != clone(encoder).fit(batch).encoder_id_
@@ -345,13 +345,13 @@ def test_the_width_of_lists_is_not_checked(encoder):
         ("abc", "got str"),
     ],
 )
-def test_an_x_that_is_no_batch_of_histories_is_refused(encoder, X, message):
+def test_an_x_that_is_not_a_batch_of_histories_is_rejected(encoder, X, message):
     with pytest.raises(ValueError, match=message):
         clone(encoder).fit(X)
 
 
 @every_encoder
-def test_a_long_log_is_pointed_to_from_frame(encoder):
+def test_the_error_for_a_long_log_names_from_frame(encoder):
     pandas = pytest.importorskip("pandas")
     log = pandas.DataFrame({"user_id": [1, 1], "item_id": [2, 3]})
     with pytest.raises(ValueError, match=r"looks like a long log.*Histories.from_frame"):
@@ -359,8 +359,8 @@ def test_a_long_log_is_pointed_to_from_frame(encoder):
 
 
 @every_encoder
-def test_y_of_another_length_is_refused_in_fit(encoder):
-    with pytest.raises(ValueError, match=r"got 60 in X and 2 in y"):
+def test_fit_rejects_y_of_another_length(encoder):
+    with pytest.raises(ValueError, match=r"got 60 rows in X and 2 in y"):
         clone(encoder).fit(LISTS, [1, 2])
 
 
@@ -368,38 +368,38 @@ def test_y_of_another_length_is_refused_in_fit(encoder):
 @pytest.mark.parametrize(
     "X", [[[], []], Histories.from_lists([[], []])], ids=["lists", "Histories"]
 )
-def test_histories_without_an_event_are_refused_with_the_way_out(encoder, X):
-    with pytest.raises(ValueError, match=r"X holds no event.*Pass histories with items"):
+def test_fit_on_empty_histories_raises_with_the_way_out(encoder, X):
+    with pytest.raises(ValueError, match=r"X has no events.*Pass histories with items"):
         clone(encoder).fit(X)
 
 
 @pytest.mark.parametrize("encoder", [type(encoder)() for encoder in ENCODERS], ids=repr)
-def test_no_event_at_all_is_refused_where_items_come_from_the_log(encoder):
+def test_fit_rejects_an_empty_log_when_items_are_learned_from_it(encoder):
     with pytest.raises(ValueError, match=r"X holds no event, so there is nothing to learn item"):
         encoder.fit([[], []])
 
 
 @every_encoder
 @pytest.mark.parametrize("cold_start", ["mean", "popular", "raise"])
-def test_histories_without_a_known_event_are_refused_with_an_id_of_each_kind(encoder, cold_start):
-    message = r"Not one of the 2 events in X .* strings such as '7', those in .* integers such as 0"
+def test_fit_without_a_known_event_raises_and_shows_an_id_of_each_side(encoder, cold_start):
+    message = r"None of the 2 events in X .* strings such as '7', those in .* integers such as 0"
     with pytest.raises(ValueError, match=message):
         clone(encoder).set_params(cold_start=cold_start).fit([["7"], [], ["8"]])
 
 
 @pytest.mark.parametrize("encoder", ENCODERS[:2], ids=["decay", "mixed"])
 @pytest.mark.parametrize("cold_start", ["zero", [1.0, 0, 0, 0, 0]], ids=["zero", "vector"])
-def test_an_average_that_has_nothing_to_learn_fits_on_nothing(encoder, cold_start):
+def test_an_average_with_nothing_to_learn_can_be_fitted_on_empty_histories(encoder, cold_start):
     fitted = clone(encoder).set_params(cold_start=cold_start).fit([[]])
     expected = clone(encoder).fit(LISTS).transform(LISTS)
     np.testing.assert_array_equal(fitted.transform(LISTS), expected)
 
 
 @every_encoder
-def test_a_fit_that_fails_leaves_the_encoder_as_it_was(encoder):
+def test_a_failed_fit_leaves_the_encoder_unchanged(encoder):
     fitted = clone(encoder).fit(padded(LISTS))
     before = fitted.encoder_id_
-    with pytest.raises(ValueError, match="X holds no event"):
+    with pytest.raises(ValueError, match="X has no events"):
         fitted.fit([[], []])
     assert (fitted.encoder_id_, fitted.n_features_in_) == (before, 8)
 
@@ -419,7 +419,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("cls", "one", "other"), SETTINGS)
-def test_equal_settings_of_other_types_have_one_encoder_id(cls, one, other):
+def test_equal_settings_of_different_types_give_the_same_encoder_id(cls, one, other):
     batch = Histories.from_lists(LISTS, timestamps=TIMES)
     common = {"max_iter": 1, "random_state": 0} if cls is TwoTowerUserEncoder else {}
     ids = [cls(ITEMS, **common, **setting).fit(batch).encoder_id_ for setting in (one, other)]
@@ -427,7 +427,7 @@ def test_equal_settings_of_other_types_have_one_encoder_id(cls, one, other):
 
 
 @every_encoder
-def test_ids_of_another_type_are_a_warning_that_names_one_of_each(encoder):
+def test_ids_of_another_type_warn_and_one_of_each_is_named(encoder):
     fitted = clone(encoder).fit(LISTS)
     message = r"1 events in X .*strings such as '7', those in item_embeddings integers such as 0"
     with pytest.warns(UserWarning, match=message) as caught:
@@ -435,30 +435,30 @@ def test_ids_of_another_type_are_a_warning_that_names_one_of_each(encoder):
     assert [(w.filename, len(caught)) for w in caught] == [(__file__, 1)]
 
 
-def test_a_batch_of_which_nothing_is_known_is_a_warning():
+def test_a_large_batch_without_known_items_warns():
     fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
-    with pytest.warns(UserWarning, match=r"Not one of the 30 events in X is of a known item"):
+    with pytest.warns(UserWarning, match=r"None of the 30 events in X has a known item"):
         fitted.recommend([[100 + user, 200] for user in range(15)])
 
 
 @pytest.mark.parametrize(
     "X", [[[99]], [[99] * 29], [[99], [98, 97]], [[]], [[99] * 50, [1]]], ids=str
 )
-def test_a_few_new_users_with_new_items_are_no_warning(X):
+def test_a_few_new_users_with_new_items_do_not_warn(X):
     fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
     assert np.isfinite(fitted.transform(X)).all()  # warnings are errors here
 
 
-def test_nothing_known_is_said_once_for_all_chunks(monkeypatch):
+def test_the_warning_is_given_once_for_all_chunks(monkeypatch):
     monkeypatch.setattr(_chunks, "CHUNK_SIZE", 8)
     fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
-    with pytest.warns(UserWarning, match="Not one of the 40 events") as caught:
+    with pytest.warns(UserWarning, match="None of the 40 events") as caught:
         list(fitted.iter_transform([["a"]] * 40, chunk_size=3))
     assert len(caught) == 1
 
 
 @every_encoder
-def test_recommend_takes_one_list_of_ids_for_all_or_one_a_user(encoder):
+def test_recommend_takes_one_list_of_ids_for_all_users_or_one_per_user(encoder):
     fitted = clone(encoder).fit(LISTS)
     ids, _ = fitted.recommend(LISTS[:2], k=12)
     best = ids[:, 0].tolist()
@@ -471,7 +471,7 @@ def test_recommend_takes_one_list_of_ids_for_all_or_one_a_user(encoder):
 
 
 @every_encoder
-def test_recommend_joins_what_was_seen_with_what_is_excluded(encoder):
+def test_recommend_excludes_seen_and_given_items_together(encoder):
     fitted = clone(encoder).fit(LISTS)
     seen = list(range(6))
     ids, _ = fitted.recommend([seen, seen], k=6, exclude_seen=True, exclude=[[7], [8]])
@@ -479,7 +479,7 @@ def test_recommend_joins_what_was_seen_with_what_is_excluded(encoder):
 
 
 @every_encoder
-def test_the_limits_are_those_of_an_index(encoder, tmp_path):
+def test_recommend_and_the_index_apply_the_same_limits(encoder, tmp_path):
     fitted = clone(encoder).fit(LISTS)
     export_index(fitted, tmp_path)
     limits = {"exclude": [[1], [2, 3]], "allow": [[1, 5, 6], [2, 3]]}
@@ -489,14 +489,14 @@ def test_the_limits_are_those_of_an_index(encoder, tmp_path):
     np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
 
 
-def test_lists_for_another_number_of_users_are_refused():
+def test_recommend_rejects_lists_for_another_number_of_users():
     fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
     with pytest.raises(ValueError, match="allow has lists for 1 users, but there are 2"):
         fitted.recommend(LISTS[:2], allow=[[1]])
 
 
 @every_encoder
-def test_recommendations_as_a_frame_leave_out_missing_items(encoder):
+def test_a_frame_of_recommendations_has_no_row_for_missing_items(encoder):
     pytest.importorskip("pandas")
     fitted = clone(encoder).fit(LISTS)
     batch = Histories.from_lists([list(range(10)), [1]], user_ids=["ann", "bob"])
@@ -517,7 +517,7 @@ def test_without_user_ids_a_frame_numbers_rows_or_keeps_an_index():
     assert fitted.recommend(series, k=1, as_frame=True)["user"].tolist() == ["ann", "bob"]
 
 
-def test_a_frame_of_nobody_who_has_anything_left_is_empty():
+def test_a_frame_is_empty_when_no_item_is_left():
     pytest.importorskip("pandas")
     fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
     frame = fitted.recommend(LISTS[:2], k=2, allow=[], as_frame=True)
@@ -527,7 +527,7 @@ def test_a_frame_of_nobody_who_has_anything_left_is_empty():
 HOSTILE = ["\ud800", "a\0", "a", "x" * 1000]
 
 
-def test_every_id_comes_out_of_frames_as_it_went_in():
+def test_frames_return_every_id_unchanged():
     pytest.importorskip("pandas")
     items = ItemEmbeddings(np.eye(4), ids=HOSTILE)
     batch = Histories.from_lists([[one] for one in HOSTILE], user_ids=HOSTILE)

@@ -64,7 +64,7 @@ def agree(estimator, X):
     [0, [0], slice(0, 1), np.array([True, False]), [True, False], lambda X: [0], lambda X: 0],
     ids=["scalar", "list", "slice", "mask", "list-mask", "callable", "callable-scalar"],
 )
-def test_a_column_in_every_way_of_naming_it(columns):
+def test_a_column_can_be_selected_in_every_way(columns):
     transformer = ColumnTransformer([("h", FROM_TABLE, columns)]).fit(TABLE)
     index = agree(transformer, TABLE)
     np.testing.assert_allclose(index.items.vectors, ITEMS.vectors, atol=1e-6)
@@ -83,7 +83,7 @@ def test_a_column_of_a_frame(columns):
 
 
 @pytest.mark.parametrize("container", ["default", "pandas", "polars"])
-def test_later_steps_get_the_container_and_names_that_they_were_fitted_on(container):
+def test_later_steps_get_the_container_and_feature_names_of_their_fit(container):
     if container != "default":
         library = pytest.importorskip(container)
         if container == "polars" and OLD and not hasattr(library.DataFrame, "__dataframe__"):
@@ -123,7 +123,7 @@ def without_last(X):
     return shorter
 
 
-def test_columns_that_nothing_comes_out_of_do_not_count():
+def test_dropped_columns_are_ignored():
     columns = ColumnTransformer(
         [("h", ENCODER, 0), ("none", StandardScaler(), []), ("age", "drop", [1])],
     ).fit(TABLE)
@@ -133,12 +133,12 @@ def test_columns_that_nothing_comes_out_of_do_not_count():
 @pytest.mark.parametrize(
     ("estimator", "X", "message"),
     [
-        (PCA(2), np.eye(24), "PCA holds no user encoder"),
-        (make_pipeline(PCA(2)), np.eye(24), r"Pipeline holds no .*its steps are \['pca'\]"),
+        (PCA(2), np.eye(24), "PCA has no user encoder"),
+        (make_pipeline(PCA(2)), np.eye(24), r"Pipeline has no .*its steps are \['pca'\]"),
         (
             ColumnTransformer([("h", ENCODER, 0), ("age", "passthrough", [1])]),
             TABLE,
-            r"only output of a ColumnTransformer .* outputs are \['h', 'age'\]",
+            r"ColumnTransformer must have one user encoder as its only output; its outputs are \['h', 'age'\]",
         ),
         (
             ColumnTransformer([("h", ENCODER, 0)], remainder="passthrough"),
@@ -148,16 +148,16 @@ def test_columns_that_nothing_comes_out_of_do_not_count():
         (
             FeatureUnion([("a", ENCODER), ("b", ENCODER)]),
             HISTORIES,
-            r"only output of a FeatureUnion .* outputs are \['a', 'b'\]",
+            r"FeatureUnion must have one user encoder as its only output; its outputs are \['a', 'b'\]",
         ),
         (
             make_pipeline(ENCODER, LogisticRegression()),
             HISTORIES,
-            r"'logisticregression' \(LogisticRegression\) after the encoder does not transform",
+            r"'logisticregression' \(LogisticRegression\) after the encoder has no transform",
         ),
     ],
 )
-def test_what_gives_no_user_vectors_is_refused_by_both_alike(tmp_path, estimator, X, message):
+def test_metric_and_index_reject_the_same_estimators(tmp_path, estimator, X, message):
     estimator = clone(estimator).fit(X, Y % 2)
     with pytest.raises(ValueError, match=message):
         RecallAtK(5)(estimator, X, Y)
@@ -171,12 +171,12 @@ def test_what_gives_no_user_vectors_is_refused_by_both_alike(tmp_path, estimator
     [ENCODER, make_pipeline(ENCODER), search(ENCODER), ColumnTransformer([("h", ENCODER, 0)])],
     ids=["encoder", "pipeline", "search", "columns"],
 )
-def test_what_is_not_fitted_says_so(tmp_path, estimator):
+def test_an_estimator_that_is_not_fitted_is_rejected(tmp_path, estimator):
     with pytest.raises(NotFittedError, match=r"not fitted yet|has no best_estimator_: fit it"):
         export_index(clone(estimator), tmp_path)
 
 
-def test_later_steps_that_cannot_be_pickled_say_what_to_do(tmp_path):
+def test_a_later_step_that_cannot_be_pickled_raises_with_the_way_out(tmp_path):
     pipeline = make_pipeline(ENCODER, FunctionTransformer(lambda X: X)).fit(HISTORIES)
     with pytest.raises(ValueError, match=r"cannot be pickled.*functions of a module"):
         export_index(pipeline, tmp_path)
@@ -211,7 +211,7 @@ def wrapped(data, estimator, has_columns):
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_the_index_finds_an_encoder_exactly_where_the_metric_finds_one(data):
+def test_the_index_and_the_metric_find_the_same_encoder(data):
     estimator, has_columns = data.draw(st.sampled_from([ENCODER, ENCODER, Normalizer()])), False
     if isinstance(estimator, Normalizer):
         estimator, has_columns = ColumnTransformer([("a", estimator, [1])]), True

@@ -21,7 +21,7 @@ def test_there_are_pickles_of_two_versions_of_scikit_learn():
 
 
 @pytest.mark.parametrize("path", PICKLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_an_encoder_of_another_scikit_learn_gives_its_vectors(path):
+def test_an_encoder_pickled_with_another_scikit_learn_gives_the_same_vectors(path):
     lists = [
         [f"item-{i}" for i in row] for row in np.random.default_rng(1).integers(12, size=(40, 6))
     ]
@@ -33,7 +33,7 @@ def test_an_encoder_of_another_scikit_learn_gives_its_vectors(path):
     assert encoder.encoder_id_ == pickle.loads(pickle.dumps(encoder)).encoder_id_
 
 
-def test_a_pickle_of_a_newer_layout_says_what_to_do(monkeypatch):
+def test_a_pickle_with_a_newer_layout_raises_with_the_way_out(monkeypatch):
     encoder = DecayAverageUserEncoder(ITEMS).fit([["a", "b"]])
     monkeypatch.setattr(_versions, "_LAYOUT", 3)
     monkeypatch.setattr(_versions, "__version__", "3.1.0")
@@ -47,7 +47,7 @@ def test_a_pickle_of_a_newer_layout_says_what_to_do(monkeypatch):
         pickle.loads(data)
 
 
-def test_a_parameter_that_the_older_version_did_not_know_gets_its_default(monkeypatch):
+def test_a_parameter_missing_from_an_older_pickle_gets_its_default(monkeypatch):
     encoder = DecayAverageUserEncoder(ITEMS, decay=0.5).fit([["a", "b"]])
     expected = encoder.transform([["a", "b"]])
     del encoder.__dict__["n_jobs"], encoder.__dict__["max_history"]
@@ -63,7 +63,7 @@ def test_a_pickle_without_a_stamp_loads():
     np.testing.assert_array_equal(restored.transform([["a"]]), encoder.transform([["a"]]))
 
 
-def test_the_stamp_is_no_attribute():
+def test_the_stamp_does_not_become_an_attribute():
     encoder = DecayAverageUserEncoder(ITEMS).fit([["a", "b"]])
     assert vars(copy.copy(encoder)).keys() == vars(encoder).keys()
     assert vars(pickle.loads(pickle.dumps(encoder))).keys() == vars(encoder).keys()

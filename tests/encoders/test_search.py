@@ -50,7 +50,7 @@ def test_a_search_over_decay_takes_every_form(form):
     )
 
 
-def test_a_search_scores_as_one_would_by_hand():
+def test_a_search_scores_each_fold_like_a_loop_written_by_hand():
     found = search(cv=[(np.arange(45), np.arange(45, 90))]).fit(X, Y)
     encoder = DecayAverageUserEncoder(DATA.item_embeddings, decay=0.2).fit(X[:45])
     by_hand = RecallAtK(20)(encoder, X[45:], Y[45:])
@@ -75,7 +75,7 @@ def test_a_search_cross_validates_in_time():
     assert np.isfinite(found.cv_results_["mean_test_score"]).all()
 
 
-def test_a_search_in_front_of_a_classifier_scores_accuracy():
+def test_a_search_over_an_encoder_before_a_classifier_scores_accuracy():
     labels = np.arange(90) % 2
     found = search([("classify", LogisticRegression())], scoring="accuracy").fit(X, labels)
     assert 0 <= found.best_score_ <= 1
@@ -130,7 +130,7 @@ class PrivateMemory(TransformerMixin, BaseEstimator):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_search_over_a_million_items_copies_them_to_no_worker(tmp_path):
+def test_a_search_does_not_copy_a_million_items_to_its_workers(tmp_path):
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(rng.standard_normal((1_000_000, 64), dtype=np.float32))
     assert clone(DecayAverageUserEncoder(items)).item_embeddings is items

@@ -110,7 +110,7 @@ def test_merging_steps_takes_the_earlier_first(unit):
     early, late = [[(0, 1, 1.0), (1, 2, 1.0)]], [[(2, 2, 1.0), (3, 5, -1.0)]]
     a, b = encoder.make_state(batch(early)), encoder.make_state(batch(late))
     same_vectors(encoder, encoder.merge_states(a, b), batch([early[0] + late[0]]))
-    with pytest.raises(ValueError, match=r"later holds events of 1 users that are older.*row 0"):
+    with pytest.raises(ValueError, match=r"later has events of 1 users that are older.*row 0"):
         encoder.merge_states(b, a)
 
 
@@ -118,7 +118,7 @@ def test_merging_steps_takes_the_earlier_first(unit):
 def test_a_late_event_in_steps_raises_and_says_the_way_out(unit):
     encoder = DecayAverageUserEncoder(ITEMS, age_unit=unit).fit(batch([[(0, 1, 1.0)]]))
     state = encoder.make_state(batch([[(0, 9, 1.0)], [(0, 1, 1.0)]]))
-    with pytest.raises(ValueError, match=r"age_unit='\w+' counts what came after.*time unit"):
+    with pytest.raises(ValueError, match=r"age_unit='\w+' counts later events.*time unit"):
         encoder.update_state(state, batch([[(1, 9, 1.0)], [(1, 0, 1.0)]]))
 
 
@@ -160,7 +160,7 @@ def test_the_state_of_another_encoder_raises_and_both_are_named():
 
 def test_another_number_of_users_raises():
     encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
-    with pytest.raises(ValueError, match="X_new holds 2 users, the state 1"):
+    with pytest.raises(ValueError, match="X_new has 2 users, the state has 1"):
         encoder.update_state(encoder.make_state([[0]]), [[0], [1]])
 
 
@@ -254,9 +254,9 @@ def test_states_are_indexed_as_histories_are():
     [
         (lambda data: data[:-1], "damaged"),
         (lambda data: data[:40] + b"x" + data[41:], "damaged"),
-        (lambda data: b"", "are no user states"),
-        (lambda data: b"other" + data[5:], "are no user states"),
-        (lambda data: data[:5] + b"\x09" + data[6:], "schema 9, this skue reads up to 1. Upgrade"),
+        (lambda data: b"", "does not contain user states"),
+        (lambda data: b"other" + data[5:], "does not contain user states"),
+        (lambda data: data[:5] + b"\x09" + data[6:], "schema 9, but this skue reads up to 1. Upgrade"),
     ],
     ids=["truncated", "altered", "empty", "other", "newer"],
 )
@@ -277,7 +277,7 @@ def test_bytes_of_any_kind_are_read(kind):
 
 def test_states_of_two_encoders_are_not_put_together():
     states = [DecayAverageUserEncoder(ITEMS, decay=d).fit([[0]]).make_state([[0]]) for d in (0, 1)]
-    with pytest.raises(ValueError, match="must be of one encoder"):
+    with pytest.raises(ValueError, match="must be from the same encoder"):
         UserStates.concatenate(states)
 
 

@@ -212,5 +212,5 @@ def test_a_classifier_after_the_encoder_gives_no_user_vectors():
 
 
 def test_an_estimator_without_items_is_refused():
-    with pytest.raises(ValueError, match="PCA holds no user encoder, so it has no item vectors"):
+    with pytest.raises(ValueError, match="PCA has no user encoder, so there are no item vectors"):
         RecallAtK(1)(PCA().fit(np.eye(3)), np.eye(3), [0, 1, 2])

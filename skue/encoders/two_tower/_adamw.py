@@ -12,8 +12,8 @@ _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8
 class AdamW:
     """Adam with decoupled weight decay, and a moving average of the weights.
 
-    A step may name rows: then only these rows of the arrays in ``by_row`` are updated, as if
-    nothing had happened to the others, and the average catches up when a row is next touched.
+    A step may be limited to some rows of the arrays in ``by_row``. The other rows do not change,
+    and their average is brought up to date when they are used next.
 
     Parameters
     ----------
@@ -22,11 +22,11 @@ class AdamW:
     learning_rate : float
     weight_decay : float
     decayed : frozenset of str
-        Names that decay towards zero.
+        Names of the arrays with weight decay.
     by_row : frozenset of str
-        Names of which a step may update some rows.
+        Names of the arrays of which a step may update only some rows.
     averaging : float
-        Share of the past in the moving average, at every step; 0 is no averaging.
+        Weight of the past in the moving average, per step; 0 is no averaging.
 
     References
     ----------
@@ -53,23 +53,23 @@ class AdamW:
         self._averages = {name: value.copy() for name, value in parameters.items()}
         self._means = {name: np.zeros_like(value) for name, value in parameters.items()}
         self._squares = {name: np.zeros_like(value) for name, value in parameters.items()}
-        # Logarithm of the share of the past that is left after all steps, and what it was when
-        # each row was last averaged.
+        # Logarithm of the weight of the start in the average, now and when each row was last
+        # averaged.
         self._log_past = 0.0
         self._averaged_at = {name: np.zeros(len(parameters[name])) for name in by_row}
 
     def step(self, gradients: Arrays, rows: np.ndarray | None = None) -> None:
-        """Move the parameters against their gradients.
+        """Update the parameters.
 
         Parameters
         ----------
         gradients : dict
-            Those of arrays in ``by_row`` hold the given rows only.
+            Gradients of arrays in ``by_row`` have the given rows only.
         rows : ndarray of int, default=None
-            Distinct rows; None is all.
+            Distinct rows; None means all rows.
         """
         self.n_steps += 1
-        # Early on the average would mostly remember the start.
+        # Forget the start faster during the first steps.
         averaging = min(max(self.averaging, 1e-30), self.n_steps / (self.n_steps + 10))
         before = self._log_past
         self._log_past += np.log(averaging)

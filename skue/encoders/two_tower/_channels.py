@@ -1,7 +1,7 @@
-"""Pooling channels: weighted sums of item vectors whose weights are learned.
+"""Pooling channels: weighted sums of item vectors with learned weights, and their gradients.
 
-A batch of histories is laid out as matrices of shape (n_users, n_events), newest event first,
-short histories filled up with absent events. Every value stands next to its gradient.
+A batch of histories is stored as matrices of shape (n_users, n_events), newest event first. Short
+histories are padded with absent events.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _NEGLIGIBLE_NORM = np.float32(1e-6)
 class Batch(NamedTuple):
     """Histories as matrices of shape (n_users, n_events), newest event first.
 
-    ``by_item`` lists the present events (as flat positions) so that events of one user and item
-    stand together, ``item_starts`` where each such group begins.
+    ``by_item`` lists the present events (as flat positions) sorted by user and item;
+    ``item_starts`` is where each such group begins.
     """
 
     rows: np.ndarray
@@ -34,9 +34,9 @@ class Batch(NamedTuple):
 
 
 class Damped(NamedTuple):
-    """Sums of decayed weights by item: each event's share of its sum, and the sum's logarithm.
+    """Sums of decayed weights per item: the share of each event in its sum, and the log sum.
 
-    Both of shape (n_present_events, n_channels), in the order of ``Batch.by_item``.
+    Both have shape (n_present_events, n_channels), in the order of ``Batch.by_item``.
     """
 
     shares: np.ndarray
@@ -44,7 +44,7 @@ class Damped(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """Unit channel vectors of shape (n_users, n_channels, n_dims), and what made them."""
+    """Unit channel vectors of shape (n_users, n_channels, n_dims), and intermediate results."""
 
     channels: np.ndarray
     norms: np.ndarray
@@ -60,17 +60,18 @@ class Pooled(NamedTuple):
 def pool(
     batch: Batch, parameters: Arrays, item_vectors: np.ndarray, *, squared_norm: float = 1.0
 ) -> Pooled:
-    r"""Pool each history into one unit vector a channel.
+    r"""Pool each history into one unit vector per channel.
 
     Channel :math:`j` is :math:`\sum_e \operatorname{sgn}(w_e)\, e^{\ell_{je}} v_e` at length 1,
 
     .. math:: \ell_{je} = d_{je} - r_j \log |S_{j,i(e)}| + \beta_j\, \text{support}_e + g_{i(e)},
               \quad d_{je} = \log |w_e| - \lambda_j\, \text{age}_e - \mu_j\, \text{elapsed}_e,
 
-    where :math:`S_{ji} = \sum_{e \in i} \operatorname{sgn}(w_e) e^{d_{je}}` adds up the events of
-    one item, support is an event's mean cosine to the history's other events, and :math:`g` a
-    number of the item. With :math:`\mu = \beta = g = 0` a channel is the decayed average of
-    repeat exponent :math:`1 - r`. Item vectors have length 1, or the root of ``squared_norm``.
+    where :math:`S_{ji} = \sum_{e \in i} \operatorname{sgn}(w_e) e^{d_{je}}` is the sum over the
+    events of one item, support is the mean cosine of an event to the other events of the history,
+    and :math:`g` is a number per item. With :math:`\mu = \beta = g = 0` a channel is the decayed
+    average with repeat exponent :math:`1 - r`. Item vectors have length 1, or the square root of
+    ``squared_norm``.
     """
     vectors = item_vectors[batch.rows]
     counted = batch.present if batch.weights is None else batch.present & (batch.weights > 0)
@@ -91,7 +92,7 @@ def pool(
     logits += parameters["gate"][batch.rows][:, None, :]
     logits -= _as_matrices(batch, _damping(parameters["repeat"], damped.log_sums))
     logits[~np.broadcast_to(batch.present[:, None, :], logits.shape)] = -np.inf
-    # Channels have length 1, so a factor common to a history's events changes nothing.
+    # Channels are normalized, so a common factor of all events of a history has no effect.
     largest = logits.max(axis=2, keepdims=True)
     logits -= np.where(np.isfinite(largest), largest, 0)
     event_weights = np.exp(logits, out=logits)
@@ -153,7 +154,7 @@ def pool_gradient(
 
 
 def _sum_by_item(batch: Batch, logits: np.ndarray) -> Damped:
-    """Add up the decayed weights of each user and item, in logarithms."""
+    """Sum the decayed weights of each user and item, in logarithms."""
     events = _as_events(batch, logits)
     groups = np.diff(batch.item_starts, append=len(events))
     largest = np.maximum.reduceat(events, batch.item_starts, axis=0) if len(events) else events
@@ -163,7 +164,7 @@ def _sum_by_item(batch: Batch, logits: np.ndarray) -> Damped:
     if batch.weights is not None:
         shares *= np.sign(batch.weights).ravel()[batch.by_item, None].astype(np.float32)
         sums = np.add.reduceat(shares, batch.item_starts, axis=0) if len(events) else events
-    # Items whose weights cancel drop out: their logarithm is infinite.
+    # Items whose weights cancel are dropped: their log sum is infinite.
     cancelled = np.abs(sums) <= _NEGLIGIBLE_NORM * mass
     safe = np.where(cancelled, 1, sums)
     shares /= np.repeat(safe, groups, axis=0)
@@ -172,7 +173,7 @@ def _sum_by_item(batch: Batch, logits: np.ndarray) -> Damped:
 
 
 def _damping(repeat: np.ndarray, log_sums: np.ndarray) -> np.ndarray:
-    """Return what repeats take off the logits: all where the weights of an item cancel."""
+    """Return what is subtracted from the logits for repeats; infinite if the weights cancel."""
     cancelled = np.isinf(log_sums)
     return np.where(cancelled, np.inf, repeat * np.where(cancelled, 0, log_sums))
 
@@ -197,7 +198,7 @@ def _as_events(batch: Batch, matrices: np.ndarray) -> np.ndarray:
 
 
 def _as_matrices(batch: Batch, events: np.ndarray) -> np.ndarray:
-    """Undo _as_events; absent events are 0."""
+    """Invert ``_as_events``; absent events are 0."""
     n_users, n_events = batch.rows.shape
     flat = np.zeros((n_users * n_events, events.shape[1]), dtype=events.dtype)
     flat[batch.by_item] = events
@@ -205,7 +206,7 @@ def _as_matrices(batch: Batch, events: np.ndarray) -> np.ndarray:
 
 
 def start_of_pooling(decays: np.ndarray, repeat_exponent: float, n_items: int) -> Arrays:
-    """Return parameters under which the channels are plain decayed averages."""
+    """Return parameters for which the channels are plain decayed averages."""
     n_channels = len(decays)
     return {
         "decay": np.asarray(decays, dtype=np.float32),

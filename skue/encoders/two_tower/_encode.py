@@ -9,7 +9,7 @@ from skue.encoders.two_tower._examples import Sequences, batch_of, blocks_by_len
 from skue.encoders.two_tower._head import head
 
 Towers = list[Arrays]
-"""Weights of each user tower; their item vectors stand side by side in blocks of equal width."""
+"""Weights of each user tower. Their item vectors are concatenated in blocks of equal width."""
 
 
 def encode(
@@ -22,7 +22,7 @@ def encode(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return unit user vectors of prefixes, and which of them have a direction.
 
-    The vectors of several towers stand side by side, like those of their items.
+    The vectors of several towers are concatenated, like their item vectors.
     """
     users = np.zeros((len(starts), item_vectors.shape[1]), dtype=np.float32)
     defined = np.zeros(len(starts), dtype=bool)

@@ -1,4 +1,4 @@
-"""The learned encoder: two towers, trained on what came next."""
+"""The learned encoder: a user tower and an item tower, trained on the next item."""
 
 from __future__ import annotations
 
@@ -33,153 +33,160 @@ from skue.items._item_embeddings import ItemEmbeddings
 
 
 class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
-    r"""User vectors learned from what people did next.
+    r"""Learn user vectors from the items that users chose next.
 
-    The user tower pools a history in several channels, each a weighted sum of item vectors at
-    length 1,
+    Use it when there are enough histories to learn from (some thousands of users) and the order
+    of events matters. It starts from the best decayed average and keeps trained weights only if
+    validation recall does not drop, so on validation it is never worse than that average. With
+    little data, or where people mostly repeat themselves, :class:`DecayAverageUserEncoder` is
+    faster and often as good.
+
+    The user tower pools a history into several channels with learned decays and maps them to a
+    user vector. The item tower holds the item vectors, which are learned too or stay frozen. Both
+    are trained with a softmax loss over the next item. See Notes for the formulas.
+
+    Parameters
+    ----------
+    item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
+            default=None
+        The item space, as in :class:`DecayAverageUserEncoder`. None learns two spaces from the
+        log with :class:`CooccurrenceItemEmbedder`, one with a window of 5, one with a window of
+        10 and smoothing 1. Each has 192, 96 or 48 dimensions, whichever gives averages with the
+        highest validation recall. Each space gets its own pair of towers.
+    hidden_layer_sizes : int or tuple of int, default=(128,)
+        Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
+    decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
+        Initial decay of each channel, per event, or per instant if there are timestamps.
+    item_tower : {"auto", "frozen", "trained"}, default="auto"
+        ``"frozen"`` keeps the given item vectors, so an index of them stays valid.
+        ``"trained"`` learns them too. ``"auto"`` is frozen if vectors are given, and trained if
+        they are learned from the log.
+    negatives : {"auto", "all", "sampled"}, default="auto"
+        The items that the model learns to distinguish from the next item: all others, or those
+        of the batch and uniformly drawn ones. ``"auto"`` uses all items up to 50,000.
+    targets : {"history", "y"}, default="history"
+        ``"history"`` learns from the events inside X and ignores y. ``"y"`` also learns from y,
+        the item ids that came next after each history.
+    temperature : "learn" or float, default="learn"
+        Temperature of the softmax. If learned, it starts at 0.07 and stays between 0.02 and 1.
+    dropout : float, default=0.5
+        Share of the inputs of the linear map and the MLP that is dropped in training.
+    event_dropout : float, default=0.5
+        Share of the events of each history that is dropped in training.
+    label_smoothing : float, default=0.1
+        Share of the target probability that is spread over all items. Not used with sampled
+        negatives.
+    learning_rate_init : float, default=0.001
+        Learning rate of AdamW.
+    alpha : float, default=0.01
+        Weight decay of the linear map and the MLP.
+    batch_size : int, default=512
+    max_iter : int or "auto", default="auto"
+        Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen.
+        The learning rate rises during the first twentieth of the steps, then falls to zero.
+    early_stopping : bool, default=True
+        Whether to hold out the newest events of some users, stop when their recall no longer
+        improves, and keep the best weights. Otherwise training runs for ``max_iter`` epochs.
+    validation_fraction : float, default=0.1
+        Share of users whose newest event is held out. If that gives fewer than 2,000 events, up
+        to five events of each of these users are held out.
+    n_iter_no_change : int, default=5
+        Stop after this many epochs in a row whose weights were not kept.
+    max_history : int or None, default=None
+        Use only this many newest known events per user. Training uses at most 100.
+    cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
+            default="mean"
+        Vector of a user without known events, or whose weights cancel.
+    unknown_item : {"ignore", "warn", "raise"}, default="ignore"
+        What to do about events of items that are not in ``item_embeddings_``. They never
+        contribute to the vector.
+    random_state : int, RandomState instance or None, default=None
+    n_jobs : int or None, default=None
+        Number of joblib workers used by ``transform``. It does not change the result.
+
+    Attributes
+    ----------
+    item_embeddings_ : ItemEmbeddings
+        The items to search: the output of the item tower.
+    parameters_ : list of dict of ndarrays
+        Weights of each user tower: one, or two if the items were learned from the log.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float
+        Validation recall@20 before training and after each epoch; empty without validation.
+    best_iter_ : int
+        Epoch whose weights are kept: the last one whose recall is at least as high as the
+        starting average's and within one standard error of the best. 0 is the start.
+    n_iter_ : int
+        Number of epochs run.
+    negatives_ : {"all", "sampled"}
+        The negatives used, ``negatives`` with "auto" resolved.
+    item_tower_ : {"frozen", "trained"}
+        The item tower used, ``item_tower`` with "auto" resolved.
+    interrupted_ : bool
+        Whether fit was interrupted. The weights are then the best before the interrupt.
+    n_unknown_targets_ : int
+        Number of items of y that are unknown. They were ignored.
+    fallback_vector_ : ndarray of shape (n_dims,), float32
+        Vector of a user without known events, or whose weights cancel.
+    item_vectors_ : ndarray of shape (n_items, n_dims), float32
+        Vectors of ``item_embeddings_``.
+    space_id_ : str
+        Name of the space.
+    encoder_id_ : str
+        Hash of everything that affects the vectors.
+    n_features_in_ : int
+        Number of columns of X, if X was a 2-D array.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X was a DataFrame of numbers.
+
+    Raises
+    ------
+    ValueError
+        If X has no event of a known item, or if training diverges.
+    KeyboardInterrupt
+        If fit is interrupted from the keyboard. At a Python prompt or in a notebook, the encoder
+        then has the best weights so far, and ``interrupted_`` is True. Elsewhere it is left
+        unchanged.
+
+    Warns
+    -----
+    UserWarning
+        If there are too few examples to train or to validate. The encoder is then the starting
+        average.
+
+    See Also
+    --------
+    DecayAverageUserEncoder : The kind of average that training starts from.
+
+    Notes
+    -----
+    The user tower pools a history into channels, each a weighted sum of item vectors at length 1,
 
     .. math::
 
         c_j \propto \sum_e e^{-\lambda_j \text{age}_e - \mu_j \text{months}_e
         - (1 - \rho_j) \log \text{count}_e + \beta_j \text{support}_e + g_{i(e)}}\, w_e v_{i(e)},
 
-    where count is how often the event's item is in the history, support the mean cosine to its
-    other events, and :math:`g` a number of each item; and mixes them,
+    where count is the number of events of the same item in the history, support the mean cosine
+    of the event to the other events, and :math:`g` a learned number per item. The user vector is
 
     .. math:: u \propto \sum_j \operatorname{softmax}(a)_j\, c_j + A x + \operatorname{MLP}(x),
 
-    with :math:`x` the channels laid end to end. All of it, and the item vectors unless they are
-    frozen, is learned by the softmax loss of the next item among all items (or among those of
-    the batch and uniform ones, corrected for how often each is drawn),
+    with :math:`x` the concatenated channels. All weights, and the item vectors unless they are
+    frozen, are learned with the softmax loss of the next item :math:`y`,
 
-    .. math:: \ell = -\log \frac{e^{u \cdot v_y / \tau}}{\sum_i e^{u \cdot v_i / \tau}}.
+    .. math:: \ell = -\log \frac{e^{u \cdot v_y / \tau}}{\sum_i e^{u \cdot v_i / \tau}},
 
-    Beside items learned from the log there are two such pairs of towers, and the cosine of the
-    whole is the mean of theirs.
+    over all items, or over the items of the batch and uniformly drawn ones, corrected for how
+    often each is expected.
 
-    Training starts from the better of the best plain average and the uniform mix of channels on
-    held-out events, which stays in the running: by validation recall the encoder is never worse
-    than the best average.
+    When the items are learned from the log, there are two pairs of towers that start from
+    different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
 
-    Parameters
-    ----------
-    item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
-            default=None
-        The space of items, as for :class:`DecayAverageUserEncoder`. None learns two spaces from
-        the log, of near and of wide neighbourhoods (:class:`CooccurrenceItemEmbedder` with a
-        window of 5, and of 10 and smoothing 1), each of 192, 96 or 48 dimensions, by whose
-        averages find most held-out events. Each gets towers of its own, and the vectors of both
-        stand side by side.
-    hidden_layer_sizes : int or tuple of int, default=(128,)
-        Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
-    decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
-        Decay that each channel starts from, per event (with timestamps: per instant).
-    item_tower : {"auto", "frozen", "trained"}, default="auto"
-        ``"frozen"`` searches the given vectors as they are, so an index of them stays valid;
-        ``"trained"`` learns them too; ``"auto"`` is frozen where vectors were given and trained
-        where they were learned from the log.
-    negatives : {"auto", "all", "sampled"}, default="auto"
-        Against what the next item is told apart: all items, or those of the batch and uniformly
-        drawn ones. ``"auto"`` is all items up to 50,000.
-    targets : {"history", "y"}, default="history"
-        ``"history"`` learns from the next events inside X, and y is ignored; ``"y"`` adds y (item
-        ids, one or an array of them a user) as what came next after each history.
-    temperature : "learn" or float, default="learn"
-        Of the softmax; learned ones start at 0.07 and stay between 0.02 and 1.
-    dropout : float, default=0.5
-        Share of the inputs of the linear map and the MLP left out in training.
-    event_dropout : float, default=0.5
-        Share of events left out of each history in training.
-    label_smoothing : float, default=0.1
-        Share of the target probability spread over all items (not with sampled negatives).
-    learning_rate_init : float, default=0.001
-        Of AdamW.
-    alpha : float, default=0.01
-        Weight decay of the linear map and the MLP.
-    batch_size : int, default=512
-    max_iter : int or "auto", default="auto"
-        Most epochs; ``"auto"`` is 5 where items are trained and 12 where they are frozen. The
-        learning rate rises in the first twentieth of them, then falls to zero.
-    early_stopping : bool, default=True
-        Hold out the newest events of some users, stop when their recall stays lower, and keep the
-        best weights. Otherwise learn for ``max_iter`` epochs.
-    validation_fraction : float, default=0.1
-        Share of users whose newest event is held out; more events of each (up to five) where that
-        is fewer than 2,000.
-    n_iter_no_change : int, default=5
-        Stop after so many epochs whose weights were not kept.
-    max_history : int or None, default=None
-        Use only so many of each user's newest known events; training uses at most 100.
-    cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
-            default="mean"
-        What a user without a direction gets.
-    unknown_item : {"ignore", "warn", "raise"}, default="ignore"
-        What to do about events of items outside the space; they are left out in any case.
-    random_state : int, RandomState instance or None, default=None
-    n_jobs : int or None, default=None
-        Number of joblib workers that share the users of one ``transform``.
-
-    Attributes
-    ----------
-    item_embeddings_ : ItemEmbeddings
-        The space to search: the item tower's output.
-    parameters_ : list of dict of ndarrays
-        Weights of each user tower: one, or two beside items learned from the log.
-    loss_curve_ : list of float
-        Mean training loss of every epoch.
-    validation_scores_ : list of float
-        Validation recall@20 before training and after every epoch; empty without validation.
-    best_iter_ : int
-        Epoch whose weights are kept: the last one whose recall is no lower than that of the
-        starting average, nor by more than a standard error than the highest; 0 is the start.
-    n_iter_ : int
-        Epochs run.
-    negatives_ : {"all", "sampled"}
-        What "auto" came to.
-    item_tower_ : {"frozen", "trained"}
-        What "auto" came to.
-    interrupted_ : bool
-        Whether fit was interrupted, and the weights are the best until then.
-    n_unknown_targets_ : int
-        Items of y outside the space, which were ignored.
-    fallback_vector_ : ndarray of shape (n_dims,), float32
-        What a user without a direction gets.
-    item_vectors_ : ndarray of shape (n_items, n_dims), float32
-        Vectors of ``item_embeddings_``.
-    space_id_ : str
-        Name of the space.
-    encoder_id_ : str
-        Hash of all that the vectors depend on.
-    n_features_in_ : int
-        Width of X, when X was a 2-D array.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, when X was a DataFrame of numbers.
-
-    Raises
-    ------
-    ValueError
-        When X holds no event of a known item, and when training diverges.
-    KeyboardInterrupt
-        When fit is interrupted from the keyboard. At a Python prompt or in a notebook the encoder
-        then holds the best weights so far, and ``interrupted_`` is True. Anywhere else it stays
-        as it was before fit.
-
-    Warns
-    -----
-    UserWarning
-        When there is too little to learn from or to validate by: the encoder is then the starting
-        average.
-
-    See Also
-    --------
-    DecayAverageUserEncoder : The average that this one starts from.
-
-    Notes
-    -----
-    From scikit-learn 1.9 on, ``encoder.set_callbacks(sklearn.callback.ProgressBar())`` shows a
-    progress bar that moves with every epoch (it needs the package rich). Older versions have no
-    callbacks, and fit shows nothing until it is done; ``python -m skue compare`` shows its
-    progress with every version.
+    With scikit-learn 1.9 or newer, ``encoder.set_callbacks(sklearn.callback.ProgressBar())`` shows
+    a progress bar that moves with each epoch (this needs the package rich). Older versions have no
+    callbacks. ``python -m skue compare`` shows its progress with all versions.
 
     References
     ----------
@@ -278,8 +285,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
         y : array-like of shape (n_users,), default=None
-            With ``targets="y"`` the item ids that came next, one or an array of them a user;
-            unknown ones are ignored and counted. Otherwise ignored.
+            With ``targets="y"``, the item ids that came next, one per user or one array per user.
+            Unknown ids are ignored and counted. With ``targets="history"``, y is ignored.
 
         Returns
         -------
@@ -298,7 +305,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         checked_decays(self.decays)
         rng = generator(self.random_state)
         if self.targets == "y" and y is None:
-            raise ValueError("targets='y' needs y: the item ids that came next, one row a user.")
+            raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
         with Progress(self, most_epochs(self)) as on_epoch:
             appended = None
             if self.targets == "y":
@@ -308,7 +315,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
             self.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
             self.item_embeddings_ = task.items
             if self.unknown_item == "raise":
-                report_unknown(self, histories)  # before the work, not after it
+                report_unknown(self, histories)  # before training, not after it
             if not task.is_enough(validated=self.early_stopping):
                 task = task.without_training()
             recipe = recipe_of(self, len(task.items))

@@ -1,4 +1,4 @@
-"""What training learns from: prefixes, the item after each, and batches of them."""
+"""Training examples: prefixes of histories with the item after each, and their batches."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from skue.encoders.two_tower._channels import Batch
 from skue.kernels._segments import owners, positions_of_ranges, starts_of_runs
 
 _MONTH = 30 * 86400.0
-# Events padded into one batch of an encoding pass: bounds its memory.
+# Limits of a padded batch when encoding, to bound its memory.
 _BLOCK_EVENTS = 16_384
 _BLOCK_USERS = 512
 
 
 class Sequences(NamedTuple):
-    """Events of many users, with the instant that each belongs to.
+    """Events of many users, with the instant of each event.
 
-    ``instants`` numbers the instants along all events; ``opens`` is the position of the first
-    event of each event's instant. Without timestamps every event is an instant.
+    ``instants`` numbers the instants of all events; ``opens`` is the position of the first event
+    of the same instant. Without timestamps every event is its own instant.
     """
 
     rows: np.ndarray
@@ -35,7 +35,7 @@ class Sequences(NamedTuple):
 
 @dataclass(frozen=True)
 class Examples:
-    """Prefixes ``starts:stops`` of sequences, and the item row that came next."""
+    """Prefixes ``starts:stops`` of sequences, and the row of the next item."""
 
     starts: np.ndarray
     stops: np.ndarray
@@ -43,7 +43,7 @@ class Examples:
     users: np.ndarray
 
     def take(self, chosen: np.ndarray) -> Examples:
-        """Return the chosen examples."""
+        """Return the selected examples."""
         return Examples(
             self.starts[chosen], self.stops[chosen], self.targets[chosen], self.users[chosen]
         )
@@ -53,7 +53,7 @@ class Examples:
 
 
 def sequences_of(events: Events) -> Sequences:
-    """Return events with their instants."""
+    """Return the events with their instants."""
     if events.timestamps is None:
         position = np.arange(len(events.rows))
         return Sequences(events.rows, events.offsets, position, position, None, events.weights)
@@ -71,9 +71,9 @@ def sequences_of(events: Events) -> Sequences:
 
 
 def examples_of(sequences: Sequences) -> tuple[Examples, np.ndarray]:
-    """Return every event that has anything before its instant, as what came next.
+    """Return one example for each event that has an earlier instant.
 
-    Disliked items (a weight of zero or less) are in prefixes, but are no targets.
+    Disliked items (with a weight <= 0) are part of prefixes, but not targets.
 
     Returns
     -------
@@ -96,10 +96,11 @@ def examples_of(sequences: Sequences) -> tuple[Examples, np.ndarray]:
 def held_out_events(
     offsets: np.ndarray, opens: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Mark the newest events of some users, to validate by.
+    """Mark the newest events of some users for validation.
 
-    A ``fraction`` of the users who have two instants or more gives its newest instant; where
-    that makes fewer than 2,000 examples, up to five newest events, and at most half of a history.
+    The newest instant of a ``fraction`` of the users with at least two instants is held out. If
+    that gives fewer than 2,000 examples, up to five newest events per user are held out, and at
+    most half of a history.
     """
     held_out = np.zeros(offsets[-1], dtype=bool)
     if not len(held_out):
@@ -113,7 +114,7 @@ def held_out_events(
     users = rng.choice(able, n_users, replace=False)
     each = min(5, -(-2000 // n_users))
     first = opens[offsets[1:][users] - np.clip(lengths[users] // 2, 1, each)]
-    # Where that would take the whole history, only its newest instant goes.
+    # If that would hold out the whole history, hold out only its newest instant.
     first = np.where(first > offsets[:-1][users], first, opens[newest[users]])
     held_out[positions_of_ranges(first, offsets[1:][users] - first)] = True
     return held_out
@@ -141,9 +142,9 @@ def batch_of(
     event_dropout: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> Batch:
-    """Lay prefixes out as matrices, newest event first.
+    """Return prefixes as matrices, newest event first.
 
-    With event dropout each event is left out at that chance; one of each prefix always stays.
+    Event dropout drops each event with this probability, but keeps at least one per prefix.
     """
     lengths = stops - starts
     if max_history is not None:
@@ -171,7 +172,7 @@ def batch_of(
 def _some_events(
     events: np.ndarray, present: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out a share of the events, and close the gaps."""
+    """Drop a share of the events, and close the gaps."""
     stays = present & (rng.random(present.shape, dtype=np.float32) >= share)
     stays[:, 0] |= present[:, 0] & ~stays.any(axis=1)
     width = max(int(stays.sum(axis=1).max(initial=0)), 1)
@@ -180,7 +181,7 @@ def _some_events(
 
 
 def _ages_of_shown(instants: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Count the instants that are still shown after each event: left-out ones do not age it."""
+    """Count the later instants that are still shown; dropped events do not count."""
     known = np.where(shown, instants, np.iinfo(np.int64).max)
     before = np.minimum.accumulate(known, axis=1)
     opens = shown.copy()
@@ -189,7 +190,7 @@ def _ages_of_shown(instants: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def blocks_by_length(lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Part users into blocks of similar length whose padded size is bounded."""
+    """Split users into blocks of similar length with a bounded padded size."""
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -201,7 +202,7 @@ def blocks_by_length(lengths: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _grouped_by_item(rows: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the shown events sorted by user and item, and where each item of a user starts."""
+    """Return the shown events sorted by user and item, and the start of each such group."""
     keys = rows + np.arange(len(rows))[:, None] * (np.int64(rows.max(initial=0)) + 1)
     events = np.flatnonzero(shown)
     keys = keys.ravel()[events]

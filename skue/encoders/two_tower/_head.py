@@ -13,7 +13,7 @@ _TINY = np.float32(1e-12)
 
 
 class Headed(NamedTuple):
-    """Unit user vectors of shape (n_users, n_dims), and what made them."""
+    """Unit user vectors of shape (n_users, n_dims), and intermediate results."""
 
     users: np.ndarray
     norms: np.ndarray
@@ -28,7 +28,7 @@ def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = Non
 
     .. math:: u \propto \sum_j \operatorname{softmax}(a)_j c_j + A\, x + \operatorname{MLP}(x)
 
-    with :math:`x` the channels laid end to end, of which dropout keeps a part in training.
+    with :math:`x` the concatenated channels, to which dropout is applied in training.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = Non
     parameters : dict
         ``mix``, ``linear``, and ``weight0``, ``bias0``, ... of the layers of the MLP.
     kept : ndarray of shape (n_users, n_channels * n_dims), default=None
-        Factors of dropout: 0, or one over the share that is kept.
+        Factors of dropout: 0, or 1 divided by the share that is kept.
     """
     shares = softmax(parameters["mix"])
     users = np.einsum("j,ujd->ud", shares, channels)
@@ -102,7 +102,7 @@ def start_of_dense(
     hidden_layer_sizes: tuple[int, ...],
     rng: np.random.Generator,
 ) -> Arrays:
-    """Return a linear map and an MLP that add nothing to the mix of the channels yet."""
+    """Return the initial linear map and MLP, whose output is zero."""
     n_inputs = n_channels * n_dims
     parameters: Arrays = {"linear": np.zeros((n_inputs, n_dims), dtype=np.float32)}
     if not hidden_layer_sizes:
@@ -118,6 +118,6 @@ def start_of_dense(
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the shares that logits stand for; ``-inf`` is a share of zero."""
+    """Return the softmax of logits; ``-inf`` gives zero."""
     shares = np.exp(logits - logits.max())
     return shares / shares.sum()

@@ -1,4 +1,4 @@
-"""Softmax losses over items, each value next to its gradient."""
+"""Softmax losses over items, with their gradients."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def full_softmax(
     log_temperature : float
     label_smoothing : float
     learn_items : bool
-        Whether the gradient of the items is wanted.
+        Whether to compute the gradient of the items.
     buffer : ndarray of shape (at least batch_size, n_items), default=None
-        Room for the scores, to be used again and again.
+        Reusable memory for the scores.
     """
     n_users, n_items = len(users), len(items)
     scale = users.dtype.type(np.exp(-log_temperature))
@@ -56,14 +56,14 @@ def full_softmax(
     of_target = np.einsum("ud,ud->u", users, items[targets]) * scale
     mean_item = items.mean(axis=0)
     scores = np.matmul(users * scale, items.T, out=None if buffer is None else buffer[:n_users])
-    # No cosine is above 1, so this shift serves every row, and saves the search for its maximum.
+    # No cosine is above 1, so this shift is safe for every row without computing its maximum.
     scores -= scale
     np.exp(scores, out=scores)
     mass = np.maximum(scores.sum(axis=1), np.float32(1e-37))
     smoothed = (1 - smoothing) * of_target + smoothing * scale * (users @ mean_item)
     value = float(np.mean(np.log(mass) + scale - smoothed, dtype=np.float64))
-    # The gradient is (probabilities - smoothed targets) times vectors; each part by itself spares
-    # passes over the scores.
+    # The gradient is (probabilities - smoothed targets) times vectors. Computing the parts
+    # separately needs fewer passes over the scores.
     factor = scale / users.dtype.type(n_users)
     of_users = (scores @ items) / mass[:, None]
     of_users -= smoothing * mean_item + (1 - smoothing) * items[targets]
@@ -89,9 +89,9 @@ def sampled_softmax(
     .. math:: \ell = -s_y/\tau + \log\Big(e^{s_y/\tau}
               + \sum_{c \ne y} e^{s_c/\tau - \log((B-1) p_c + U/n)}\Big)
 
-    The correction is how often a candidate is expected among the negatives: in-batch by its
-    share :math:`p` of the targets, uniformly by one of ``n``. The positive is not corrected, and
-    candidates that are the same item as the positive are masked.
+    The correction is how often a candidate is expected among the negatives: in the batch by its
+    share :math:`p` of the targets, and uniformly with probability 1/n. The positive is not
+    corrected, and candidates of the same item as the positive are masked.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Progress of training, through scikit-learn's callbacks where it has them (1.9)."""
+"""Progress of training, through the callbacks of scikit-learn 1.9 or newer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ except ImportError:
     callback = None
 
     class CallbackSupport:  # type: ignore[no-redef]
-        """Nothing to support before scikit-learn 1.9."""
+        """Without effect before scikit-learn 1.9."""
 
 
 HAS_CALLBACKS = callback is not None
@@ -21,7 +21,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def with_callbacks(fit: Method) -> Method:
-    """Set callbacks up before ``fit`` and tear them down after it, where there are any.
+    """Set up callbacks before ``fit`` and tear them down after it, if scikit-learn has them.
 
     Editors and type checkers see the signature of ``fit`` itself.
     """
@@ -29,13 +29,13 @@ def with_callbacks(fit: Method) -> Method:
 
 
 class Progress:
-    """Tells an estimator's callbacks of every epoch, and whether one of them asks to stop.
+    """Calls the callbacks of an estimator after every epoch.
 
     Parameters
     ----------
     estimator : estimator
     n_epochs : int
-        How many there are at most.
+        Maximum number of epochs.
     """
 
     def __init__(self, estimator: Any, n_epochs: int) -> None:

@@ -1,4 +1,4 @@
-"""What training depends on beside the data, read from the encoder's parameters."""
+"""The settings of training, resolved from the parameters of the encoder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-# From so many items on, "auto" draws negatives in place of ranking all items in every step.
+# With more items, "auto" samples negatives instead of ranking all items in every step.
 _MANY_ITEMS = 50_000
 _MOST_EPOCHS = {"trained": 5, "frozen": 12}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What training depends on, beside the data."""
+    """The settings of training."""
 
     hidden_layer_sizes: tuple[int, ...]
     decays: tuple[float, ...]
@@ -35,12 +35,12 @@ class Recipe:
 
 
 def recipe_of(encoder: Any, n_items: int) -> Recipe:
-    """Return the recipe that an encoder's parameters come to.
+    """Return the settings that the parameters of an encoder give.
 
     Raises
     ------
     ValueError
-        For hidden layers or decays that are none.
+        If ``hidden_layer_sizes`` or ``decays`` is invalid.
     """
     max_iter = most_epochs(encoder)
     return Recipe(
@@ -62,7 +62,7 @@ def recipe_of(encoder: Any, n_items: int) -> Recipe:
 
 
 def item_tower_of(encoder: Any) -> str:
-    """Return what ``item_tower`` comes to: "auto" trains items that were learned from the log."""
+    """Return ``item_tower`` with "auto" resolved: items learned from the log are trained."""
     if encoder.item_tower != "auto":
         return encoder.item_tower
     given = encoder.item_embeddings
@@ -70,21 +70,21 @@ def item_tower_of(encoder: Any) -> str:
 
 
 def negatives_of(encoder: Any, n_items: int) -> str:
-    """Return what ``negatives`` comes to: "auto" is all items, unless there are many."""
+    """Return ``negatives`` with "auto" resolved: all items, unless there are many."""
     if encoder.negatives != "auto":
         return encoder.negatives
     return "all" if n_items <= _MANY_ITEMS else "sampled"
 
 
 def most_epochs(encoder: Any) -> int:
-    """Return what ``max_iter`` comes to."""
+    """Return ``max_iter`` with "auto" resolved."""
     if encoder.max_iter == "auto":
         return _MOST_EPOCHS[item_tower_of(encoder)]
     return int(encoder.max_iter)
 
 
 def checked_sizes(sizes: Any) -> tuple[int, ...]:
-    """Return the sizes of the hidden layers, or say what they must be."""
+    """Return the sizes of the hidden layers as a tuple; raise if they are invalid."""
     sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
     if not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
         raise ValueError(
@@ -94,14 +94,14 @@ def checked_sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def checked_decays(decays: Any) -> tuple[float, ...]:
-    """Return the decays that the channels start from, or say what they must be."""
+    """Return the initial decays as a tuple; raise if they are invalid."""
     decays = tuple(np.asarray(decays, dtype=np.float64).ravel().tolist())
     if not decays or not all(np.isfinite(decay) and decay >= 0 for decay in decays):
-        raise ValueError(f"decays must be one number of at least 0 a channel, got {decays}.")
+        raise ValueError(f"decays must be one number >= 0 per channel, got {decays}.")
     return decays
 
 
 def generator(random_state: Any) -> np.random.Generator:
-    """Return a Generator for anything that scikit-learn takes as a random_state."""
+    """Return a Generator for anything that scikit-learn accepts as random_state."""
     legacy = check_random_state(random_state)
     return np.random.default_rng(legacy.randint(np.iinfo(np.int32).max))

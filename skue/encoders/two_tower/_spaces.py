@@ -1,4 +1,4 @@
-"""Item spaces learned from the log, for the towers to start from."""
+"""Where items start: spaces learned from the log."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 
-# Dimensions of each space, of which validation chooses.
+# Candidate dimensions of each space; validation chooses.
 _N_DIMS = (192, 96, 48)
-# Two spaces, of near and of wide neighbourhoods: towers that start apart err apart, and scores
-# added up over both are better than those of either.
+# Towers with different starting points make different errors, so averaging them helps.
 _EMBEDDERS = (
     CooccurrenceItemEmbedder(_N_DIMS[0]),
     CooccurrenceItemEmbedder(_N_DIMS[0], window=10, smoothing=1.0),
@@ -22,9 +21,10 @@ _EMBEDDERS = (
 
 
 def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
-    """Yield spaces to choose from, and how many spaces stand side by side in each.
+    """Yield candidate spaces, and how many spaces are concatenated in each.
 
-    Fewer dimensions are the first of more: singular vectors come in the order of their weight.
+    A space with fewer dimensions has the first ones of a larger space, because singular vectors
+    are sorted by singular value.
     """
     first, second = (clone(each).fit(histories).item_embeddings_ for each in _EMBEDDERS)
     tables = [first.vectors]
@@ -40,7 +40,7 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
 
 
 def _vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:
-    """Return the vectors of these ids; unknown ones get a random direction."""
+    """Return the vectors of these ids, and random directions for unknown ids."""
     rows = items.lookup(ids)
     random = np.random.default_rng(0).standard_normal((int((rows < 0).sum()), items.n_dims))
     vectors = items.vectors[rows]

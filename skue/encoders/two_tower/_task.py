@@ -1,4 +1,4 @@
-"""What one fit learns from: a space of items, and examples to train and validate by."""
+"""The task of one fit: a space of items, and examples to train and validate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from skue.items._item_embeddings import ItemEmbeddings
 class Task(NamedTuple):
     """A space of items, the examples in it, and its best average.
 
-    The vectors of the items are those of ``n_towers`` spaces, side by side.
+    The item vectors are those of ``n_towers`` spaces, concatenated.
     """
 
     items: ItemEmbeddings
@@ -39,15 +39,15 @@ class Task(NamedTuple):
     best: BestAverage
 
     def is_enough(self, *, validated: bool) -> bool:
-        """Whether there are examples to learn from and, where wanted, to validate by."""
+        """Whether there are examples to train and, if wanted, to validate."""
         return len(self.training) > 0 and (len(self.validation) > 0 or not validated)
 
     def without_training(self) -> Task:
         """Return the task without training examples, and warn that there were too few."""
         warn_caller(
             f"{len(self.training)} examples to learn from and {len(self.validation)} to "
-            "validate by are too few: the encoder is a plain average. Give longer histories, "
-            "or set early_stopping=False to learn without validation."
+            "validate by are too few: the encoder is a plain average. Pass more or longer "
+            "histories, or set early_stopping=False to train without validation."
         )
         return self._replace(training=self.training.take(np.arange(0)))
 
@@ -60,8 +60,8 @@ def best_task(
 ) -> Task:
     """Return the task in the space whose best average has the highest validation recall.
 
-    Spaces that are learned from the histories do not see the held-out events. Without a
-    ``validation_fraction`` nothing is held out.
+    Spaces learned from the histories do not see the held-out events. If ``validation_fraction``
+    is None, nothing is held out.
     """
     held_out = np.zeros(len(histories.codes), dtype=bool)
     if validation_fraction is not None:
@@ -77,7 +77,7 @@ def best_task(
 
 
 def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
-    """Item spaces to choose from, and how many stand side by side in each."""
+    """Candidate item spaces, and how many spaces are concatenated in each."""
     if item_embeddings is None:
         return learned_spaces(histories)
     return iter([(item_space(item_embeddings, histories), 1)])
@@ -102,20 +102,20 @@ def _task(
 def unknown_targets(
     items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
 ) -> int:
-    """Return how many targets of y are unknown; raise where there is nothing to learn from.
+    """Return how many targets of y are unknown; raise if there is nothing to learn from.
 
     Parameters
     ----------
     items : ItemEmbeddings
     histories : Histories
-        Including the targets of y, where these are learned from.
+        Including the targets of y with ``targets="y"``.
     appended : ndarray of shape (n_events,), bool, or None
-        Which events came from y.
+        Which events come from y.
     """
     known = items.rows_of(histories) >= 0
     if not known.any():
         raise ValueError(
-            f"{nothing_known(items, histories)} So there is nothing to learn from. Pass "
+            f"{nothing_known(items, histories)} There is nothing to learn from. Pass "
             "histories with items of item_embeddings, or set item_embeddings=None."
         )
     if appended is None:

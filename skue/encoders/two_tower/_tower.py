@@ -18,22 +18,23 @@ _TEMPERATURES = (0.02, 1.0)
 _EXAMPLES_PER_USER = 50
 _LONGEST_HISTORY = 100
 _N_UNIFORM = 2048
-# Batches are made of examples of similar length, out of so many batches' worth.
+# Batches have examples of similar length, sorted within groups of this many batches.
 _SORTED_BATCHES = 16
 # Share of the past in the moving average of the weights, at every step.
 _AVERAGING = 0.995
-# Share of all steps in which the learning rate rises to its height; then it falls to zero.
+# Share of all steps during which the learning rate rises; then it falls to zero.
 _WARM_UP = 0.05
-# Few examples are gone over several times in an epoch, towards so many steps.
+# With few examples, an epoch makes several passes, up to this many steps.
 _STEPS_PER_EPOCH = 256
 _MOST_PASSES = 4
 
 
 class Negatives(NamedTuple):
-    """What a step with sampled negatives is about.
+    """The items of a step with sampled negatives.
 
-    ``rows`` are the distinct items of the batch, ``candidates`` the positions in them of the
-    targets and of the uniform negatives, ``log_expected`` how often each candidate is expected.
+    ``rows`` are the distinct item rows of the step. ``candidates`` are the positions in ``rows``
+    of the targets, then of the uniform negatives. ``log_expected`` is the logarithm of how often
+    each candidate is expected among the negatives.
     """
 
     rows: np.ndarray
@@ -42,7 +43,7 @@ class Negatives(NamedTuple):
 
 
 class Trainer:
-    """Steps over batches of examples; the arrays it learns and their optimiser."""
+    """Trains one pair of towers by steps over batches of examples."""
 
     def __init__(
         self,
@@ -81,10 +82,10 @@ class Trainer:
         self._scores = None if recipe.sampled else np.empty(shape, dtype=np.float32)
         self._log_target_share = _log_target_share(examples, len(item_vectors))
 
-    # Training that diverges overflows first; whoever asked for the epoch sees it by the loss.
+    # Training that diverges overflows first. The caller notices it by the loss.
     @np.errstate(over="ignore", invalid="ignore")
     def epoch(self) -> float:
-        """Go over the examples, and return the mean loss; end early when stopped or diverged."""
+        """Train for one epoch, and return the mean loss; end early if stopped or diverged."""
         total, n_seen = 0.0, 0
         batches = self._batches()
         n_passes = max(1, min(_MOST_PASSES, round(_STEPS_PER_EPOCH / len(batches))))
@@ -111,7 +112,7 @@ class Trainer:
         return averages, unit(averages.pop("items"))[0]
 
     def _batches(self) -> list[np.ndarray]:
-        """Shuffled batches of examples of similar length, at most so many a user."""
+        """Return shuffled batches of examples of similar length, with a limit per user."""
         users, size = self.examples.users, self.recipe.batch_size
         order = self.rng.permutation(len(users))
         order = order[np.argsort(users[order], kind="stable")]
@@ -228,7 +229,7 @@ class Trainer:
         return rows, renumbered, local[n_events:]
 
     def _log_expected(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
-        """Logarithm of how often each candidate is expected among the negatives."""
+        """Return the logarithm of how often each candidate is expected among the negatives."""
         in_batch = np.log(max(batch_size - 1, 1e-12)) + self._log_target_share[rows]
         return np.logaddexp(in_batch, np.log(_N_UNIFORM / len(self.item_vectors)))
 
@@ -240,12 +241,12 @@ class Trainer:
 
 
 def _pace(done: float) -> float:
-    """Share of the learning rate when this share of all steps is done: up, then down to zero."""
+    """Return the factor of the learning rate after a share of all steps: it rises, then falls."""
     return min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP), 1.0)
 
 
 def _log_target_share(examples: Examples, n_items: int) -> np.ndarray:
-    """Logarithm of each item's share of the targets that an epoch shows."""
+    """Return the logarithm of the share of each item among the targets of an epoch."""
     n_of_user = np.bincount(examples.users)[examples.users]
     chance = np.minimum(1.0, _EXAMPLES_PER_USER / np.maximum(n_of_user, 1))
     counts = np.bincount(examples.targets, chance, minlength=n_items)
@@ -254,7 +255,7 @@ def _log_target_share(examples: Examples, n_items: int) -> np.ndarray:
 
 
 def unit(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows at length 1, and their lengths."""
+    """Return the rows at length 1, and their norms."""
     norms = np.sqrt(np.einsum("nd,nd->n", table, table))
     norms = np.maximum(norms, np.float32(1e-12))
     return table / norms[:, None], norms

@@ -1,4 +1,4 @@
-"""Learning the two-tower encoder: where it starts, its epochs, and which weights it keeps."""
+"""Training: the start, the epochs, and which weights are kept."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from skue.encoders.two_tower._task import Task
 from skue.encoders.two_tower._tower import Trainer
 from skue.kernels._threads import spread
 
-# How much of the mix the best average has when training starts from it.
+# Initial share of the best average in the mix of channels.
 _START_SHARE = 0.9
 
 
 @dataclass
 class Learned:
-    """What training found."""
+    """The result of training."""
 
     towers: Towers
     item_vectors: np.ndarray
@@ -33,18 +33,18 @@ class Learned:
     interrupted: bool = False
 
     def keep(self, towers: Towers, item_vectors: np.ndarray, epoch: int) -> None:
-        """Take these weights as the best so far."""
+        """Keep these weights as the best so far."""
         self.towers, self.item_vectors, self.best_iter = towers, item_vectors, epoch
 
 
 def train(
     task: Task, recipe: Recipe, rng: np.random.Generator, on_epoch: Callable[[], bool]
 ) -> Learned:
-    """Start from the best average, learn, and keep the last weights that may be the best.
+    """Start from the best average, train, and keep the last weights that may be the best.
 
-    ``on_epoch`` is called after every epoch; training stops when it returns True. An interrupt
-    from the keyboard ends training with what was learned until then where somebody sits at a
-    prompt, who can decide about it; anywhere else it is raised.
+    ``on_epoch`` is called after every epoch; training stops when it returns True. At a prompt, an
+    interrupt from the keyboard ends training and keeps the best weights so far. Elsewhere it is
+    raised.
     """
     average, start, score = _start(task, recipe)
     learned = Learned(average, task.items.vectors)
@@ -64,7 +64,7 @@ def train(
 
 
 def _at_a_prompt() -> bool:
-    """Whether Python is used interactively: its own prompt, IPython and notebooks set ``ps1``."""
+    """Whether Python is interactive: its prompt, IPython and notebooks set ``sys.ps1``."""
     return hasattr(sys, "ps1")
 
 
@@ -100,7 +100,7 @@ def _learn(
 
 
 def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generator) -> list[Trainer]:
-    """Return one trainer for each pair of towers."""
+    """Return one trainer per pair of towers."""
     trainers = []
     blocks = np.split(task.items.vectors, task.n_towers, axis=1)
     for parameters, block, own in zip(start, blocks, rng.spawn(task.n_towers), strict=True):
@@ -112,7 +112,7 @@ def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generato
     return trainers
 
 
-# What overflows here is found, and said, by the check that follows.
+# The check that follows finds and reports overflows.
 @np.errstate(over="ignore", invalid="ignore")
 def _averages(trainers: list[Trainer], task: Task, recipe: Recipe) -> tuple[Towers, np.ndarray]:
     """Return the averaged weights of all towers, and the item vectors to search."""
@@ -137,10 +137,10 @@ def _check_finite(
 
 
 def _may_be_best(scores: list[float], n_examples: int) -> bool:
-    """Whether the last score is no worse than the first, nor surely worse than the best.
+    """Whether the last score is at least the first and within one standard error of the best.
 
-    Weights that were learned longer are the better choice where validation cannot tell: one
-    standard error, as in Breiman et al. (1984) for the size of trees.
+    If validation cannot tell two epochs apart, the later one is kept. Breiman et al. (1984) use
+    the same rule for the size of trees.
     """
     best = max(scores)
     standard_error = np.sqrt(best * (1 - best) / n_examples)
@@ -148,7 +148,7 @@ def _may_be_best(scores: list[float], n_examples: int) -> bool:
 
 
 def _start(task: Task, recipe: Recipe) -> tuple[Towers, Towers, float]:
-    """Return the best average, where training starts, and the validation recall there."""
+    """Return the best average, the starting weights, and the validation recall of the start."""
     decay, exponent, average_recall = task.best
     decays = np.asarray(recipe.decays, dtype=np.float32)
     n_items, n_channels = len(task.items), len(decays)

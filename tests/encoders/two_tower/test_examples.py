@@ -13,7 +13,7 @@ def events_of(lists, timestamps=None, weights=None):
     return Events(batch.codes, batch.offsets, batch.timestamps, batch.weights)
 
 
-def test_an_example_is_all_that_was_before_the_instant_of_its_target():
+def test_a_prefix_is_all_events_before_the_instant_of_its_target():
     sequences = sequences_of(events_of([[5, 6, 7, 8], [5, 5]], [[0.0, 1, 1, 2], [3.0, 3]]))
     examples, events = examples_of(sequences)
     assert events.tolist() == [1, 2, 3]
@@ -22,13 +22,13 @@ def test_an_example_is_all_that_was_before_the_instant_of_its_target():
     assert examples.targets.tolist() == [1, 2, 3]
 
 
-def test_what_was_disliked_is_no_target():
+def test_disliked_items_are_not_targets():
     sequences = sequences_of(events_of([[5, 6, 7, 8]], weights=[[1.0, -1, 0, 2]]))
     assert examples_of(sequences)[1].tolist() == [3]
 
 
 @pytest.mark.parametrize("fraction", [0.2, 0.999])
-def test_no_history_is_held_out_as_a_whole_nor_an_instant_cut(fraction):
+def test_validation_never_holds_out_a_whole_history_or_part_of_an_instant(fraction):
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 12, size=300)
     times = [np.sort(rng.integers(0, 6, size=n)).astype(float) for n in lengths]
@@ -47,7 +47,7 @@ def test_no_history_is_held_out_as_a_whole_nor_an_instant_cut(fraction):
     assert touched == round(fraction * able)
 
 
-def test_event_dropout_leaves_out_its_share_and_the_others_grow_no_older():
+def test_event_dropout_drops_its_share_and_does_not_age_the_rest():
     n_users, n_events, share = 400, 30, 0.4
     sequences = sequences_of(events_of([list(range(n_events))] * n_users))
     stops = sequences.offsets[1:]
@@ -69,7 +69,7 @@ def test_event_dropout_leaves_out_its_share_and_the_others_grow_no_older():
         np.testing.assert_array_equal(ages, np.arange(len(ages)))
 
 
-def test_event_dropout_leaves_one_event_of_every_history():
+def test_event_dropout_keeps_at_least_one_event():
     sequences = sequences_of(events_of([[1], [2, 3]] * 50))
     starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
     batch = batch_of(sequences, starts, stops, event_dropout=0.99, rng=np.random.default_rng(0))

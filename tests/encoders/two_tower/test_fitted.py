@@ -69,7 +69,7 @@ def slow_vector(rows, times, weights, parameters, items):
     return user / np.linalg.norm(user)
 
 
-def test_a_user_vector_is_that_of_the_formula():
+def test_a_user_vector_follows_the_formula():
     rng = np.random.default_rng(0)
     X = made_up_histories(rng)
     assert (X.weights < 0).any()
@@ -120,7 +120,7 @@ def test_a_change_of_the_last_bit_of_a_weight_changes_the_id():
     assert encoder.encoder_id_ != before
 
 
-def test_a_parameter_that_transform_heeds_changes_the_id_and_the_vectors():
+def test_a_parameter_used_by_transform_changes_the_id_and_the_vectors():
     encoder = fitted()
     X = [[1, 2, 3, 4, 5]]
     before, vectors = encoder.encoder_id_, encoder.transform(X)
@@ -143,7 +143,7 @@ def test_a_parameter_that_transform_heeds_changes_the_id_and_the_vectors():
     ],
     ids=lambda parameters: "-".join(parameters),
 )
-def test_a_parameter_that_only_fit_heeds_leaves_id_and_vectors(parameters):
+def test_a_parameter_used_only_by_fit_keeps_the_id_and_the_vectors(parameters):
     encoder = fitted()
     X = [[1, 2, 3, 4, 5]]
     before, vectors = encoder.encoder_id_, encoder.transform(X)
@@ -192,7 +192,7 @@ def test_a_dump_is_hardly_larger_than_the_arrays(source, item_tower, tmp_path):
     assert again.encoder_id_ == encoder.encoder_id_
 
 
-def test_a_search_finds_the_decays_and_hidden_sizes_that_planted_data_ask_for():
+def test_a_search_finds_the_best_decays_and_hidden_sizes_on_planted_data():
     """The next item follows from the last one alone, and not in a linear way."""
     rng = np.random.default_rng(0)
     n_items, n_dims = 200, 4

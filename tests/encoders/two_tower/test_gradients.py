@@ -91,7 +91,7 @@ def finite_differences(function, array, step=1e-5):
         "log_temperature",
     ],
 )
-def test_a_gradient_is_that_of_finite_differences(name, weighted):
+def test_gradients_match_finite_differences(name, weighted):
     rng = np.random.default_rng(1)
     batch = make_batch(rng, weighted=weighted)
     parameters = make_parameters(rng)
@@ -105,7 +105,7 @@ def test_a_gradient_is_that_of_finite_differences(name, weighted):
     np.testing.assert_allclose(gradients[name], expected, atol=2e-8)
 
 
-def test_the_full_loss_is_the_formula():
+def test_the_full_loss_follows_the_formula():
     rng = np.random.default_rng(0)
     users, items = unit(rng.normal(size=(5, 4))), unit(rng.normal(size=(9, 4)))
     targets = rng.integers(9, size=5)
@@ -134,7 +134,7 @@ def slow_sampled_loss(users, candidates, rows, log_expected, temperature):
     return np.mean(losses)
 
 
-def test_the_sampled_loss_is_the_formula():
+def test_the_sampled_loss_follows_the_formula():
     users, candidates, rows, log_expected = sampled_inputs(np.random.default_rng(0))
     loss = sampled_softmax(users, candidates, rows, log_expected, np.log(0.3))
     expected = slow_sampled_loss(users, candidates, rows, log_expected, 0.3)
@@ -142,7 +142,7 @@ def test_the_sampled_loss_is_the_formula():
 
 
 @pytest.mark.parametrize("name", ["users", "items"])
-def test_the_gradient_of_the_sampled_loss_is_that_of_finite_differences(name):
+def test_the_gradient_of_the_sampled_loss_matches_finite_differences(name):
     users, candidates, rows, log_expected = sampled_inputs(np.random.default_rng(0))
     log_expected = log_expected.astype(np.float32).astype(float)
     loss = sampled_softmax(users, candidates, rows, log_expected, np.log(0.3))
@@ -153,7 +153,7 @@ def test_the_gradient_of_the_sampled_loss_is_that_of_finite_differences(name):
     np.testing.assert_allclose(getattr(loss, name), expected, atol=1e-8)
 
 
-def test_the_gradient_of_the_sampled_losss_temperature_is_that_of_finite_differences():
+def test_the_temperature_gradient_of_the_sampled_loss_matches_finite_differences():
     inputs = sampled_inputs(np.random.default_rng(0))
     above, below = (sampled_softmax(*inputs, -1 + step).value for step in (1e-5, -1e-5))
     expected = (above - below) / 2e-5
@@ -161,7 +161,7 @@ def test_the_gradient_of_the_sampled_losss_temperature_is_that_of_finite_differe
 
 
 @pytest.mark.parametrize(("corrected", "agrees"), [(True, True), (False, False)])
-def test_only_the_corrected_sampled_loss_comes_to_the_full_softmax(corrected, agrees):
+def test_only_the_corrected_sampled_loss_approximates_the_full_softmax(corrected, agrees):
     """Its gradient, averaged over draws, is that of the full loss under skewed popularity."""
     rng = np.random.default_rng(0)
     n_items, batch, n_uniform = 30, 400, 100
@@ -184,7 +184,7 @@ def test_only_the_corrected_sampled_loss_comes_to_the_full_softmax(corrected, ag
         assert distance > 0.1
 
 
-def test_a_lazy_row_catches_up_with_the_average_that_all_rows_have():
+def test_a_row_updated_lazily_has_the_same_average_as_with_dense_updates():
     def optimiser(by_row):
         return AdamW(
             {"items": np.ones((3, 2), dtype=np.float32)},
@@ -209,7 +209,7 @@ def test_a_lazy_row_catches_up_with_the_average_that_all_rows_have():
     np.testing.assert_allclose(lazy.averages()["items"], dense.averages()["items"], rtol=1e-5)
 
 
-def test_weights_shrink_only_where_they_are_said_to():
+def test_weight_decay_applies_only_to_the_named_weights():
     parameters = {"a": np.ones(2, dtype=np.float32), "b": np.ones(2, dtype=np.float32)}
     optimiser = AdamW(
         parameters,

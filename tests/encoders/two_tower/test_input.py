@@ -29,7 +29,7 @@ TOO_LITTLE = {
 
 
 @pytest.mark.parametrize("X", TOO_LITTLE.values(), ids=TOO_LITTLE)
-def test_with_too_little_to_learn_from_it_warns_and_is_an_average(X):
+def test_too_few_examples_warn_and_give_an_average(X):
     with pytest.warns(UserWarning, match=r"too few: the encoder is a plain average.*longer"):
         encoder = encoder_of().fit(X)
     assert encoder.n_iter_ == 0
@@ -38,7 +38,7 @@ def test_with_too_little_to_learn_from_it_warns_and_is_an_average(X):
 
 
 @pytest.mark.parametrize("X", [LISTS[:1], LISTS], ids=["one user", "many"])
-def test_an_empty_validation_warns_and_early_stopping_false_learns_without(X):
+def test_empty_validation_warns_and_early_stopping_false_trains_without_it(X):
     with pytest.warns(UserWarning, match=r"0 to validate by.*set early_stopping=False"):
         encoder_of(validation_fraction=1e-6).fit(X)
     encoder = encoder_of(early_stopping=False).fit(X)
@@ -72,12 +72,12 @@ def test_a_batch_of_one_can_be_learned():
     assert np.isfinite(encoder.loss_curve_).all()
 
 
-def test_y_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"one row a user each, got 80 in X and 3 in y"):
+def test_y_of_another_length_is_rejected():
+    with pytest.raises(ValueError, match=r"one row per user, got 80 rows in X and 3 in y"):
         encoder_of(targets="y").fit(LISTS, [1, 2, 3])
 
 
-def test_targets_from_a_y_that_is_not_there_are_refused():
+def test_targets_y_without_y_is_rejected():
     with pytest.raises(ValueError, match=r"targets='y' needs y: the item ids"):
         encoder_of(targets="y").fit(LISTS)
 
@@ -91,18 +91,18 @@ LABELS = {
 
 
 @pytest.mark.parametrize(("labels", "message"), LABELS.values(), ids=LABELS)
-def test_class_labels_are_no_targets(labels, message):
+def test_class_labels_are_rejected_as_targets(labels, message):
     with pytest.raises(ValueError, match=message):
         encoder_of(targets="y").fit(LISTS, labels)
 
 
-def test_class_labels_are_ignored_where_targets_come_from_the_history():
+def test_class_labels_are_ignored_when_targets_come_from_the_history():
     labels = ["churns", "stays"] * 40
     expected = encoder_of().fit(LISTS).encoder_id_
     assert encoder_of().fit(LISTS, labels).encoder_id_ == expected
 
 
-def test_unknown_items_in_y_are_counted_and_change_nothing():
+def test_unknown_items_in_y_are_counted_and_ignored():
     y = [[3]] * 40 + [[3, 99]] * 25 + [[98, 99]] * 15
     known = [[3]] * 65 + [[]] * 15
     settings = {"targets": "y", "early_stopping": False}
@@ -113,7 +113,7 @@ def test_unknown_items_in_y_are_counted_and_change_nothing():
     assert encoder.encoder_id_ == expected.encoder_id_
 
 
-def test_a_history_of_ten_thousand_events_is_learned_from_and_encoded():
+def test_a_history_of_ten_thousand_events_can_be_fitted_and_encoded():
     long = RNG.integers(40, size=10_000)
     encoder = encoder_of(max_iter=1).fit([*LISTS, long])
     vectors = encoder.transform([long, LISTS[0]])
@@ -125,7 +125,7 @@ def test_a_history_of_ten_thousand_events_is_learned_from_and_encoded():
     )
 
 
-def test_training_looks_at_no_more_than_the_newest_hundred_events():
+def test_training_uses_at_most_the_newest_hundred_events():
     """Dislikes are no targets, so each history is one example: all of it, and y."""
 
     def weights_after(histories):
@@ -147,9 +147,9 @@ def test_training_looks_at_no_more_than_the_newest_hundred_events():
     [
         ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must be positive.*Use \(\) for none"),
         ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must be positive integers"),
-        ({"decays": ()}, "decays must be one number of at least 0 a channel"),
-        ({"decays": (0.1, -1.0)}, "decays must be one number of at least 0 a channel"),
-        ({"decays": (np.nan,)}, "decays must be one number of at least 0 a channel"),
+        ({"decays": ()}, "decays must be one number >= 0 per channel"),
+        ({"decays": (0.1, -1.0)}, "decays must be one number >= 0 per channel"),
+        ({"decays": (np.nan,)}, "decays must be one number >= 0 per channel"),
         ({"item_tower": "half"}, "'item_tower' parameter of TwoTowerUserEncoder must be"),
         ({"negatives": "hard"}, "'negatives' parameter"),
         ({"targets": "x"}, "'targets' parameter"),
@@ -164,3 +164,18 @@ def test_training_looks_at_no_more_than_the_newest_hundred_events():
 def test_a_parameter_out_of_range_is_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         encoder_of(**parameters).fit(LISTS)
+
+
+def test_weights_of_an_item_that_cancel_give_no_nan():
+    """A like and a dislike of one item at one time: the item drops out, as it does for averages."""
+    rng = np.random.default_rng(0)
+    lists = [rng.integers(30, size=8).tolist() for _ in range(80)]
+    weights = [[1.0, -1.0] * 4 for _ in lists]
+    times = [[day // 2 * 86400.0 for day in range(8)] for _ in lists]
+    for row in lists:
+        row[1] = row[0]
+    X = Histories.from_lists(lists, timestamps=times, weights=weights)
+    encoder = TwoTowerUserEncoder(max_iter=1, random_state=0).fit(X)
+    cancelled = Histories.from_lists([[4, 4]], timestamps=[[0.0, 0.0]], weights=[[1.0, -1.0]])
+    assert np.isfinite(encoder.transform(X)).all()
+    np.testing.assert_array_equal(encoder.transform(cancelled)[0], encoder.fallback_vector_)

@@ -92,7 +92,7 @@ def test_on_validation_it_is_never_below_the_best_average(world, at_least, item_
     assert encoder.validation_scores_[0] >= average - 1e-6
 
 
-def test_where_averages_are_best_it_is_as_good_on_people_it_has_not_seen():
+def test_it_matches_the_best_average_on_new_users_where_averages_are_optimal():
     """Tastes do not drift, and no item says less than another."""
     data = make_user_histories(2000, 12, 300, 12, random_state=1, drift_scale=0.0)
     X, y = leave_last_out(data.histories)
@@ -115,7 +115,7 @@ def test_without_room_to_validate_it_is_a_plain_average():
     assert encoder.loss_curve_ == encoder.validation_scores_ == []
 
 
-def test_the_curves_say_which_epoch_was_kept():
+def test_the_curves_show_which_epoch_was_kept():
     items, X, _ = planted("last", 600)
     encoder = TwoTowerUserEncoder(items, learning_rate_init=0.01, max_iter=4, random_state=0).fit(X)
     assert encoder.best_iter_ > 0
@@ -126,7 +126,7 @@ def test_the_curves_say_which_epoch_was_kept():
     assert encoder.loss_curve_[-1] < encoder.loss_curve_[0]
 
 
-def test_y_is_what_came_next_when_it_is_asked_for():
+def test_targets_y_learns_from_y():
     """Events follow one another by chance, and only y follows the last of them."""
     rng = np.random.default_rng(0)
     items, X, y = planted("last", 2000, n_events=2, n_items=100)
@@ -138,7 +138,7 @@ def test_y_is_what_came_next_when_it_is_asked_for():
     assert told.score(X[1500:], y[1500:]) > 3 * chance
 
 
-def test_sampled_negatives_find_about_what_all_items_find():
+def test_sampled_negatives_reach_about_the_recall_of_all_negatives():
     items, X, y = planted("last", 1500)
     scores = {}
     for negatives in ("all", "sampled"):
@@ -150,7 +150,7 @@ def test_sampled_negatives_find_about_what_all_items_find():
 
 
 @pytest.mark.parametrize(("n_items", "chosen"), [(50_000, "all"), (50_001, "sampled")])
-def test_auto_says_against_what_it_learned(n_items, chosen):
+def test_auto_negatives_depend_on_the_number_of_items(n_items, chosen):
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(rng.standard_normal((n_items, 3), dtype=np.float32))
     encoder = TwoTowerUserEncoder(
@@ -160,7 +160,7 @@ def test_auto_says_against_what_it_learned(n_items, chosen):
     assert encoder.n_iter_ > 0
 
 
-def test_in_a_frozen_item_tower_the_given_space_is_searched():
+def test_a_frozen_item_tower_searches_the_given_space():
     items, X, _ = planted("last", 300)
     encoder = TwoTowerUserEncoder(items, max_iter=2, early_stopping=False, random_state=0).fit(X)
     assert encoder.item_tower_ == "frozen"
@@ -169,7 +169,7 @@ def test_in_a_frozen_item_tower_the_given_space_is_searched():
 
 
 @pytest.mark.parametrize("negatives", ["all", "sampled"])
-def test_a_trained_item_tower_makes_a_space_of_its_own(negatives):
+def test_a_trained_item_tower_makes_a_new_space(negatives):
     items, X, _ = planted("last", 300)
     before = items.vectors.copy()
     encoder = TwoTowerUserEncoder(
@@ -203,7 +203,7 @@ def test_auto_trains_the_items_that_were_learned_from_the_log(item_embeddings, c
     assert encoder.fit(rng.integers(5, size=(30, 6))).item_tower_ == chosen
 
 
-def test_a_trained_item_tower_learns_what_the_given_vectors_do_not_say():
+def test_a_trained_item_tower_learns_what_random_vectors_do_not_contain():
     """Vectors by chance; each item is followed by one other."""
     rng = np.random.default_rng(0)
     n_items = 60

@@ -67,7 +67,7 @@ def at_a_prompt(monkeypatch):
 
 
 @needs_callbacks
-def test_callbacks_are_told_of_every_epoch_and_how_many_there_are():
+def test_callbacks_are_called_every_epoch_and_know_their_number():
     recorder = Recorder()
     encoder_of(item_tower="trained", early_stopping=False).set_callbacks(recorder).fit(LISTS)
     epoch = [("begin", "epoch", 0), ("end", "epoch")]
@@ -90,7 +90,7 @@ def test_callbacks_are_told_of_every_epoch_and_how_many_there_are():
         ({"max_iter": 7}, 7),
     ],
 )
-def test_the_most_epochs_are_known_before_the_first(parameters, n_epochs):
+def test_the_maximum_number_of_epochs_is_known_before_the_first(parameters, n_epochs):
     recorder = Recorder(1, stop)
     encoder_of(**parameters).set_callbacks(recorder).fit(LISTS)
     assert ("begin", "fit", n_epochs) in recorder.told
@@ -116,7 +116,7 @@ def test_an_interrupt_at_a_prompt_keeps_the_best_weights_so_far(early_stopping, 
 
 @needs_callbacks
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
-def test_an_interrupt_within_an_epoch_forgets_that_epoch(at_a_prompt):
+def test_an_interrupted_epoch_is_discarded(at_a_prompt):
     X = np.tile(np.array([row[:2] for row in LISTS]), (300, 1))
     timer = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
     settings = {**ENDLESS, "early_stopping": False}
@@ -142,7 +142,7 @@ def test_an_interrupt_anywhere_else_leaves_a_new_encoder_unfitted():
 
 
 @needs_callbacks
-def test_an_interrupt_anywhere_else_leaves_a_fitted_encoder_as_it_was():
+def test_an_interrupt_anywhere_else_leaves_a_fitted_encoder_unchanged():
     encoder = encoder_of().fit(np.array([row[:2] for row in LISTS]))
     before, expected = dict(vars(encoder)), encoder.transform(np.array([[1, 2]]))
     encoder.set_params(**ENDLESS).set_callbacks(Recorder(3, press_ctrl_c))
@@ -258,12 +258,12 @@ def test_a_fit_that_diverges_names_the_parameters(early_stopping, item_embedding
     assert not [name for name in vars(encoder) if name.endswith("_")]
 
 
-def test_a_learning_rate_beyond_floats_is_a_fit_that_diverges():
+def test_a_learning_rate_that_overflows_is_reported_as_divergence():
     with pytest.raises(ValueError, match=r"learning_rate_init \(it is 1e\+38\)"):
         encoder_of(item_tower="trained", learning_rate_init=1e38, max_iter=5).fit(LISTS)
 
 
-def test_a_fit_that_diverges_leaves_a_fitted_encoder_as_it_was():
+def test_a_fit_that_diverges_leaves_a_fitted_encoder_unchanged():
     encoder = encoder_of().fit(LISTS)
     before = encoder.encoder_id_
     with pytest.raises(ValueError, match="diverged"):

@@ -14,7 +14,7 @@ from skue.encoders.two_tower._training import _may_be_best
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 
 
-def test_the_spaces_are_those_of_the_embedders_side_by_side():
+def test_the_learned_space_is_both_embeddings_side_by_side():
     items, n_towers = next(learned_spaces(WORLD.histories))
     near = CooccurrenceItemEmbedder(192).fit(WORLD.histories).item_embeddings_
     wide = CooccurrenceItemEmbedder(192, window=10, smoothing=1.0).fit(WORLD.histories)
@@ -27,7 +27,7 @@ def test_the_spaces_are_those_of_the_embedders_side_by_side():
     np.testing.assert_allclose(items.vectors[in_both], expected / np.sqrt(2), atol=1e-6)
 
 
-def test_an_item_that_one_space_does_not_know_has_a_direction_of_its_own_there(monkeypatch):
+def test_an_item_unknown_to_one_space_gets_a_random_direction_there(monkeypatch):
     lists = [[0, 1, 2, 3], [1, 2, 0], [5, 5, 5, 0, 1], [3, 1, 0]]
     near, wide = CooccurrenceItemEmbedder(3), CooccurrenceItemEmbedder(3)
     real = _spaces._vectors_of
@@ -41,18 +41,18 @@ def test_an_item_that_one_space_does_not_know_has_a_direction_of_its_own_there(m
     np.testing.assert_allclose(np.linalg.norm(halves[1], axis=1), 0.5**0.5, atol=1e-6)
 
 
-def test_spaces_of_fewer_dimensions_follow():
+def test_spaces_with_fewer_dimensions_follow():
     widths = [items.n_dims for items, _ in learned_spaces(WORLD.histories)]
     assert widths == [384, 192, 96]
 
 
-def test_a_catalogue_smaller_than_the_dimensions_has_one_length_of_vectors():
+def test_a_small_catalogue_gives_one_number_of_dimensions():
     few = make_user_histories(100, 8, 20, 4, random_state=0).histories
     widths = [items.n_dims for items, _ in learned_spaces(few)]
     assert widths == [40]
 
 
-def test_where_the_spaces_do_not_match_there_is_one(monkeypatch):
+def test_spaces_of_different_dimensions_fall_back_to_the_first(monkeypatch):
     embedders = (CooccurrenceItemEmbedder(3), CooccurrenceItemEmbedder(2))
     monkeypatch.setattr(_spaces, "_EMBEDDERS", embedders)
     items, n_towers = next(learned_spaces(WORLD.histories))
@@ -84,7 +84,7 @@ def test_the_last_weights_are_kept_unless_they_are_worse(scores, kept):
 
 
 @pytest.mark.parametrize(("n_users", "n_passes"), [(20, 4), (3000, 2), (6000, 1)])
-def test_small_data_are_gone_over_several_times_an_epoch(n_users, n_passes, monkeypatch):
+def test_an_epoch_makes_several_passes_over_small_data(n_users, n_passes, monkeypatch):
     seen = []
     monkeypatch.setattr(
         _tower.Trainer, "_step", lambda self, examples: seen.append(len(examples)) or 0.0
@@ -99,7 +99,7 @@ def test_vectors_side_by_side_have_length_one_unless_all_are_zero():
     np.testing.assert_allclose(rows, [[0.5**0.5, 0, 0, 0.5**0.5], [0, 0, 0, 0]])
 
 
-def test_two_pairs_of_towers_score_as_the_mean_of_both():
+def test_the_score_of_two_pairs_of_towers_is_the_mean_of_their_scores():
     encoder = TwoTowerUserEncoder(max_iter=1, early_stopping=False, random_state=0)
     encoder.fit(WORLD.histories)
     assert len(encoder.parameters_) == 2

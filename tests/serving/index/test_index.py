@@ -235,7 +235,7 @@ def test_a_column_of_a_frame_is_exported_through_its_transformer(tmp_path, encod
 
 
 def test_what_holds_no_encoder_raises(tmp_path):
-    with pytest.raises(ValueError, match="PCA holds no user encoder"):
+    with pytest.raises(ValueError, match="PCA has no user encoder"):
         export_index(PCA(), tmp_path)
 
 
