@@ -80,7 +80,7 @@ def as_batch(users):
     st.sampled_from([1.0, 0.5, 0.0]),
     st.sampled_from([None, 1, 3]),
 )
-def test_the_average_is_that_of_a_slow_loop(users, decay, unit, exponent, max_history):
+def test_the_average_matches_a_slow_loop(users, decay, unit, exponent, max_history):
     encoder = DecayAverageUserEncoder(
         ITEMS,
         decay=decay,
@@ -100,7 +100,7 @@ def test_the_average_is_that_of_a_slow_loop(users, decay, unit, exponent, max_hi
 
 @settings(max_examples=60, deadline=None)
 @given(histories, st.sampled_from([0.0, 0.2, 1.0]))
-def test_the_mix_is_that_of_a_slow_loop(users, share):
+def test_the_mix_matches_a_slow_loop(users, share):
     encoder = MixedUserEncoder(
         ITEMS, long_decay=0.01, short_decay=0.5, short_weight=share, cold_start="popular"
     ).fit([[0, 1, 2]])
@@ -116,19 +116,21 @@ def test_the_mix_is_that_of_a_slow_loop(users, share):
             np.testing.assert_allclose(vector, mixed / np.linalg.norm(mixed), atol=5e-4)
 
 
-def test_thirty_thousand_steps_do_not_underflow():
-    encoder = DecayAverageUserEncoder(ITEMS, decay=5.0).fit([[0]])
-    vector = encoder.transform([[0, *[99] * 0, *[1] * 30_000]])[0]
-    np.testing.assert_allclose(vector, ITEMS.vectors[1], atol=1e-6)
+def test_unknown_events_do_not_age_the_known_ones():
+    """With their steps counted, the weights of both known events would underflow to zero."""
+    encoder = DecayAverageUserEncoder(ITEMS, decay=0.5).fit([[0]])
+    vector = encoder.transform([[0, 1, *[99] * 30_000]])[0]
+    expected = np.exp(-0.5) * ITEMS.vectors[0] + ITEMS.vectors[1]
+    np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
 
 
-def test_sixty_years_do_not_underflow():
+def test_events_of_sixty_years_ago_do_not_underflow():
     batch = Histories.from_lists([[0, 1]], timestamps=[[0.0, 60 * 365.25 * 86400]], time_unit="s")
     encoder = DecayAverageUserEncoder(ITEMS, decay=1.0, age_unit="s").fit(batch)
     np.testing.assert_allclose(encoder.transform(batch)[0], ITEMS.vectors[1], atol=1e-6)
 
 
-def test_a_set_holds_the_oldest_item_too():
+def test_repeat_exponent_zero_keeps_the_oldest_item():
     encoder = DecayAverageUserEncoder(ITEMS, decay=5.0, repeat_exponent=0.0).fit([[0]])
     vector = encoder.transform([[0, *[1] * 30_000]])[0]
     expected = ITEMS.vectors[0] + ITEMS.vectors[1]
@@ -136,7 +138,7 @@ def test_a_set_holds_the_oldest_item_too():
 
 
 @pytest.mark.parametrize("exponent", [1.0, 0.5])
-def test_an_event_loses_half_its_pull_in_one_half_life(exponent):
+def test_an_event_loses_half_its_weight_in_one_half_life(exponent):
     items = ItemEmbeddings(np.eye(2))
     decay = 0.07
     half_life = np.log(2) / (exponent * decay)
@@ -154,7 +156,7 @@ def notebook():
     return data, *leave_last_out(data.histories)
 
 
-def test_the_generated_data_start_as_in_the_notebook(notebook):
+def test_the_generated_data_match_the_notebook(notebook):
     first = notebook[0].histories[0][:10]
     assert first.tolist() == [1348, 355, 880, 446, 1348, 1348, 1348, 1348, 1348, 862]
 
@@ -167,7 +169,7 @@ def test_the_generated_data_start_as_in_the_notebook(notebook):
     ],
     ids=["decay", "mix"],
 )
-def test_the_averages_find_what_the_notebook_found(notebook, encoder, at_20, at_50):
+def test_the_averages_reach_the_recalls_of_the_notebook(notebook, encoder, at_20, at_50):
     data, X, y = notebook
     encoder.set_params(item_embeddings=data.item_embeddings).fit(X)
     assert RecallAtK(20)(encoder, X, y) == pytest.approx(at_20, abs=5e-4)
@@ -176,7 +178,7 @@ def test_the_averages_find_what_the_notebook_found(notebook, encoder, at_20, at_
 
 
 @pytest.mark.slow
-def test_the_average_reaches_its_published_protocol_on_reviews(real_data):
+def test_the_average_reaches_its_documented_recall_on_reviews(real_data):
     from skue import load_interactions
 
     log = load_interactions(real_data / "amazon-beauty.txt")

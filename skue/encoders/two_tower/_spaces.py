@@ -29,7 +29,7 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
     first, second = (clone(each).fit(histories).item_embeddings_ for each in _EMBEDDERS)
     tables = [first.vectors]
     if first.n_dims == second.n_dims:
-        tables.append(_vectors_of(second, first.ids))
+        tables.append(vectors_of(second, first.ids))
     yield ItemEmbeddings(np.hstack(tables), first.ids), len(tables)
     for n_dims in _N_DIMS[1:]:
         parts = [table[:, :n_dims] for table in tables]
@@ -39,7 +39,7 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
             yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
 
 
-def _vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:
+def vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:
     """Return the vectors of these ids, and random directions for unknown ids."""
     rows = items.lookup(ids)
     random = np.random.default_rng(0).standard_normal((int((rows < 0).sum()), items.n_dims))

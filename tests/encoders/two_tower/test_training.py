@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, Histories, TwoTowerUserEncoder
+from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _spaces, _tower
 from skue.encoders.two_tower._encode import side_by_side
-from skue.encoders.two_tower._spaces import learned_spaces
+from skue.encoders.two_tower._spaces import learned_spaces, vectors_of
 from skue.encoders.two_tower._tower import _pace
 from skue.encoders.two_tower._training import _may_be_best
 
@@ -27,18 +27,12 @@ def test_the_learned_space_is_both_embeddings_side_by_side():
     np.testing.assert_allclose(items.vectors[in_both], expected / np.sqrt(2), atol=1e-6)
 
 
-def test_an_item_unknown_to_one_space_gets_a_random_direction_there(monkeypatch):
-    lists = [[0, 1, 2, 3], [1, 2, 0], [5, 5, 5, 0, 1], [3, 1, 0]]
-    near, wide = CooccurrenceItemEmbedder(3), CooccurrenceItemEmbedder(3)
-    real = _spaces._vectors_of
-    monkeypatch.setattr(_spaces, "_EMBEDDERS", (near, wide))
-    forgotten = wide.fit([row for row in lists if 5 not in row]).item_embeddings_
-    monkeypatch.setattr(_spaces, "_vectors_of", lambda items, ids: real(forgotten, ids))
-    items, n_towers = next(learned_spaces(Histories.from_lists(lists)))
-    halves = np.split(items.vectors, 2, axis=1)
-    assert n_towers == 2
-    assert 5 not in forgotten.ids
-    np.testing.assert_allclose(np.linalg.norm(halves[1], axis=1), 0.5**0.5, atol=1e-6)
+def test_an_item_unknown_to_one_space_gets_a_random_direction_there():
+    items = ItemEmbeddings(np.eye(3), ids=[4, 5, 6])
+    vectors = vectors_of(items, np.array([6, 9, 4, 8]))
+    np.testing.assert_array_equal(vectors[[0, 2]], items.vectors[[2, 0]])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert abs(vectors[1] @ vectors[3]) < 0.99
 
 
 def test_spaces_with_fewer_dimensions_follow():
