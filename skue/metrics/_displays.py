@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from skue._optional import import_optional
-from skue.kernels._ranking import expected_hits
+from skue.kernels._ties import expected_hits
 from skue.metrics._evaluation import evaluate
 from skue.metrics._recall import ranked_targets
 from skue.metrics._scorers import RecallAtK

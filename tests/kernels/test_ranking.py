@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skue.kernels import _ranking
-from skue.kernels._ranking import count_with_numpy, product_blocks, rank_positives
+from skue.kernels._ranking import Products, count_with_numpy, rank_positives
 from skue.kernels._segments import offsets_of, owners
 from skue.kernels._threads import _blas, blas_threads, spread
 
@@ -61,7 +61,7 @@ def test_counts_are_those_over_the_whole_matrix(
     monkeypatch.setattr(_ranking, "_TILES", dict.fromkeys(_ranking._TILES, (256, tile)))
     excluded = seen if exclude else None
     positives, listed = rank_positives(
-        product_blocks(users, items),
+        Products(users, items),
         len(items),
         *targets,
         excluded=excluded,
@@ -100,7 +100,7 @@ def test_held_out_items_are_tied_with_themselves_however_long_the_vectors():
     items[:, 0] += 100  # so that cosines are large, and so is their rounding
     items /= np.linalg.norm(items, axis=1)[:, None]
     targets = rng.integers(9000, size=2000)
-    blocks = product_blocks(items[targets], items)
+    blocks = Products(items[targets], items)
     positives, _ = rank_positives(blocks, 9000, targets, np.arange(2001))
     assert not positives.above.any()
     np.testing.assert_array_equal(positives.reached, 1)
@@ -109,7 +109,7 @@ def test_held_out_items_are_tied_with_themselves_however_long_the_vectors():
 def test_scores_that_are_not_numbers_are_refused(problem):
     users, items, targets, _ = problem
     with pytest.raises(ValueError, match="Scores are NaN"):
-        product_blocks(np.where(users == users.max(), np.nan, users), items)
+        Products(np.where(users == users.max(), np.nan, users), items)
     with pytest.raises(ValueError, match="Scores are NaN"):
         rank_positives(
             lambda start, stop: np.full((stop - start, len(items)), np.nan), len(items), *targets

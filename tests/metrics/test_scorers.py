@@ -20,12 +20,12 @@ from skue import (
     RetrievalScores,
     recall_at_k,
 )
-from skue.kernels._ranking import (
+from skue.kernels._ranking import rank_positives
+from skue.kernels._ties import (
     expected_dcg,
     expected_hit_rate,
     expected_hits,
     expected_reciprocal_rank,
-    rank_positives,
     tied_groups,
 )
 

@@ -18,7 +18,7 @@ from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._pooling import decay_weights, item_coefficients, pooled_unit_vectors
-from skue.kernels._ranking import expected_recall
+from skue.kernels._ties import expected_recall
 from skue.kernels._segments import offsets_of, positions_of_ranges
 
 _K = 20
