@@ -29,7 +29,7 @@ def test_ids_are_row_numbers_by_default():
         ([[1.0, np.nan]], None, r"hold NaN or infinity: rows \[0\]"),
         ([[1.0], [0.0]], None, r"hold only zeros: rows \[1\]"),
         ([[1.0], [2.0]], ["a", "a"], "these appear again: 'a' .row 1."),
-        ([[1.0], [2.0]], ["a"], "ids and vectors must agree, got 1 and 2"),
+        ([[1.0], [2.0]], ["a"], "ids and vectors must have the same length, got 1 and 2"),
         ([[1.0]], [-1], "must not be negative or empty, got .*-1"),
         ([[1.0], [2.0]], ["a", 2], "mix types"),
         ([["x"]], None, "vectors must be numbers"),

@@ -34,8 +34,8 @@ def test_where_there_are_fewer_others_the_rest_is_missing():
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (["i1", "pot", "pan"], "ids holds 2 that no item has: 'pot', 'pan'. The catalogue has"),
-        ([1], "ids holds 1 that no item has: 1. The catalogue has ids such as 'i0'"),
+        (["i1", "pot", "pan"], "ids holds 2 unknown id.s.: 'pot', 'pan'. The catalogue has"),
+        ([1], "ids holds 1 unknown id.s.: 1. The catalogue has ids such as 'i0'"),
         ("i1", r"ids must be a list of ids, got 'i1'. Write one id as \['i1'\]"),
         (1, r"ids must be a list of ids, got 1. Write one id as \[1\]"),
     ],

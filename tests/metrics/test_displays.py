@@ -217,5 +217,5 @@ def test_a_display_draws_where_it_is_told_and_opens_no_figure(name):
 
 def test_items_of_another_width_raise():
     items = ItemEmbeddings([[1.0, 0.0, 0.0]])
-    with pytest.raises(ValueError, match="as many dimensions, got 2 and 3"):
+    with pytest.raises(ValueError, match="same number of dimensions, got 2 and 3"):
         RecallCurveDisplay.from_predictions([[1.0, 0.0]], items, [0])
