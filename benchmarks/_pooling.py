@@ -42,7 +42,8 @@ def measure(
         with pooled_by_scipy():
             return encoder.transform(histories)
 
-    given, computed = embedding_bags(items.vectors, histories.codes, histories.offsets)
+    arrays = histories.codes.copy(), histories.offsets.copy()  # torch warns if they are read-only.
+    given, computed = embedding_bags(items.vectors, *arrays)
     contenders: dict[str, Callable[[], Any]] = {
         "skue, numba": lambda: encoder.transform(histories),
         "skue, scipy": with_scipy,

@@ -84,7 +84,7 @@ class ItemEmbeddings:
     def from_keyed_vectors(
         cls, keyed_vectors: Any, *, space_id: str | None = None
     ) -> ItemEmbeddings:
-        """Build from an object with ``vectors`` and ``index_to_key``, such as gensim's KeyedVectors.
+        """Build from an object with ``vectors`` and ``index_to_key``, such as gensim's.
 
         Parameters
         ----------
@@ -297,9 +297,7 @@ class ItemEmbeddings:
         parts = read_arrays(path, mmap=mmap)
         missing = {"schema", "vectors", "ids", "space_id"} - set(parts)
         if missing:
-            raise ValueError(
-                f"{path} has no {sorted(missing)}. Write it with ItemEmbeddings.save."
-            )
+            raise ValueError(f"{path} has no {sorted(missing)}. Write it with ItemEmbeddings.save.")
         if int(parts["schema"]) > _SCHEMA:
             raise ValueError(
                 f"{path} has schema {int(parts['schema'])}, this skue reads up to {_SCHEMA}. "

@@ -82,26 +82,38 @@ def decayed_averages(
     else:
         ages = step_ages(offsets) if ages is None else ages
         event_weights = np.stack([decay_weights(ages, decay, weights) for decay in decays])
-    if compiled is not None:
-        terms = event_weights, rows, offsets
-        if by_item:
-            terms = compiled.item_coefficients(*terms, repeat_exponent, _NEGLIGIBLE_COUNT)
-        coefficients, rows, offsets = terms
-        return compiled.pool(rows, offsets, vectors, coefficients=coefficients)
-    # scipy pools one weighting at a time, so every decay becomes another batch of users.
-    n_parts, n_users = len(decays), len(offsets) - 1
+    if compiled is None:
+        # Weights by age are at most 1 (the newest event's), so they need no scaling.
+        pool = _pool_scaled if by_age is not None and not by_item else pooled_unit_vectors
+        terms = _terms_of_parts(event_weights, rows, offsets, repeat_exponent, signed=signed)
+        pooled, defined = pool(*terms, vectors)
+        shape = len(decays), len(offsets) - 1
+        return pooled.reshape(*shape, -1), defined.reshape(shape)
+    terms = event_weights, rows, offsets
+    if by_item:
+        terms = compiled.item_coefficients(*terms, repeat_exponent, _NEGLIGIBLE_COUNT)
+    coefficients, rows, offsets = terms
+    return compiled.pool(rows, offsets, vectors, coefficients=coefficients)
+
+
+def _terms_of_parts(
+    event_weights: np.ndarray,
+    rows: np.ndarray,
+    offsets: np.ndarray,
+    repeat_exponent: float,
+    *,
+    signed: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the coefficients of several weightings, as several batches of users in a row."""
+    n_parts = len(event_weights)
     ends = np.concatenate([offsets[1:] + part * offsets[-1] for part in range(n_parts)])
-    terms = item_coefficients(
+    return item_coefficients(
         event_weights.ravel(),
         np.tile(rows, n_parts) if n_parts > 1 else rows,
         np.concatenate([offsets[:1], ends]),
         repeat_exponent,
         signed=signed,
     )
-    # Weights by age are at most 1 (the newest event's), so they need no scaling.
-    pool = _pool_scaled if by_age is not None and not by_item else pooled_unit_vectors
-    pooled, defined = pool(*terms, vectors)
-    return pooled.reshape(n_parts, n_users, -1), defined.reshape(n_parts, n_users)
 
 
 def _newest_of_item(ages: np.ndarray, rows: np.ndarray, offsets: np.ndarray) -> np.ndarray:

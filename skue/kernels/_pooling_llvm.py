@@ -1,4 +1,14 @@
-"""The inner loop of pooling in LLVM IR, TODO.
+"""The inner loop of pooling in LLVM IR: sums in registers, item vectors fetched ahead.
+
+numba compiles a Python loop over an array of sums to one that loads and stores the sums for every
+event, and it has no prefetch. The fastest plain numba code that we found takes 2.0 times as long
+with 64 dimensions and one decay, 1.5 times with two decays, and 1.05 to 1.1 times with 128
+dimensions, where memory bandwidth is the limit (2 cores, AMD EPYC, 100,000 users of 50 events,
+50,000 items). To measure this again, run ``python benchmarks/_pooling.py``. To check the results
+against a slow loop, run ``python -m pytest tests/kernels/test_pooling.py``.
+
+numba's cache on disk does not notice changes to this file. Delete ``skue/kernels/__pycache__``
+after a change.
 """
 
 from __future__ import annotations
@@ -53,9 +63,10 @@ def add_rows(_context, sums, vectors, rows, weights, start, stop, first, column,
                 builder.store(ir.Constant(kind, [0.0] * size), totals[part, at, size])
         last = builder.sub(of_rows.length(), _INT64(1))
         shift = builder.sub(first_weight, event_start)
-        with cgutils.for_range_slice(
-            builder, event_start, event_stop, _INT64(1), intp=_INT64
-        ) as (event, _):
+        with cgutils.for_range_slice(builder, event_start, event_stop, _INT64(1), intp=_INT64) as (
+            event,
+            _,
+        ):
             ahead = builder.add(event, _INT64(_AHEAD))
             ahead = builder.select(builder.icmp_signed("<", ahead, last), ahead, last)
             row = row_of(ahead)
@@ -119,6 +130,4 @@ def _prefetch(builder: Any, place: Any) -> None:
     """Fetch the cache line of a pointer, for reading."""
     kind = ir.FunctionType(ir.VoidType(), [_BYTES, _INT32, _INT32, _INT32])
     prefetch = builder.module.declare_intrinsic("llvm.prefetch", [_BYTES], kind)
-    builder.call(
-        prefetch, [builder.bitcast(place, _BYTES), _INT32(0), _INT32(3), _INT32(1)]
-    )
+    builder.call(prefetch, [builder.bitcast(place, _BYTES), _INT32(0), _INT32(3), _INT32(1)])

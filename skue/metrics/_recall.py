@@ -69,7 +69,9 @@ def ranked_targets(user_vectors: Any, item_vectors: Any, targets: Any) -> TiedGr
 def _row_lookup(n_items: int) -> Any:
     def lookup(ids: np.ndarray) -> np.ndarray:
         if is_text(ids):
-            raise ValueError("targets must be row numbers. To use ids, pass ItemEmbeddings as item_vectors.")
+            raise ValueError(
+                "targets must be row numbers. To use ids, pass ItemEmbeddings as item_vectors."
+            )
         return np.where((ids >= 0) & (ids < n_items), ids, -1)
 
     return lookup

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skue
-from skue.kernels import _pooling
+from skue.kernels import _backend, _pooling
 from skue.kernels._pooling import decayed_averages, mixed_unit_vectors, pooled_unit_vectors
 from skue.kernels._segments import offsets_of, step_ages
 
@@ -197,6 +197,6 @@ def test_the_backend_that_is_used_can_be_seen():
 
 
 def test_without_numba_scipy_is_the_backend(monkeypatch):
-    monkeypatch.setattr(_pooling, "find_spec", lambda name: None)
+    monkeypatch.setattr(_backend, "find_spec", lambda name: None)
     assert skue.pooling_backend() == "scipy"
     assert _pooling._compiled.__wrapped__() is None
