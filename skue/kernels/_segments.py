@@ -32,7 +32,7 @@ def user_item_keys(users: np.ndarray, rows: np.ndarray, n_items: int | None = No
     ``n_items`` must be larger than every row. By default it is the largest row plus one.
     """
     if n_items is None:
-        n_items = np.int64(rows.max(initial=0)) + 1
+        n_items = int(rows.max(initial=0)) + 1
     return users * np.int64(n_items) + rows
 
 

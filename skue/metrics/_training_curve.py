@@ -38,7 +38,7 @@ class TrainingCurveDisplay:
     --------
     >>> from skue import TrainingCurveDisplay, TwoTowerUserEncoder
     >>> from skue.datasets import make_user_histories
-    >>> data = make_user_histories(n_users=200)
+    >>> data = make_user_histories(n_users=100, n_items=200, n_dims=8)
     >>> encoder = TwoTowerUserEncoder(data.item_embeddings, max_iter=2, random_state=0)
     >>> display = TrainingCurveDisplay.from_estimator(encoder.fit(data.histories))
     >>> display.ax_.get_ylabel()

@@ -18,8 +18,8 @@ from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._pooling import decay_weights, item_coefficients, pooled_unit_vectors
-from skue.kernels._ties import expected_recall
 from skue.kernels._segments import offsets_of, positions_of_ranges
+from skue.kernels._ties import expected_recall
 
 _K = 20
 _DECAYS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
