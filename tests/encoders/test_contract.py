@@ -375,7 +375,7 @@ def test_histories_without_an_event_are_refused_with_the_way_out(encoder, X):
 
 @pytest.mark.parametrize("encoder", [type(encoder)() for encoder in ENCODERS], ids=repr)
 def test_no_event_at_all_is_refused_where_items_come_from_the_log(encoder):
-    with pytest.raises(ValueError, match=r"X holds no event, so there is nothing to learn item"):
+    with pytest.raises(ValueError, match=r"X holds no event, so no item vectors can be learned"):
         encoder.fit([[], []])
 
 
