@@ -79,11 +79,11 @@ def measure_plain_numba(n_dims: int, n_decays: int, **options: int) -> tuple[flo
     items, histories = task(n_dims, 100_000, 50, 50_000)
     encoder = (DecayAverageUserEncoder, MixedUserEncoder)[n_decays - 1](items)
     encoder.fit(histories[:1000])
-    by_age = _pooling._weights_by_age(histories.offsets, (DECAY, 0.2)[:n_decays])
+    weights = _pooling._weights_by_age(histories.offsets, (DECAY, 0.2)[:n_decays])
 
     def pool() -> Any:
-        given = histories.codes, histories.offsets, items.vectors
-        return _pooling_numba.pool(*given, by_age=by_age)[0]
+        events = histories.codes, histories.offsets
+        return _pooling_numba.pool(weights, *events, items.vectors, by_age=True)[0]
 
     plain_kernel = compile_plain_kernel(n_dims, n_decays)
     ratios = []

@@ -74,7 +74,7 @@ def decayed_averages(
     by_item = signed or repeat_exponent != 1
     by_age = _weights_by_age(offsets, decays) if ages is None and weights is None else None
     if compiled is not None and by_age is not None and not by_item:
-        return compiled.pool(rows, offsets, vectors, by_age=by_age)
+        return compiled.pool(by_age, rows, offsets, vectors, by_age=True)
     if by_age is not None:
         lengths = np.diff(offsets)
         places = positions_of_ranges(by_age.shape[1] - lengths, lengths)
@@ -92,8 +92,7 @@ def decayed_averages(
     terms = event_weights, rows, offsets
     if by_item:
         terms = compiled.item_coefficients(*terms, repeat_exponent, _NEGLIGIBLE_COUNT)
-    coefficients, rows, offsets = terms
-    return compiled.pool(rows, offsets, vectors, coefficients=coefficients)
+    return compiled.pool(*terms, vectors, by_age=False)
 
 
 def _terms_of_parts(

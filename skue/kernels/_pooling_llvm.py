@@ -61,7 +61,8 @@ def add_rows(_context, sums, vectors, rows, weights, start, stop, first, column,
                 kind = ir.VectorType(_FLOAT32, size)
                 totals[part, at, size] = cgutils.alloca_once(builder, kind)
                 builder.store(ir.Constant(kind, [0.0] * size), totals[part, at, size])
-        last = builder.sub(of_rows.length(), _INT64(1))
+        n_events = cgutils.unpack_tuple(builder, of_rows.struct.shape)[0]
+        last = builder.sub(n_events, _INT64(1))
         shift = builder.sub(first_weight, event_start)
         with cgutils.for_range_slice(builder, event_start, event_stop, _INT64(1), intp=_INT64) as (
             event,
@@ -95,17 +96,13 @@ class _Array:
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
         self._context, self._builder, self._kind = context, builder, kind
-        self._struct = context.make_array(kind)(context, builder, value)
+        self.struct = context.make_array(kind)(context, builder, value)
 
     def pointer(self, *index: Any) -> Any:
         """Return the pointer to an element."""
         return cgutils.get_item_pointer(
-            self._context, self._builder, self._kind, self._struct, list(index), wraparound=False
+            self._context, self._builder, self._kind, self.struct, list(index), wraparound=False
         )
-
-    def length(self) -> Any:
-        """Return the length of the first axis."""
-        return cgutils.unpack_tuple(self._builder, self._struct.shape)[0]
 
 
 def _pieces(n_columns: int) -> list[tuple[int, int]]:

@@ -28,47 +28,35 @@ _SUM: Any = {"nogil": True, "fastmath": {"reassoc", "contract"}}
 
 
 def pool(
+    weights: np.ndarray,
     rows: np.ndarray,
     offsets: np.ndarray,
     vectors: np.ndarray,
     *,
-    by_age: np.ndarray | None = None,
-    coefficients: np.ndarray | None = None,
+    by_age: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted sums of each user's item vectors at length 1, for several weightings.
 
-    The weights are given either by age or for every term.
-
     Parameters
     ----------
+    weights : ndarray of shape (n_parts, n_terms) or (n_parts, longest), float64
+        Weight of every term. With ``by_age`` the weights of all users by age: of the newest event
+        (always 1) in the last column, of the one before it in the column before, and so on.
     rows : ndarray of shape (n_terms,), int32
     offsets : ndarray of shape (n_users + 1,), int64
     vectors : ndarray of shape (n_items, n_dims), float32
-    by_age : ndarray of shape (n_parts, longest), float64, default=None
-        Weight of a user's newest event in the last column, of the one before it in the column
-        before, and so on. The newest event has weight 1.
-    coefficients : ndarray of shape (n_parts, n_terms), float64, default=None
+    by_age : bool
 
     Returns
     -------
     pooled : ndarray of shape (n_parts, n_users, n_dims), float32
     defined : ndarray of shape (n_parts, n_users), bool
     """
-    given = by_age if coefficients is None else coefficients
-    assert given is not None
-    n_parts, n_users, n_dims = len(given), len(offsets) - 1, vectors.shape[1]
-    none = np.empty((n_parts, 0))
+    n_parts, n_users, n_dims = len(weights), len(offsets) - 1, vectors.shape[1]
     pooled = np.empty((n_parts, n_users, n_dims), dtype=np.float32)
     defined = np.empty((n_parts, n_users), dtype=bool)
-    _pool_kernel(n_dims, n_parts)(
-        rows,
-        offsets,
-        none if by_age is None else by_age,
-        none if coefficients is None else coefficients,
-        np.asarray(vectors),
-        pooled,
-        defined,
-    )
+    kernel = _pool_kernel(n_dims, n_parts)
+    kernel(weights, rows, offsets, np.asarray(vectors), by_age, pooled, defined)
     return pooled, defined
 
 
@@ -78,26 +66,23 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
     width = min(n_dims, max(_TILE // n_parts, CACHE_LINE))
     n_tiles, rest = divmod(n_dims, width)
 
-    def pool_users(  # type: ignore[no-untyped-def]
-        rows, offsets, table, coefficients, vectors, pooled, defined
-    ):
-        longest = table.shape[1]
-        by_age = longest > 0
+    def pool_users(given, rows, offsets, vectors, by_age, pooled, defined):  # type: ignore[no-untyped-def]
+        longest = given.shape[1]
         if not by_age:
+            longest = 0
             for user in range(len(offsets) - 1):
                 longest = max(longest, offsets[user + 1] - offsets[user])
-        exact = table if by_age else np.empty((n_parts, longest), dtype=np.float64)
+        exact = given if by_age else np.empty((n_parts, longest), dtype=np.float64)
         weights = np.empty((n_parts, longest), dtype=np.float32)
-        for part in range(n_parts):
-            for age in range(table.shape[1]):
-                weights[part, age] = table[part, age]
+        if by_age:
+            weights[:] = given
         sums = np.empty((n_parts, n_dims), dtype=np.float32)
         for user in range(len(offsets) - 1):
             start, stop = offsets[user], offsets[user + 1]
             first = longest - (stop - start) if by_age else 0
             if not by_age:
                 for part in range(n_parts):
-                    _scale(coefficients[part, start:stop], exact[part], weights[part])
+                    _scale(given[part, start:stop], exact[part], weights[part])
             for tile in range(n_tiles):
                 add_rows(
                     sums, vectors, rows, weights, start, stop, first, tile * width, width, n_parts
@@ -114,7 +99,7 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
                     pooled[part, user],
                 )
 
-    given = (_INT32, _INT64, _FLOAT64S, _FLOAT64S, _FLOAT32S)
+    given = (_FLOAT64S, _INT32, _INT64, _FLOAT32S, types.boolean)
     return compiled(pool_users, (*given, types.float32[:, :, ::1], types.boolean[:, ::1]))
 
 
