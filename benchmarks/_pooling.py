@@ -1,4 +1,10 @@
-"""Pooling: the decayed average of 100,000 users of 50 events, against PyTorch's EmbeddingBag."""
+"""Pooling: the decayed average of 100,000 users of 50 events, against PyTorch's EmbeddingBag.
+
+Run as a script, it compares the loop in LLVM IR (``skue/kernels/_pooling_llvm.py``) with plain
+numba code instead::
+
+    python benchmarks/_pooling.py
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,8 @@ from typing import Any
 import numpy as np
 from _timing import medians, side_by_side, speed_ratio
 
-from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
-from skue.kernels import _pooling
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, MixedUserEncoder
+from skue.kernels import _pooling, _pooling_numba
 
 DECAY = 0.07
 
@@ -25,28 +31,24 @@ def measure(
 ) -> dict[str, Any]:
     """Return medians and ratios of the two backends against EmbeddingBag.
 
-    Everyone starts from the same arrays (item codes, offsets, vectors) and ends with unit
-    vectors. EmbeddingBag is timed twice: with the event weights given, free of charge, and with
-    the weights worked out by PyTorch from the offsets, as the encoder has to.
+    All contenders start from the same arrays (item codes, offsets, vectors) and return unit
+    vectors. EmbeddingBag is timed twice: with the event weights given, and with PyTorch computing
+    the weights from the offsets, as the encoder does.
     """
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(n_items, n_dims)).astype(np.float32)
-    items = ItemEmbeddings(vectors)
-    codes = rng.integers(0, n_items, n_users * n_events).astype(np.int32)
-    offsets = np.arange(n_users + 1) * n_events
-    histories = Histories(codes, offsets, np.arange(n_items))
+    items, histories = task(n_dims, n_users, n_events, n_items)
     encoder = DecayAverageUserEncoder(items, decay=DECAY).fit(histories[:1000])
 
     def with_scipy() -> np.ndarray:
         with pooled_by_scipy():
             return encoder.transform(histories)
 
-    given, worked_out = embedding_bags(items.vectors, codes, offsets)
+    arrays = histories.codes.copy(), histories.offsets.copy()  # torch warns if they are read-only.
+    given, computed = embedding_bags(items.vectors, *arrays)
     contenders: dict[str, Callable[[], Any]] = {
         "skue, numba": lambda: encoder.transform(histories),
         "skue, scipy": with_scipy,
         "EmbeddingBag, weights given": given,
-        "EmbeddingBag, weights worked out": worked_out,
+        "EmbeddingBag, weights worked out": computed,
     }
     expected = given()
     for contender in contenders.values():
@@ -62,21 +64,103 @@ def measure(
     }
 
 
+def task(
+    n_dims: int, n_users: int, n_events: int, n_items: int
+) -> tuple[ItemEmbeddings, Histories]:
+    """Return random items and histories of random events."""
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(rng.normal(size=(n_items, n_dims)).astype(np.float32))
+    codes = rng.integers(0, n_items, n_users * n_events).astype(np.int32)
+    return items, Histories(codes, np.arange(n_users + 1) * n_events, np.arange(n_items))
+
+
+def measure_plain_numba(n_dims: int, n_decays: int, **options: int) -> tuple[float, float]:
+    """Return how many times as long plain numba code takes: pooling alone, and ``transform``."""
+    items, histories = task(n_dims, 100_000, 50, 50_000)
+    encoder = (DecayAverageUserEncoder, MixedUserEncoder)[n_decays - 1](items)
+    encoder.fit(histories[:1000])
+    weights = _pooling._weights_by_age(histories.offsets, (DECAY, 0.2)[:n_decays])
+
+    def pool() -> Any:
+        events = histories.codes, histories.offsets
+        return _pooling_numba.pool(weights, *events, items.vectors, by_age=True)[0]
+
+    plain_kernel = compile_plain_kernel(n_dims, n_decays)
+    ratios = []
+    for function in (pool, lambda: encoder.transform(histories)):
+
+        def plain(function: Callable[[], Any] = function) -> Any:
+            with patched(_pooling_numba, "_pool_kernel", lambda *_: plain_kernel):
+                return function()
+
+        np.testing.assert_allclose(plain(), function(), atol=2e-6)
+        seconds = side_by_side({"llvm": function, "plain": plain}, **options)
+        ratios.append(speed_ratio(seconds, "llvm", "plain"))
+    return ratios[0], ratios[1]
+
+
+def compile_plain_kernel(n_dims: int, n_parts: int) -> Any:
+    """Compile the pooling around a plain loop over eight events at a time.
+
+    The fastest of several plain loops: over one, four or eight events, with and without copying
+    the item vectors of a user first. numba's cache would return the loop in LLVM IR.
+    """
+    from numba import njit
+
+    @njit(nogil=True, fastmath={"contract"})
+    def add_rows(sums, vectors, rows, weights, start, stop, first, column, width, parts):  # type: ignore[no-untyped-def]
+        if column > 0:  # All columns were added with the first tile.
+            return
+        sums[:] = 0
+        own = rows[start:stop].view(np.uint32)
+        n_blocks = len(own) // 8
+        for at in range(0, 8 * n_blocks, 8):
+            v0, v1, v2 = vectors[own[at]], vectors[own[at + 1]], vectors[own[at + 2]]
+            v3, v4, v5 = vectors[own[at + 3]], vectors[own[at + 4]], vectors[own[at + 5]]
+            v6, v7 = vectors[own[at + 6]], vectors[own[at + 7]]
+            for part in range(n_parts):
+                w, total = weights[part, first + at : first + at + 8], sums[part]
+                w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
+                for d in range(n_dims):
+                    value = total[d] + w0 * v0[d] + w1 * v1[d] + w2 * v2[d] + w3 * v3[d]
+                    total[d] = value + w4 * v4[d] + w5 * v5[d] + w6 * v6[d] + w7 * v7[d]
+        for event in range(8 * n_blocks, len(own)):
+            vector = vectors[own[event]]
+            for part in range(n_parts):
+                weight, total = weights[part, first + event], sums[part]
+                for d in range(n_dims):
+                    total[d] += weight * vector[d]
+
+    def compile_uncached(function: Callable[..., Any], signature: tuple[Any, ...]) -> Any:
+        return njit(signature, nogil=True)(function)
+
+    with (
+        patched(_pooling_numba, "add_rows", add_rows),
+        patched(_pooling_numba, "compiled", compile_uncached),
+    ):
+        return _pooling_numba._pool_kernel.__wrapped__(n_dims, n_parts)
+
+
 @contextmanager
-def pooled_by_scipy() -> Iterator[None]:
-    """Pool as without the extra ``fast``."""
-    compiled = _pooling._compiled
-    _pooling._compiled = lambda: None
+def patched(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Replace an attribute of a module for a while."""
+    saved = getattr(module, name)
+    setattr(module, name, value)
     try:
         yield
     finally:
-        _pooling._compiled = compiled
+        setattr(module, name, saved)
+
+
+def pooled_by_scipy() -> Any:
+    """Pool as without the extra ``fast``."""
+    return patched(_pooling, "_compiled", lambda: None)
 
 
 def embedding_bags(
     vectors: np.ndarray, codes: np.ndarray, offsets: np.ndarray
 ) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
-    """Return EmbeddingBag with weights given, and with weights worked out."""
+    """Return EmbeddingBag with the weights given, and with the weights computed."""
     import torch
 
     bag = torch.nn.EmbeddingBag.from_pretrained(
@@ -84,12 +168,12 @@ def embedding_bags(
     )
     ids, bounds = torch.from_numpy(codes), torch.from_numpy(offsets).int()
 
-    def weigh() -> Any:
+    def compute_weights() -> Any:
         ends = torch.repeat_interleave(bounds[1:], bounds[1:] - bounds[:-1])
         ages = ends - 1 - torch.arange(len(ids), dtype=torch.int32)
         return torch.exp(ages * -DECAY)
 
-    weights = weigh()
+    weights = compute_weights()
 
     @torch.no_grad()
     def given() -> np.ndarray:
@@ -97,8 +181,17 @@ def embedding_bags(
         return torch.nn.functional.normalize(pooled, dim=1).numpy()
 
     @torch.no_grad()
-    def worked_out() -> np.ndarray:
-        pooled = bag(ids, bounds, per_sample_weights=weigh())
+    def computed() -> np.ndarray:
+        pooled = bag(ids, bounds, per_sample_weights=compute_weights())
         return torch.nn.functional.normalize(pooled, dim=1).numpy()
 
-    return given, worked_out
+    return given, computed
+
+
+if __name__ == "__main__":
+    print("plain numba code / loop in LLVM IR, seconds")
+    for n_dims in (64, 128):
+        for n_decays in (1, 2):
+            pooling, transform = measure_plain_numba(n_dims, n_decays)
+            print(f"{n_dims} dimensions, {n_decays} decays: ", end="")
+            print(f"pooling {pooling:.2f}, transform {transform:.2f}", flush=True)

@@ -1,4 +1,4 @@
-"""How estimators and histories show themselves in a notebook."""
+"""HTML representations of estimators and histories in notebooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class DocumentationLink:
-    """Link of the diagram to the estimator's page."""
+    """Links the diagram of an estimator to its documentation page."""
 
     _doc_link_module = "skue"
 
@@ -20,7 +20,7 @@ class DocumentationLink:
 
 
 class ItemSpaceCaption(DocumentationLink):
-    """One line about the space of items under the encoder's name."""
+    """Adds one line about the item space below the encoder's name."""
 
     def _sk_visual_block_(self) -> Any:
         from sklearn.utils._repr_html.estimator import _VisualBlock
@@ -36,7 +36,7 @@ class ItemSpaceCaption(DocumentationLink):
 
 
 def describe_items(items: Any) -> str:
-    """Return how many items of how many dimensions, and the space; one line whatever it is."""
+    """Return one line with the number of items and dimensions, and the space."""
     if items is None:
         return "items: learned from the log"
     if hasattr(items, "space_id"):
@@ -48,7 +48,7 @@ def describe_items(items: Any) -> str:
 
 
 def documentation_root() -> str:
-    """Return where these pages are served: SKUE_DOCS_URL, or what the package's metadata say."""
+    """Return the URL of the documentation: SKUE_DOCS_URL, or the one in the package metadata."""
     if "SKUE_DOCS_URL" in os.environ:
         return os.environ["SKUE_DOCS_URL"]
     try:
@@ -60,7 +60,7 @@ def documentation_root() -> str:
 
 
 def histories_table(histories: Any, *, n_users: int = 5, n_items: int = 8) -> str:
-    """Return a batch of histories as HTML: its size, its period, and the newest of a few users."""
+    """Return histories as HTML: size, period, and the newest items of the first few users."""
     facts = [
         f"{len(histories):,} users",
         f"{len(histories.codes):,} events",
@@ -96,7 +96,7 @@ def _cell(value: Any) -> str:
 
 
 def _moment(time: Any) -> str:
-    """Return a time as people read it: a date to the second, or a number of seconds."""
+    """Return a readable time: a date to the second, or a number of seconds."""
     return (
         str(time.astype("datetime64[s]")).replace("T", " ")
         if time.dtype.kind == "M"

@@ -1,4 +1,4 @@
-"""Optional dependencies, imported where they are used."""
+"""Optional dependencies, imported when they are used."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ from typing import Any
 
 
 def import_optional(module: str, extra: str) -> Any:
-    """Import a module, or say which extra of skue brings it.
-
-    Parameters
-    ----------
-    module : str
-    extra : str
-
-    Raises
-    ------
-    ImportError
-        When the module is not installed.
-    """
+    """Import a module. If it is not installed, the error names the extra that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{module.partition('.')[0]} is needed here, and is not installed. {way_to(extra)}"
+            f"{module.partition('.')[0]} is required but not installed. {way_to(extra)}"
         ) from error
 
 
 def way_to(extra: str) -> str:
-    """Say how an extra of skue is installed."""
+    """Return how to install an extra of skue, for error messages."""
     return f'Run in the clone of skue: python -m pip install -e ".[{extra}]"'
+
+
+def new_axes() -> Any:
+    """Return the axes of a new matplotlib figure."""
+    return import_optional("matplotlib.pyplot", "plot").subplots()[1]

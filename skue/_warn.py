@@ -1,4 +1,4 @@
-"""Warnings that name the user's line."""
+"""Warnings that point to the caller's line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _INSIDE = ("skue", "sklearn", "contextlib")
 
 
 def warn_caller(message: str) -> None:
-    """Warn at the line that called, outside of skue and scikit-learn.
+    """Warn at the line outside of skue and scikit-learn that led to this call.
 
-    Python shows a warning once for each line, so this is also what keeps it from being repeated.
+    Python shows a warning once per line, so this also limits repetition.
     """
     frame, level = sys._getframe(), 0
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE:

@@ -1,4 +1,4 @@
-"""HTML in notebooks: the space of items in one line, links, and batches of histories."""
+"""HTML in notebooks: captions and links of estimators, and tables of histories."""
 
 import re
 from html import unescape
@@ -31,31 +31,31 @@ def caption(estimator):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.__name__)
-def test_the_space_of_items_is_one_line(encoder):
+def test_the_caption_describes_the_item_space(encoder):
     assert caption(encoder(ITEMS)) == "items: 3 × 3, space shop-1"
 
 
-def test_an_unnamed_space_shows_its_hash():
+def test_the_caption_of_an_unnamed_space_shows_its_hash():
     items = ItemEmbeddings(np.eye(3))
     assert caption(DecayAverageUserEncoder(items)) == f"items: 3 × 3, space {items.space_id}"
 
 
-def test_before_fit_the_line_says_where_items_will_come_from():
+def test_before_fit_the_caption_says_where_the_items_come_from():
     assert caption(DecayAverageUserEncoder()) == "items: learned from the log"
     embedder = CooccurrenceItemEmbedder(n_dims=2)
     assert caption(DecayAverageUserEncoder(embedder)) == "items: by CooccurrenceItemEmbedder"
     assert caption(DecayAverageUserEncoder(np.ones((2000, 3)))) == "items: 2,000 × 3"
 
 
-def test_after_fit_the_line_is_about_the_space_that_is_searched():
+def test_after_fit_the_caption_describes_the_fitted_space():
     encoder = DecayAverageUserEncoder(CooccurrenceItemEmbedder(n_dims=2))
     encoder.fit([["tea", "cup"], ["cup", "saw"]])
     assert caption(encoder) == f"items: 3 × 2, space {encoder.space_id_}"
 
 
-def test_the_diagram_of_a_pipeline_does_not_grow_with_the_items():
+def test_the_diagram_of_a_pipeline_does_not_grow_with_the_number_of_items():
     def length(n_items):
-        vectors = np.random.default_rng(0).normal(size=(n_items, 8))
+        vectors = np.random.default_rng(0).normal(size=(n_items, 2))
         encoder = DecayAverageUserEncoder(ItemEmbeddings(vectors)).fit([[0, 1], [2]])
         return len(make_pipeline(encoder)._repr_html_())
 
@@ -65,7 +65,7 @@ def test_the_diagram_of_a_pipeline_does_not_grow_with_the_items():
 @pytest.mark.parametrize(
     "name", [name for name in skue.__all__ if hasattr(getattr(skue, name), "get_params")]
 )
-def test_the_link_leads_to_the_page_of_the_estimator(name, monkeypatch):
+def test_the_link_points_to_the_page_of_the_estimator(name, monkeypatch):
     monkeypatch.setenv("SKUE_DOCS_URL", "https://docs.example/skue/")
     link = getattr(skue, name)()._get_doc_link()
     # The page that the API reference makes for every public name.
@@ -73,7 +73,7 @@ def test_the_link_leads_to_the_page_of_the_estimator(name, monkeypatch):
     assert f'href="{link}"' in getattr(skue, name)()._repr_html_()
 
 
-def test_the_address_comes_from_the_package_where_it_names_one(monkeypatch):
+def test_the_documentation_url_is_read_from_the_package_metadata(monkeypatch):
     written = metadata.metadata("skue")
     written["Project-URL"] = "Documentation, https://docs.example/latest"
     monkeypatch.delenv("SKUE_DOCS_URL", raising=False)
@@ -82,7 +82,7 @@ def test_the_address_comes_from_the_package_where_it_names_one(monkeypatch):
     assert link == "https://docs.example/latest/api/generated/skue.DecayAverageUserEncoder.html"
 
 
-def test_without_an_address_there_is_no_link(monkeypatch):
+def test_without_a_documentation_url_there_is_no_link(monkeypatch):
     monkeypatch.setenv("SKUE_DOCS_URL", "")
     assert DecayAverageUserEncoder()._get_doc_link() == ""
 
@@ -114,7 +114,7 @@ def test_histories_show_the_newest_items_of_the_first_users():
     ]
 
 
-def test_ids_in_html_are_escaped_and_cut():
+def test_ids_in_html_are_escaped_and_shortened():
     batch = Histories.from_lists([["<b>x</b>", "y" * 1000, "\ud800"]], user_ids=["<script>"])
     html = batch._repr_html_()
     assert "&lt;script&gt;" in html
@@ -124,5 +124,5 @@ def test_ids_in_html_are_escaped_and_cut():
 
 
 @pytest.mark.parametrize("lists", [[], [[]], [[], []]])
-def test_histories_of_nothing_have_a_table_too(lists):
+def test_empty_histories_have_a_table(lists):
     assert f"{len(lists)} users, 0 events, 0 items" in Histories.from_lists(lists)._repr_html_()

@@ -8,7 +8,8 @@ from typing import Any
 
 from skue._optional import import_optional
 from skue.compare._run import CURVE_KS, Comparison
-from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
+from skue.metrics._decay_curve import DecayCurveDisplay
+from skue.metrics._recall_curve import RecallCurveDisplay
 
 # Colours that can be told apart on white and on black, also by people who see few of them
 # (M. Okabe, K. Ito, 2008). Text and axes take the page's own colour.

@@ -18,8 +18,8 @@ from skue.items._answers import frame_of_answers, ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._pooling import sums_by_user
-from skue.kernels._ranking import expected_recall
 from skue.kernels._segments import kept_offsets
+from skue.kernels._ties import expected_recall
 from skue.kernels._topk import top_k
 
 if TYPE_CHECKING:

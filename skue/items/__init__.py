@@ -1,4 +1,4 @@
-"""Item embeddings: the space that user vectors live in."""
+"""Item embeddings: given vectors, or vectors learned from co-occurrence."""
 
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings

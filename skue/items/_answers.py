@@ -1,19 +1,24 @@
-"""What a search for items answers with: ids, or a frame."""
+"""Answers of a search for items: ids, frames, and the items similar to an item."""
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skue.reading._ids import is_text
+from skue._optional import import_optional
+from skue.kernels._topk import top_k
+from skue.reading._ids import as_ids, is_text, shown
 
 if TYPE_CHECKING:
     import pandas
 
+    from skue.items._item_embeddings import ItemEmbeddings
+
 
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the id of each item row; -1 or "" stands for no item (row -1)."""
+    """Return the id of each item row, and -1 or "" for row -1 (no item)."""
     missing: Any = "" if is_text(ids) else -1
     return np.where(rows < 0, missing, ids[np.maximum(rows, 0)])
 
@@ -21,21 +26,19 @@ def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def frame_of_answers(
     ids: np.ndarray, scores: np.ndarray, user_ids: np.ndarray | None
 ) -> pandas.DataFrame:
-    """Return recommendations as a long frame, without the places where no item was left.
+    """Return recommendations as a long frame, without the places that have no item.
 
     Parameters
     ----------
     ids, scores : ndarray of shape (n_users, k)
     user_ids : ndarray of shape (n_users,), or None
-        None numbers the users.
+        None stands for the row numbers of the users.
 
     Returns
     -------
     frame : pandas.DataFrame
         Columns ``user``, ``item``, ``score`` and ``rank`` (1 is the nearest).
     """
-    from skue._optional import import_optional
-
     pandas = import_optional("pandas", "io")
     users, places = np.nonzero(~np.isneginf(scores))
     columns = {
@@ -44,7 +47,29 @@ def frame_of_answers(
         "score": scores[users, places],
         "rank": places + 1,
     }
-    # With their own types, or pandas would turn text into a type that cannot hold all of it.
+    # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
     return pandas.DataFrame(
         {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
     )
+
+
+def similar_items(items: ItemEmbeddings, ids: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k items nearest to each of the given items, without the item itself."""
+    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+        raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
+    if isinstance(ids, (str, bytes)) or not hasattr(ids, "__len__"):
+        raise ValueError(
+            f"ids must be a list of ids, got {shown(ids)}. Write one id as [{shown(ids)}]."
+        )
+    ids = as_ids(ids, "ids")
+    rows = items.lookup(ids)
+    unknown = ids[rows < 0]
+    if len(unknown):
+        held = f"has ids such as {shown(items.ids[0])}" if len(items) else "is empty"
+        raise ValueError(
+            f"ids holds {len(unknown)} unknown id(s): {', '.join(map(shown, unknown[:5]))}. "
+            f"The catalogue {held}."
+        )
+    itself = rows.astype(np.int64), np.arange(len(rows) + 1)
+    nearest, scores = top_k(items.vectors[rows], items.vectors, int(k), excluded=itself)
+    return ids_of_rows(items.ids, nearest), scores

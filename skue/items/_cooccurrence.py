@@ -1,4 +1,4 @@
-"""Item vectors learned from the log itself."""
+"""Item vectors learned from the log by co-occurrence."""
 
 from __future__ import annotations
 
@@ -21,57 +21,58 @@ from skue.kernels._cooccurrence import (
     degree_normalized,
     share_of_repeats,
 )
+from skue.kernels._rows import unit_rows
 
-# Between the plain spectral embedding (0) and vectors whose products are the counts (1/2): items
-# of a dense log, whose first few singular values are large, would otherwise all look alike.
+# Between the spectral embedding (0) and vectors whose inner products approximate the counts (1/2).
+# With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
 _SPECTRUM_EXPONENT = 0.25
 _NEGLIGIBLE = 1e-6
 
 
 class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
-    r"""Item vectors from which items appear near one another in histories.
+    r"""Item vectors learned from items that appear near one another in histories.
 
-    Pairs of items within a window are counted, each at distance :math:`d` as :math:`1/d`; the
-    counts :math:`C` are divided by how often their items appear near any other,
+    Pairs of items within a window are counted, a pair at distance :math:`d` as :math:`1/d`. The
+    counts :math:`C` are divided by how often the two items appear near any item,
 
     .. math:: \frac{C_{ij}}{\sqrt{(d_i + \tau)(d_j + \tau)}}, \qquad d_i = \sum_j C_{ij},
 
-    and the truncated singular value decomposition :math:`U \Sigma V^T` of that gives the item
-    vectors :math:`U \Sigma^{1/4}`, scaled to length 1: a regularized spectral embedding of the
-    graph of items. Events with a weight of zero or less are left out. Items of one instant (a
-    basket) are at distance 1, whatever their order in the file.
+    and the truncated singular value decomposition :math:`U \Sigma V^T` of the result gives the
+    item vectors :math:`U \Sigma^{1/4}`, scaled to length 1. This is a regularized spectral
+    embedding of the graph of items. Events with a weight of zero or less are ignored. Items of
+    one instant (a basket) are at distance 1, whatever their order in the file.
 
-    Where people come back to items, an item says more of itself than of its neighbours, which a
-    truncated decomposition cannot hold. So with a share :math:`\alpha` of events that repeat an
-    item of their history, vectors are :math:`\sqrt{1 - \alpha}` times the above plus
-    :math:`\sqrt{\alpha}` times a random direction of the item's own.
+    If users return to the same items, an item predicts itself better than its neighbours, which
+    a truncated decomposition cannot represent. Therefore, if a share :math:`\alpha` of the events
+    repeats an earlier item of the same history, each vector is :math:`\sqrt{1 - \alpha}` times
+    the vector above plus :math:`\sqrt{\alpha}` times a random direction per item.
 
     Parameters
     ----------
     n_dims : int, default=128
-        Length of the vectors; at most the number of items.
+        Number of dimensions, limited to the number of items.
     window : int, default=5
-        How many events (with timestamps: instants) apart two items may be.
+        Largest distance of a pair, in events, or in instants if there are timestamps.
     smoothing : float, default=0.1
-        What is added to every :math:`d_i`, as a share of their mean; keeps a few rare items that
-        only appear together from taking a dimension of their own.
+        :math:`\tau` as a share of the mean of :math:`d`. Prevents a few rare items that only
+        appear together from taking up a dimension.
     random_state : int, RandomState instance or None, default=0
-        Seeds the decomposition and the items' own directions. Fixed by default, because a space
-        that changes from fit to fit makes every stored vector worthless.
+        Seed of the decomposition and of the random directions. Fixed by default, so that fitting
+        again on the same log gives the same space and stored vectors stay valid.
 
     Attributes
     ----------
     item_embeddings_ : ItemEmbeddings
-        The items with at least one pair; the others are unknown.
+        The items with at least one pair. All other items are unknown.
     n_features_in_ : int
-        Width of X, when X was a 2-D array.
+        Number of columns of X, if X was a 2-D array.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, when X was a DataFrame of numbers.
+        Names of the columns, if X was a DataFrame of numbers.
 
     Warns
     -----
     UserWarning
-        When no two items appear together: the vectors are then random directions.
+        If no two items appear together. The vectors are then random directions.
 
     References
     ----------
@@ -116,7 +117,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
 
         Parameters
         ----------
-        X : Histories or any form that an encoder takes
+        X : Histories or any form that :func:`skue.as_histories` reads
         y : None
             Ignored.
 
@@ -129,8 +130,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         if not len(codes):
             held = "only events of weight zero or less" if len(histories.codes) else "no event"
             raise ValueError(
-                f"X holds {held}, so there is nothing to learn item vectors from. Pass histories "
-                "with events, or give the encoder item_embeddings."
+                f"X holds {held}, so no item vectors can be learned. Pass histories with events, "
+                "or pass item_embeddings to the encoder."
             )
         n_items = len(histories.vocabulary)
         counts = cooccurrence_counts(
@@ -140,7 +141,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         if not counts.nnz:
             warn_caller(
                 "No two items appear together in a history, so the item vectors are random "
-                "directions. Give histories of two or more items, or pass item_embeddings."
+                "directions. Pass histories of two or more items, or pass item_embeddings."
             )
             vectors = random_state.normal(size=(n_items, self.n_dims))
             self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)
@@ -149,12 +150,11 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
             degree_normalized(counts, smoothing=self.smoothing), self, random_state
         )
         norms = np.linalg.norm(vectors, axis=1)
-        has_vector = norms > 1e-6 * norms.max()
+        has_vector = norms > _NEGLIGIBLE * norms.max()
         vectors = vectors[has_vector] / norms[has_vector, None]
         share = share_of_repeats(codes, offsets)
         if share:
-            own = random_state.normal(size=vectors.shape)
-            own /= np.linalg.norm(own, axis=1, keepdims=True)
+            own = unit_rows(random_state.normal(size=vectors.shape))
             vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
         self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids[has_vector])
         return self
@@ -166,12 +166,13 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
-    """Return the items that an encoder's ``item_embeddings`` stands for.
+    """Return the items for an encoder's parameter ``item_embeddings``.
 
     Parameters
     ----------
     given : ItemEmbeddings, array-like, embedder or None
-        An embedder is cloned and fitted on the histories; None is ``CooccurrenceItemEmbedder()``.
+        An embedder is cloned and fitted on the histories. None stands for
+        ``CooccurrenceItemEmbedder()``.
     histories : Histories
     """
     if given is None:

@@ -1,4 +1,4 @@
-"""The part of ``share_items`` that runs on the workers; imported only where dask is in use."""
+"""The part of ``share_items`` that runs on dask workers. Imported only when dask is used."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-from skue.items._item_embeddings import ItemEmbeddings, shared_items
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._shared import shared_items
 
 
 class ItemsPlugin(WorkerPlugin):
-    """Puts the items where unpickling looks for them, on every worker that starts."""
+    """Registers the items on every worker that starts, for unpickling."""
 
     def __init__(self, name: str, state: dict[str, Any]) -> None:
         self.name = name
         self.state = state
 
     def setup(self, worker: Any) -> None:
-        """Take the items in."""
+        """Register the items."""
         items = ItemEmbeddings.__new__(ItemEmbeddings)
         items.__setstate__(self.state)
         items._shared_as = self.name
-        # In a cluster of threads the items of the client are there already.
+        # If the workers are threads, the client's items are registered already.
         shared_items.setdefault(self.name, items)
 
     def teardown(self, worker: Any) -> None:
-        """Let the items go."""
+        """Remove the items."""
         shared_items.pop(self.name, None)

@@ -1,4 +1,4 @@
-"""Lists of item ids that limit what is recommended, turned into rows of the items."""
+"""Lists of item ids to exclude from recommendations or to limit them to, as item rows."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets, offsets_of, owners
 from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
 
-# Item rows: of one list for everybody (offsets is None), or of one list a user.
+# Rows and offsets of one list per user, or rows of one list for all users (offsets is None).
 Rows = tuple[np.ndarray, np.ndarray | None]
 
 
 def rows_of_id_lists(items: ItemEmbeddings, lists: Any, n_users: int, name: str) -> Rows:
-    """Return the item rows of ids that a caller lists, for everybody or for each user.
+    """Return the item rows of lists of ids, for all users or for each user.
 
     Parameters
     ----------
     items : ItemEmbeddings
-    lists : array-like of ids, Histories, or one sequence of ids a user
-        Ids that the items do not have are left out. In a 2-D array, negative integers and empty
-        strings are padding.
+    lists : array-like of ids, Histories, or one sequence of ids per user
+        Unknown ids are ignored. In a 2-D array, negative integers and empty strings are padding.
     n_users : int
     name : str
-        What the error messages call the lists.
+        Name of the lists in error messages.
 
     Returns
     -------
     rows : ndarray of shape (n_rows,), int64
     offsets : ndarray of shape (n_users + 1,), int64, or None
-        Where the rows of each user start. None stands for one list for everybody.
+        Where the rows of each user start. None for one list for all users.
 
     Raises
     ------
     ValueError
-        For an id that stands alone, lists for another number of users, ids of another type than
-        those of the items, and negative or empty ids outside of a 2-D array.
+        If ``lists`` is a single id, the number of lists differs from the number of users, the
+        ids have another type than those of the items, or an id outside of a 2-D array is
+        negative or empty.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def rows_of_id_lists(items: ItemEmbeddings, lists: Any, n_users: int, name: str)
     if offsets is not None and len(offsets) - 1 != n_users:
         raise ValueError(
             f"{name} has lists for {len(offsets) - 1} users, but there are {n_users}. Pass one "
-            "list a user, or a flat list of ids for everybody."
+            "list per user, or a flat list of ids for all users."
         )
     known = rows >= 0
     return rows[known], None if offsets is None else kept_offsets(offsets, known)
@@ -77,7 +77,7 @@ def limits_of_id_lists(
     allow: Any = None,
     seen: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Rows | None]:
-    """Return what ``exclude=`` and ``allow=`` ask for, as :func:`top_k` takes it.
+    """Convert ``exclude=`` and ``allow=`` to the arguments of :func:`top_k`.
 
     Parameters
     ----------
@@ -85,13 +85,13 @@ def limits_of_id_lists(
     n_users : int
     exclude, allow : as for :func:`rows_of_id_lists`, default=None
     seen : (rows, offsets), default=None
-        More rows that each user must not get.
+        More rows to exclude for each user.
 
     Returns
     -------
     excluded : (rows, offsets) or None
-        What each user must not get.
-    allowed : (rows, offsets), or (rows, None) for everybody, or None
+        Rows to exclude for each user.
+    allowed : (rows, offsets), or (rows, None) for all users, or None
         The only rows that each user may get.
     """
     excluded, allowed = seen, None
@@ -111,7 +111,7 @@ def limits_of_id_lists(
 
 
 def _only(allowed: Rows | None, left: np.ndarray) -> Rows:
-    """Return the allowed rows that are left under a mask of the items."""
+    """Return the allowed rows that are also in a mask of the items."""
     if allowed is None:
         return np.flatnonzero(left), None
     rows, offsets = allowed
@@ -122,7 +122,7 @@ def _only(allowed: Rows | None, left: np.ndarray) -> Rows:
 def _joined(
     first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each user, the rows of both lists."""
+    """Concatenate two lists of rows per user."""
     users = np.concatenate([owners(first[1]), owners(second[1])])
     rows = np.concatenate([first[0], second[0]])[np.argsort(users, kind="stable")]
     return rows, first[1] + second[1]
@@ -132,7 +132,7 @@ def _ids_and_offsets(lists: Any, name: str) -> tuple[np.ndarray, np.ndarray | No
     if isinstance(lists, np.ndarray) and lists.ndim == 2:
         return _padded(lists, name)
     lists = _listed(lists, name)
-    # The first entry decides: an id, or the ids of a user.
+    # The first entry decides whether these are ids or one list of ids per user.
     first = next(iter(lists), None)
     if isinstance(first, str) or not isinstance(first, (Sequence, np.ndarray)):
         ids, offsets = as_ids(lists, name), None
@@ -145,7 +145,7 @@ def _ids_and_offsets(lists: Any, name: str) -> tuple[np.ndarray, np.ndarray | No
 
 
 def _padded(table: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids of a 2-D array, one row a user, without its padding."""
+    """Return the ids of a 2-D array with one row per user, without padding."""
     ids = as_ids(table.ravel(), name)
     kept = ids != "" if is_text(ids) else ids >= 0
     return ids[kept], kept_offsets(offsets_of(np.full(len(table), table.shape[1])), kept)
@@ -158,7 +158,7 @@ def _listed(lists: Any, name: str) -> Any:
         )
     if isinstance(lists, Mapping) or hasattr(lists, "columns"):
         raise ValueError(
-            f"{name} must be a list of ids or one list of ids a user, got a "
+            f"{name} must be a list of ids or one list of ids per user, got a "
             f"{type(lists).__name__}. Pass one column, or the lists in the order of the users."
         )
     for plain in ("to_pylist", "to_list"):  # pyarrow, polars and pandas
@@ -170,8 +170,8 @@ def _listed(lists: Any, name: str) -> Any:
 def _refuse_other_type(ids: np.ndarray, items: ItemEmbeddings, name: str) -> None:
     if len(ids) and len(items) and is_text(ids) != is_text(items.ids):
         raise ValueError(
-            f"{name} holds {_kind(ids)}, the ids of the items are {_kind(items.ids)}. Use one "
-            "type for all ids."
+            f"{name} holds {_kind(ids)}, but the ids of the items are {_kind(items.ids)}. Use "
+            "one type for all ids."
         )
 
 

@@ -1,4 +1,4 @@
-"""The space of items: unit vectors, each with its id."""
+"""Item embeddings: unit vectors with their ids."""
 
 from __future__ import annotations
 
@@ -12,35 +12,30 @@ import numpy as np
 from skue.histories._histories import Histories
 from skue.histories._npz import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
-from skue.items._similar import similar_items
-from skue.kernels._read_only import frozen
-from skue.reading._ids import as_ids, is_text, pack_text, shown
+from skue.items._answers import similar_items
+from skue.items._checks import as_item_ids, as_more_items, as_unit_rows
+from skue.items._shared import shared
+from skue.reading._ids import is_text, pack_text
 
 _SCHEMA = 2
-_UNIT_TOLERANCE = 1e-6
-_CACHE_LINE = 64
-
-# Items that a cluster's workers hold, by the name under which they travel (see share_items).
-shared_items: dict[str, ItemEmbeddings] = {}
 
 
 class ItemEmbeddings:
     """Immutable unit-length item vectors with their ids.
 
-    One normalisation and one similarity hold everywhere: rows have length 1, and similarity is
-    their cosine. Cloning returns the object itself, so a search over a million items copies
-    nothing.
+    Rows have length 1, and the similarity of two items is the cosine of their vectors.
+    ``sklearn.base.clone`` returns the object itself, so a grid search does not copy the vectors.
 
     Parameters
     ----------
     vectors : array-like of shape (n_items, n_dims)
-        One vector an item; any length but zero. Read-only float32 unit rows (a memory map, say)
-        are kept as they are, anything else is copied.
+        One vector per item, not zero; scaled to length 1. Read-only float32 unit rows (such as a
+        memory map) are not copied.
     ids : array-like of shape (n_items,), default=None
-        Distinct integers (not negative) or strings (not empty). By default the row numbers.
+        Distinct non-negative integers or non-empty strings. By default the row numbers.
     space_id : str, default=None
-        Name of the geometry. Vectors may be compared only within one space. By default a hash
-        of the content.
+        Name of the vector space. Only vectors of the same space can be compared. By default a
+        hash of the content.
 
     Attributes
     ----------
@@ -48,15 +43,15 @@ class ItemEmbeddings:
     ids : ndarray of shape (n_items,), int64 or str
     space_id : str
     catalog_id : str
-        Hash of the ids and the vectors: changes whenever an item does.
+        Hash of the ids and the vectors. Changes whenever an item changes.
     vocabulary : Vocabulary
-        The ids with their look-up.
+        The ids, with lookup of their rows.
 
     Raises
     ------
     ValueError
-        For duplicate ids, NaN, zero rows, another rank than two or lengths that disagree,
-        naming the first few.
+        If ids are duplicated, vectors hold NaN, infinity or rows of zeros or are not 2-D, or
+        lengths differ.
 
     Examples
     --------
@@ -70,20 +65,8 @@ class ItemEmbeddings:
     """
 
     def __init__(self, vectors: Any, ids: Any = None, *, space_id: str | None = None) -> None:
-        vectors = _unit_rows(vectors)
-        ids = np.arange(len(vectors)) if ids is None else as_ids(ids, "ids")
-        if len(ids) != len(vectors):
-            raise ValueError(
-                f"ids and vectors must agree, got {len(ids)} and {len(vectors)}. Give each row of "
-                "vectors one id."
-            )
-        refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
-        if len(refused):
-            raise ValueError(
-                f"ids must not be negative or empty, got {shown(ids[refused[0]])} at row "
-                f"{refused[0]}: these stand for padding and for missing recommendations. Use "
-                "other ids."
-            )
+        vectors = as_unit_rows(vectors)
+        ids = as_item_ids(ids, len(vectors))
         if space_id is not None and not isinstance(space_id, str):
             raise ValueError(f"space_id must be a string or None, got {space_id!r}.")
         self._set(vectors, Vocabulary(ids), space_id)
@@ -101,7 +84,7 @@ class ItemEmbeddings:
     def from_keyed_vectors(
         cls, keyed_vectors: Any, *, space_id: str | None = None
     ) -> ItemEmbeddings:
-        """Take vectors and ids from an object with ``vectors`` and ``index_to_key``, as gensim's.
+        """Build from an object with ``vectors`` and ``index_to_key``, such as gensim's.
 
         Parameters
         ----------
@@ -154,7 +137,7 @@ class ItemEmbeddings:
         return self._catalog_id
 
     def lookup(self, ids: Any) -> np.ndarray:
-        """Return the row of each id, -1 where it is unknown.
+        """Return the row of each id, -1 if it is unknown.
 
         Parameters
         ----------
@@ -167,10 +150,9 @@ class ItemEmbeddings:
         return self.vocabulary.lookup(ids)
 
     def rows_of(self, histories: Histories) -> np.ndarray:
-        """Return the row of every event's item, -1 where it is unknown.
+        """Return the row of every event's item, -1 if it is unknown.
 
-        The map from the batch's ``item_ids`` is kept, so that slices of one batch look them up
-        once.
+        The rows of the batch's ``item_ids`` are cached, so slices of one batch share one lookup.
 
         Parameters
         ----------
@@ -184,9 +166,9 @@ class ItemEmbeddings:
         return histories.codes if rows is None else rows[histories.codes]
 
     def _row_map(self, vocabulary: Vocabulary) -> tuple[np.ndarray | None, bool]:
-        """Return the row of each id of a vocabulary, and whether all are known.
+        """Return the row of each id of a vocabulary, and whether all ids are known.
 
-        None stands for the rows 0, 1, ... themselves.
+        Rows of None mean that id ``i`` has row ``i``.
         """
         if vocabulary is self.vocabulary:
             return None, True
@@ -194,14 +176,14 @@ class ItemEmbeddings:
         if known is None:
             rows = self.lookup(vocabulary.ids)
             n_ids = len(rows)
-            # The last one first: a look that most other maps fail, and that costs nothing.
+            # Compare the last row first: it is cheap, and most other maps differ there.
             same = n_ids and rows[-1] == n_ids - 1 and np.array_equal(rows, np.arange(n_ids))
             known = (None if same else rows), not n_ids or bool(rows.min() >= 0)
             self._rows_by_vocabulary[vocabulary] = known
         return known
 
     def similar_items(self, ids: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """Return the k items nearest to each of some items.
+        """Return the k items nearest to each of the given items.
 
         Parameters
         ----------
@@ -211,15 +193,15 @@ class ItemEmbeddings:
         Returns
         -------
         similar_ids : ndarray of shape (n_ids, k)
-            Nearest first, without the item itself. Where there are fewer than k others: -1, or
-            "" for string ids.
+            Nearest first, without the item itself. Filled with -1, or "" for string ids, if
+            there are fewer than k other items.
         scores : ndarray of shape (n_ids, k), float32
-            Cosines; ``-inf`` where no item is left.
+            Cosines; ``-inf`` for missing items.
 
         Raises
         ------
         ValueError
-            For ids that no item has, naming the first few.
+            If an id is unknown.
 
         Examples
         --------
@@ -242,12 +224,12 @@ class ItemEmbeddings:
         Returns
         -------
         items : ItemEmbeddings
-            Same ``space_id``, another ``catalog_id``.
+            With the same ``space_id`` and another ``catalog_id``.
 
         Raises
         ------
         ValueError
-            For vectors of another width and ids that are there already.
+            If vectors have another number of dimensions, or an id exists already.
 
         Examples
         --------
@@ -256,18 +238,7 @@ class ItemEmbeddings:
         >>> items.extend([[0, 1]], ["cup"])
         ItemEmbeddings(n_items=2, n_dims=2, space_id='shop-1')
         """
-        vectors = _unit_rows(vectors)
-        ids = as_ids(ids, "ids")
-        if vectors.shape[1] != self.n_dims:
-            raise ValueError(
-                f"vectors must have the {self.n_dims} dimensions of the space, got "
-                f"{vectors.shape[1]}."
-            )
-        if is_text(ids) != is_text(self.ids) and len(self) and len(ids):
-            raise ValueError(
-                f"ids must be of one type, got {shown(ids[0])}, but the catalogue has "
-                f"{shown(self.ids[0])}. Turn all ids into integers, or all into strings."
-            )
+        vectors, ids = as_more_items(vectors, ids, self.n_dims, self.ids)
         return ItemEmbeddings(
             np.concatenate([self.vectors, vectors]),
             np.concatenate([self.ids, ids]),
@@ -275,12 +246,14 @@ class ItemEmbeddings:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write vectors and ids to an ``.npz`` file, whole or not at all.
+        """Write vectors and ids to an ``.npz`` file.
+
+        The write is atomic: after a failure, an existing file is unchanged.
 
         Parameters
         ----------
         path : str or path
-            Written as named; an existing file is replaced.
+            Used as given, without adding a suffix. An existing file is replaced.
         """
         write_arrays(
             path,
@@ -294,14 +267,14 @@ class ItemEmbeddings:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> ItemEmbeddings:
-        """Read what :meth:`save` wrote. Nothing is unpickled.
+        """Read a file written by :meth:`save`. Nothing is unpickled.
 
         Parameters
         ----------
         path : str or path
         mmap : bool, default=False
-            Leave the vectors on disk, to be read where they are used; processes share them. Do
-            not change the file as long as the items live.
+            Map the vectors from disk instead of reading them, so that processes share them. Do
+            not change the file while the items are in use.
 
         Returns
         -------
@@ -310,7 +283,7 @@ class ItemEmbeddings:
         Raises
         ------
         ValueError
-            For a file that is damaged, of another kind or of a newer schema.
+            If the file is damaged, was not written by ``save`` or has a newer schema.
 
         Examples
         --------
@@ -324,7 +297,7 @@ class ItemEmbeddings:
         parts = read_arrays(path, mmap=mmap)
         missing = {"schema", "vectors", "ids", "space_id"} - set(parts)
         if missing:
-            raise ValueError(f"{path} lacks {sorted(missing)}; save it with ItemEmbeddings.save.")
+            raise ValueError(f"{path} has no {sorted(missing)}. Write it with ItemEmbeddings.save.")
         if int(parts["schema"]) > _SCHEMA:
             raise ValueError(
                 f"{path} has schema {int(parts['schema'])}, this skue reads up to {_SCHEMA}. "
@@ -340,7 +313,7 @@ class ItemEmbeddings:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if self._shared_as is not None:
-            return _shared, (self._shared_as,)
+            return shared, (self._shared_as,)
         return super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -358,48 +331,3 @@ class ItemEmbeddings:
     def __repr__(self) -> str:
         space = "" if self._space_id is None else f", space_id={self._space_id!r}"
         return f"ItemEmbeddings(n_items={len(self)}, n_dims={self.n_dims}{space})"
-
-
-def _shared(name: str) -> ItemEmbeddings:
-    if name not in shared_items:
-        raise RuntimeError(
-            f"The shared items {name!r} are not in this process. Unpickle inside the share_items "
-            "block, and pickle what is to be kept outside of it."
-        )
-    return shared_items[name]
-
-
-def _unit_rows(vectors: Any) -> np.ndarray:
-    """Return C-contiguous float32 rows of length 1, or say which row has none."""
-    given = np.asarray(vectors)
-    if given.ndim != 2 or not given.shape[1]:
-        raise ValueError(
-            f"vectors must have shape (n_items, n_dims), got shape {given.shape}. Pass one row an "
-            "item."
-        )
-    if given.dtype.kind not in "iuf":
-        raise ValueError(f"vectors must be numbers, got dtype {given.dtype}.")
-    norms = np.sqrt(np.einsum("ij,ij->i", given, given, dtype=np.float64))
-    for refused, what in ((~np.isfinite(norms), "NaN or infinity"), (norms == 0, "only zeros")):
-        rows = np.flatnonzero(refused)
-        if len(rows):
-            raise ValueError(
-                f"vectors must be finite and not zero, but {len(rows)} row(s) hold {what}: "
-                f"rows {rows[:5].tolist()}. Drop these items, or give them a vector."
-            )
-    is_unit = given.dtype == np.float32 and (np.abs(norms - 1) <= _UNIT_TOLERANCE).all()
-    if is_unit and given.flags.c_contiguous:
-        if not given.flags.writeable:
-            return frozen(given)
-        norms = np.ones(len(given))
-    unit = _aligned_rows(given.shape)
-    np.divide(given, norms[:, None], out=unit, casting="same_kind")
-    return unit
-
-
-def _aligned_rows(shape: tuple[int, ...]) -> np.ndarray:
-    """Return room for float32 rows from the start of a cache line on: each touches fewer lines."""
-    n_bytes = 4 * int(np.prod(shape))
-    room = np.empty(n_bytes + _CACHE_LINE, dtype=np.uint8)
-    start = -room.ctypes.data % _CACHE_LINE
-    return room[start : start + n_bytes].view(np.float32).reshape(shape)

@@ -1,22 +1,38 @@
-"""Items that reach every worker of a cluster once, however many tasks need them."""
+"""Items sent to every worker of a cluster once, however many tasks use them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from skue.items._item_embeddings import ItemEmbeddings, shared_items
+from skue._optional import import_optional
+
+if TYPE_CHECKING:
+    from skue.items._item_embeddings import ItemEmbeddings
+
+# Items held by this process, by the name under which share_items sent them.
+shared_items: dict[str, ItemEmbeddings] = {}
+
+
+def shared(name: str) -> ItemEmbeddings:
+    """Return shared items by their name. Unpickling calls this."""
+    if name not in shared_items:
+        raise RuntimeError(
+            f"The shared items {name!r} are not in this process. Unpickle inside the share_items "
+            "block. To keep a pickle for later, make it outside of the block."
+        )
+    return shared_items[name]
 
 
 @contextmanager
 def share_items(client: Any, items: ItemEmbeddings) -> Iterator[ItemEmbeddings]:
     """Send items to every worker of a dask cluster once.
 
-    Inside the ``with`` block the items, and with them every encoder that holds them, travel to
-    the workers and back as a name of a few bytes; workers that join or restart get the items
-    too. What is pickled inside the block must not be kept for later.
+    Inside the ``with`` block, the items are sent to the workers and back as a short name, also
+    when they are part of an encoder. Workers that join or restart receive the items too. Do not
+    keep pickles made inside the block: they cannot be loaded after it.
 
     Parameters
     ----------
@@ -26,7 +42,7 @@ def share_items(client: Any, items: ItemEmbeddings) -> Iterator[ItemEmbeddings]:
     Yields
     ------
     items : ItemEmbeddings
-        The same object.
+        The object that was passed.
 
     Examples
     --------
@@ -35,11 +51,9 @@ def share_items(client: Any, items: ItemEmbeddings) -> Iterator[ItemEmbeddings]:
     ...     with joblib.parallel_config(backend="dask"):
     ...         vectors = encoder.set_params(n_jobs=-1).transform(histories)
     """
-    if items._shared_as is not None:  # An outer block shares them already.
+    if items._shared_as is not None:  # Shared by an outer block.
         yield items
         return
-    from skue._optional import import_optional
-
     import_optional("distributed", "dask")
     from skue.items._dask_plugin import ItemsPlugin
 

@@ -1,11 +1,11 @@
-"""Counting which items appear near one another, and weighing what the counts say."""
+"""Counts of items that appear near one another, and their normalisation."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._segments import owners, starts_of_runs
+from skue.kernels._segments import owners, starts_of_runs, user_item_keys
 
 
 def cooccurrence_counts(
@@ -16,15 +16,16 @@ def cooccurrence_counts(
     window: int,
     timestamps: np.ndarray | None = None,
 ) -> sp.csr_array:
-    """Count pairs of different items at a distance of up to ``window`` within a history.
+    """Count pairs of different items at most ``window`` apart in a history.
 
-    A pair at distance ``d`` counts ``1 / d``. Distance is in events; with timestamps in instants,
-    and events of one instant are at distance 1, so that the order inside a basket means nothing.
+    A pair at distance ``d`` counts ``1 / d``. Distance is measured in events, or with timestamps
+    in instants. Events of one instant are at distance 1, so the order inside a basket does not
+    matter.
 
     Returns
     -------
     counts : csr_array of shape (n_items, n_items)
-        Symmetric, with an empty diagonal.
+        Symmetric, with zeros on the diagonal.
     """
     users = owners(offsets)
     if timestamps is None:
@@ -35,7 +36,7 @@ def cooccurrence_counts(
         instants = np.cumsum(opens) - 1
         user_of_instant = users[opens]
     n_instants = len(user_of_instant)
-    # One row an instant: which items it holds.
+    # One row per instant, marking the items in it.
     baskets = sp.csr_array(
         (np.ones(len(codes), dtype=np.float32), (instants, codes)), shape=(n_instants, n_items)
     )
@@ -57,7 +58,7 @@ def cooccurrence_counts(
 
 
 def degree_normalized(counts: sp.csr_array, *, smoothing: float) -> sp.csr_array:
-    r"""Return a table of counts relative to how often its items appear near any other.
+    r"""Divide each count by how often its two items appear near any item.
 
     .. math:: \frac{\#(i, j)}{\sqrt{(d_i + \tau)(d_j + \tau)}}, \qquad d_i = \sum_j \#(i, j),
 
@@ -72,6 +73,6 @@ def degree_normalized(counts: sp.csr_array, *, smoothing: float) -> sp.csr_array
 
 
 def share_of_repeats(codes: np.ndarray, offsets: np.ndarray) -> float:
-    """Return the share of events whose item is in the same history before."""
-    keys = owners(offsets) * (np.int64(codes.max(initial=0)) + 1) + codes
+    """Return the share of events whose item occurs earlier in the same history."""
+    keys = user_item_keys(owners(offsets), codes)
     return 1 - len(np.unique(keys)) / max(len(keys), 1)

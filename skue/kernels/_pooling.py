@@ -1,51 +1,34 @@
-"""Pooling: from the events of a history to one vector.
+"""Pooling: from the events of a history to one unit vector.
 
-Everything here works on flat events: ``rows`` (item row of each event), ``offsets`` (whose they
-are) and one number an event.
+Events are flat arrays: ``rows`` (the item row of each event), ``offsets`` (where each user's
+events start) and one weight per event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._segments import offsets_of, owners, positions_of_ranges, step_ages
+from skue.kernels._backend import pooling_backend
+from skue.kernels._rows import unit_sums
+from skue.kernels._segments import (
+    offsets_of,
+    owners,
+    positions_of_ranges,
+    step_ages,
+    user_item_keys,
+)
 
-# A sum this much shorter than its parts is recomputed in float64: cancellation in float32 would
-# leave mostly rounding error in it.
-_CANCELS = 1e-3
 _NEGLIGIBLE_COUNT = 1e-12
-_NEGLIGIBLE_NORM = 1e-6
-_BOUNDS = (_CANCELS, _NEGLIGIBLE_NORM)
-
-
-def pooling_backend() -> Literal["numba", "scipy"]:
-    """Return what adds up item vectors: ``"numba"`` where it is installed, else ``"scipy"``.
-
-    Both give the same vectors up to rounding. numba comes with the extra ``fast``; its first
-    batch of each dimension waits for the compiler, unless a run before left the result on disk.
-
-    Returns
-    -------
-    backend : {"numba", "scipy"}
-
-    Examples
-    --------
-    >>> from skue import pooling_backend
-    >>> pooling_backend() in ("numba", "scipy")
-    True
-    """
-    return "scipy" if find_spec("numba") is None else "numba"
 
 
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
-    """Return the compiled kernels, None without numba."""
+    """Return the module of compiled kernels, or None without numba."""
     if pooling_backend() == "scipy":
         return None
     from skue.kernels import _pooling_numba
@@ -62,14 +45,14 @@ def decayed_averages(
     repeat_exponent: float,
     vectors: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each user's decayed averages at length 1, one for every decay.
+    """Return the decayed averages of each user's item vectors as unit vectors.
 
     Parameters
     ----------
     rows : ndarray of shape (n_events,), int32
     offsets : ndarray of shape (n_users + 1,), int64
     ages : ndarray of shape (n_events,), float64, or None
-        None counts events back from the newest.
+        None counts events back from the user's newest.
     weights : ndarray of shape (n_events,), float64, or None
     decays : sequence of n_parts floats
     repeat_exponent : float
@@ -78,19 +61,20 @@ def decayed_averages(
     Returns
     -------
     pooled : ndarray of shape (n_parts, n_users, n_dims), float32
+        Zero where the average has no direction.
     defined : ndarray of shape (n_parts, n_users), bool
     """
     compiled = _compiled()
     signed = weights is not None and bool((weights < 0).any())
     if repeat_exponent == 0:
-        # A set knows signs only: age within an item decides them, and must not make all vanish.
+        # Only the sign of each item's sum counts, which depends on the ages relative to the item's
+        # newest event. With these, the weights of old items cannot underflow to zero.
         ages = step_ages(offsets) if ages is None else ages
         ages = ages - _newest_of_item(ages, rows, offsets)
     by_item = signed or repeat_exponent != 1
     by_age = _weights_by_age(offsets, decays) if ages is None and weights is None else None
     if compiled is not None and by_age is not None and not by_item:
-        none = np.empty((len(decays), 0))
-        return compiled.pool(rows, offsets, by_age, none, vectors, _BOUNDS)
+        return compiled.pool(by_age, rows, offsets, vectors, by_age=True)
     if by_age is not None:
         lengths = np.diff(offsets)
         places = positions_of_ranges(by_age.shape[1] - lengths, lengths)
@@ -98,39 +82,49 @@ def decayed_averages(
     else:
         ages = step_ages(offsets) if ages is None else ages
         event_weights = np.stack([decay_weights(ages, decay, weights) for decay in decays])
-    if compiled is not None:
-        terms = (event_weights, rows, offsets)
-        if by_item:
-            terms = compiled.item_coefficients(*terms, repeat_exponent, _NEGLIGIBLE_COUNT)
-        none = np.empty((len(decays), 0))
-        return compiled.pool(terms[1], terms[2], none, terms[0], vectors, _BOUNDS)
-    # To scipy, every weighting is another batch of users.
-    n_parts, n_users = len(decays), len(offsets) - 1
+    if compiled is None:
+        # Weights by age are at most 1 (the newest event's), so they need no scaling.
+        pool = _pool_scaled if by_age is not None and not by_item else pooled_unit_vectors
+        terms = _terms_of_parts(event_weights, rows, offsets, repeat_exponent, signed=signed)
+        pooled, defined = pool(*terms, vectors)
+        shape = len(decays), len(offsets) - 1
+        return pooled.reshape(*shape, -1), defined.reshape(shape)
+    terms = event_weights, rows, offsets
+    if by_item:
+        terms = compiled.item_coefficients(*terms, repeat_exponent, _NEGLIGIBLE_COUNT)
+    return compiled.pool(*terms, vectors, by_age=False)
+
+
+def _terms_of_parts(
+    event_weights: np.ndarray,
+    rows: np.ndarray,
+    offsets: np.ndarray,
+    repeat_exponent: float,
+    *,
+    signed: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the coefficients of several weightings, as several batches of users in a row."""
+    n_parts = len(event_weights)
     ends = np.concatenate([offsets[1:] + part * offsets[-1] for part in range(n_parts)])
-    terms = item_coefficients(
+    return item_coefficients(
         event_weights.ravel(),
         np.tile(rows, n_parts) if n_parts > 1 else rows,
         np.concatenate([offsets[:1], ends]),
         repeat_exponent,
         signed=signed,
     )
-    # The newest event of all weighs 1 here, so that there is nothing to scale.
-    pool = _pool_scaled if by_age is not None and not by_item else pooled_unit_vectors
-    pooled, defined = pool(*terms, vectors)
-    return pooled.reshape(n_parts, n_users, -1), defined.reshape(n_parts, n_users)
 
 
 def _newest_of_item(ages: np.ndarray, rows: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Return, for each event, the age of the newest event of its user and item."""
-    keys = owners(offsets) * (np.int64(rows.max(initial=0)) + 1) + rows
-    groups = np.unique(keys, return_inverse=True)[1]
+    """Return, for each event, the age of its user's newest event with the same item."""
+    groups = np.unique(user_item_keys(owners(offsets), rows), return_inverse=True)[1]
     newest = np.full(len(ages), np.inf)
     np.minimum.at(newest, groups, ages)
     return newest[groups]
 
 
 def _weights_by_age(offsets: np.ndarray, decays: Sequence[float]) -> np.ndarray:
-    """Return ``exp(-decay * age)`` for every age in steps, oldest first, one row a decay."""
+    """Return ``exp(-decay * age)`` for every age in steps, oldest first, one row per decay."""
     longest = int((offsets[1:] - offsets[:-1]).max(initial=1))
     return _table(1 << (longest - 1).bit_length(), tuple(map(float, decays)))
 
@@ -149,20 +143,6 @@ def decay_weights(ages: np.ndarray, decay: float, weights: np.ndarray | None) ->
     return decayed
 
 
-def scaled_by_user(weights: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Divide weights by the largest magnitude within each user, so that no sum overflows."""
-    largest = _largest_magnitude(weights, offsets)
-    return weights / np.repeat(np.where(largest > 0, largest, 1.0), np.diff(offsets))
-
-
-def _largest_magnitude(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    largest = np.zeros(len(offsets) - 1)
-    filled = np.flatnonzero(np.diff(offsets))
-    if len(filled):
-        largest[filled] = np.maximum.reduceat(np.abs(values), offsets[:-1][filled])
-    return largest
-
-
 def item_coefficients(
     event_weights: np.ndarray,
     rows: np.ndarray,
@@ -171,7 +151,7 @@ def item_coefficients(
     *,
     signed: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Add up each user's events by item, and damp repeats.
+    r"""Add up the event weights of each user by item, and damp repeats.
 
     With the event weights :math:`w_e` of item :math:`i`,
 
@@ -216,9 +196,9 @@ def _sum_by_item(weights: np.ndarray, rows: np.ndarray, offsets: np.ndarray) -> 
 def pooled_unit_vectors(
     coefficients: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return :math:`\sum_i c_i v_i` of every user at length 1, and who has such a vector.
+    r"""Return :math:`\sum_i c_i v_i` of every user at length 1, and whether it has a direction.
 
-    A user whose sum is not longer than :math:`10^{-6} \sum_i |c_i|` has none: its row is zero.
+    A sum no longer than :math:`10^{-6} \sum_i |c_i|` has no direction. Its row is zero.
 
     Parameters
     ----------
@@ -232,21 +212,18 @@ def pooled_unit_vectors(
     pooled : ndarray of shape (n_users, n_dims), float32
     defined : ndarray of shape (n_users,), bool
     """
-    return _pool_scaled(scaled_by_user(coefficients, offsets), rows, offsets, vectors)
+    # Divided by the largest magnitude of each user, so that no sum overflows.
+    largest = _reduced_by_user(np.maximum, np.abs(coefficients), offsets)
+    scaled = coefficients / np.repeat(np.where(largest > 0, largest, 1.0), np.diff(offsets))
+    return _pool_scaled(scaled, rows, offsets, vectors)
 
 
 def _pool_scaled(
     scaled: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    pooled = _weighted_sums(scaled.astype(np.float32), rows, offsets, vectors)
+    sums = _weighted_sums(scaled.astype(np.float32), rows, offsets, vectors)
     mass = sums_by_user(np.abs(scaled), offsets)
-    norms = np.sqrt(np.einsum("ij,ij->i", pooled, pooled, dtype=np.float64))
-    again = np.flatnonzero((norms <= _CANCELS * mass) & (mass > 0))
-    if len(again):
-        exact = _exact_sums(scaled, rows, offsets, again, vectors)
-        norms[again] = np.linalg.norm(exact, axis=1)
-        pooled[again] = exact
-    return _unit_where_defined(pooled, norms, mass)
+    return unit_sums(sums, mass, lambda users: _exact_sums(scaled, rows, offsets, users, vectors))
 
 
 def _exact_sums(
@@ -256,7 +233,7 @@ def _exact_sums(
     users: np.ndarray,
     vectors: np.ndarray,
 ) -> np.ndarray:
-    """Return the weighted sums of these users' rows, added up in float64."""
+    """Return the weighted sums of these users' item vectors, computed in float64."""
     lengths = offsets[users + 1] - offsets[users]
     events = positions_of_ranges(offsets[users], lengths)
     known, places = np.unique(rows[events], return_inverse=True)
@@ -268,10 +245,11 @@ def _exact_sums(
 def _weighted_sums(
     weights: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
 ) -> np.ndarray:
-    """Return the weighted sum of each user's rows, added up in the order of the rows.
+    """Return the weighted sum of each user's item vectors, added in the order of the item rows.
 
-    By columns each item vector is read once, in the order of memory: more than twice as fast for
-    many events. Few events are put in the same order, so that both ways give the same bits.
+    Multiplying by columns reads each item vector once, in memory order. That is more than twice
+    as fast for many events. Few events are sorted into the same order, so that both ways return
+    the same bits.
     """
     shape = (len(offsets) - 1, len(vectors))
     if 4 * len(rows) >= len(vectors):
@@ -281,7 +259,7 @@ def _weighted_sums(
 
 
 def mixed_unit_vectors(parts: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mix unit vectors and bring the result to length 1, under the rule for pooled vectors.
+    """Mix unit vectors and scale the result to length 1, with the rule for pooled vectors.
 
     Parameters
     ----------
@@ -294,29 +272,23 @@ def mixed_unit_vectors(parts: np.ndarray, shares: np.ndarray) -> tuple[np.ndarra
     mixed : ndarray of shape (n_users, n_dims), float32
     defined : ndarray of shape (n_users,), bool
     """
+
+    def exact(users: np.ndarray) -> np.ndarray:
+        return np.einsum("p,puj->uj", shares, parts[:, users].astype(np.float64))
+
     mixed = np.einsum("p,puj->uj", shares.astype(np.float32), parts)
-    norms = np.sqrt(np.einsum("ij,ij->i", mixed, mixed, dtype=np.float64))
-    mass = np.abs(shares) @ parts.any(axis=2)
-    again = np.flatnonzero((norms <= _CANCELS * mass) & (mass > 0))
-    if len(again):
-        exact = np.einsum("p,puj->uj", shares, parts[:, again].astype(np.float64))
-        norms[again] = np.linalg.norm(exact, axis=1)
-        mixed[again] = exact
-    return _unit_where_defined(mixed, norms, mass)
-
-
-def _unit_where_defined(
-    vectors: np.ndarray, norms: np.ndarray, mass: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    defined = norms > _NEGLIGIBLE_NORM * mass
-    vectors /= np.where(defined, norms, np.inf).astype(np.float32)[:, None]
-    return vectors, defined
+    return unit_sums(mixed, np.abs(shares) @ parts.any(axis=2), exact)
 
 
 def sums_by_user(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Add up the values of each user by themselves, so that no other user's rounding is in them."""
-    sums = np.zeros(len(offsets) - 1)
+    """Add up each user's values, independently of the other users' values and rounding."""
+    return _reduced_by_user(np.add, values, offsets)
+
+
+def _reduced_by_user(ufunc: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Reduce the values of each user with a ufunc; 0 for users without events."""
+    reduced = np.zeros(len(offsets) - 1)
     filled = np.flatnonzero(np.diff(offsets))
     if len(filled):
-        sums[filled] = np.add.reduceat(values, offsets[:-1][filled])
-    return sums
+        reduced[filled] = ufunc.reduceat(values, offsets[:-1][filled])
+    return reduced

@@ -1,33 +1,32 @@
-"""Where held-out items rank in the whole catalogue, with ties taken as they are.
+"""Where held-out items rank in the whole catalogue.
 
-Scores from one float32 product that differ by less than the tolerance are tied, and every metric
-is its exact expectation over the orders of tied items.
+Scores from one float32 product that differ by at most the tolerance are tied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import digamma, gammaln
 
-from skue.kernels._pooling import pooling_backend
-from skue.kernels._segments import owners
+from skue.kernels._backend import pooling_backend
+from skue.kernels._segments import owners, pairs_of_block, user_item_keys
 from skue.kernels._threads import spread
 
 TOLERANCE = 1e-6
 BLOCK_BYTES = 8 * 2**20
-# Users and items scored in one product: few scores stay in the cache while they are counted, but
-# numpy, which counts row by row, wants long rows.
+# Users and items scored in one product. numba counts fastest in tiles that fit the cache. numpy
+# counts row by row, so it needs long rows.
 _TILES = {"numba": (512, 1024), "scipy": (256, 8192)}
 
 
 class Positives(NamedTuple):
-    """Each held-out item that can be found, and how many items score above it.
+    """Held-out items that can be found, and how many items score above each of them.
 
-    ``above`` counts the items surely above, ``reached`` those above or tied (itself included).
-    Unknown and excluded held-out items are not listed; ``n_relevant`` counts them all the same.
+    ``above`` counts the items that are surely above, ``reached`` those above or tied (including
+    the held-out item). Unknown and excluded held-out items are not listed, but they are counted
+    in ``n_relevant``.
     """
 
     users: np.ndarray
@@ -37,18 +36,40 @@ class Positives(NamedTuple):
     n_relevant: np.ndarray
 
 
-class TiedGroups(NamedTuple):
-    """Groups of tied held-out items: ``relevant`` of the ``tied`` items under ``above`` others."""
+class Products:
+    """Inner products of users and items, computed in tiles.
 
-    users: np.ndarray
-    above: np.ndarray
-    tied: np.ndarray
-    relevant: np.ndarray
-    n_relevant: np.ndarray
+    Parameters
+    ----------
+    user_vectors : ndarray of shape (n_users, n_dims), float32
+    item_vectors : ndarray of shape (n_items, n_dims), float32
+
+    Raises
+    ------
+    ValueError
+        If a vector is not finite.
+    """
+
+    def __init__(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> None:
+        for vectors in (user_vectors, item_vectors):
+            # A finite sum means finite terms. An infinite one may also be an overflow.
+            if not np.isfinite(vectors.sum()) and not np.isfinite(vectors).all():
+                raise ValueError("Scores are NaN: a user or item vector is not finite.")
+        self._users, self._items = user_vectors, item_vectors
+
+    def tiles(self, start: int, stop: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the scores of these users for ``width`` items at a time, after the first item."""
+        for column in range(0, len(self._items), width):
+            yield column, self._users[start:stop] @ self._items[column : column + width].T
+
+    def pairs(self, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the scores of pairs of a user and an item, float32."""
+        users, items = self._users[users], self._items[rows]
+        return np.einsum("ij,ij->i", users, items, dtype=np.float64).astype(np.float32)
 
 
 def rank_positives(
-    score_block: Callable[[int, int], np.ndarray],
+    scores: Products | Callable[[int, int], np.ndarray],
     n_items: int,
     rows: np.ndarray,
     offsets: np.ndarray,
@@ -57,24 +78,23 @@ def rank_positives(
     tolerance: float = TOLERANCE,
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[Positives, np.ndarray]:
-    """Count, for every held-out item, the items above it, without sorting.
+    """Count the items above each held-out item, without sorting.
 
     Parameters
     ----------
-    score_block : callable
-        ``score_block(start, stop)`` returns the scores of these users, an array of shape
-        (stop - start, n_items) that may be overwritten; :class:`Products` are worked out by
-        several threads, some of the items at a time.
+    scores : Products or callable
+        Products are computed in tiles by several threads. A callable ``scores(start, stop)``
+        returns the scores of these users for all items, an array that may be overwritten.
     n_items : int
     rows : ndarray of shape (n_targets,)
         Item rows of the held-out items, distinct within a user; -1 is unknown.
     offsets : ndarray of shape (n_users + 1,)
     excluded : (rows, offsets), default=None
-        Items that leave each user's catalogue.
+        Items to leave out of each user's ranking.
     tolerance : float
-        Scores no further apart are tied.
+        Scores that differ by at most this much are tied.
     block_bytes : int
-        Size of the scores held at a time.
+        Memory for the scores of a block of users.
 
     Returns
     -------
@@ -85,121 +105,134 @@ def rank_positives(
     Raises
     ------
     ValueError
-        For a score that is NaN.
+        If a score is NaN.
     """
     n_users = len(offsets) - 1
-    products = score_block if isinstance(score_block, Products) else None
-    most, width = (n_users, n_items) if products is None else _TILES[pooling_backend()]
+    tiled = isinstance(scores, Products)
+    most_users, width = _TILES[pooling_backend()] if tiled else (n_users, n_items)
     width = min(width, n_items)
-    block = max(1, min(most, block_bytes // max(4 * width, 1)))
-    users = owners(offsets)
-    # The compiled count takes float32; scores that are no cosines may be of another kind.
-    count = count_with_numpy if products is None else _counter()
-
-    def tiles(start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        if products is not None:
-            for column in range(0, n_items, width):
-                yield column, products.tile(start, stop, column, width)
-            return
-        scores = score_block(start, stop)
-        if np.isnan(scores.max(initial=-np.inf)):
-            raise ValueError("Scores are NaN: a user or item vector is not finite.")
-        yield 0, scores
+    size = max(1, min(most_users, block_bytes // max(4 * width, 1)))
 
     def rank(start: int) -> tuple[np.ndarray, ...]:
-        stop = min(start + block, n_users)
-        targets = np.arange(offsets[start], offsets[stop])
-        targets = targets[rows[targets] >= 0]
-        out_users, out_rows = _pairs_of_block(excluded, start, stop)
-        if len(out_rows):
-            out = out_users * np.int64(n_items) + out_rows
-            targets = targets[
-                ~np.isin((users[targets] - start) * np.int64(n_items) + rows[targets], out)
-            ]
-        where = _Where(users[targets] - start, rows[targets], out_users, out_rows)
+        block = _block(rows, offsets, excluded, n_items, start, min(start + size, n_users))
+        if isinstance(scores, Products):
+            return block.positions, *_count_products(scores, block, n_items, width, tolerance)
+        return block.positions, *_count_whole(scores, block, tolerance)
 
-        def counted(own: np.ndarray | None) -> tuple[np.ndarray, ...]:
-            return _count_tiles(tiles(start, stop), where, own, tolerance, count)
-
-        if width == n_items:
-            return users[targets], *counted(None), targets
-        assert products is not None
-        own = products.pairs(users[targets], rows[targets])
-        taken, above, reached = counted(own)
-        # Rounding depends on the place in a product: where it shows, its own scores are the truth.
-        if np.abs(taken - own).max(initial=0) > tolerance / 2:
-            taken, above, reached = counted(taken)
-        return users[targets], taken, above, reached, targets
-
-    starts = range(0, n_users, block)
-    parts = spread(rank, starts) if products is not None else list(map(rank, starts))
-    found_users, own, above, reached, listed = map(np.concatenate, zip(*parts, strict=True))
-    return Positives(found_users, own, above, reached, np.diff(offsets)), listed
+    starts = range(0, n_users, size)
+    parts = spread(rank, starts) if tiled else list(map(rank, starts))
+    listed, own, above, reached = map(np.concatenate, zip(*parts, strict=True))
+    positives = Positives(owners(offsets)[listed], own, above, reached, np.diff(offsets))
+    return positives, listed
 
 
-class _Where(NamedTuple):
-    """Where in a block of scores its held-out items stand, and what leaves the catalogues."""
+class _Block(NamedTuple):
+    """The held-out items of the users ``start:stop``, and the items to leave out.
 
+    ``users`` and ``out_users`` are counted from ``start``. ``positions`` says where the held-out
+    items stand among all of them.
+    """
+
+    start: int
+    stop: int
+    positions: np.ndarray
     users: np.ndarray
     rows: np.ndarray
     out_users: np.ndarray
     out_rows: np.ndarray
 
 
+def _block(
+    rows: np.ndarray,
+    offsets: np.ndarray,
+    excluded: tuple[np.ndarray, np.ndarray] | None,
+    n_items: int,
+    start: int,
+    stop: int,
+) -> _Block:
+    """Select the held-out items of a block of users that are known and not excluded."""
+    users, own_rows = pairs_of_block(rows, offsets, start, stop)
+    keep = own_rows >= 0
+    out_users = out_rows = np.empty(0, dtype=np.int64)
+    if excluded is not None:
+        out_users, out_rows = pairs_of_block(*excluded, start, stop)
+    if len(out_rows):
+        out = user_item_keys(out_users, out_rows, n_items)
+        # Unknown items (row -1) are dropped already, so their keys do not matter.
+        keep &= ~np.isin(user_item_keys(users, own_rows, n_items), out)
+    positions = offsets[start] + np.flatnonzero(keep)
+    return _Block(start, stop, positions, users[keep], own_rows[keep], out_users, out_rows)
+
+
+def _count_whole(
+    scores: Callable[[int, int], np.ndarray], block: _Block, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the held-out items' scores and counts, from the scores of all items at once."""
+    table = scores(block.start, block.stop)
+    if np.isnan(table.max(initial=-np.inf)):
+        raise ValueError("Scores are NaN: a user or item vector is not finite.")
+    # The compiled count takes float32 only, and other scores than cosines may be float64.
+    return _count_tiles([(0, table)], block, None, tolerance, count_with_numpy)
+
+
+def _count_products(
+    products: Products, block: _Block, n_items: int, width: int, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the held-out items' scores and counts, computed tile by tile."""
+
+    def count_around(own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        tiles = products.tiles(block.start, block.stop, width)
+        return _count_tiles(tiles, block, own, tolerance, _counter())
+
+    if width == n_items:
+        return count_around(None)
+    own = products.pairs(block.start + block.users, block.rows)
+    counted = count_around(own)
+    # Rounding depends on the place in a product. Where it matters, count again around the scores
+    # found in the tiles.
+    if np.abs(counted[0] - own).max(initial=0) > tolerance / 2:
+        counted = count_around(counted[0])
+    return counted
+
+
 def _count_tiles(
-    tiles: Iterator[tuple[int, np.ndarray]],
-    where: _Where,
+    tiles: Iterable[tuple[int, np.ndarray]],
+    block: _Block,
     own: np.ndarray | None,
     tolerance: float,
     count: Callable[..., None],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the held-out items' scores in the tiles, and the counts around ``own``.
 
-    Without ``own`` (a single tile) the scores themselves are counted around.
+    ``own`` of None counts around the scores in the tiles, which must then be a single tile.
     """
-    n_targets = len(where.rows)
+    n_targets = len(block.rows)
     taken = np.zeros(n_targets, dtype=np.float32)
     above, reached = np.zeros(n_targets, dtype=np.int64), np.zeros(n_targets, dtype=np.int64)
-    # By item, so that what falls into a tile is a slice.
-    order, out_order = np.argsort(where.rows), np.argsort(where.out_rows)
-    rows, out_rows = where.rows[order], where.out_rows[out_order]
-    around = None if own is None else _around(own, tolerance)
+    # Sorted by item, so that the items of a tile are a slice.
+    order, out_order = np.argsort(block.rows), np.argsort(block.out_rows)
+    rows, out_rows = block.rows[order], block.out_rows[out_order]
     for column, scores in tiles:
         ends = column, column + scores.shape[1]
         here = order[slice(*np.searchsorted(rows, ends))]
-        found = scores[where.users[here], where.rows[here] - column]
+        found = scores[block.users[here], block.rows[here] - column]
         taken = taken.astype(found.dtype, copy=False)
         taken[here] = found
-        leaves = out_order[slice(*np.searchsorted(out_rows, ends))]
-        if len(leaves):
-            scores[where.out_users[leaves], where.out_rows[leaves] - column] = -np.inf
-        bounds = _around(taken, tolerance) if around is None else around
-        count(scores, where.users, *bounds, above, reached)
+        out = out_order[slice(*np.searchsorted(out_rows, ends))]
+        if len(out):
+            scores[block.out_users[out], block.out_rows[out] - column] = -np.inf
+        around = taken if own is None else own
+        margin = around.dtype.type(tolerance)
+        count(scores, block.users, around - margin, around + margin, above, reached)
     return taken, above, reached
 
 
-def _around(scores: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    margin = scores.dtype.type(tolerance)
-    return scores - margin, scores + margin
-
-
-def _pairs_of_block(
-    excluded: tuple[np.ndarray, np.ndarray] | None, start: int, stop: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return users, counted from the first, and rows of what leaves their catalogues."""
-    if excluded is None:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    rows, offsets = excluded
-    own = offsets[start : stop + 1]
-    return owners(own), rows[own[0] : own[-1]]
-
-
 def _counter() -> Callable[..., None]:
-    if pooling_backend() == "numba":
-        from skue.kernels._ranking_numba import count_around
+    if pooling_backend() == "scipy":
+        return count_with_numpy
+    from skue.kernels._ranking_numba import count_around
 
-        return count_around
-    return count_with_numpy
+    return count_around
 
 
 def count_with_numpy(
@@ -210,14 +243,14 @@ def count_with_numpy(
     above: np.ndarray,
     reached: np.ndarray,
 ) -> None:
-    """Add, for each target, how many scores of its user are above ``upper``, or reach ``lower``.
+    """Add, for each target, how many of its user's scores exceed ``upper`` or reach ``lower``.
 
     Parameters
     ----------
     scores : ndarray of shape (n_users, n_items), float32
     users, lower, upper : ndarray of shape (n_targets,)
     above, reached : ndarray of shape (n_targets,), int64
-        Where the counts are added.
+        The counts are added to these.
     """
     mask = np.empty(scores.shape[1], dtype=bool)
     # count_nonzero over one contiguous row is many times faster than over an axis.
@@ -225,145 +258,3 @@ def count_with_numpy(
         row = scores[user]
         above[index] += np.count_nonzero(np.greater(row, upper[index], out=mask))
         reached[index] += np.count_nonzero(np.greater_equal(row, lower[index], out=mask))
-
-
-class Products:
-    """Inner products of users and items, worked out a tile at a time.
-
-    Parameters
-    ----------
-    user_vectors : ndarray of shape (n_users, n_dims), float32
-    item_vectors : ndarray of shape (n_items, n_dims), float32
-
-    Raises
-    ------
-    ValueError
-        For vectors that are not finite.
-    """
-
-    def __init__(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> None:
-        for vectors in (user_vectors, item_vectors):
-            # A sum is finite when all of its terms are, but for an overflow.
-            if not np.isfinite(vectors.sum()) and not np.isfinite(vectors).all():
-                raise ValueError("Scores are NaN: a user or item vector is not finite.")
-        self._users, self._items = user_vectors, item_vectors
-
-    def __call__(self, start: int, stop: int) -> np.ndarray:
-        """Return the scores of these users, of shape (stop - start, n_items)."""
-        return self.tile(start, stop, 0, len(self._items))
-
-    def tile(self, start: int, stop: int, column: int, width: int) -> np.ndarray:
-        """Return the scores of these users and of some of the items."""
-        return self._users[start:stop] @ self._items[column : column + width].T
-
-    def pairs(self, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the scores of single pairs, float32."""
-        users, items = self._users[users], self._items[rows]
-        return np.einsum("ij,ij->i", users, items, dtype=np.float64).astype(np.float32)
-
-
-def product_blocks(user_vectors: np.ndarray, item_vectors: np.ndarray) -> Products:
-    """Return a score_block of inner products."""
-    return Products(user_vectors, item_vectors)
-
-
-def tied_groups(positives: Positives, keep: np.ndarray | None = None) -> TiedGroups:
-    """Gather each user's tied positives into groups, best group first.
-
-    Parameters
-    ----------
-    positives : Positives
-    keep : ndarray of shape (n_positives,), bool, default=None
-        Take only these positives as relevant; ``n_relevant`` is then their number.
-    """
-    users, scores, above, reached, n_relevant = positives
-    if keep is not None:
-        users, scores, above, reached = users[keep], scores[keep], above[keep], reached[keep]
-        n_relevant = np.bincount(users, minlength=len(n_relevant))
-    order = np.lexsort((-scores, users))
-    users, above, reached = users[order], above[order], reached[order]
-    # A positive is tied with the one before it when that one is not surely above it.
-    opens = np.ones(len(users), dtype=bool)
-    opens[1:] = (users[1:] != users[:-1]) | (reached[:-1] <= above[1:])
-    first = np.flatnonzero(opens)
-    last = np.append(first[1:], len(users)) - 1 if len(first) else first
-    return TiedGroups(
-        users[first], above[first], reached[last] - above[first], last - first + 1, n_relevant
-    )
-
-
-def expected_hits(groups: TiedGroups, k: int) -> np.ndarray:
-    """Return the expected number of relevant items among each user's first k."""
-    hits = _slots(groups, k) * groups.relevant / groups.tied
-    return np.bincount(groups.users, hits, minlength=len(groups.n_relevant))
-
-
-def expected_hit_rate(groups: TiedGroups, k: int) -> np.ndarray:
-    """Return the probability that each user's first k hold a relevant item."""
-    slots = _slots(groups, k)
-    t, r = groups.tied, groups.relevant
-    possible = t - r >= slots
-    log_miss = np.full(len(t), -np.inf)
-    log_miss[possible] = (_log_choose(t - r, slots) - _log_choose(t, slots))[possible]
-    n_users = len(groups.n_relevant)
-    miss = np.zeros(n_users)
-    np.add.at(miss, groups.users, log_miss)
-    return -np.expm1(miss)
-
-
-def expected_dcg(groups: TiedGroups, k: int) -> np.ndarray:
-    """Return each user's expected discounted cumulative gain at k."""
-    gains = np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, k + 2))))
-    stop = np.minimum(groups.above + groups.tied, k)
-    spread = gains[stop] - gains[np.minimum(groups.above, k)]
-    dcg = groups.relevant / groups.tied * spread
-    return np.bincount(groups.users, dcg, minlength=len(groups.n_relevant))
-
-
-def ideal_dcg(n_relevant: np.ndarray, k: int) -> np.ndarray:
-    """Return the largest possible gain at k."""
-    gains = np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, k + 2))))
-    return gains[np.minimum(n_relevant, k)]
-
-
-def expected_reciprocal_rank(groups: TiedGroups) -> np.ndarray:
-    """Return each user's expected reciprocal rank of the first relevant item."""
-    is_first = np.ones(len(groups.users), dtype=bool)
-    is_first[1:] = groups.users[1:] != groups.users[:-1]
-    a, t, r = groups.above[is_first], groups.tied[is_first], groups.relevant[is_first]
-    # One relevant item: the mean of 1 / rank over a run of ranks.
-    expected = (digamma(a + t + 1.0) - digamma(a + 1.0)) / t
-    for index in np.flatnonzero(r > 1):
-        m = np.arange(1, t[index] - r[index] + 2)
-        chance = np.exp(_log_choose(t[index] - m, r[index] - 1) - _log_choose(t[index], r[index]))
-        expected[index] = np.sum(chance / (a[index] + m))
-    ranks = np.zeros(len(groups.n_relevant))
-    ranks[groups.users[is_first]] = expected
-    return ranks
-
-
-def expected_recall(
-    user_vectors: np.ndarray,
-    item_vectors: np.ndarray,
-    rows: np.ndarray,
-    offsets: np.ndarray,
-    *,
-    k: int,
-    excluded: tuple[np.ndarray, np.ndarray] | None = None,
-) -> float:
-    """Return the mean over users of hits among the first k per relevant item."""
-    score_block = product_blocks(user_vectors, item_vectors)
-    positives, _ = rank_positives(score_block, len(item_vectors), rows, offsets, excluded=excluded)
-    groups = tied_groups(positives)
-    return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
-
-
-def _slots(groups: TiedGroups, k: int) -> np.ndarray:
-    """Return how many places of the first k the tied items of each group get."""
-    return np.minimum(np.maximum(k - groups.above, 0), groups.tied)
-
-
-def _log_choose(n: np.ndarray, k: np.ndarray) -> np.ndarray:
-    n, k = np.maximum(n, 0), np.maximum(k, 0)
-    with np.errstate(invalid="ignore"):
-        return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(np.maximum(n - k, 0) + 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from skue.kernels._pooling_numba import compiled
+from skue.kernels._backend import compiled
 
 _FLOATS = types.Array(types.float32, 1, "C", readonly=True)
 _TYPES: Any = (
@@ -22,8 +22,8 @@ _TYPES: Any = (
 
 @njit(nogil=True)
 def _count(row, lower, upper):  # type: ignore[no-untyped-def]
-    # A choice between numbers, added in their own width, is vectorised; a sum of bools is not, and
-    # takes nine times as long.
+    # Adding an int32 that is 0 or 1 is vectorised. Adding the bool itself is not, and takes nine
+    # times as long.
     one, none = np.int32(1), np.int32(0)
     above, reached = none, none
     for column in range(len(row)):

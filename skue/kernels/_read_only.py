@@ -1,4 +1,4 @@
-"""Arrays that nobody can change."""
+"""Read-only arrays."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view that cannot be written to. Whoever holds the array itself still can."""
+    """Return a read-only view. The array itself stays writeable."""
     array = array.view()
     array.flags.writeable = False
     return array
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
-    """Return a read-only array that nobody else can write to: a copy, unless it is one already.
+    """Return a read-only array whose memory is not writeable through another array.
 
-    Arrays mapped from a file that was opened for reading are returned as they are.
+    Copies the array if necessary. An array mapped from a file opened for reading is not copied.
     """
     holder: Any = array
     while isinstance(holder, np.ndarray):

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
-    """Return the offsets of segments of the given lengths, int64, shape (n_users + 1,)."""
+    """Return the offsets of segments of these lengths, int64, shape (n_users + 1,)."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
@@ -18,23 +18,41 @@ def owners(offsets: np.ndarray) -> np.ndarray:
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
+def pairs_of_block(
+    rows: np.ndarray, offsets: np.ndarray, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the user (counted from ``start``) and the row of each event of users start:stop."""
+    own = offsets[start : stop + 1]
+    return owners(own), rows[own[0] : own[-1]]
+
+
+def user_item_keys(users: np.ndarray, rows: np.ndarray, n_items: int | None = None) -> np.ndarray:
+    """Return one integer for each pair of user and item row; equal pairs have equal keys.
+
+    ``n_items`` must be larger than every row. By default it is the largest row plus one.
+    """
+    if n_items is None:
+        n_items = int(rows.max(initial=0)) + 1
+    return users * np.int64(n_items) + rows
+
+
 def positions_of_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return ``start, start + 1, ...`` of every range, one range after the other."""
+    """Return the positions ``start, start + 1, ...`` of all ranges, one range after another."""
     offsets = offsets_of(lengths)
     return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
 
 
 def kept_offsets(offsets: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Return the offsets that remain when only the events under the mask ``keep`` stay."""
+    """Return the offsets after removing the events that the mask ``keep`` does not keep."""
     before = np.zeros(len(keep) + 1, dtype=np.int64)
     np.cumsum(keep, out=before[1:])
     return before[offsets]
 
 
 def starts_of_runs(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Mark the events that open a run of equal values within their user.
+    """Mark the first event of each run of equal values within a user, shape (n_events,), bool.
 
-    With timestamps as values the runs are instants. Shape (n_events,), bool.
+    With timestamps as values, the runs are instants.
     """
     opens = np.ones(len(values), dtype=bool)
     np.not_equal(values[1:], values[:-1], out=opens[1:])
@@ -49,26 +67,26 @@ def newest_position(offsets: np.ndarray) -> np.ndarray:
 
 
 def step_ages(offsets: np.ndarray) -> np.ndarray:
-    """Return how many events of its user came after each event (0 for the newest), float64."""
+    """Return how many later events the same user has, 0 for the newest event, float64."""
     n_events = offsets[-1]
     return (newest_position(offsets) - np.arange(n_events)).astype(np.float64)
 
 
 def instant_ages(timestamps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Return how many distinct later times its user has after each event, float64."""
+    """Return how many distinct later timestamps the same user has, float64."""
     instant = np.cumsum(starts_of_runs(timestamps, offsets))
     return (instant[newest_position(offsets)] - instant).astype(np.float64)
 
 
 def elapsed_ages(seconds: np.ndarray, offsets: np.ndarray, unit_seconds: float) -> np.ndarray:
-    """Return the time from each event to its user's newest one, in the unit, float64."""
+    """Return the time from each event to its user's newest event, in the given unit, float64."""
     return (seconds[newest_position(offsets)] - seconds) / unit_seconds
 
 
 def order_by_user(
     users: np.ndarray, n_users: int, timestamps: np.ndarray | None
 ) -> np.ndarray | None:
-    """Return the stable order of a log by user, then time; None where it is so already."""
+    """Return the stable order of a log by user, then time, or None if it is sorted already."""
     backwards = users[1:] < users[:-1]
     if timestamps is None:
         return stable_order(users, n_users) if backwards.any() else None
@@ -82,7 +100,7 @@ def order_by_user(
 
 
 def stable_order(codes: np.ndarray, n_codes: int) -> np.ndarray:
-    """Return the positions of the codes 0, 1, ..., by counting: linear, unlike a sort."""
+    """Return the stable order of integer codes below ``n_codes``, by a counting sort."""
     n = len(codes)
     marks = np.ones(n, dtype=np.int8)
     return sp.csr_array((marks, codes, np.arange(n + 1)), shape=(n, n_codes)).tocsc().indices

@@ -1,4 +1,4 @@
-"""Decayed sums that take later events in without a look at the earlier ones."""
+"""Decayed sums that are updated with new events, without the earlier events."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from skue.kernels._pooling import decay_weights
+from skue.kernels._rows import NEGLIGIBLE_NORM, row_norms
 
-# Without dislikes the rule for pooled vectors holds as it is.
-_NEGLIGIBLE_NORM = 1e-6
-# Likes and dislikes of one item cancel in the sums, but not in the masses; this far down the
-# sums still hold ten times float32's digits.
+# With dislikes the bound is lower: likes and dislikes of one item cancel in the sums but not in
+# the masses. Sums this short still have ten times the precision of float32.
 _NEGLIGIBLE_SIGNED_NORM = 1e-10
 
 
@@ -65,10 +64,9 @@ def with_few_events(
     decays: tuple[float, ...],
     vectors: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one user's sums and masses after a shift and a few events.
+    """Return one user's sums and masses after ``shift`` units of age and a few new events.
 
-    What :func:`decayed_sums` and :func:`aged` give together, without the calls that only many
-    users pay back.
+    Equal to :func:`aged` plus :func:`decayed_sums`, but faster for a single user.
     """
     events = vectors[rows].astype(np.float64)
     added = np.empty_like(sums)
@@ -83,7 +81,7 @@ def with_few_events(
 
 
 def aged(values: np.ndarray, shifts: np.ndarray, decays: tuple[float, ...]) -> np.ndarray:
-    """Return sums or masses as they are after each user's ``shift`` more units of age."""
+    """Return sums or masses decayed by ``shifts`` more units of age, one shift per user."""
     factors = np.exp(np.multiply.outer(shifts, np.negative(decays)))
     return values * (factors if values.ndim == 2 else factors[:, :, None])
 
@@ -91,25 +89,26 @@ def aged(values: np.ndarray, shifts: np.ndarray, decays: tuple[float, ...]) -> n
 def unit_vectors_of_sums(
     sums: np.ndarray, masses: np.ndarray, signed: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums at length 1 (zero where they have no direction), and which have one.
+    """Return the sums scaled to length 1, and which of them have a direction.
 
     Parameters
     ----------
     sums : ndarray of shape (n_users, n_decays, n_dims), float64
     masses : ndarray of shape (n_users, n_decays), float64
     signed : ndarray of shape (n_users,), bool
-        Who has events of negative weight.
+        Users with events of negative weight.
 
     Returns
     -------
     parts : ndarray of shape (n_decays, n_users, n_dims), float32
+        Zero where a sum has no direction.
     defined : ndarray of shape (n_decays, n_users), bool
     """
-    # Divided by the largest entry first: the squares of what long decayed would underflow.
+    # Divided by the largest entry first: squares of strongly decayed sums would underflow.
     largest = np.abs(sums).max(axis=2)
     scaled = sums / np.where(largest > 0, largest, 1)[:, :, None]
-    norms = np.sqrt(np.einsum("ujd,ujd->uj", scaled, scaled))
-    bound = np.where(signed, _NEGLIGIBLE_SIGNED_NORM, _NEGLIGIBLE_NORM)[:, None]
+    norms = row_norms(scaled)
+    bound = np.where(signed, _NEGLIGIBLE_SIGNED_NORM, NEGLIGIBLE_NORM)[:, None]
     defined = norms * largest > bound * masses
     scaled /= np.where(defined, norms, np.inf)[:, :, None]
     return scaled.astype(np.float32).transpose(1, 0, 2), defined.T

@@ -1,4 +1,4 @@
-"""Work shared among threads, as many as BLAS would take, without ever being more."""
+"""Work spread over as many threads as BLAS would use."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def spread(
     *,
     on_failure: Callable[[], None] = lambda: None,
 ) -> list[Any]:
-    """Return ``[function(part) for part in parts]``, worked out by several threads.
+    """Return ``[function(part) for part in parts]``, computed by several threads.
 
-    BLAS is held to one thread meanwhile. What limits its threads (``OPENBLAS_NUM_THREADS``,
-    ``threadpoolctl``, the workers of joblib) limits these too. ``on_failure`` is called when a part
-    fails or somebody interrupts, before the other threads are waited for.
+    BLAS is limited to one thread in the meantime. Limits on the threads of BLAS
+    (``OPENBLAS_NUM_THREADS``, ``threadpoolctl``, the workers of joblib) also apply to these.
+    ``on_failure`` is called when a part fails or is interrupted, before waiting for the others.
     """
     parts = list(parts)
     n_threads = 1 if len(parts) < 2 else blas_threads()
     if n_threads == 1:
         return [function(part) for part in parts]
-    # A BLAS on OpenMP (faiss brings one) keeps its number a thread, so each new one is told too.
+    # An OpenMP BLAS (as in faiss) has a limit per thread, so each new thread sets it too.
     with (
         _one_blas_thread(),
         ThreadPoolExecutor(n_threads, initializer=lambda: _blas().limit(limits=1)) as pool,
@@ -45,7 +45,7 @@ def spread(
 
 
 def blas_threads() -> int:
-    """Return how many threads BLAS takes."""
+    """Return the number of threads that BLAS uses."""
     return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
@@ -56,7 +56,7 @@ def _blas() -> ThreadpoolController:
 
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread; the last of several to leave sets it free."""
+    """Limit BLAS to one thread until the last of several concurrent callers leaves."""
     global _n_holders
     with _lock:
         if not _n_holders:

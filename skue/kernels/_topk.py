@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skue.kernels._segments import owners
+from skue.kernels._segments import pairs_of_block
 
 _BLOCK_BYTES = 64 * 2**20
 _GROUP_SIZE = 64
@@ -18,9 +18,9 @@ def top_k(
     excluded: tuple[np.ndarray, np.ndarray] | None = None,
     allowed: tuple[np.ndarray, np.ndarray | None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the k items with the largest products, largest first.
+    """Return the rows and scores of the k items with the largest inner products, best first.
 
-    Equal scores come in the order of the rows.
+    Items with equal scores are ordered by row.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def top_k(
     item_vectors : ndarray of shape (n_items, n_dims), float32
     k : int
     excluded : (rows, offsets), default=None
-        Items that a user must not get, as flat rows with offsets of shape (n_users + 1,).
+        Items to leave out for each user, as flat rows with offsets of shape (n_users + 1,).
     allowed : (rows, offsets), default=None
-        The only items that a user may get; with None for offsets, that anybody may get.
+        The only items to return for each user; with offsets of None, for all users.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def top_k(
     n_users, n_items = len(user_vectors), len(item_vectors)
     limited = excluded is not None or allowed is not None
     if n_users == 1 and not limited and 0 < k <= n_items:
-        # Someone waits for this one: spared are the steps that only many users pay back.
+        # One user is usually an online request: skip the preparation for blocks.
         best, found = _best((user_vectors @ item_vectors.T)[0], k)
         return best[None], found[None]
     rows = np.full((n_users, k), -1, dtype=np.int64)
@@ -55,9 +55,9 @@ def top_k(
         stop = min(start + block, n_users)
         products = user_vectors[start:stop] @ item_vectors.T
         if allowed is not None:
-            products[_refused(allowed, start, stop, n_items)] = -np.inf
+            products[_not_allowed(allowed, start, stop, n_items)] = -np.inf
         if excluded is not None:
-            products[_entries(*excluded, start, stop)] = -np.inf
+            products[pairs_of_block(*excluded, start, stop)] = -np.inf
         for user, own_products in enumerate(products, start):
             rows[user, :n_best], scores[user, :n_best] = _best(own_products, n_best)
     if limited:
@@ -65,30 +65,22 @@ def top_k(
     return rows, scores
 
 
-def _entries(
-    rows: np.ndarray, offsets: np.ndarray, start: int, stop: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return users (counted from the first of the block) and item rows of a block of users."""
-    own = offsets[start : stop + 1]
-    return owners(own), rows[own[0] : own[-1]]
-
-
-def _refused(
+def _not_allowed(
     allowed: tuple[np.ndarray, np.ndarray | None], start: int, stop: int, n_items: int
 ) -> np.ndarray | tuple[slice, np.ndarray]:
-    """Return the mask, or the columns, of what the users of a block are not allowed to get."""
+    """Return an index of the items that the users of a block may not get."""
     rows, offsets = allowed
     if offsets is None:
-        refused = np.ones(n_items, dtype=bool)
-        refused[rows] = False
-        return slice(None), np.flatnonzero(refused)
-    refused = np.ones((stop - start, n_items), dtype=bool)
-    refused[_entries(rows, offsets, start, stop)] = False
-    return refused
+        others = np.ones(n_items, dtype=bool)
+        others[rows] = False
+        return slice(None), np.flatnonzero(others)
+    others = np.ones((stop - start, n_items), dtype=bool)
+    others[pairs_of_block(rows, offsets, start, stop)] = False
+    return others
 
 
 def _best(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and values of the n_best largest scores, largest first, ties in order."""
+    """Return positions and values of the n_best largest scores, best first, ties by position."""
     candidates = (scores >= _lower_bound(scores, n_best)).nonzero()[0]
     found = scores[candidates]
     order = (-found).argsort(kind="stable")[:n_best]
@@ -96,10 +88,10 @@ def _best(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lower_bound(scores: np.ndarray, n_best: int) -> np.floating:
-    """Return a number that at least n_best of the scores reach."""
+    """Return a threshold that at least n_best scores reach."""
     width = min(_GROUP_SIZE, len(scores) // (2 * n_best))
     if width >= 8:
-        # The n_best-th largest of the maxima of groups: that many scores reach it, seldom many
-        # more, and maxima are far cheaper to find than a partition of all scores.
+        # At least n_best scores reach the n_best-th largest of the group maxima, and rarely many
+        # more. Maxima are far cheaper to find than a partition of all scores.
         scores = scores[: len(scores) // width * width].reshape(width, -1).max(axis=0)
     return np.partition(scores, -n_best)[-n_best]

@@ -1,4 +1,4 @@
-"""One pass over the catalogue, from which every metric is read."""
+"""One ranking of the whole catalogue, from which every metric is computed."""
 
 from __future__ import annotations
 
@@ -8,44 +8,43 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 
+from skue.encoders._base import UserEncoder
+from skue.encoders._inside import find_encoder
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._ranking import (
-    BLOCK_BYTES,
-    TOLERANCE,
+from skue.kernels._ranking import BLOCK_BYTES, TOLERANCE, Products, rank_positives
+from skue.kernels._rows import row_norms, unit_rows
+from skue.kernels._segments import kept_offsets, owners, user_item_keys
+from skue.kernels._ties import (
     expected_dcg,
     expected_hit_rate,
     expected_hits,
     expected_reciprocal_rank,
     ideal_dcg,
-    product_blocks,
-    rank_positives,
     tied_groups,
 )
-from skue.kernels._segments import kept_offsets, owners
-from skue.metrics._vectors import user_and_item_vectors
 
 
 class Evaluation:
-    """Where each user's held-out items rank, and per-user metrics of it.
+    """The ranks of each user's held-out items, and metrics per user.
 
     Attributes
     ----------
     n_relevant : ndarray of shape (n_users,)
-        Held-out items of each user.
+        Number of held-out items of each user.
     cold : ndarray of shape (n_users,), bool
-        Users with no known event.
+        Users without a known event.
     repeated : ndarray of shape (n_targets,), bool
-        Held-out items that the history already holds.
+        Held-out items that occur in the user's history.
     unknown : ndarray of shape (n_targets,), bool
-        Held-out items outside the catalogue: misses.
+        Held-out items outside the catalogue. They count as misses.
     """
 
     def __init__(
         self,
-        score_block: Callable[[int, int], np.ndarray],
+        scores: Products | Callable[[int, int], np.ndarray],
         items: ItemEmbeddings,
         histories: Histories,
         y: Any,
@@ -54,17 +53,19 @@ class Evaluation:
         tolerance: float = TOLERANCE,
     ) -> None:
         rows, offsets = target_rows(y, len(histories), items.lookup)
-        seen, known = items.rows_of(histories), None
+        seen = items.rows_of(histories)
         known = seen >= 0
         seen_offsets = kept_offsets(histories.offsets, known)
         seen = seen[known]
         self.n_relevant = np.diff(offsets)
         self.cold = np.diff(seen_offsets) == 0
         self.unknown = rows < 0
-        keys = owners(seen_offsets) * np.int64(len(items)) + seen
-        self.repeated = ~self.unknown & np.isin(owners(offsets) * np.int64(len(items)) + rows, keys)
+        self._owners = owners(offsets)
+        seen_keys = user_item_keys(owners(seen_offsets), seen, len(items))
+        keys = user_item_keys(self._owners, rows, len(items))
+        self.repeated = ~self.unknown & np.isin(keys, seen_keys)
         self._positives, self._listed = rank_positives(
-            score_block,
+            scores,
             len(items),
             rows,
             offsets,
@@ -72,15 +73,14 @@ class Evaluation:
             tolerance=tolerance,
             block_bytes=min(BLOCK_BYTES, int(get_config()["working_memory"] * 2**20)),
         )
-        self._owners = owners(offsets)
         self._groups = tied_groups(self._positives)
 
     def hits(self, k: int) -> np.ndarray:
-        """Return the expected hits among the first k."""
+        """Return the expected number of hits among the first k items of each user."""
         return expected_hits(self._groups, k)
 
     def recall(self, k: int, normalize: str = "relevant") -> np.ndarray:
-        """Return the recall of each user, in one of the three ways of RecallAtK."""
+        """Return the recall of each user, normalised as in :class:`RecallAtK`."""
         if normalize == "hit":
             return expected_hit_rate(self._groups, k)
         relevant = self.n_relevant
@@ -95,9 +95,9 @@ class Evaluation:
         return expected_reciprocal_rank(self._groups)
 
     def part_recall(self, k: int, *, repeated: bool) -> float:
-        """Return the share of repeated (or new) held-out items that are found, NaN without any.
+        """Return the recall of the repeated (or the new) held-out items, NaN if there are none.
 
-        Each user's share counts the same.
+        The mean over users that have such items.
         """
         chosen = self.repeated if repeated else ~self.repeated
         n_users = len(self.n_relevant)
@@ -108,13 +108,15 @@ class Evaluation:
 
 
 def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> Evaluation:
-    """Rank the held-out items of every user by the estimator's vectors.
+    """Rank the held-out items of every user with the estimator's vectors.
 
     Parameters
     ----------
-    estimator : encoder, Pipeline or ColumnTransformer, fitted
-    X : any form that it takes
-    y : held-out item ids, one or an array of them a user
+    estimator : encoder, Pipeline or ColumnTransformer
+        Fitted.
+    X : Histories or any form that the estimator takes
+    y : array-like of shape (n_users,)
+        Held-out item ids, one or an array of ids per user.
     exclude_seen : bool, default=False
 
     Returns
@@ -122,18 +124,43 @@ def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> E
     evaluation : Evaluation
     """
     users, items, encoder, history = user_and_item_vectors(estimator, X)
-    blocks = product_blocks(unit_rows(users), unit_rows(items))
+    products = Products(checked_unit_rows(users), checked_unit_rows(items))
     histories = as_histories(history)
-    return Evaluation(blocks, encoder.item_embeddings_, histories, y, exclude_seen=exclude_seen)
+    return Evaluation(products, encoder.item_embeddings_, histories, y, exclude_seen=exclude_seen)
 
 
-def unit_rows(vectors: Any) -> np.ndarray:
-    """Return float32 rows of length 1; zero rows stay zero, anything not finite raises."""
+def user_and_item_vectors(estimator: Any, X: Any) -> tuple[Any, Any, UserEncoder, Any]:
+    """Return user and item vectors after all steps of an estimator.
+
+    Parameters
+    ----------
+    estimator : encoder, Pipeline or ColumnTransformer
+        Fitted. The steps after the encoder transform users and items alike.
+    X : Histories or any form that the estimator takes
+
+    Returns
+    -------
+    users, items : array or frame of shape (n_users, n_dims), (n_items, n_dims)
+    encoder : UserEncoder
+    X : object
+        The histories as the encoder receives them.
+
+    Raises
+    ------
+    ValueError
+        If the estimator has no encoder, or outputs more than its vectors. Names the steps.
+    """
+    found = find_encoder(estimator)
+    return estimator.transform(X), found.item_vectors(), found.encoder, found.histories(X)
+
+
+def checked_unit_rows(vectors: Any) -> np.ndarray:
+    """Return float32 rows of length 1; zero rows stay zero, NaN and infinity raise."""
     vectors = np.ascontiguousarray(np.asarray(vectors), dtype=np.float32)
     if vectors.ndim != 2:
         raise ValueError(f"Vectors must have two axes, got shape {vectors.shape}.")
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    norms = row_norms(vectors, np.float64)
     if not np.isfinite(norms).all():
         row = int(np.flatnonzero(~np.isfinite(norms))[0])
         raise ValueError(f"Vectors must be finite, but row {row} holds NaN or infinity.")
-    return vectors / np.where(norms > 0, norms, 1.0).astype(np.float32)[:, None]
+    return unit_rows(vectors, norms.astype(np.float32))

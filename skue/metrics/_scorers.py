@@ -1,7 +1,8 @@
-"""Scorers for ``scoring=``: how well the vectors find what was held out."""
+"""Scorers for ``scoring=``: how well user vectors retrieve held-out items."""
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -22,51 +23,46 @@ Score = TypeVar("Score")
 
 class _Scorer(Generic[Score]):
     _constraints: ClassVar[dict[str, list[Any]]] = {}
+    exclude_seen: bool
 
     def __call__(self, estimator: Any, X: Any, y: Any) -> Score:
         """Score a fitted estimator on histories X and held-out items y."""
         validate_parameter_constraints(self._constraints, vars(self), type(self).__name__)
-        return self._read(evaluate(estimator, X, y, exclude_seen=vars(self)["exclude_seen"]))
+        return self._score(evaluate(estimator, X, y, exclude_seen=self.exclude_seen))
 
-    def _read(self, evaluation: Evaluation) -> Score:
+    def _score(self, evaluation: Evaluation) -> Score:
         raise NotImplementedError
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and vars(other) == vars(self)
 
-    def __hash__(self) -> int:
-        return hash((type(self).__name__, repr(self)))
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({shown})"
-
-
+@dataclass(frozen=True)
 class RecallAtK(_Scorer[float]):
     r"""Recall at k over the full catalogue.
 
-    For each user with relevant items :math:`R` and first k items :math:`L`,
+    The mean over users of
 
     .. math:: |L \cap R| \,/\, |R|
 
-    and the mean over users. Scores within 1e-6 of one another are tied: with ``a`` items surely
-    above, ``t`` tied and ``r`` of them relevant, ``s = min(max(k - a, 0), t)`` places are open and
-    ``s r / t`` hits expected. Unknown held-out items are misses; duplicates count once.
+    with :math:`R` the held-out items of a user and :math:`L` the first k items. Scores within
+    1e-6 of one another are tied, and hits among them count with their expected value: of ``t``
+    tied items, of which ``r`` are relevant, below ``a`` others, ``s = min(max(k - a, 0), t)`` are
+    among the first k, with ``s r / t`` expected hits. Unknown held-out items are misses.
+    Duplicates count once.
 
     Parameters
     ----------
     k : int, default=20
     exclude_seen : bool, default=False
-        Leave the items of each history out of the ranking. A held-out item that is in the history
-        is then a miss.
+        Leave the items of each history out of the ranking. A held-out item that occurs in the
+        history is then a miss.
     normalize : {"relevant", "min", "hit"}, default="relevant"
-        Divide the hits by the relevant items, by ``min(k, relevant)``, or count any hit as 1.
+        Divide the hits by the number of relevant items, or by ``min(k, relevant)``, or count one
+        or more hits as 1.
 
     Raises
     ------
     ValueError
-        For NaN, for y of another length, for users with no held-out item, and for estimators
-        that hold no encoder.
+        If a vector is not finite, y has another length than X, a user has no held-out item, or
+        the estimator has no encoder.
 
     Examples
     --------
@@ -83,26 +79,21 @@ class RecallAtK(_Scorer[float]):
         "normalize": _NORMALIZE,
     }
 
-    def __init__(
-        self,
-        k: int = 20,
-        *,
-        exclude_seen: bool = False,
-        normalize: Literal["relevant", "min", "hit"] = "relevant",
-    ) -> None:
-        self.k = k
-        self.exclude_seen = exclude_seen
-        self.normalize = normalize
+    k: int = 20
+    _: KW_ONLY
+    exclude_seen: bool = False
+    normalize: Literal["relevant", "min", "hit"] = "relevant"
 
-    def _read(self, evaluation: Evaluation) -> float:
+    def _score(self, evaluation: Evaluation) -> float:
         return float(np.mean(evaluation.recall(self.k, self.normalize)))
 
 
+@dataclass(frozen=True)
 class NDCGAtK(_Scorer[float]):
     r"""Normalised discounted cumulative gain at k over the full catalogue.
 
-    A relevant item at rank :math:`p \le k` adds :math:`1 / \log_2(p + 1)`; the sum is divided by
-    its largest possible value, and averaged over users. Ties are taken in expectation.
+    A relevant item at rank :math:`p \le k` adds :math:`1 / \log_2(p + 1)`. The sum is divided by
+    its largest possible value and averaged over users. Ties count with their expected value.
 
     Parameters
     ----------
@@ -121,18 +112,19 @@ class NDCGAtK(_Scorer[float]):
 
     _constraints: ClassVar[dict[str, list[Any]]] = {"k": _K, "exclude_seen": ["boolean"]}
 
-    def __init__(self, k: int = 20, *, exclude_seen: bool = False) -> None:
-        self.k = k
-        self.exclude_seen = exclude_seen
+    k: int = 20
+    _: KW_ONLY
+    exclude_seen: bool = False
 
-    def _read(self, evaluation: Evaluation) -> float:
+    def _score(self, evaluation: Evaluation) -> float:
         return float(np.mean(evaluation.ndcg(self.k)))
 
 
+@dataclass(frozen=True)
 class MRR(_Scorer[float]):
     """Mean reciprocal rank of each user's first relevant item, over the full catalogue.
 
-    Ties are taken in expectation; a user none of whose held-out items is known counts 0.
+    Ties count with their expected value. A user without a known held-out item counts 0.
 
     Parameters
     ----------
@@ -150,15 +142,16 @@ class MRR(_Scorer[float]):
 
     _constraints: ClassVar[dict[str, list[Any]]] = {"exclude_seen": ["boolean"]}
 
-    def __init__(self, *, exclude_seen: bool = False) -> None:
-        self.exclude_seen = exclude_seen
+    _: KW_ONLY
+    exclude_seen: bool = False
 
-    def _read(self, evaluation: Evaluation) -> float:
+    def _score(self, evaluation: Evaluation) -> float:
         return float(np.mean(evaluation.reciprocal_rank()))
 
 
+@dataclass(frozen=True)
 class RetrievalScores(_Scorer[dict[str, float]]):
-    """Several metrics from one pass, as the dict that multi-metric search takes.
+    """Several metrics from one ranking, as a dict for multi-metric search.
 
     Parameters
     ----------
@@ -168,7 +161,7 @@ class RetrievalScores(_Scorer[dict[str, float]]):
     normalize : {"relevant", "min", "hit"}, default="relevant"
         As for :class:`RecallAtK`.
     breakdown : bool, default=False
-        Add the recall of cold and warm users and of repeated and new items (NaN where there are
+        Add the recall of cold and warm users and of repeated and new items (NaN if there are
         none), and the shares of cold users and of repeated and unknown held-out items.
 
     Examples
@@ -187,20 +180,13 @@ class RetrievalScores(_Scorer[dict[str, float]]):
         "breakdown": ["boolean"],
     }
 
-    def __init__(
-        self,
-        k: Any = (20, 50),
-        *,
-        exclude_seen: bool = False,
-        normalize: Literal["relevant", "min", "hit"] = "relevant",
-        breakdown: bool = False,
-    ) -> None:
-        self.k = k
-        self.exclude_seen = exclude_seen
-        self.normalize = normalize
-        self.breakdown = breakdown
+    k: Any = (20, 50)
+    _: KW_ONLY
+    exclude_seen: bool = False
+    normalize: Literal["relevant", "min", "hit"] = "relevant"
+    breakdown: bool = False
 
-    def _read(self, evaluation: Evaluation) -> dict[str, float]:
+    def _score(self, evaluation: Evaluation) -> dict[str, float]:
         scores: dict[str, float] = {}
         for k in self.k:
             validate_parameter_constraints({"k": _K}, {"k": k}, type(self).__name__)

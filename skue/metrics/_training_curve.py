@@ -1,4 +1,4 @@
-"""The curves of a training: read by ``from_estimator``, drawn by ``plot``."""
+"""The curves of loss and validation recall during training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from skue.metrics._displays import new_axes
+from skue._optional import new_axes
 
 
 class TrainingCurveDisplay:
     """Loss and validation recall of a :class:`TwoTowerUserEncoder`, epoch by epoch.
 
-    Use :meth:`from_estimator`. matplotlib comes with the extra ``plot``.
+    Use :meth:`from_estimator`. Requires matplotlib (extra ``plot``).
 
     Parameters
     ----------
@@ -21,24 +21,24 @@ class TrainingCurveDisplay:
     validation_scores : array-like of shape (n_epochs + 1,), or empty
         Validation recall before training and after every epoch.
     best_iter : int
-        Epoch whose weights were kept; 0 is the starting average.
+        Epoch whose weights were kept. 0 is the average before training.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Of the loss.
+        Axes of the loss.
     validation_ax_ : matplotlib Axes or None
-        Of the validation recall, over the same epochs.
+        Axes of the validation recall, over the same epochs.
     figure_ : matplotlib Figure
     loss_line_ : matplotlib Line2D
     validation_line_ : matplotlib Line2D or None
-        The five are set by :meth:`plot`.
+        All five are set by :meth:`plot`.
 
     Examples
     --------
     >>> from skue import TrainingCurveDisplay, TwoTowerUserEncoder
     >>> from skue.datasets import make_user_histories
-    >>> data = make_user_histories(n_users=200)
+    >>> data = make_user_histories(n_users=100, n_items=200, n_dims=8)
     >>> encoder = TwoTowerUserEncoder(data.item_embeddings, max_iter=2, random_state=0)
     >>> display = TrainingCurveDisplay.from_estimator(encoder.fit(data.histories))
     >>> display.ax_.get_ylabel()
@@ -54,16 +54,16 @@ class TrainingCurveDisplay:
     def from_estimator(
         cls, estimator: Any, *, ax: Any = None, **kwargs: Any
     ) -> TrainingCurveDisplay:
-        """Read the curves of a fitted encoder and draw.
+        """Draw the curves of a fitted encoder.
 
         Parameters
         ----------
         estimator : TwoTowerUserEncoder
-            Fitted. Of a pipeline, pass the step.
+            Fitted. If it is in a pipeline, pass the step.
         ax : matplotlib Axes, default=None
-            Where to draw; by default on a new figure.
+            Axes to draw on. By default on a new figure.
         **kwargs : dict
-            For ``ax.plot``, of both lines.
+            Passed to ``ax.plot`` for both lines.
 
         Returns
         -------
@@ -72,12 +72,12 @@ class TrainingCurveDisplay:
         Raises
         ------
         ValueError
-            For an estimator without ``loss_curve_``.
+            If the estimator has no ``loss_curve_``.
         """
         if not hasattr(estimator, "loss_curve_"):
             raise ValueError(
                 f"{type(estimator).__name__} has no loss_curve_. Pass a fitted "
-                "TwoTowerUserEncoder; of a pipeline, its step."
+                "TwoTowerUserEncoder. If it is in a pipeline, pass the step."
             )
         display = cls(
             estimator.loss_curve_, estimator.validation_scores_, best_iter=estimator.best_iter_
@@ -85,19 +85,19 @@ class TrainingCurveDisplay:
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> TrainingCurveDisplay:
-        """Draw the loss, the validation recall on an axis of its own, and the epoch kept.
+        """Draw the loss, the validation recall on a second axis, and the epoch kept.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; by default on a new figure.
+            Axes to draw on. By default on a new figure.
         **kwargs : dict
-            For ``ax.plot``, of both lines.
+            Passed to ``ax.plot`` for both lines.
 
         Returns
         -------
         display : TrainingCurveDisplay
-            Itself, with the attributes named above.
+            This display, with the attributes listed above.
         """
         self.ax_ = new_axes() if ax is None else ax
         self.figure_ = self.ax_.figure
@@ -120,13 +120,13 @@ class TrainingCurveDisplay:
             self.validation_ax_.set_ylabel("Validation recall@20")
             self.ax_.yaxis.label.set_color(self.loss_line_.get_color())
             self.validation_ax_.yaxis.label.set_color(self.validation_line_.get_color())
-            # So that the legend hides no less of one line than of the other.
+            # Draw the loss axes on top, so that its legend covers both lines.
             self.ax_.set_zorder(self.validation_ax_.get_zorder() + 1)
             self.ax_.patch.set_visible(False)
             kept = self.ax_.axvline(
                 self.best_iter, color="0.5", ls=":", label=f"kept: epoch {self.best_iter}"
             )
             lines += [self.validation_line_, kept]
-        # Loss falls and recall rises, which leaves room between them on the right.
+        # Loss falls and recall rises, so there is space between them on the right.
         self.ax_.legend(handles=lines, loc="center right")
         return self

@@ -375,7 +375,7 @@ def test_fit_on_empty_histories_raises_with_the_way_out(encoder, X):
 
 @pytest.mark.parametrize("encoder", [type(encoder)() for encoder in ENCODERS], ids=repr)
 def test_fit_rejects_an_empty_log_when_items_are_learned_from_it(encoder):
-    with pytest.raises(ValueError, match=r"X holds no event, so there is nothing to learn item"):
+    with pytest.raises(ValueError, match=r"X holds no event, so no item vectors can be learned"):
         encoder.fit([[], []])
 
 

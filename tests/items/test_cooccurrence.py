@@ -1,13 +1,11 @@
-"""Item vectors from co-occurrence, against slow counting."""
+"""Item vectors from co-occurrence, compared with slow counting."""
 
 from collections import Counter
-from unittest import mock
 
 import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories
-from skue.items import _cooccurrence
 from skue.kernels._cooccurrence import (
     cooccurrence_counts,
     degree_normalized,
@@ -38,7 +36,7 @@ def test_pairs_count_one_over_their_distance(window):
     np.testing.assert_allclose(counts.toarray(), slow_counts(LISTS, window, 5), rtol=1e-6)
 
 
-def test_items_of_one_basket_are_neighbours_whatever_their_order():
+def test_items_of_one_basket_are_at_distance_one_in_any_order():
     first = Histories.from_lists([[0, 1, 2, 3]], timestamps=[[1, 1, 1, 2]])
     second = Histories.from_lists([[2, 0, 1, 3]], timestamps=[[1, 1, 1, 2]])
     tables = [
@@ -64,14 +62,14 @@ def test_counts_are_divided_by_the_root_of_both_degrees(smoothing):
     )
 
 
-def test_two_groups_that_never_meet_are_at_right_angles():
+def test_groups_that_never_occur_together_are_orthogonal():
     lists = [[0, 1, 2], [1, 2, 0], [5, 6], [6, 5, 7]]
     items = CooccurrenceItemEmbedder(n_dims=6).fit(lists).item_embeddings_
     cosines = items.vectors @ items.vectors.T
     np.testing.assert_allclose(cosines[:3, 3:], 0, atol=1e-5)
 
 
-def test_items_that_share_contexts_are_close():
+def test_items_that_share_contexts_are_similar():
     rng = np.random.default_rng(0)
     lists = [rng.choice(10, 6) + 10 * (user % 2) for user in range(300)]
     items = CooccurrenceItemEmbedder(n_dims=4).fit([row.tolist() for row in lists])
@@ -80,50 +78,50 @@ def test_items_that_share_contexts_are_close():
     assert cosines[:10, :10].mean() > 0.5 > cosines[:10, 10:].mean() + 0.4
 
 
-def test_the_vectors_are_the_same_every_time():
+def test_fitting_again_gives_the_same_vectors():
     first = CooccurrenceItemEmbedder(n_dims=3).fit(LISTS).item_embeddings_
     assert CooccurrenceItemEmbedder(n_dims=3).fit(LISTS).item_embeddings_.space_id == first.space_id
 
 
-def test_items_that_people_come_back_to_are_nearer_to_themselves():
-    """A third of the events repeat an item, so the square of a vector's own part is a third."""
-    lists = [row for row in LISTS if len(set(row)) == len(row)] * 3
-    assert lists
-    again = [row + row[: len(row) // 2] for row in lists]
-    n_events = sum(map(len, again))
-    share = 1 - sum(map(len, lists)) / n_events
-    assert 0.2 < share < 0.4
-    offsets = np.cumsum([0, *map(len, again)])
-    assert share_of_repeats(np.concatenate(again), offsets) == pytest.approx(share)
-    assert share_of_repeats(np.concatenate(lists), np.cumsum([0, *map(len, lists)])) == 0
+def test_the_share_of_repeats_counts_events_whose_item_occurred_before():
+    histories = Histories.from_lists([[0, 1, 0], [2, 2, 2], [0]])
+    assert share_of_repeats(histories.codes, histories.offsets) == pytest.approx(3 / 7)
+    histories = Histories.from_lists([[0, 1], [1, 0]])
+    assert share_of_repeats(histories.codes, histories.offsets) == 0
 
 
-def test_an_items_own_direction_has_the_share_of_repeats():
+def test_repeats_add_a_random_direction_to_each_item():
+    """With a share of repeats of 1/6, that direction is 1/6 of the squared length."""
     rng = np.random.default_rng(0)
-    lists = [[*row, row[0]] for row in (rng.permutation(60)[:5] for _ in range(300))]
-    with_own = CooccurrenceItemEmbedder(n_dims=40).fit(lists).item_embeddings_.vectors
-    with mock.patch.object(_cooccurrence, "share_of_repeats", return_value=0.0):
-        without = CooccurrenceItemEmbedder(n_dims=40).fit(lists).item_embeddings_.vectors
-    cosines = np.einsum("id,id->i", with_own, without)
-    # One event of six repeats an item; the own part is at right angles but for chance.
-    assert cosines.mean() == pytest.approx(np.sqrt(5 / 6), abs=0.03)
+    lists = [rng.permutation(60)[:5].tolist() for _ in range(300)]
+    # Within a window of one event, the repeated first item changes no count.
+    repeated = [[row[0], *row] for row in lists]
+    without, vectors = (
+        CooccurrenceItemEmbedder(n_dims=40, window=1).fit(each).item_embeddings_.vectors
+        for each in (lists, repeated)
+    )
+    own_cosines = np.einsum("id,id->i", vectors, without)
+    assert own_cosines.mean() == pytest.approx(np.sqrt(5 / 6), abs=0.03)
+    others = ~np.eye(len(vectors), dtype=bool)
+    slope = np.polyfit((without @ without.T)[others], (vectors @ vectors.T)[others], 1)[0]
+    assert slope == pytest.approx(5 / 6, abs=0.05)
 
 
 def test_items_without_a_pair_are_unknown():
     assert 9 not in CooccurrenceItemEmbedder(n_dims=5).fit([*LISTS, [9]]).item_embeddings_.ids
 
 
-def test_disliked_events_are_left_out():
+def test_events_of_negative_weight_are_ignored():
     histories = Histories.from_lists([[0, 1, 2]], weights=[[1, -1, 1]])
     assert CooccurrenceItemEmbedder(n_dims=2).fit(histories).item_embeddings_.ids.tolist() == [0, 2]
 
 
-def test_no_pair_at_all_gives_random_directions_and_says_so():
+def test_without_pairs_the_vectors_are_random_with_a_warning():
     with pytest.warns(UserWarning, match="No two items appear together"):
         items = CooccurrenceItemEmbedder(n_dims=3).fit([[0], [1]]).item_embeddings_
     assert items.vectors.shape == (2, 3)
 
 
-def test_no_event_at_all_is_an_error():
+def test_histories_without_events_raise():
     with pytest.raises(ValueError, match="X holds no event"):
         CooccurrenceItemEmbedder().fit([[], []])

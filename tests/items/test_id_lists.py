@@ -1,4 +1,4 @@
-"""Lists of ids to exclude and allow: every form gives the same rows, what is unclear raises."""
+"""Lists of ids to exclude and allow."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ FORMS = [list, tuple, np.array, dict.fromkeys, iter]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=["list", "tuple", "array", "dict", "iterator"])
-def test_a_flat_list_is_for_everybody(form):
+def test_a_flat_list_applies_to_all_users(form):
     lists = form(["pot", "tea"])
     if isinstance(lists, dict):
         lists = lists.keys()
@@ -39,11 +39,11 @@ def test_a_flat_list_is_for_everybody(form):
     ],
     ids=["lists", "arrays", "2-D", "Histories"],
 )
-def test_one_list_a_user_in_every_form(lists):
+def test_one_list_per_user_gives_the_same_rows_in_every_form(lists):
     assert rows_of(TEXT, lists) == ([2, 0, 1], [0, 2, 3])
 
 
-def test_columns_of_a_frame_are_lists():
+def test_list_columns_of_frames_are_read():
     pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
     for lists in (pandas.Series([["pot"], []]), pyarrow.array([["pot"], []])):
         assert rows_of(TEXT, lists) == ([2], [0, 1, 1])
@@ -71,13 +71,13 @@ def test_negative_numbers_in_lists_raise(lists, place):
         (TEXT, Histories.from_lists([[3], [4]]), "exclude holds integers such as"),
         (TEXT, "tea", r"must be a list of ids, got 'tea'. Write one id as \['tea'\]"),
         (TEXT, 3, r"must be a list of ids, got 3"),
-        (TEXT, {"ann": ["tea"]}, "must be a list of ids or one list of ids a user, got a dict"),
+        (TEXT, {"ann": ["tea"]}, "must be a list of ids or one list of ids per user, got a dict"),
         (TEXT, [["tea"]], "exclude has lists for 1 users, but there are 2"),
         (TEXT, [["tea"], "tea"], "exclude must be one sequence a user, got 'tea' at row 1"),
         (TEXT, ["tea", ["tea"]], r"must be integers or strings|mix types"),
     ],
 )
-def test_lists_that_are_unclear_raise(items, lists, message):
+def test_unclear_lists_raise(items, lists, message):
     with pytest.raises(ValueError, match=message):
         rows_of(items, lists)
 
@@ -93,7 +93,7 @@ lists_of_rows = st.lists(st.lists(st.integers(0, 8), max_size=6), min_size=4, ma
     st.none() | lists_of_rows | st.lists(st.integers(0, 8), max_size=9),
     st.sampled_from([1, 100, 2**26]),
 )
-def test_the_best_within_limits_are_those_of_a_slow_loop(k, seen, exclude, allow, block_bytes):
+def test_top_k_within_limits_equals_a_slow_loop(k, seen, exclude, allow, block_bytes):
     rng = np.random.default_rng(k)
     items = ItemEmbeddings(rng.normal(size=(9, 3)))
     users = rng.normal(size=(4, 3)).astype(np.float32)

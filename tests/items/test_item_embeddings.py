@@ -1,4 +1,4 @@
-"""The item space: what it keeps, what it refuses, how it is saved."""
+"""ItemEmbeddings: construction, errors, saving and lookup."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from skue import Histories, ItemEmbeddings
 ITEMS = ItemEmbeddings([[3, 4], [0, 2]], ids=["tea", "cup"], space_id="shop")
 
 
-def test_rows_are_brought_to_length_one():
+def test_rows_are_scaled_to_length_one():
     np.testing.assert_allclose(ITEMS.vectors, [[0.6, 0.8], [0, 1]], atol=1e-7)
 
 
@@ -29,25 +29,25 @@ def test_ids_are_row_numbers_by_default():
         ([[1.0, np.nan]], None, r"hold NaN or infinity: rows \[0\]"),
         ([[1.0], [0.0]], None, r"hold only zeros: rows \[1\]"),
         ([[1.0], [2.0]], ["a", "a"], "these appear again: 'a' .row 1."),
-        ([[1.0], [2.0]], ["a"], "ids and vectors must agree, got 1 and 2"),
+        ([[1.0], [2.0]], ["a"], "ids and vectors must have the same length, got 1 and 2"),
         ([[1.0]], [-1], "must not be negative or empty, got .*-1"),
         ([[1.0], [2.0]], ["a", 2], "mix types"),
         ([["x"]], None, "vectors must be numbers"),
     ],
 )
-def test_what_is_no_space_is_refused(vectors, ids, message):
+def test_invalid_vectors_or_ids_raise(vectors, ids, message):
     with pytest.raises(ValueError, match=message):
         ItemEmbeddings(vectors, ids)
 
 
-def test_the_content_names_the_space_unless_it_is_named():
+def test_the_space_id_is_a_hash_of_the_content_by_default():
     first, second = ItemEmbeddings(np.eye(2)), ItemEmbeddings(np.eye(2))
     assert first.space_id == second.space_id == first.catalog_id
     assert ItemEmbeddings(np.eye(3)).space_id != first.space_id
     assert ITEMS.space_id == "shop"
 
 
-def test_a_larger_catalogue_is_of_the_same_space():
+def test_extend_keeps_the_space_id_and_changes_the_catalog_id():
     larger = ITEMS.extend([[1, 0]], ["pot"])
     assert larger.space_id == ITEMS.space_id
     assert larger.catalog_id != ITEMS.catalog_id
@@ -62,13 +62,13 @@ def test_a_larger_catalogue_is_of_the_same_space():
         ([[1, 0]], [5], "ids must be of one type, got 5, but the catalogue has 'tea'"),
     ],
 )
-def test_items_that_do_not_fit_are_not_added(vectors, ids, message):
+def test_extend_raises_for_items_that_do_not_fit(vectors, ids, message):
     with pytest.raises(ValueError, match=message):
         ITEMS.extend(vectors, ids)
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-def test_a_saved_space_comes_back(tmp_path, mmap):
+def test_saved_items_are_loaded_unchanged(tmp_path, mmap):
     ITEMS.save(tmp_path / "items.npz")
     loaded = ItemEmbeddings.load(tmp_path / "items.npz", mmap=mmap)
     np.testing.assert_array_equal(loaded.vectors, ITEMS.vectors)
@@ -84,7 +84,7 @@ def test_mapped_vectors_stay_on_disk(tmp_path):
     assert isinstance(base, np.memmap)
 
 
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_save_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "items.npz"
     ITEMS.save(path)
     before = path.read_bytes()
@@ -107,35 +107,35 @@ def test_loading_never_unpickles(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut"])
-def test_a_damaged_file_is_refused(tmp_path, content):
+def test_a_damaged_file_raises(tmp_path, content):
     path = tmp_path / "items.npz"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"not a readable \.npz file"):
         ItemEmbeddings.load(path)
 
 
-def test_a_newer_schema_is_refused(tmp_path):
+def test_a_newer_schema_raises(tmp_path):
     path = tmp_path / "items.npz"
     np.savez(path, schema=99, vectors=np.eye(2), ids=[0, 1], space_id="x")
     with pytest.raises(ValueError, match=r"has schema 99.*Upgrade skue"):
         ItemEmbeddings.load(path)
 
 
-def test_keyed_vectors_are_taken_over():
+def test_keyed_vectors_are_converted():
     words = SimpleNamespace(vectors=np.eye(2), index_to_key=["tea", "cup"])
     assert ItemEmbeddings.from_keyed_vectors(words).ids.tolist() == ["tea", "cup"]
 
 
-def test_a_model_in_place_of_its_vectors_is_refused():
+def test_a_model_instead_of_its_vectors_raises():
     with pytest.raises(ValueError, match=r"Pass model\.wv, not model"):
         ItemEmbeddings.from_keyed_vectors(SimpleNamespace(wv=None))
 
 
-def test_a_clone_is_the_space_itself():
+def test_clone_returns_the_same_object():
     assert clone(ITEMS, safe=False) is ITEMS
 
 
-def test_a_pickle_keeps_the_ids_and_the_look_up():
+def test_a_pickle_keeps_the_ids_and_the_space():
     again = pickle.loads(pickle.dumps(ITEMS))
     assert again.lookup(["cup"]).tolist() == [1]
     assert again.space_id == "shop"
@@ -148,7 +148,7 @@ def test_read_only_unit_rows_are_not_copied(tmp_path):
     assert np.shares_memory(ItemEmbeddings(mapped).vectors, mapped)
 
 
-def test_a_batch_is_looked_up_once_for_all_its_slices(monkeypatch):
+def test_slices_of_a_batch_share_one_lookup(monkeypatch):
     histories = Histories.from_lists([["tea"], ["pot", "cup"]])
     calls = []
     lookup = ItemEmbeddings.lookup

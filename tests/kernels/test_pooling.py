@@ -1,4 +1,4 @@
-"""Every way of pooling against a slow loop in float64."""
+"""Pooling with both backends, compared with a slow loop in float64."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skue
-from skue.kernels import _pooling
+from skue.kernels import _backend, _pooling
 from skue.kernels._pooling import decayed_averages, mixed_unit_vectors, pooled_unit_vectors
 from skue.kernels._segments import offsets_of, step_ages
 
@@ -15,7 +15,7 @@ DECAYS = [0.0, 0.3]
 
 @pytest.fixture(params=["scipy", "numba"])
 def backend(request, monkeypatch):
-    """Pool by this backend alone."""
+    """Pool with one of the backends."""
     if request.param == "scipy":
         monkeypatch.setattr(_pooling, "_compiled", lambda: None)
     else:
@@ -34,7 +34,7 @@ def batch(rng, n_users, n_dims, n_items=40, longest=12):
 
 
 def slow_average(rows, ages, weights, decay, exponent, vectors):
-    """Return the unit vector of one user and its norm as a share of the mass, all in float64."""
+    """Return a user's unit vector and its norm as a share of the mass, computed in float64."""
     sums, masses = {}, {}
     for row, age, weight in zip(rows.tolist(), ages, weights, strict=True):
         pull = weight * np.exp(-decay * age)
@@ -73,17 +73,17 @@ def check(rows, offsets, ages, weights, exponent, vectors, tolerance=1e-5):
     return n_compared
 
 
-# Four, two and one column at a time; several tiles of many columns and what is left of them.
+# 7 dimensions are cut into 4, 2 and 1 columns, 200 into several tiles and a rest.
 @pytest.mark.parametrize("n_dims", [7, 200])
 @pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
-def test_steps_are_those_of_a_slow_loop(backend, n_dims, exponent):
+def test_averages_by_step_equal_a_slow_loop(backend, n_dims, exponent):
     rows, offsets, vectors = batch(np.random.default_rng(n_dims), 60, n_dims)
     assert check(rows, offsets, None, None, exponent, vectors) > 80
 
 
 @pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("kind", ["positive", "signed", "huge", "times"])
-def test_weights_and_times_are_those_of_a_slow_loop(backend, exponent, kind):
+def test_averages_with_weights_or_times_equal_a_slow_loop(backend, exponent, kind):
     rng = np.random.default_rng(3)
     rows, offsets, vectors = batch(rng, 60, 7, n_items=8)
     weights, ages = rng.choice([0.25, 1.0, 3.0, 0.0], len(rows)), None
@@ -106,7 +106,7 @@ numbers = st.tuples(st.integers(0, 5), st.sampled_from([1.0, -1.0, 2.0, 0.5, 0.0
     st.booleans(),
 )
 @pytest.mark.parametrize("by", ["scipy", "numba"])
-def test_cancelling_weights_are_those_of_a_slow_loop(by, users, exponent, in_steps):
+def test_averages_with_cancelling_weights_equal_a_slow_loop(by, users, exponent, in_steps):
     if by == "numba":
         pytest.importorskip("numba")
     offsets = offsets_of(np.array([len(user) for user in users]))
@@ -114,7 +114,7 @@ def test_cancelling_weights_are_those_of_a_slow_loop(by, users, exponent, in_ste
     rows = np.array([row for row, _ in events], dtype=np.int32)
     weights = np.array([weight for _, weight in events], dtype=np.float64)
     vectors = np.random.default_rng(0).normal(size=(6, 7)).astype(np.float32)
-    # Two opposite items: their sum cancels whole.
+    # Two opposite items cancel.
     vectors[1] = -vectors[0]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -123,7 +123,7 @@ def test_cancelling_weights_are_those_of_a_slow_loop(by, users, exponent, in_ste
         check(rows, offsets, None if in_steps else np.zeros(len(rows)), weights, exponent, vectors)
 
 
-def test_a_nearly_cancelled_sum_is_taken_in_float64(backend):
+def test_a_nearly_cancelled_sum_is_computed_in_float64(backend):
     vectors = np.array([[1, 0], [-np.cos(1e-4), np.sin(1e-4)]], dtype=np.float32)
     rows, offsets = np.array([0, 1], dtype=np.int32), np.array([0, 2])
     pooled, defined = decayed_averages(rows, offsets, None, None, [0.0], 1.0, vectors)
@@ -132,7 +132,7 @@ def test_a_nearly_cancelled_sum_is_taken_in_float64(backend):
     np.testing.assert_allclose(pooled[0, 0], exact / np.linalg.norm(exact), atol=1e-6)
 
 
-def test_no_user_gets_other_bits_in_another_batch(backend):
+def test_a_user_alone_gets_the_same_bits_as_in_a_batch(backend):
     rng = np.random.default_rng(5)
     rows, offsets, vectors = batch(rng, 400, 200, n_items=900, longest=40)
     whole, _ = decayed_averages(rows, offsets, None, None, DECAYS, 1.0, vectors)
@@ -144,7 +144,7 @@ def test_no_user_gets_other_bits_in_another_batch(backend):
         np.testing.assert_array_equal(alone[:, 0], whole[:, user])
 
 
-def test_no_events_at_all_leave_everyone_undefined(backend):
+def test_without_events_all_averages_are_undefined(backend):
     empty = np.empty(0, dtype=np.int32)
     for weights, exponent in ((None, 1.0), (np.empty(0), 0.5)):
         pooled, defined = decayed_averages(
@@ -161,7 +161,7 @@ def test_no_events_at_all_leave_everyone_undefined(backend):
         assert not pooled.any()
 
 
-def test_read_only_and_memory_mapped_arrays_are_taken(backend, tmp_path):
+def test_read_only_memory_maps_give_the_same_result(backend, tmp_path):
     rows, offsets, vectors = batch(np.random.default_rng(1), 20, 7)
     expected, _ = decayed_averages(rows, offsets, None, None, DECAYS, 1.0, vectors)
     mapped = []
@@ -172,7 +172,7 @@ def test_read_only_and_memory_mapped_arrays_are_taken(backend, tmp_path):
     np.testing.assert_array_equal(pooled, expected)
 
 
-def test_given_coefficients_are_those_of_a_slow_loop():
+def test_pooled_coefficients_equal_a_slow_loop():
     rng = np.random.default_rng(2)
     rows, offsets, vectors = batch(rng, 50, 9)
     coefficients = rng.normal(size=len(rows)) * 1e6
@@ -184,19 +184,19 @@ def test_given_coefficients_are_those_of_a_slow_loop():
         np.testing.assert_allclose(pooled[user], total / np.linalg.norm(total), atol=1e-4)
 
 
-def test_a_mix_that_cancels_is_undefined_and_one_that_nearly_does_is_exact():
+def test_a_cancelled_mix_is_undefined_and_a_nearly_cancelled_mix_is_exact():
     parts = np.array([[[1, 0], [1, 0], [0, 0]], [[-1, 0], [-1, 1e-5], [0, 0]]], dtype=np.float32)
     mixed, defined = mixed_unit_vectors(parts, np.array([0.5, 0.5]))
     assert defined.tolist() == [False, True, False]
     np.testing.assert_allclose(mixed, [[0, 0], [0, 1], [0, 0]], atol=1e-6)
 
 
-def test_the_backend_that_is_used_can_be_seen():
+def test_with_numba_the_backend_is_numba():
     pytest.importorskip("numba")
     assert skue.pooling_backend() == "numba"
 
 
-def test_without_numba_scipy_is_the_backend(monkeypatch):
-    monkeypatch.setattr(_pooling, "find_spec", lambda name: None)
+def test_without_numba_the_backend_is_scipy(monkeypatch):
+    monkeypatch.setattr(_backend, "find_spec", lambda name: None)
     assert skue.pooling_backend() == "scipy"
     assert _pooling._compiled.__wrapped__() is None

@@ -1,18 +1,16 @@
-"""Counting in tiles and threads against a plain count over the whole matrix of scores."""
+"""Counts in tiles and threads, compared with counts over the whole matrix of scores."""
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from skue.kernels import _ranking
-from skue.kernels._ranking import count_with_numpy, product_blocks, rank_positives
+from skue.kernels._ranking import Products, count_with_numpy, rank_positives
 from skue.kernels._segments import offsets_of, owners
-from skue.kernels._threads import _blas, blas_threads, spread
 
 
 @pytest.fixture(params=["numpy", "numba"])
 def counter(request, monkeypatch):
-    """Count by this alone."""
+    """Count with one of the backends."""
     if request.param == "numba":
         pytest.importorskip("numba")
     monkeypatch.setattr(
@@ -54,14 +52,14 @@ def expected_counts(users, items, targets, excluded):
 @pytest.mark.parametrize("tile", [7, 45, 8192])
 @pytest.mark.parametrize("exclude", [False, True])
 @pytest.mark.parametrize("block_bytes", [1, 2000, 10**6])
-def test_counts_are_those_over_the_whole_matrix(
+def test_counts_equal_those_over_the_whole_matrix(
     counter, problem, monkeypatch, tile, exclude, block_bytes
 ):
     users, items, targets, seen = problem
     monkeypatch.setattr(_ranking, "_TILES", dict.fromkeys(_ranking._TILES, (256, tile)))
     excluded = seen if exclude else None
     positives, listed = rank_positives(
-        product_blocks(users, items),
+        Products(users, items),
         len(items),
         *targets,
         excluded=excluded,
@@ -71,10 +69,10 @@ def test_counts_are_those_over_the_whole_matrix(
     assert len(expected) > 60
     found = zip(listed, positives.users, positives.above, positives.reached, strict=True)
     assert [tuple(map(int, row)) for row in found] == expected
-    assert max(row[3] - row[2] for row in expected) >= 3  # ties are among them
+    assert max(row[3] - row[2] for row in expected) >= 3  # some are tied
 
 
-def test_any_function_of_users_can_be_ranked(counter, problem):
+def test_scores_from_a_function_are_ranked(counter, problem):
     users, items, targets, seen = problem
     positives, listed = rank_positives(
         lambda start, stop: users[start:stop] @ items.T, len(items), *targets, excluded=seen
@@ -85,7 +83,7 @@ def test_any_function_of_users_can_be_ranked(counter, problem):
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_scores_of_either_precision_are_ranked(kind):
+def test_scores_of_both_precisions_are_ranked(kind):
     scores = np.array([[3, 1, 2], [1, 1, 1]], dtype=kind)
     positives, _ = rank_positives(
         lambda start, stop: scores[start:stop].copy(), 3, np.array([2, 0]), np.array([0, 1, 2])
@@ -94,29 +92,37 @@ def test_scores_of_either_precision_are_ranked(kind):
     np.testing.assert_array_equal(positives.reached, [2, 3])
 
 
-def test_held_out_items_are_tied_with_themselves_however_long_the_vectors():
-    rng = np.random.default_rng(0)
-    items = rng.standard_normal((9000, 2048), dtype=np.float32)
-    items[:, 0] += 100  # so that cosines are large, and so is their rounding
-    items /= np.linalg.norm(items, axis=1)[:, None]
-    targets = rng.integers(9000, size=2000)
-    blocks = product_blocks(items[targets], items)
-    positives, _ = rank_positives(blocks, 9000, targets, np.arange(2001))
-    assert not positives.above.any()
-    np.testing.assert_array_equal(positives.reached, 1)
+def test_rounding_that_differs_between_products_does_not_change_the_counts(
+    counter, problem, monkeypatch
+):
+    """Alone, a score can differ from the same score in a tile by more than the tolerance."""
+    users, items, targets, _ = problem
+    monkeypatch.setattr(_ranking, "_TILES", dict.fromkeys(_ranking._TILES, (256, 7)))
+    pairs, n_calls = Products.pairs, []
+
+    def rounded(self, users, rows):
+        n_calls.append(1)
+        return pairs(self, users, rows) + np.float32(3e-6)
+
+    monkeypatch.setattr(Products, "pairs", rounded)
+    positives, listed = rank_positives(Products(users, items), len(items), *targets)
+    assert n_calls
+    expected = expected_counts(users, items, targets, None)
+    found = zip(listed, positives.users, positives.above, positives.reached, strict=True)
+    assert [tuple(map(int, row)) for row in found] == expected
 
 
-def test_scores_that_are_not_numbers_are_refused(problem):
+def test_nan_scores_raise(problem):
     users, items, targets, _ = problem
     with pytest.raises(ValueError, match="Scores are NaN"):
-        product_blocks(np.where(users == users.max(), np.nan, users), items)
+        Products(np.where(users == users.max(), np.nan, users), items)
     with pytest.raises(ValueError, match="Scores are NaN"):
         rank_positives(
             lambda start, stop: np.full((stop - start, len(items)), np.nan), len(items), *targets
         )
 
 
-def test_both_ways_of_counting_agree():
+def test_numba_and_numpy_count_alike():
     pytest.importorskip("numba")
     from skue.kernels._ranking_numba import count_around
 
@@ -130,33 +136,3 @@ def test_both_ways_of_counting_agree():
         count(scores, users, lower, lower + np.float32(0.1), above, reached)
     np.testing.assert_array_equal(counts[0], counts[1])
     assert (counts[0][1] > counts[0][0]).any()
-
-
-def test_threads_keep_the_order_and_set_blas_free_again():
-    before = [library["num_threads"] for library in threadpool_info()]
-    with threadpool_limits(4, user_api="blas"):
-        inside = spread(lambda part: (part, blas_threads()), range(20))
-        assert [part for part, _ in inside] == list(range(20))
-        assert {threads for _, threads in inside} == {1}
-        assert blas_threads() == 4
-    assert [library["num_threads"] for library in threadpool_info()] == before
-
-
-def test_a_blas_that_counts_its_threads_by_thread_is_held_too():
-    pytest.importorskip("faiss")
-    layers = {library.get("threading_layer") for library in threadpool_info()}
-    if "openmp" not in layers:
-        pytest.skip(f"this faiss brings no BLAS on OpenMP, but {layers}")
-    _blas.cache_clear()
-    with threadpool_limits(2, user_api="blas"):
-        assert set(spread(lambda part: blas_threads(), range(20))) == {1}
-
-
-def test_an_error_in_a_thread_is_raised_and_sets_blas_free():
-    def fail(part):
-        raise ValueError(f"part {part}")
-
-    with threadpool_limits(3, user_api="blas"):
-        with pytest.raises(ValueError, match="part 0"):
-            spread(fail, range(5))
-        assert blas_threads() == 3

@@ -1,19 +1,19 @@
-"""Work shared among threads."""
+"""Work spread over threads."""
 
 import threading
 
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from skue.kernels._threads import blas_threads, spread
+from skue.kernels._threads import _blas, blas_threads, spread
 
 
-def test_when_a_part_fails_the_others_can_be_told_to_stop():
+def test_on_failure_is_called_before_the_other_parts_end():
     begun, stopped, heard = threading.Event(), threading.Event(), []
 
     def work(part):
         if part == 0:
-            begun.wait(30)  # A part that nobody has begun is never run.
+            begun.wait(30)  # A part that has not begun would be cancelled.
             raise RuntimeError("part 0")
         begun.set()
         heard.append(stopped.wait(30))
@@ -23,3 +23,33 @@ def test_when_a_part_fails_the_others_can_be_told_to_stop():
         with pytest.raises(RuntimeError, match="part 0"):
             spread(work, [0, 1], on_failure=stopped.set)
     assert heard == [True]
+
+
+def test_threads_keep_the_order_and_restore_the_limits_of_blas():
+    before = [library["num_threads"] for library in threadpool_info()]
+    with threadpool_limits(4, user_api="blas"):
+        inside = spread(lambda part: (part, blas_threads()), range(20))
+        assert [part for part, _ in inside] == list(range(20))
+        assert {threads for _, threads in inside} == {1}
+        assert blas_threads() == 4
+    assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_an_openmp_blas_is_limited_to_one_thread():
+    pytest.importorskip("faiss")
+    layers = {library.get("threading_layer") for library in threadpool_info()}
+    if "openmp" not in layers:
+        pytest.skip(f"faiss has no OpenMP BLAS here, only {layers}")
+    _blas.cache_clear()
+    with threadpool_limits(2, user_api="blas"):
+        assert set(spread(lambda part: blas_threads(), range(20))) == {1}
+
+
+def test_an_error_in_a_thread_is_raised_and_the_limits_of_blas_restored():
+    def fail(part):
+        raise ValueError(f"part {part}")
+
+    with threadpool_limits(3, user_api="blas"):
+        with pytest.raises(ValueError, match="part 0"):
+            spread(fail, range(5))
+        assert blas_threads() == 3

@@ -1,4 +1,4 @@
-"""The displays: what they compute, and that drawing is apart from computing."""
+"""The displays: the values they compute and what they draw."""
 
 import sys
 
@@ -38,7 +38,7 @@ def task():
     return data.item_embeddings, X, y
 
 
-def test_the_recall_curve_is_recall_at_each_k(task):
+def test_the_recall_curve_equals_recall_at_each_k(task):
     items, X, y = task
     encoder = DecayAverageUserEncoder(items).fit(X)
     display = RecallCurveDisplay.from_estimator(encoder, X, y, k=(1, 7, 30), exclude_seen=True)
@@ -48,7 +48,7 @@ def test_the_recall_curve_is_recall_at_each_k(task):
 
 
 @pytest.mark.parametrize("normalize", ["relevant", "min", "hit"])
-def test_the_recall_curve_takes_every_definition(task, normalize):
+def test_the_recall_curve_accepts_every_normalization(task, normalize):
     items, X, _ = task
     X, y = leave_last_out(X, n_last=3)
     encoder = DecayAverageUserEncoder(items).fit(X)
@@ -56,7 +56,7 @@ def test_the_recall_curve_takes_every_definition(task, normalize):
     assert display.recall[0] == pytest.approx(RecallAtK(2, normalize=normalize)(encoder, X, y))
 
 
-def test_the_recall_curve_of_vectors_is_recall_at_each_k(task):
+def test_the_recall_curve_of_vectors_equals_recall_at_each_k(task):
     items, X, y = task
     users = DecayAverageUserEncoder(items).fit_transform(X)
     display = RecallCurveDisplay.from_predictions(users, items, y, k=(1, 7, 30))
@@ -73,7 +73,7 @@ def test_the_recall_curve_of_two_users_by_hand():
 
 
 @pytest.mark.parametrize("k", [0, [1, -2], 1.5, []])
-def test_a_k_that_is_none_raises(task, k):
+def test_an_invalid_k_raises(task, k):
     items, X, y = task
     encoder = DecayAverageUserEncoder(items).fit(X)
     with pytest.raises(ValueError, match="k must be integers of at least 1"):
@@ -94,7 +94,7 @@ def test_several_encoders_share_one_axes(task):
     assert second.line_.get_color() == "black"
 
 
-def test_the_axis_reaches_from_zero_to_the_highest_of_all_curves():
+def test_the_axis_covers_zero_to_the_maximum_of_all_curves():
     ax = RecallCurveDisplay([1, 10], [0.1, 0.2]).plot().ax_
     RecallCurveDisplay([1, 10], [0.5, 0.9]).plot(ax)
     RecallCurveDisplay([1, 10], [0.2, 0.3]).plot(ax)
@@ -102,7 +102,7 @@ def test_the_axis_reaches_from_zero_to_the_highest_of_all_curves():
     assert ax.get_ylim()[1] >= 0.9
 
 
-def test_drawing_needs_numbers_only_and_draws_them_again_elsewhere():
+def test_plotting_twice_draws_on_two_axes():
     display = RecallCurveDisplay([1, 10], [0.25, 0.5])
     first, second = (display.plot().line_ for _ in range(2))
     assert first.axes is not second.axes
@@ -111,7 +111,7 @@ def test_drawing_needs_numbers_only_and_draws_them_again_elsewhere():
         np.testing.assert_array_equal(line.get_ydata(), [0.25, 0.5])
 
 
-def test_the_decay_curve_is_a_cross_validation_over_users(task):
+def test_the_decay_curve_is_cross_validated_over_users(task):
     items, X, y = task
     display = DecayCurveDisplay.from_estimator(
         DecayAverageUserEncoder(items), X, y, decays=(0.5, 0.0), scoring=RecallAtK(5), cv=3
@@ -127,7 +127,7 @@ def test_the_decay_curve_is_a_cross_validation_over_users(task):
     assert display.score_name == "Recall@5"
 
 
-def test_the_decay_curve_varies_the_step_of_a_pipeline_and_leaves_it_unfitted(task):
+def test_the_decay_curve_of_a_pipeline_leaves_it_unfitted(task):
     items, X, y = task
     pipeline = Pipeline([("encode", MixedUserEncoder(items))])
     display = DecayCurveDisplay.from_estimator(
@@ -150,18 +150,18 @@ def test_the_band_is_one_standard_error_of_the_mean():
     assert at_zero.max() == pytest.approx(0.3 + error)
 
 
-def test_the_best_decay_is_the_smaller_of_equals():
+def test_the_best_decay_is_the_smallest_of_equals():
     assert DecayCurveDisplay([0.0, 0.1, 0.2], [[0.1], [0.4], [0.4]]).best_decay == 0.1
 
 
-def test_decay_zero_has_a_place_on_the_axis():
+def test_decay_zero_is_visible_on_the_axis():
     display = DecayCurveDisplay([0.0, 0.01, 1.0], [[0.1], [0.2], [0.3]]).plot()
     pixels = display.ax_.transData.transform([(0.0, 0.1), (0.01, 0.1), (1.0, 0.1)])[:, 0]
     assert np.isfinite(pixels).all()
     assert pixels[0] < pixels[1] < pixels[2]
 
 
-def test_the_training_curve_shows_what_the_encoder_kept(task):
+def test_the_training_curve_shows_the_attributes_of_the_encoder(task):
     items, X, _ = task
     encoder = TwoTowerUserEncoder(items, max_iter=2, random_state=0).fit(X)
     display = TrainingCurveDisplay.from_estimator(encoder)
@@ -176,7 +176,7 @@ def test_the_training_curve_shows_what_the_encoder_kept(task):
     assert f"kept: epoch {encoder.best_iter_}" in labels
 
 
-def test_without_validation_the_training_curve_is_the_loss_alone(task):
+def test_without_validation_the_training_curve_shows_the_loss_only(task):
     items, X, _ = task
     encoder = TwoTowerUserEncoder(items, max_iter=1, early_stopping=False, random_state=0).fit(X)
     display = TrainingCurveDisplay.from_estimator(encoder)
@@ -184,14 +184,14 @@ def test_without_validation_the_training_curve_is_the_loss_alone(task):
     assert len(display.figure_.axes) == 1
 
 
-def test_an_average_has_no_training_curve(task):
+def test_the_training_curve_of_an_average_raises(task):
     items, X, _ = task
     encoder = DecayAverageUserEncoder(items).fit(X)
     with pytest.raises(ValueError, match="DecayAverageUserEncoder has no loss_curve_"):
         TrainingCurveDisplay.from_estimator(encoder)
 
 
-def test_without_matplotlib_the_error_says_which_extra_brings_it(monkeypatch):
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'pip install -e "\.\[plot\]"'):
         RecallCurveDisplay([1], [0.5]).plot()
@@ -200,7 +200,7 @@ def test_without_matplotlib_the_error_says_which_extra_brings_it(monkeypatch):
 @pytest.mark.parametrize(
     "name", [name for name in skue.__all__ if name.endswith("Display")], ids=str
 )
-def test_a_display_draws_where_it_is_told_and_opens_no_figure(name):
+def test_a_display_draws_on_the_given_axes_without_a_new_figure(name):
     from matplotlib.figure import Figure
 
     display = {
@@ -215,7 +215,7 @@ def test_a_display_draws_where_it_is_told_and_opens_no_figure(name):
     assert not plt.get_fignums()
 
 
-def test_items_of_another_width_raise():
+def test_items_with_another_number_of_dimensions_raise():
     items = ItemEmbeddings([[1.0, 0.0, 0.0]])
-    with pytest.raises(ValueError, match="as many dimensions, got 2 and 3"):
+    with pytest.raises(ValueError, match="same number of dimensions, got 2 and 3"):
         RecallCurveDisplay.from_predictions([[1.0, 0.0]], items, [0])

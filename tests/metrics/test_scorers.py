@@ -1,4 +1,4 @@
-"""Scorers against fractions written by hand and against an enumeration of tied orders."""
+"""Scorers, compared with fractions computed by hand and with all orders of tied items."""
 
 from itertools import permutations
 
@@ -20,12 +20,12 @@ from skue import (
     RetrievalScores,
     recall_at_k,
 )
-from skue.kernels._ranking import (
+from skue.kernels._ranking import rank_positives
+from skue.kernels._ties import (
     expected_dcg,
     expected_hit_rate,
     expected_hits,
     expected_reciprocal_rank,
-    rank_positives,
     tied_groups,
 )
 
@@ -56,7 +56,7 @@ ENCODER = DecayAverageUserEncoder(ITEMS).fit([["a"]])
         (MRR(), [["nowhere"]], 0),
     ],
 )
-def test_a_metric_is_the_fraction_worked_out_by_hand(scorer, targets, expected):
+def test_a_metric_equals_the_fraction_computed_by_hand(scorer, targets, expected):
     y = np.empty(1, dtype=object)
     y[0] = np.array(targets[0])
     assert scorer(ENCODER, [["a"]], y) == pytest.approx(expected, abs=1e-9)
@@ -66,7 +66,7 @@ def test_recall_is_the_mean_over_users():
     assert RecallAtK(2)(ENCODER, [["a"], ["e"], ["a"]], ["b", "d", "e"]) == pytest.approx(2 / 3)
 
 
-def test_all_metrics_of_one_pass_agree_with_the_single_scorers():
+def test_retrieval_scores_equal_the_single_scorers():
     X, y = [["a"], ["c"], ["e", "a"]], ["b", "a", "nowhere"]
     scores = RetrievalScores(k=(1, 3))(ENCODER, X, y)
     assert scores == {
@@ -78,7 +78,7 @@ def test_all_metrics_of_one_pass_agree_with_the_single_scorers():
     }
 
 
-def test_the_breakdown_parts_users_and_items():
+def test_the_breakdown_separates_users_and_items():
     X, y = [["a"], ["nowhere"], ["a"]], ["a", "a", "b"]
     scores = RetrievalScores(k=(1,), breakdown=True)(ENCODER, X, y)
     assert scores["cold_share"] == pytest.approx(1 / 3)
@@ -91,7 +91,7 @@ def test_the_breakdown_parts_users_and_items():
 @pytest.mark.parametrize("block_bytes", [1, 100, 10_000])
 @pytest.mark.parametrize("n_users", [1, 7])
 @pytest.mark.parametrize(("n_items", "k"), [(5, 1), (13, 4), (13, 13), (101, 20)])
-def test_equal_item_vectors_give_exactly_k_in_n(n_items, k, n_users, block_bytes):
+def test_equal_item_vectors_give_a_recall_of_exactly_k_in_n(n_items, k, n_users, block_bytes):
     rng = np.random.default_rng(0)
     users = rng.normal(size=(n_users, 8)).astype(np.float32)
     users /= np.linalg.norm(users, axis=1, keepdims=True)
@@ -115,7 +115,7 @@ def test_equal_item_vectors_give_exactly_k_in_n(n_items, k, n_users, block_bytes
     st.integers(1, 6),
     st.integers(1, 400),
 )
-def test_ties_are_the_mean_over_all_orders(levels, relevant, k, block_bytes):
+def test_ties_count_as_the_mean_over_all_orders(levels, relevant, k, block_bytes):
     scores = np.array(levels, dtype=np.float32)
     relevant = sorted(item for item in relevant if item < len(scores)) or [0]
     k = min(k, len(scores))
@@ -142,7 +142,7 @@ def test_ties_are_the_mean_over_all_orders(levels, relevant, k, block_bytes):
     assert expected_reciprocal_rank(groups)[0] == pytest.approx(np.mean(reciprocal))
 
 
-def test_recall_at_k_is_what_sorting_gives():
+def test_recall_at_k_equals_sorting():
     rng = np.random.default_rng(1)
     users, items = rng.normal(size=(50, 6)), rng.normal(size=(40, 6))
     targets = rng.integers(40, size=50)
@@ -152,17 +152,17 @@ def test_recall_at_k_is_what_sorting_gives():
     assert recall_at_k(users, items, targets, k=7) == pytest.approx(expected)
 
 
-def test_nan_vectors_are_refused():
+def test_nan_vectors_raise():
     with pytest.raises(ValueError, match=r"row 1 holds NaN"):
         recall_at_k([[1.0, 0.0], [np.nan, 0.0]], [[1.0, 0.0]], [0, 0])
 
 
-def test_y_of_another_length_is_refused():
+def test_y_of_another_length_raises():
     with pytest.raises(ValueError, match=r"got 2 in X and 1 in y"):
         RecallAtK(2)(ENCODER, [["a"], ["b"]], ["a"])
 
 
-def test_a_user_without_a_held_out_item_is_refused():
+def test_a_user_without_a_held_out_item_raises():
     y = np.empty(2, dtype=object)
     y[:] = [np.array(["a"]), np.array([], dtype=str)]
     with pytest.raises(ValueError, match=r"the first row 1"):
@@ -175,7 +175,7 @@ def test_k_must_be_a_positive_integer(k):
         RecallAtK(k)(ENCODER, [["a"]], ["b"])
 
 
-def test_items_pass_the_steps_after_the_encoder():
+def test_items_are_transformed_by_the_steps_after_the_encoder():
     rng = np.random.default_rng(2)
     items = ItemEmbeddings(rng.normal(size=(30, 5)))
     X = [[i % 30, (i * 7) % 30] for i in range(40)]
@@ -193,7 +193,7 @@ def test_a_column_transformer_around_one_encoder_is_scored():
     assert RecallAtK(1)(columns, frame, ["a", "d"]) == 1
 
 
-def test_an_encoder_beside_other_columns_is_refused_by_name():
+def test_an_encoder_next_to_other_columns_raises():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"history": [["a"], ["e"]], "age": [30, 40]})
     columns = ColumnTransformer(
@@ -203,7 +203,7 @@ def test_an_encoder_beside_other_columns_is_refused_by_name():
         RecallAtK(1)(columns, frame, ["a", "d"])
 
 
-def test_a_classifier_after_the_encoder_gives_no_user_vectors():
+def test_a_classifier_after_the_encoder_raises():
     X = [["a"], ["e"], ["a"], ["e"]]
     pipeline = Pipeline([("encode", DecayAverageUserEncoder(ITEMS)), ("c", LogisticRegression())])
     pipeline.fit(X, [0, 1, 0, 1])
@@ -211,6 +211,6 @@ def test_a_classifier_after_the_encoder_gives_no_user_vectors():
         RecallAtK(1)(pipeline, X, ["a"] * 4)
 
 
-def test_an_estimator_without_items_is_refused():
+def test_an_estimator_without_items_raises():
     with pytest.raises(ValueError, match="PCA has no user encoder, so there are no item vectors"):
         RecallAtK(1)(PCA().fit(np.eye(3)), np.eye(3), [0, 1, 2])

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skue.kernels._rows import NEGLIGIBLE_NORM, row_norms
+
 Arrays = dict[str, np.ndarray]
 
 _TINY = np.float32(1e-12)
-# As for plain averages: a sum this much shorter than its parts has no direction.
-_NEGLIGIBLE_NORM = np.float32(1e-6)
+_NEGLIGIBLE_NORM = np.float32(NEGLIGIBLE_NORM)
 
 
 class Batch(NamedTuple):
@@ -100,7 +101,7 @@ def pool(
     if batch.weights is not None:
         event_weights *= np.sign(batch.weights)[:, None, :].astype(np.float32)
     sums = np.matmul(event_weights, vectors)
-    norms = np.sqrt(np.einsum("ujd,ujd->uj", sums, sums))
+    norms = row_norms(sums)
     norms[norms <= _NEGLIGIBLE_NORM * mass] = np.inf
     sums /= norms[:, :, None]
     return Pooled(sums, norms, event_weights, vectors, damped, counted, support, total, n_others)

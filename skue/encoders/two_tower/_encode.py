@@ -7,6 +7,7 @@ import numpy as np
 from skue.encoders.two_tower._channels import Arrays, pool
 from skue.encoders.two_tower._examples import Sequences, batch_of, blocks_by_length
 from skue.encoders.two_tower._head import head
+from skue.kernels._rows import row_norms, unit_rows
 
 Towers = list[Arrays]
 """Weights of each user tower. Their item vectors are concatenated in blocks of equal width."""
@@ -50,6 +51,4 @@ def encode(
 def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
     """Return the concatenated rows at length 1; a part that is zero adds nothing."""
     rows = np.hstack(parts)
-    norms = np.sqrt(np.einsum("ud,ud->u", rows, rows))
-    rows /= np.where(norms > 0, norms, 1)[:, None]
-    return rows
+    return unit_rows(rows, row_norms(rows))

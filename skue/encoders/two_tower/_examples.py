@@ -10,7 +10,12 @@ import numpy as np
 
 from skue.encoders._events import Events, as_seconds
 from skue.encoders.two_tower._channels import Batch
-from skue.kernels._segments import owners, positions_of_ranges, starts_of_runs
+from skue.kernels._segments import (
+    owners,
+    positions_of_ranges,
+    starts_of_runs,
+    user_item_keys,
+)
 
 _MONTH = 30 * 86400.0
 # Limits of a padded batch when encoding, to bound its memory.
@@ -203,7 +208,7 @@ def blocks_by_length(lengths: np.ndarray) -> Iterator[np.ndarray]:
 
 def _grouped_by_item(rows: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the shown events sorted by user and item, and the start of each such group."""
-    keys = rows + np.arange(len(rows))[:, None] * (np.int64(rows.max(initial=0)) + 1)
+    keys = user_item_keys(np.arange(len(rows))[:, None], rows)
     events = np.flatnonzero(shown)
     keys = keys.ravel()[events]
     order = np.argsort(keys, kind="stable")

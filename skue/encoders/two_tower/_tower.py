@@ -12,8 +12,10 @@ from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
 from skue.encoders.two_tower._head import head, head_gradient
 from skue.encoders.two_tower._losses import Loss, full_softmax, sampled_softmax
 from skue.encoders.two_tower._recipe import Recipe
+from skue.kernels._rows import row_norms, unit_rows
 from skue.kernels._segments import add_at_rows
 
+_TINY = np.float32(1e-12)
 _TEMPERATURES = (0.02, 1.0)
 _EXAMPLES_PER_USER = 50
 _LONGEST_HISTORY = 100
@@ -109,7 +111,8 @@ class Trainer:
         np.maximum(averages["decay"], 0, out=averages["decay"])
         if not self.recipe.learn_items:
             return averages, self.item_vectors
-        return averages, unit(averages.pop("items"))[0]
+        items = averages.pop("items")
+        return averages, unit_rows(items, np.maximum(row_norms(items), _TINY))
 
     def _batches(self) -> list[np.ndarray]:
         """Return shuffled batches of examples of similar length, with a limit per user."""
@@ -143,7 +146,8 @@ class Trainer:
             negatives, batch = self._sampled_negatives(batch, examples.targets)
             table = table[negatives.rows]
             parameters = parameters | {"gate": parameters["gate"][negatives.rows]}
-        vectors, norms = unit(table)
+        norms = np.maximum(row_norms(table), _TINY)
+        vectors = unit_rows(table, norms)
         kept = self._dropout(len(chosen), vectors.shape[1])
         pooled = pool(batch, parameters, vectors)
         headed = head(pooled.channels, parameters, kept)
@@ -252,13 +256,6 @@ def _log_target_share(examples: Examples, n_items: int) -> np.ndarray:
     counts = np.bincount(examples.targets, chance, minlength=n_items)
     with np.errstate(divide="ignore"):
         return np.log(counts / max(counts.sum(), 1e-300))
-
-
-def unit(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows at length 1, and their norms."""
-    norms = np.sqrt(np.einsum("nd,nd->n", table, table))
-    norms = np.maximum(norms, np.float32(1e-12))
-    return table / norms[:, None], norms
 
 
 def _decays(name: str) -> bool:

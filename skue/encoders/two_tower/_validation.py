@@ -10,8 +10,9 @@ import numpy as np
 
 from skue.encoders.two_tower._examples import Examples, Sequences
 from skue.kernels._pooling import decayed_averages
-from skue.kernels._ranking import expected_hits, product_blocks, rank_positives, tied_groups
+from skue.kernels._ranking import Products, rank_positives
 from skue.kernels._segments import offsets_of, positions_of_ranges
+from skue.kernels._ties import expected_hits, tied_groups
 
 _K = 20
 _DECAYS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
@@ -57,7 +58,7 @@ class Validation:
             lengths = np.tile(np.diff(self._offsets), n_ways)
             excluded = np.tile(self._seen, n_ways), offsets_of(lengths)
         positives, _ = rank_positives(
-            product_blocks(user_vectors.reshape(-1, n_dims), item_vectors),
+            Products(user_vectors.reshape(-1, n_dims), item_vectors),
             len(item_vectors),
             np.tile(self.examples.targets, n_ways),
             np.arange(n_ways * n_examples + 1),

@@ -1,0 +1,76 @@
+"""Checks of item vectors and ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skue.kernels._read_only import frozen
+from skue.kernels._rows import aligned_rows, row_norms
+from skue.reading._ids import as_ids, is_text, shown
+
+_UNIT_TOLERANCE = 1e-6
+
+
+def as_unit_rows(vectors: Any) -> np.ndarray:
+    """Return C-contiguous float32 rows of length 1. Raise for rows that cannot be scaled."""
+    given = np.asarray(vectors)
+    if given.ndim != 2 or not given.shape[1]:
+        raise ValueError(
+            f"vectors must have shape (n_items, n_dims), got shape {given.shape}. Pass one row per "
+            "item."
+        )
+    if given.dtype.kind not in "iuf":
+        raise ValueError(f"vectors must be numbers, got dtype {given.dtype}.")
+    norms = row_norms(given, np.float64)
+    for refused, what in ((~np.isfinite(norms), "NaN or infinity"), (norms == 0, "only zeros")):
+        rows = np.flatnonzero(refused)
+        if len(rows):
+            raise ValueError(
+                f"vectors must be finite and not zero, but {len(rows)} row(s) hold {what}: "
+                f"rows {rows[:5].tolist()}. Drop these items, or give them a vector."
+            )
+    is_unit = given.dtype == np.float32 and (np.abs(norms - 1) <= _UNIT_TOLERANCE).all()
+    if is_unit and given.flags.c_contiguous:
+        if not given.flags.writeable:
+            return frozen(given)
+        norms = np.ones(len(given))
+    unit = aligned_rows(given.shape)
+    np.divide(given, norms[:, None], out=unit, casting="same_kind")
+    return unit
+
+
+def as_item_ids(ids: Any, n_items: int) -> np.ndarray:
+    """Return the ids of items, by default the row numbers. Duplicates are not checked."""
+    ids = np.arange(n_items) if ids is None else as_ids(ids, "ids")
+    if len(ids) != n_items:
+        raise ValueError(
+            f"ids and vectors must have the same length, got {len(ids)} and {n_items}. Pass one "
+            "id per row of vectors."
+        )
+    refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
+    if len(refused):
+        raise ValueError(
+            f"ids must not be negative or empty, got {shown(ids[refused[0]])} at row "
+            f"{refused[0]}. Such ids mean padding and missing recommendations. Use other ids."
+        )
+    return ids
+
+
+def as_more_items(
+    vectors: Any, ids: Any, n_dims: int, existing_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors and ids to add to a catalogue."""
+    vectors = as_unit_rows(vectors)
+    ids = as_ids(ids, "ids")
+    if vectors.shape[1] != n_dims:
+        raise ValueError(
+            f"vectors must have the {n_dims} dimensions of the space, got {vectors.shape[1]}."
+        )
+    if is_text(ids) != is_text(existing_ids) and len(existing_ids) and len(ids):
+        raise ValueError(
+            f"ids must be of one type, got {shown(ids[0])}, but the catalogue has "
+            f"{shown(existing_ids[0])}. Convert all ids to integers or all to strings."
+        )
+    return vectors, ids
