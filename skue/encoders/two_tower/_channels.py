@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.kernels._rows import NEGLIGIBLE_NORM, row_norms
+from skue.kernels._rows import NEGLIGIBLE_NORM
 
 Arrays = dict[str, np.ndarray]
 
@@ -101,7 +101,7 @@ def pool(
     if batch.weights is not None:
         event_weights *= np.sign(batch.weights)[:, None, :].astype(np.float32)
     sums = np.matmul(event_weights, vectors)
-    norms = row_norms(sums)
+    norms = np.sqrt(np.einsum("ujd,ujd->uj", sums, sums))
     norms[norms <= _NEGLIGIBLE_NORM * mass] = np.inf
     sums /= norms[:, :, None]
     return Pooled(sums, norms, event_weights, vectors, damped, counted, support, total, n_others)

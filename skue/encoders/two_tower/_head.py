@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.kernels._rows import row_norms
-
 Arrays = dict[str, np.ndarray]
 
 _TINY = np.float32(1e-12)
@@ -57,7 +55,7 @@ def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = Non
                 layers.append(hidden)
         if n_layers:
             users += hidden
-    norms = row_norms(users)
+    norms = np.sqrt(np.einsum("ud,ud->u", users, users))
     norms = np.where(norms > _TINY, norms, np.inf)
     users /= norms[:, None]
     return Headed(users, norms, shares, inputs, layers, kept)
