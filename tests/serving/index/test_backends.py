@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import ItemEmbeddings, ann_recall, export_index, open_index
-from skue.serving import VectorIndex, _tuning
+from skue.serving import VectorIndex
+from skue.serving.index import _tuning
 
 METHODS = {"faiss": "cells", "hnswlib": "graph"}
 
