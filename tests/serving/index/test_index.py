@@ -1,7 +1,6 @@
 """The index: what it finds, in which space, and what an interrupted or altered folder gives."""
 
 import json
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -11,9 +10,9 @@ import time
 
 import numpy as np
 import pytest
-from endless_writers import CATALOGUES, export_forever
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from other_processes import CATALOGUES, export_forever, forkserver
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.pipeline import Pipeline
@@ -493,9 +492,8 @@ def refuse_a_mixture(index):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 needs signals")
-def test_readers_open_a_whole_version_through_fifty_kills_inside_an_export(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skue", "endless_writers"])
+def test_an_exporter_killed_inside_an_export_leaves_whole_versions(tmp_path):
+    context = forkserver()
     export_index(CATALOGUES[0], tmp_path)
     rng = np.random.default_rng(0)
     failures, versions, done = [], set(), threading.Event()
@@ -513,7 +511,7 @@ def test_readers_open_a_whole_version_through_fifty_kills_inside_an_export(tmp_p
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     n_struck = n_partial = 0
-    for kill in range(500):
+    for kill in range(200):
         before = (tmp_path / "CURRENT").read_text()
         inside = context.Value("b", False, lock=False)
         exporter = context.Process(
@@ -531,14 +529,14 @@ def test_readers_open_a_whole_version_through_fifty_kills_inside_an_export(tmp_p
         n_partial += any((tmp_path / "versions").glob(".partial-*"))
         # A kill between two exports shows nothing.
         n_struck += inside.value
-        if n_struck == 50:
+        if n_struck == 20:
             break
     done.set()
     reader.join()
     assert failures == []
-    assert n_struck == 50
-    # Files were half written by many, and much was read meanwhile.
-    assert n_partial > 5
-    assert len(versions) > 20
+    assert n_struck == 20
+    # Several kills left half-written files, and the reader saw many versions.
+    assert n_partial > 2
+    assert len(versions) > 8
     export_index(CATALOGUES[0], tmp_path)
     assert not list((tmp_path / "versions").glob(".partial-*"))

@@ -4,13 +4,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from other_processes import cut_off_and_search, exit_code_of, export_and_die
 
 from skue import ItemEmbeddings, export_index, open_index, prune, rollback
 from skue.serving.index import _array_files, _folder
@@ -41,18 +40,9 @@ def fail(monkeypatch, name):
     monkeypatch.setattr(_folder, name, full)
 
 
-def die_before_current(folder):
-    """Export in a process that is killed when the version is whole and CURRENT is still the old."""
-    code = (
-        "import os, signal, sys\n"
-        "from skue import ItemEmbeddings, export_index\n"
-        "from skue.serving.index import _folder\n"
-        "_folder.write_current = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "export_index(ItemEmbeddings([[1.0, 0.0]]), sys.argv[1])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], timeout=60)
-    assert done.returncode == -signal.SIGKILL
-    return left(folder)[-1]
+def killed_at(folder, step):
+    """Export in a process that is killed where it calls this function."""
+    assert exit_code_of(export_and_die, folder, step) == -signal.SIGKILL
 
 
 def test_an_export_that_cannot_write_current_leaves_nothing_behind(folder, monkeypatch):
@@ -84,7 +74,8 @@ def test_an_export_that_fails_after_current_names_it_keeps_its_version(folder, m
 @posix
 def test_a_version_that_was_never_current_is_no_rollback_target(folder):
     good = [export_index(ITEMS, folder) for _ in range(2)]
-    unused = die_before_current(folder)
+    killed_at(folder, "write_current")
+    unused = left(folder)[-1]
     assert left(folder) == [*good, unused]
     assert open_index(folder).version == good[1]
     newest = export_index(ITEMS, folder)
@@ -167,14 +158,7 @@ def test_prune_leaves_what_no_export_wrote(folder):
 
 @posix
 def test_the_next_export_removes_what_a_killed_one_left(folder):
-    code = (
-        "import os, signal, sys\n"
-        "from skue import ItemEmbeddings, export_index\n"
-        "from skue.serving.index import _folder\n"
-        "_folder.sync_folder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "export_index(ItemEmbeddings([[1.0, 0.0]]), sys.argv[1])\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(folder)], timeout=60)
+    killed_at(folder, "sync_folder")
     (folder / ".CURRENT-abc_0123").write_text("")
     assert left(folder)[0].startswith(".partial-")
     version = export_index(ITEMS, folder)
@@ -411,16 +395,7 @@ def test_a_linked_version_is_refused(folder, tmp_path):
 def test_a_file_cut_off_while_an_index_is_open_does_no_harm(folder):
     """Read in a process of its own: a mapped file that was cut off kills with SIGBUS."""
     export_index(ItemEmbeddings(RNG.normal(size=(20_000, 16)), space_id="shop"), folder)
-    code = (
-        "import sys, numpy as np\n"
-        "from skue import open_index\n"
-        "index = open_index(sys.argv[1])\n"
-        "open(sys.argv[2], 'r+b').truncate(4096)\n"
-        "index.search(np.ones((1, 16)), 2, space_id='shop')\n"
-    )
-    path = current(folder) / "vectors.npy"
-    done = subprocess.run([sys.executable, "-c", code, str(folder), str(path)], timeout=60)
-    assert done.returncode == 0
+    assert exit_code_of(cut_off_and_search, folder, current(folder) / "vectors.npy") == 0
 
 
 def test_mapped_and_read_vectors_are_the_same(folder):
