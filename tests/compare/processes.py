@@ -18,9 +18,7 @@ def start(function, *arguments, stdout, stderr):
     """Start a process that calls a function and writes what it says to two files."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["skue.compare._command"])
-    process = context.Process(
-        target=_call, args=(function, arguments, stdout, stderr), daemon=True
-    )
+    process = context.Process(target=_call, args=(function, arguments, stdout, stderr), daemon=True)
     process.start()
     return process
 
@@ -35,7 +33,6 @@ def in_process(function, *arguments, stderr):
 def _call(function, arguments, stdout, stderr):
     for descriptor, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(function(*arguments))
 

@@ -378,7 +378,9 @@ def test_positions_on_a_log_with_a_header_are_refused(log, capsys):
     assert "but the first line is ['user', 'item', 'time']. Give the names" in error
 
 
-def test_an_unused_column_of_dates_is_an_error_where_columns_are_given_by_position(tmp_path, capsys):
+def test_an_unused_column_of_dates_is_an_error_where_columns_are_given_by_position(
+    tmp_path, capsys
+):
     path = tmp_path / "log.csv"
     path.write_text("\n".join(rows(12)) + "\n")
     positions = ["--user", "0", "--item", "1"]

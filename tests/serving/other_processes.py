@@ -10,7 +10,7 @@ import numpy as np
 
 from skue import ItemEmbeddings, LMDBStore, export_index, open_index, prune
 from skue.serving.cache._entries import Entry, key_of, pack_entry
-from skue.serving.index import _folder
+from skue.serving.index import _export
 
 
 def forkserver():
@@ -30,7 +30,7 @@ def exit_code_of(function, *arguments):
 
 def export_and_die(folder, step):
     """Export an index, and be killed where the export calls this function."""
-    setattr(_folder, step, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    setattr(_export, step, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     export_index(ItemEmbeddings([[1.0, 0.0]]), folder)
 
 
@@ -73,7 +73,7 @@ def vector_of(number):
 
 
 def write_forever(folder, seed, inside):
-    """Write all users' vectors, of one number each time, over and over; set ``inside`` meanwhile."""
+    """Write vectors made of one number for all users, over and over; set ``inside`` meanwhile."""
     store, batches = LMDBStore(folder, max_bytes=2**26), []
     # Made beforehand, so that nearly all of the time is spent writing.
     for number in np.random.default_rng(seed).random(4, dtype=np.float32):

@@ -48,7 +48,7 @@ def test_a_writer_killed_inside_a_write_leaves_whole_batches(tmp_path):
         found = numbers(reader)
         assert len(found) == 1
         seen |= found
-        # A kill between two writes shows nothing.
+        # Only kills inside a write count.
         n_struck += inside.value
         if n_struck == 20:
             break
