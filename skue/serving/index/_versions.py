@@ -80,7 +80,7 @@ def _mark_used(folder: Path, version: str) -> None:
     (folder / "versions" / version / UNUSED).unlink(missing_ok=True)
 
 
-def used_versions(folder: Path) -> list[str]:
+def _used_versions(folder: Path) -> list[str]:
     """Return the versions that have ever been current, oldest first."""
     current = read_current(folder)
     return [
@@ -134,7 +134,7 @@ def _candidates(folder: Path, version: str | None) -> list[str]:
     """Return the versions to roll back to, in order of preference."""
     if version is None:
         current = read_current(folder)
-        older = [name for name in reversed(used_versions(folder)) if name < current]
+        older = [name for name in reversed(_used_versions(folder)) if name < current]
         if not older:
             raise ValueError(f"{folder} has no version before {current!r} to roll back to.")
         return older
@@ -218,7 +218,7 @@ def _versions_to_keep(folder: Path, keep: int, is_intact: Callable[[str], bool])
             f"{folder} is damaged: CURRENT names version {current!r}, which is not among {names}; "
             "nothing is removed. Call rollback, or export the index again."
         )
-    used = used_versions(folder)
+    used = _used_versions(folder)
     older = [name for name in reversed(used) if name < current]
     # Used only if there are too few older ones: the versions that were rolled back from.
     newer = [name for name in reversed(used) if name > current]

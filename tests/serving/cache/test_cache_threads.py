@@ -13,7 +13,7 @@ import pytest
 
 import skue
 from skue import DecayAverageUserEncoder, ItemEmbeddings, UserVectorCache
-from skue.serving.cache._workers import WorkerPool
+from skue.serving.cache._threads import WorkerPool
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
 
@@ -41,8 +41,8 @@ SERVER = """
 import os, signal, sys, threading, time
 import numpy as np
 from skue import *
-from skue.serving.cache import _workers
-_workers.EXIT_PATIENCE = 0.1
+from skue.serving.cache import _threads
+_threads.EXIT_PATIENCE = 0.1
 enc = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
 load = lambda ids: [[0]] * len(ids)
 never = threading.Event()
@@ -112,7 +112,7 @@ def test_close_does_not_wait_and_answers_the_callers_of_queued_tasks(never):
         thread.start()
     at_work, until = cache._runner._loaders._at_work, time.monotonic() + 20
     while time.monotonic() < until:
-        if len(cache._pending) == 12 and sum(list(at_work.values())) == 8:
+        if len(cache._state._claims) == 12 and sum(list(at_work.values())) == 8:
             break
         time.sleep(0.005)
     started = time.monotonic()
@@ -138,9 +138,9 @@ def test_idle_threads_do_not_keep_a_cache_alive(monkeypatch):
     import gc
     import weakref
 
-    from skue.serving.cache import _workers
+    from skue.serving.cache import _threads
 
-    monkeypatch.setattr(_workers, "_IDLE", 0.05)
+    monkeypatch.setattr(_threads, "_IDLE", 0.05)
     cache = UserVectorCache(ENCODER, deadline=20)
     cache.get([1], load)
     gone = weakref.ref(cache)
@@ -215,7 +215,7 @@ def test_a_program_ends_while_a_store_never_answers(run):
 
 def test_the_end_of_a_program_waits_for_a_short_load(run, tmp_path):
     ended = run(f"""
-        _workers.EXIT_PATIENCE = 20.0
+        _threads.EXIT_PATIENCE = 20.0
         class Folder(dict):
             def update(self, entries):
                 open({str(tmp_path / "kept")!r}, "wb").write(b"".join(entries.values()))
