@@ -8,6 +8,7 @@ from typing import Any
 
 from skue._optional import import_optional
 from skue.compare._run import CURVE_KS, Comparison
+from skue.compare._text import AGE_UNITS
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
 # Colours that can be told apart on white and on black, also by people who see few of them
@@ -15,7 +16,6 @@ from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 _DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _INK = "#8a8f98"
-AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 
 def curve_svg(comparison: Comparison) -> str:
