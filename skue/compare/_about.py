@@ -1,4 +1,4 @@
-"""What a comparison is of: log, period, command, versions and date."""
+"""Where the figures of a comparison come from: log, period, command, versions and date."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import platform
 import shlex
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import sklearn
 
 from skue._version import __version__
-from skue.compare._words import moment
 from skue.histories._histories import Histories
+
+# The years 1990 to 2100 in seconds.
+_DATES_IN_SECONDS = (631_152_000, 4_133_980_800)
 
 
 @dataclass(frozen=True)
@@ -22,17 +25,17 @@ class About:
     Attributes
     ----------
     log : str
-        Name of the log, as it was given.
+        Name of the log, as given.
     n_users, n_events : int
-        All that the log holds.
+        Size of the whole log.
     period : list of str
-        Times of the first and of the last event; empty where there are no times.
+        Times of the first and the last event; empty without times.
     command : str
         The command line.
     date : str
-        When the comparison began.
+        Start of the comparison.
     versions : dict
-        Of skue and what it stands on.
+        Versions of skue, its dependencies and Python.
     """
 
     log: str
@@ -45,7 +48,7 @@ class About:
 
 
 def about(log: str, histories: Histories, arguments: list[str]) -> About:
-    """Describe a comparison of this log, asked for with these arguments."""
+    """Describe a comparison of this log with these arguments of the command."""
     times = histories.timestamps
     ends = [] if times is None or not len(times) else [times.min(), times.max()]
     return About(
@@ -62,3 +65,13 @@ def about(log: str, histories: Histories, arguments: list[str]) -> About:
             "Python": platform.python_version(),
         },
     )
+
+
+def moment(time: Any) -> str:
+    """Return a time as a date, or as a number if it cannot be a date in seconds."""
+    if not isinstance(time, np.datetime64):
+        first, last = _DATES_IN_SECONDS
+        if not first <= time <= last:
+            return f"{time:g}"
+        time = np.datetime64(int(time), "s")
+    return str(time.astype("datetime64[s]")).replace("T", " ").removesuffix(" 00:00:00")

@@ -1,4 +1,4 @@
-"""Who takes part in the comparison, simplest first."""
+"""The contenders of a comparison: rankers that need no vectors, and encoders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from skue.compare._rankers import LastItem, OwnFrequency, Popularity
+import numpy as np
+import scipy.sparse as sp
+
 from skue.compare._task import Task, drawn_users
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
@@ -14,15 +16,12 @@ from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._segments import kept_offsets, starts_of_runs
 
-# An epoch of the two-tower ranks every item for every event: so many pairs take minutes.
+# Scores of rankers are whole numbers, so a difference below 1 is a tie.
+TOLERANCE = 0.5
+# An epoch of the two-tower ranks every item for every event. This many pairs take minutes.
 _LEARNED_PAIRS = 4_000_000_000
-
-_RANKERS: dict[str, Callable[[], Popularity]] = {
-    "popularity": Popularity,
-    "last item": LastItem,
-    "own frequency": OwnFrequency,
-}
 ENCODER_NAMES = (
     "plain average",
     "decay average",
@@ -31,22 +30,87 @@ ENCODER_NAMES = (
     "mix",
     "two-tower",
 )
-"""Every encoder that a comparison may have; each has a file in the report."""
+"""All encoders that a comparison can have. Each has a file in the report."""
+
+
+class Popularity:
+    """Rank items by their number of training events."""
+
+    def fit(self, histories: Histories, items: ItemEmbeddings) -> Popularity:
+        rows = items.rows_of(histories)
+        counts = np.bincount(rows[rows >= 0], minlength=len(items))
+        # The ranks of the distinct counts are small, so that sums with other terms stay exact.
+        self.items_ = items
+        self.levels_ = np.unique(counts, return_inverse=True)[1].astype(np.float64)
+        return self
+
+    def score_blocks(self, histories: Histories) -> Callable[[int, int], np.ndarray]:
+        """Return a function that scores all items for a range of users."""
+        first = self._first_by(histories)
+        scale = self.levels_.max(initial=0.0) + 1.0
+
+        def score_block(start: int, stop: int) -> np.ndarray:
+            return first[start:stop].toarray() * scale + self.levels_
+
+        return score_block
+
+    def _first_by(self, histories: Histories) -> sp.csr_array:
+        """Return numbers per user and item that take precedence over popularity."""
+        return sp.csr_array((len(histories), len(self.items_)))
+
+    def _counts(self, histories: Histories) -> sp.csr_array:
+        rows = self.items_.rows_of(histories)
+        known = rows >= 0
+        offsets = kept_offsets(histories.offsets, known)
+        counts = sp.csr_array(
+            (np.ones(int(offsets[-1])), rows[known], offsets),
+            shape=(len(histories), len(self.items_)),
+        )
+        counts.sum_duplicates()
+        return counts
+
+
+class LastItem(Popularity):
+    """Rank the items of the newest instant (without times: the newest event) first."""
+
+    def _first_by(self, histories: Histories) -> sp.csr_array:
+        newest = self._counts(_newest_instant(histories))
+        newest.data[:] = 1.0
+        return newest
+
+
+class OwnFrequency(Popularity):
+    """Rank items by how often they occur in the history of the user."""
+
+    def _first_by(self, histories: Histories) -> sp.csr_array:
+        return self._counts(histories)
+
+
+def _newest_instant(histories: Histories) -> Histories:
+    position = np.arange(len(histories.codes))
+    times = position if histories.timestamps is None else histories.timestamps
+    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
+    starts = histories.offsets[1:].copy()
+    filled = histories.lengths > 0
+    starts[filled] = opens[np.searchsorted(opens, histories.offsets[1:][filled], side="left") - 1]
+    return histories._keep_events(position >= np.repeat(starts, histories.lengths))
 
 
 def rankers(*, exclude_seen: bool) -> dict[str, Callable[[], Popularity]]:
     """Return the rankers by name.
 
-    The last two put items of the history before all others, and rank the others by popularity.
-    Without items of the history all three are one.
+    The last two rank items of the history first, and the others by popularity. If items of the
+    history are excluded, all three are the same.
     """
-    return {"popularity": Popularity} if exclude_seen else dict(_RANKERS)
+    if exclude_seen:
+        return {"popularity": Popularity}
+    return {"popularity": Popularity, "last item": LastItem, "own frequency": OwnFrequency}
 
 
 def encoders(
     task: Task, items: ItemEmbeddings, found: dict[str, Any], *, items_given: bool
 ) -> dict[str, Any]:
-    """Return the encoders by name; to add one, add its line."""
+    """Return the encoders by name, the simplest first."""
     unit: AgeUnit = "step" if task.unit == "event" else "instant"
     contenders: dict[str, Any] = {
         "plain average": DecayAverageUserEncoder(items, decay=0.0, age_unit=unit),
@@ -61,7 +125,7 @@ def encoders(
     if items_given:
         contenders["two-tower"] = TwoTowerUserEncoder(items, random_state=0)
     elif len(learned_by("two-tower", task)) < len(task.train):
-        # Items that the drawn users have not had are in the space all the same.
+        # With given vectors, the space also has the items that no drawn user has.
         contenders["two-tower"] = TwoTowerUserEncoder(items, item_tower="trained", random_state=0)
     else:
         contenders["two-tower"] = TwoTowerUserEncoder(random_state=0)
@@ -69,7 +133,7 @@ def encoders(
 
 
 def learned_by(name: str, task: Task) -> Histories:
-    """Return the histories that a contender learns from."""
+    """Return the histories that a contender is fitted on."""
     n_pairs = len(task.train.codes) * len(task.train.item_ids)
     if name != "two-tower" or n_pairs <= _LEARNED_PAIRS:
         return task.train

@@ -8,6 +8,7 @@ from typing import Any
 
 from skue._optional import import_optional
 from skue.compare._run import CURVE_KS, Comparison
+from skue.compare._text import AGE_UNITS
 from skue.metrics._decay_curve import DecayCurveDisplay
 from skue.metrics._recall_curve import RecallCurveDisplay
 
@@ -16,7 +17,6 @@ from skue.metrics._recall_curve import RecallCurveDisplay
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 _DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _INK = "#8a8f98"
-AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 
 def curve_svg(comparison: Comparison) -> str:

@@ -8,9 +8,9 @@ from html import escape
 import numpy as np
 
 from skue._optional import way_to
-from skue.compare._figures import AGE_UNITS, curve_svg, search_svgs
+from skue.compare._figures import curve_svg, search_svgs
 from skue.compare._run import Comparison, Row
-from skue.compare._text import half_life, interval, notes, what_to_ship
+from skue.compare._text import AGE_UNITS, half_life, interval, notes, what_to_ship
 from skue.kernels._segments import kept_offsets
 
 

@@ -179,10 +179,6 @@ def _read_manifest(folder: Path) -> Checksums:
     return recorded
 
 
-def _is_one_of(path: Path, checksums: list[str]) -> bool:
-    return _is_plain(path) and _checksum(path) in checksums
-
-
 def _is_plain(path: Path) -> bool:
     """Whether this is a file, and neither a link to one nor a pipe."""
     return stat.S_ISREG(path.lstat().st_mode)

@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from skue.compare._about import About
-from skue.compare._contenders import ENCODER_NAMES, encoders, learned_by, rankers
+from skue.compare._contenders import (
+    ENCODER_NAMES,
+    TOLERANCE,
+    encoders,
+    learned_by,
+    rankers,
+)
 from skue.compare._progress import EpochProgress, Progress
-from skue.compare._rankers import TOLERANCE
 from skue.compare._search import Search, search_decay
 from skue.compare._task import Task
 from skue.histories._histories import Histories

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from skue.compare._words import moment
+from skue.compare._about import moment
 from skue.histories._histories import Histories
 from skue.histories._splits import _next_instants, leave_last_out
 from skue.kernels._segments import owners, starts_of_runs

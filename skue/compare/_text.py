@@ -12,11 +12,11 @@ import numpy as np
 from skue.compare._contenders import learned_by
 from skue.compare._run import Comparison, Row, paired_interval, usual_ks
 from skue.compare._task import Task
-from skue.compare._words import listed
 
 # With fewer users the intervals are wide; a small share of all may be unlike the others.
 _FEW_USERS = 100
 _SMALL_SHARE = 0.1
+AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 
 def table(comparison: Comparison) -> str:
@@ -72,7 +72,7 @@ def _of_the_users(task: Task) -> list[str]:
     scored = f"Scored: {n_scored} users"
     if task.n_not_scored:
         scored += f", drawn at random; {task.n_not_scored} others only took part in training"
-    lines = [scored + (f". Left out: {listed(reasons)}." if reasons else ".")]
+    lines = [scored + (f". Left out: {_listed(reasons)}." if reasons else ".")]
     n_possible = n_scored + task.n_not_scored
     n_all = n_possible + n_left_out
     if n_possible < _SMALL_SHARE * n_all:
@@ -101,7 +101,7 @@ def _of_k(comparison: Comparison) -> list[str]:
             "nothing apart: choose a smaller k with -k."
         ]
     if not comparison.ks_given and comparison.ks != usual_ks():
-        chosen = listed([str(k) for k in comparison.ks])
+        chosen = _listed([str(k) for k in comparison.ks])
         return [f"There are only {n_items} items, so k is {chosen} (-k chooses another)."]
     return []
 
@@ -162,7 +162,7 @@ def _of_the_search(comparison: Comparison) -> list[str]:
     done = "Searched" if search.trials else "No history is long enough to search in"
     lines = [f"{done}: {shown}; {half_life(search.found)}."]
     if search.widened_to:
-        tried = listed([f"{decay:g}" for decay in search.widened_to])
+        tried = _listed([f"{decay:g}" for decay in search.widened_to])
         lines.append(
             f"The best decay was on the edge of the grid, so the grid was widened to {tried}"
             + (", and the best is on the edge still." if search.on_edge else ".")
@@ -175,7 +175,7 @@ def half_life(parameters: dict[str, Any]) -> str:
     rate = parameters["decay"] * parameters["repeat_exponent"]
     if rate == 0:
         return "all events count the same, however old"
-    unit = {"step": "events", "instant": "instants", "D": "days"}[parameters["age_unit"]]
+    unit = AGE_UNITS[parameters["age_unit"]]
     return f"one event loses half of its pull in {math.log(2) / rate:.3g} {unit}"
 
 
@@ -256,6 +256,13 @@ def interval(values: tuple[float, float, float] | None) -> str:
     if values is None:
         return "-"
     return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*values)
+
+
+def _listed(parts: list[str]) -> str:
+    """Return parts as "a, b and c"."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _best_at_new_items(rows: list[Row]) -> Row:

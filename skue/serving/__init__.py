@@ -1,4 +1,4 @@
-"""Into production: an index of item vectors, a cache of user vectors."""
+"""Serving: an index of item vectors and a cache of user vectors."""
 
 from skue.serving._retriever import Retriever
 from skue.serving.cache import LMDBStore, RedisStore, UserVectorCache

@@ -1,4 +1,4 @@
-"""Index and encoder as one object, so that they are switched in one step."""
+"""A cache and an index as one object, so that both are switched in one step."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from skue.serving.index._index import SpaceMismatchError, VectorIndex
 
 
 class Retriever:
-    """An index and the cache of one encoder of the same space; it never changes.
+    """An immutable pair of a cache and an index of the same space.
 
-    A server holds one in a variable and makes a new one for every new version of the encoder or
-    the index; assigning it is the switch. A request that has read the variable is answered from
-    one version throughout.
+    A server keeps a retriever in a variable, and assigns a new one for every new version of the
+    encoder or the index. A request that has read the variable uses the same version throughout.
 
     Parameters
     ----------
     cache : UserVectorCache
     index : VectorIndex
-        Of the space of the cache's encoder.
+        An index of the same space as the encoder of the cache.
 
     Attributes
     ----------
@@ -32,7 +31,7 @@ class Retriever:
     Raises
     ------
     SpaceMismatchError
-        For an index of another space.
+        If the index has another space.
 
     Examples
     --------
@@ -80,7 +79,7 @@ class Retriever:
         -------
         ids, scores : ndarray of shape (n_users, k)
         status : ndarray of shape (n_users,)
-            Where each user's vector came from, as :meth:`UserVectorCache.get` says.
+            Where the vector of each user came from: see :meth:`UserVectorCache.get`.
         """
         vectors, status = self.cache.get(user_ids, load)
         found = self.index.search(

@@ -7,7 +7,7 @@ import pytest
 
 from skue import Histories, ItemEmbeddings
 from skue.compare import _contenders
-from skue.compare._rankers import LastItem, OwnFrequency, Popularity
+from skue.compare._contenders import LastItem, OwnFrequency, Popularity
 from skue.compare._run import Row, paired_interval
 from skue.compare._task import make_task, with_at_most
 from skue.compare._text import what_to_ship

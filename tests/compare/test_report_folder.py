@@ -1,23 +1,30 @@
-"""The folder of a report: what is replaced, what is refused, and what stays."""
+"""The report folder: which files are replaced, which are refused, and which stay."""
 
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import joblib
 import pytest
+from processes import in_process, write_report_and_signal
 
-from skue.compare import _report
+from skue.compare import _page, _report
 from skue.compare._contenders import ENCODER_NAMES
 from skue.compare._report import MANIFEST, check_folder, encoder_file, write_report
 from skue.compare._stopping import Stopping
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_pictures():
+    """Leave the pictures out: drawing them takes a second a report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_page, "curve_svg", lambda comparison: "")
+        yield
 
 
 def write(comparison, folder):
@@ -36,13 +43,28 @@ def recorded(folder):
     return json.loads((folder / MANIFEST).read_text())["files"]
 
 
+def is_whole(folder):
+    return all([_report._checksum(folder / n)] == sums for n, sums in recorded(folder).items())
+
+
+@pytest.fixture(scope="module")
+def written(small, without_pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written") / "report"
+    write(small, folder)
+    return folder
+
+
 @pytest.fixture
-def report(small, tmp_path):
-    write(small, tmp_path / "report")
-    return tmp_path / "report"
+def report(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "report")
 
 
-def test_every_encoder_that_may_be_compared_has_a_known_file(small):
+@pytest.fixture
+def changed(small):
+    return replace(small, about=replace(small.about, log="another.csv"))
+
+
+def test_encoder_names_lists_every_encoder_of_a_comparison(small):
     assert set(small.encoders) == set(ENCODER_NAMES)
 
 
@@ -51,7 +73,7 @@ def test_the_manifest_names_every_file_of_the_report(report):
     assert {encoder_file(name) for name in ENCODER_NAMES} < set(recorded(report))
 
 
-def test_a_new_report_takes_the_place_of_the_earlier_one(small, report):
+def test_a_new_report_replaces_the_earlier_one(small, report):
     earlier = contents(report)
     one_less = {name: small.encoders[name] for name in ENCODER_NAMES if name != "mix"}
     write(replace(small, encoders=one_less), report)
@@ -60,7 +82,7 @@ def test_a_new_report_takes_the_place_of_the_earlier_one(small, report):
     assert contents(report)["scores.json"] == earlier["scores.json"]
 
 
-def test_all_that_is_not_of_the_report_stays(small, report):
+def test_files_that_skue_did_not_write_are_kept(small, report):
     (report / "thesis.tex").write_text("years of work")
     (report / "data").mkdir()
     (report / "data" / "raw.csv").write_text("x")
@@ -73,13 +95,13 @@ def test_all_that_is_not_of_the_report_stays(small, report):
         assert after[name] == before[name]
 
 
-def test_a_folder_without_a_manifest_is_refused_even_if_a_file_has_the_name_of_ours(tmp_path):
+def test_a_folder_without_a_manifest_is_refused_even_if_it_holds_a_scores_json(tmp_path):
     (tmp_path / "scores.json").write_text("{}")
     with pytest.raises(ValueError, match="is not empty and holds no earlier report"):
         check_folder(tmp_path)
 
 
-def test_a_report_of_the_earlier_release_is_refused_and_named_as_such(tmp_path):
+def test_a_report_of_skue_0_1_is_refused_and_the_error_says_so(tmp_path):
     for name in ("scores.json", "report.html"):
         (tmp_path / name).write_text("")
     with pytest.raises(ValueError, match=r"as skue 0\.1 wrote them"):
@@ -87,7 +109,7 @@ def test_a_report_of_the_earlier_release_is_refused_and_named_as_such(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["report.html", "two-tower.joblib"])
-def test_a_file_that_somebody_has_changed_is_refused_and_kept(small, report, name):
+def test_a_report_with_a_changed_file_is_refused_and_kept(small, report, name):
     (report / name).write_text("notes of mine")
     before = contents(report)
     for attempt in (check_folder, lambda folder: write(small, folder)):
@@ -96,7 +118,7 @@ def test_a_file_that_somebody_has_changed_is_refused_and_kept(small, report, nam
     assert contents(report) == before
 
 
-def test_a_file_that_somebody_has_deleted_is_written_again(small, report):
+def test_a_deleted_file_is_written_again(small, report):
     (report / "report.html").unlink()
     check_folder(report)
     write(small, report)
@@ -104,7 +126,7 @@ def test_a_file_that_somebody_has_deleted_is_written_again(small, report):
 
 
 @pytest.mark.parametrize("name", ["mix.joblib", "Report.HTML"])
-def test_a_file_of_somebody_else_in_the_way_is_refused(report, name):
+def test_a_file_of_the_same_name_that_skue_did_not_write_is_refused(report, name):
     manifest = recorded(report)
     for own in [own for own in manifest if own.lower() == name.lower()]:
         del manifest[own]
@@ -118,7 +140,7 @@ def test_a_file_of_somebody_else_in_the_way_is_refused(report, name):
 @pytest.mark.parametrize(
     "name", ["../thesis.tex", "thesis.tex", "/etc/passwd", "data/a.joblib", "..joblib", "", "a\nb"]
 )
-def test_a_manifest_that_names_anything_but_files_of_reports_is_refused(small, report, name):
+def test_a_manifest_that_lists_other_files_than_reports_have_is_refused(small, report, name):
     thesis = report.parent / "thesis.tex"
     thesis.write_text("years of work")
     manifest = recorded(report)
@@ -133,20 +155,20 @@ def test_a_manifest_that_names_anything_but_files_of_reports_is_refused(small, r
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"scores.json": 3}}', "[" * 100_000]
 )
-def test_a_manifest_that_is_none_is_refused(report, text):
+def test_an_invalid_manifest_is_refused(report, text):
     (report / MANIFEST).write_text(text)
     with pytest.raises(ValueError, match="is not as skue writes it"):
         check_folder(report)
 
 
-def test_a_manifest_that_is_a_pipe_is_not_waited_for(report):
+def test_a_pipe_in_place_of_the_manifest_is_refused_without_waiting(report):
     (report / MANIFEST).unlink()
     os.mkfifo(report / MANIFEST)
     with pytest.raises(ValueError, match="is not as skue writes it"):
         check_folder(report)
 
 
-def test_a_copied_manifest_gives_no_right_to_other_files(report, tmp_path):
+def test_a_copied_manifest_does_not_allow_replacing_other_files(report, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(report / MANIFEST, other)
@@ -155,7 +177,7 @@ def test_a_copied_manifest_gives_no_right_to_other_files(report, tmp_path):
         check_folder(other)
 
 
-def test_a_link_in_place_of_a_file_is_refused(report, tmp_path):
+def test_a_symbolic_link_in_place_of_a_report_file_is_refused(report, tmp_path):
     elsewhere = tmp_path / "elsewhere.html"
     shutil.move(report / "report.html", elsewhere)
     (report / "report.html").symlink_to(elsewhere)
@@ -163,7 +185,7 @@ def test_a_link_in_place_of_a_file_is_refused(report, tmp_path):
         check_folder(report)
 
 
-def test_a_file_put_into_an_empty_folder_during_the_run_is_kept(small, tmp_path):
+def test_a_file_created_during_the_run_is_kept(small, tmp_path):
     folder = tmp_path / "report"
     folder.mkdir()
     check_folder(folder)
@@ -174,9 +196,9 @@ def test_a_file_put_into_an_empty_folder_during_the_run_is_kept(small, tmp_path)
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
-def test_a_disk_that_is_full_leaves_all_as_it_was(small, tmp_path, monkeypatch, earlier):
+def test_a_full_disk_changes_nothing(small, written, tmp_path, monkeypatch, earlier):
     if earlier:
-        write(small, tmp_path / "report")
+        shutil.copytree(written, tmp_path / "report")
     before = contents(tmp_path)
     dump = joblib.dump
 
@@ -193,23 +215,22 @@ def test_a_disk_that_is_full_leaves_all_as_it_was(small, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("n_renamed", range(10))
-def test_after_a_kill_between_two_renames_every_file_is_known(
-    small, report, monkeypatch, n_renamed
+def test_after_a_failure_between_two_renames_the_next_run_can_write(
+    changed, report, monkeypatch, n_renamed
 ):
     (report / "mine.txt").write_text("mine")
-    changed = replace(small, about=replace(small.about, log="another.csv"))
     rename, calls = os.replace, []
 
-    def killed(*paths):
+    def failing(*paths):
         if len(calls) == n_renamed:
-            raise SystemError("killed")
+            raise SystemError("stopped")
         calls.append(paths)
         rename(*paths)
 
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(SystemError, match="killed"):
-        write(changed, report)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing)
+        with pytest.raises(SystemError, match="stopped"):
+            write(changed, report)
     check_folder(report)
     write(changed, report)
     assert "another.csv" in (report / "scores.json").read_text()
@@ -217,7 +238,7 @@ def test_after_a_kill_between_two_renames_every_file_is_known(
     assert (report / "mine.txt").read_text() == "mine"
 
 
-def test_what_a_killed_run_left_is_told_and_left_alone(small, tmp_path):
+def test_the_leftovers_of_a_killed_run_are_reported_and_kept(small, tmp_path):
     left_over = tmp_path / ".skue-report-0123456789ab"
     left_over.mkdir()
     (left_over / "mix.joblib").write_bytes(b"half")
@@ -226,72 +247,40 @@ def test_what_a_killed_run_left_is_told_and_left_alone(small, tmp_path):
     assert (left_over / "mix.joblib").read_bytes() == b"half"
 
 
-def test_a_log_whose_name_is_no_text_is_written(small, tmp_path):
+def test_a_log_whose_name_is_not_valid_text_can_be_reported(small, tmp_path):
     name = os.fsdecode(b"caf\xe9.csv")
     write(replace(small, about=replace(small.about, log=name)), tmp_path)
     assert json.loads((tmp_path / "scores.json").read_text())["about"]["log"] == name
     assert "caf\\udce9.csv" in (tmp_path / "report.html").read_text()
 
 
-INTERRUPTED = """
-import os, signal, sys
-import joblib
-from pathlib import Path
-from skue.compare import _report
-from skue.compare._stopping import Stopping
-
-comparison, folder, number, module, name, n_calls = joblib.load(sys.argv[1]), *sys.argv[2:]
-module = {"os": os, "joblib": joblib}[module]
-original, calls = getattr(module, name), []
-
-def interrupting(*arguments):
-    calls.append(arguments)
-    if len(calls) == int(n_calls):
-        os.kill(os.getpid(), int(number))
-    return original(*arguments)
-
-setattr(module, name, interrupting)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-with Stopping() as stopping:
-    _report.write_report(comparison, Path(folder), stopping)
-"""
-
-
-def interrupt(comparison, folder, number, *call):
-    """Write a report in a process that sends itself a signal at the n-th call of a function."""
-    pickled = folder.parent / "comparison.pickle"
-    joblib.dump(comparison, pickled)
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, pickled, folder, *map(str, [int(number), *call])],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    pickled.unlink()
-    return done
+def signal_during(comparison, folder, number, *call):
+    """Write a report in a process that gets a signal at the n-th call of a function."""
+    errors = folder.parent / "errors.txt"
+    code = in_process(write_report_and_signal, comparison, folder, number, *call, stderr=errors)
+    said = errors.read_text()
+    errors.unlink()
+    return code, said
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
-def test_ctrl_c_before_the_report_is_complete_leaves_all_as_it_was(small, tmp_path, earlier):
+def test_ctrl_c_before_the_report_is_complete_changes_nothing(changed, written, tmp_path, earlier):
+    folder = tmp_path / "report"
     if earlier:
-        write(small, tmp_path / "report")
+        shutil.copytree(written, folder)
     before = contents(tmp_path)
-    changed = replace(small, about=replace(small.about, log="another.csv"))
-    done = interrupt(changed, tmp_path / "report", signal.SIGINT, "joblib", "dump", 3)
-    assert done.returncode == 130, done.stderr
-    assert done.stderr == "skue compare: interrupted; nothing was written\n"
+    code, said = signal_during(changed, folder, signal.SIGINT, "joblib", "dump", 3)
+    assert (code, said) == (130, "skue compare: interrupted; nothing was written\n")
     assert contents(tmp_path) == before
     assert os.listdir(tmp_path) == (["report"] if earlier else [])
 
 
-def test_ctrl_c_between_two_renames_waits_until_the_report_is_complete(small, report):
-    changed = replace(small, about=replace(small.about, log="another.csv"))
-    done = interrupt(changed, report, signal.SIGINT, "os", "replace", 4)
-    assert done.returncode == 130, done.stderr
-    assert done.stderr == f"skue compare: interrupted; the report in {report} is complete\n"
+def test_ctrl_c_between_two_renames_waits_until_the_report_is_complete(changed, report):
+    code, said = signal_during(changed, report, signal.SIGINT, "os", "replace", 4)
+    assert code == 130
+    assert said == f"skue compare: interrupted; the report in {report} is complete\n"
     assert "another.csv" in (report / "scores.json").read_text()
-    assert all([_report._checksum(report / n)] == sums for n, sums in recorded(report).items())
+    assert is_whole(report)
     assert not [name for name in os.listdir(report) if name.startswith(".")]
 
 
@@ -299,17 +288,17 @@ def test_ctrl_c_between_two_renames_waits_until_the_report_is_complete(small, re
 @pytest.mark.parametrize(
     "call", [("joblib", "dump", 3), ("os", "replace", 4)], ids=["files", "end"]
 )
-def test_after_kill_9_the_next_run_writes_a_whole_report(small, tmp_path, earlier, call):
+def test_the_run_after_a_kill_9_writes_a_whole_report(changed, written, tmp_path, earlier, call):
     folder = tmp_path / "report"
     if earlier:
-        write(small, folder)
+        shutil.copytree(written, folder)
         (folder / "mine.txt").write_text("mine")
-    changed = replace(small, about=replace(small.about, log="another.csv"))
-    assert interrupt(changed, folder, signal.SIGKILL, *call).returncode == -signal.SIGKILL
+    code, _ = signal_during(changed, folder, signal.SIGKILL, *call)
+    assert code == -signal.SIGKILL
     left_over = check_folder(folder)
     assert len(left_over) == 1
     write(changed, folder)
     assert "another.csv" in (folder / "scores.json").read_text()
-    assert all([_report._checksum(folder / n)] == sums for n, sums in recorded(folder).items())
+    assert is_whole(folder)
     others = set(os.listdir(folder)) - {MANIFEST, *recorded(folder)}
     assert others == {*left_over, *(["mine.txt"] if earlier else [])}

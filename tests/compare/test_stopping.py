@@ -1,79 +1,63 @@
-"""Ctrl-C while the command works."""
+"""Ctrl-C and SIGTERM while the command runs."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
+from processes import compare_with_a_two_tower_that_never_ends, start
 
+from skue.compare import _stopping
 from skue.compare._stopping import Stopping
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
-ROOT = Path(__file__).parents[2]
-PREPARED = """
-import os, signal, sys
-from skue.compare._stopping import Stopping
+# The module alone: importing skue would take most of the time.
+PREPARED = f"""
+import os, runpy, signal
+Stopping = runpy.run_path({_stopping.__file__!r})["Stopping"]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 
 
 def python(code):
     done = subprocess.run(
-        [sys.executable, "-c", PREPARED + code],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
+        [sys.executable, "-c", PREPARED + code], capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("log") / "log.csv"
-    lines = [f"{u},{rng.integers(800)}" for u in range(2000) for _ in range(30)]
-    path.write_text("user_id,item_id\n" + "\n".join(lines) + "\n")
-    return path
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stop_while_the_two_tower_is_fitted_ends_the_command_and_writes_nothing(
-    log, tmp_path, number, code
+def test_a_signal_while_the_two_tower_is_fitted_ends_the_command_and_writes_nothing(
+    tmp_path, number, code
 ):
-    command = [sys.executable, "-m", "skue", "compare", str(log), "--out", str(tmp_path / "report")]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        # Where the tests run in the background, Ctrl-C may be ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    folder, log = tmp_path / "here", tmp_path / "log.txt"
+    folder.mkdir()
+    log.write_text("".join(f"u{u} {u % 7} {u % 5} {u % 6} {u % 4}\n" for u in range(60)))
+    out, errors = tmp_path / "out.txt", tmp_path / "errors.txt"
+    process = start(
+        compare_with_a_two_tower_that_never_ends,
+        *(str(log), "--out", str(folder / "report")),
+        stdout=out,
+        stderr=errors,
     )
-    reached = False
-    for line in process.stderr:
-        if line == "skue compare: two-tower\n":
-            reached = True
-            break
-    time.sleep(0.5)
-    assert reached and process.poll() is None
-    sent = time.monotonic()
-    process.send_signal(number)
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert time.monotonic() - sent < 30
-    assert out == ""
+    until = time.monotonic() + 60
+    while not (errors.exists() and errors.read_text().endswith("skue compare: two-tower\n")):
+        assert process.is_alive() and time.monotonic() < until
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert process.is_alive()
+    os.kill(process.pid, number)
+    process.join(30)
+    assert process.exitcode == code
+    assert out.read_text() == ""
     said = "interrupted" if number == signal.SIGINT else "stopped"
-    assert errors == f"skue compare: {said}; nothing was written\n"
-    assert os.listdir(tmp_path) == []
+    assert errors.read_text().splitlines()[-1] == f"skue compare: {said}; nothing was written"
+    assert os.listdir(folder) == []
 
 
-def test_code_that_catches_every_exception_cannot_hold_up_a_stop():
+def test_code_that_catches_every_exception_cannot_prevent_the_stop():
     code, out, errors = python("""
 with Stopping():
     try:
@@ -86,13 +70,13 @@ with Stopping():
     assert errors == "skue compare: interrupted; nothing was written\n"
 
 
-def test_threads_at_work_are_not_waited_for():
+def test_the_process_ends_without_waiting_for_busy_threads():
     started = time.monotonic()
     code, _, _ = python("""
 import threading, time
 from concurrent.futures import ThreadPoolExecutor
 with Stopping():
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with ThreadPoolExecutor() as pool:
         pool.submit(time.sleep, 600).result()
 """)
@@ -100,7 +84,7 @@ with Stopping():
     assert time.monotonic() - started < 60
 
 
-def test_what_was_begun_is_undone_newest_first():
+def test_the_latest_work_is_undone_first():
     code, out, _ = python("""
 with Stopping() as stopping:
     with stopping.undoing(lambda: print("first", flush=True)):
@@ -110,7 +94,7 @@ with Stopping() as stopping:
     assert (code, out) == (130, "second\nfirst\n")
 
 
-def test_a_stop_that_is_held_back_comes_when_the_block_is_through():
+def test_a_signal_that_is_held_back_stops_the_process_after_the_block():
     code, out, errors = python("""
 with Stopping() as stopping:
     with stopping.held_back():
@@ -123,7 +107,7 @@ with Stopping() as stopping:
     assert errors == "skue compare: interrupted; all is written\n"
 
 
-def test_a_signal_that_is_to_be_ignored_stays_ignored():
+def test_a_signal_that_was_ignored_before_stays_ignored():
     code, out, _ = python("""
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 with Stopping():
@@ -133,7 +117,7 @@ with Stopping():
     assert (code, out) == (0, "went on\n")
 
 
-def test_the_handlers_that_were_there_come_back():
+def test_the_earlier_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT)
     with Stopping() as stopping:
         assert signal.getsignal(signal.SIGINT) == stopping._on_signal

@@ -1,4 +1,4 @@
-"""Index and cache as one object: a switch mixes nothing."""
+"""Index and cache as one object: a switch never mixes versions."""
 
 import threading
 
@@ -27,7 +27,7 @@ def load(ids):
     return [LISTS[user] for user in ids.tolist()]
 
 
-def test_a_user_gets_what_the_encoder_recommends(tmp_path):
+def test_the_retriever_returns_what_the_encoder_recommends(tmp_path):
     export_index(ENCODERS[0], tmp_path)
     serving = Retriever(UserVectorCache(ENCODERS[0]), open_index(tmp_path))
     ids, scores, status = serving.recommend([3, 4], load, k=5, exclude=[LISTS[3], LISTS[4]])
@@ -43,8 +43,8 @@ def test_an_index_of_another_space_is_refused(tmp_path):
         Retriever(UserVectorCache(ENCODERS[0]), open_index(tmp_path))
 
 
-def test_a_switch_under_traffic_answers_each_request_from_one_version(tmp_path):
-    """Every answer equals that of one encoder searched in its own items, before and after."""
+def test_each_request_uses_one_version_during_a_switch(tmp_path):
+    """Every answer equals that of the old or the new encoder with its own items."""
     store, problems, done = {}, [], threading.Event()
     export_index(ENCODERS[0], tmp_path)
     current = [Retriever(UserVectorCache(ENCODERS[0], store, deadline=30), open_index(tmp_path))]

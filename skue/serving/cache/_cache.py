@@ -1,11 +1,11 @@
-"""A cache of user vectors that bounds the wait and never mixes encoders or users."""
+"""The cache of user vectors: answers within a deadline, from memory, a store or the encoder."""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,14 +13,13 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 from skue.encoders._base import UserEncoder
-from skue.serving._ids import id_list
-from skue.serving.cache._counters import Counters
+from skue.reading._ids import as_ids, shown
 from skue.serving.cache._entries import Entry, checked_secret
-from skue.serving.cache._ledger import Ledger
-from skue.serving.cache._runner import TaskRunner
 from skue.serving.cache._source import VectorSource
+from skue.serving.cache._state import Counters, SharedState
 from skue.serving.cache._stores import GuardedStore
 from skue.serving.cache._tasks import Task, wait_for
+from skue.serving.cache._threads import TaskRunner
 
 _STORE_REST = 1.0
 _WARM_BATCH = 1024
@@ -35,12 +34,12 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 class UserVectorCache:
     """User vectors of one fitted encoder, computed when they are missing.
 
-    Entries are kept under the encoder's id and the user's id and carry a checksum over both. What
-    is damaged, of another encoder or of another user is never served. With ``key`` the checksum
-    is a signature: then this holds against people who can write to the store, too.
+    The key of an entry holds the ids of the encoder and the user, and its checksum covers both.
+    Entries that are damaged, or belong to another encoder or another user, are never served. With
+    ``key``, entries are signed, which also protects against people who can write to the store.
 
-    A store that fails is left alone for a second and then tried again. Meanwhile the cache serves
-    from its own memory and computes the rest. What :meth:`get` meets on its way is counted and
+    If the store fails, it is not called for a second and then tried again. Meanwhile the cache
+    serves vectors from memory and computes the others. Errors during :meth:`get` are counted and
     logged, not raised.
 
     Parameters
@@ -49,20 +48,20 @@ class UserVectorCache:
         A fitted encoder. Refitting it later does not change the cache.
     store : MutableMapping of str to bytes, default=None
         A dict, :class:`RedisStore`, :class:`LMDBStore`, or any other mapping. None keeps the
-        vectors in this process.
+        vectors in the memory of this process only.
     max_age : float, default=None
-        Seconds after which a vector is computed anew. None keeps it until it is invalidated.
+        Seconds after which a vector is computed again. None keeps it until it is invalidated.
     max_entries : int, default=100_000
-        How many vectors this process keeps. Without a store these are all; with one, they are
-        served while the store is down or while a user's new vector is late.
+        How many vectors this process keeps in memory. With a store, they are served only while
+        the store is down or a new vector is late.
     deadline : float, default=None
-        The longest time in seconds that a caller of :meth:`get` waits. Reading, loading and
-        encoding go on in threads and fill the cache. None (or infinity) waits until all is there,
-        and does the work in the caller's own thread.
+        The longest time in seconds that :meth:`get` waits. Reading, loading and encoding continue
+        in threads and fill the cache. None (or infinity) waits for all vectors, and does the work
+        in the thread of the caller.
     key : bytes, default=None
-        A secret of at least 16 bytes that signs the entries (HMAC-SHA256). Entries that are not
-        signed with it are ignored and counted as ``damaged``. Give the same one to all processes
-        that share the store.
+        A secret of at least 16 bytes to sign entries with (HMAC-SHA256). Entries that are not
+        signed with it are ignored and counted as ``damaged``. All processes that share the store
+        need the same key.
 
     Attributes
     ----------
@@ -103,19 +102,18 @@ class UserVectorCache:
         self.space_id = encoder.space_id_
         self.max_age, self.max_entries, self.deadline = max_age, max_entries, deadline
         self._store = None if store is None else GuardedStore(store, time.monotonic, _STORE_REST)
-        self._ledger = Ledger(max_entries, max_age)
-        self._lock = self._ledger.lock
+        self._state = SharedState(max_entries, max_age)
         self._closed = False
         self._counters = Counters()
         self._source = VectorSource(
-            self.encoder, self._store, checked_secret(key), self._ledger, self._counters
+            self.encoder, self._store, checked_secret(key), self._state, self._counters
         )
         self._runner = TaskRunner(
-            self._source, self._ledger, self._counters, has_store=store is not None
+            self._source, self._state, self._counters, has_store=store is not None
         )
 
     def get(self, user_ids: Any, load: Callable[[np.ndarray], Any]) -> tuple[Any, np.ndarray]:
-        """Return one vector a user, within the deadline.
+        """Return one vector per user, within the deadline.
 
         Parameters
         ----------
@@ -123,27 +121,28 @@ class UserVectorCache:
             Integers or strings.
         load : callable
             ``load(missing_ids)`` returns the histories of the given users in any form that
-            :func:`skue.as_histories` reads: one a user, in the order of ``missing_ids``. Histories
-            with ``user_ids``, and pandas objects with an index of user ids, may come in any order;
-            such Histories may leave out users without events. Users that were not asked for, or
-            that come twice, are an error of the whole call.
+            :func:`skue.as_histories` accepts: one history per user, in the order of
+            ``missing_ids``. Histories with ``user_ids``, and pandas objects with an index of user
+            ids, may be in any order. Histories with ``user_ids`` may leave out users without
+            events. Users that were not asked for, or that occur twice, are an error of the whole
+            call.
 
-            The array of ids is the callable's own. It is called at most once, possibly in another
-            thread and after ``get`` has returned. A single history that cannot be encoded costs
-            only its own user the vector.
+            The function gets a copy of the ids. It is called at most once, possibly in another
+            thread and after ``get`` has returned. If a single history cannot be encoded, only its
+            user gets no new vector.
 
         Returns
         -------
         vectors : ndarray of shape (n_users, n_dims), float32
         status : ndarray of shape (n_users,)
-            ``"cached"``, kept from before; ``"fresh"``, computed just now; ``"stale"``, the last
-            good vector, because a new one is missing or late; ``"fallback"``, the encoder's
-            fallback vector, because there is no other.
+            ``"cached"``: a stored vector. ``"fresh"``: computed in this call. ``"stale"``: an
+            outdated vector, because the new one failed or is late. ``"fallback"``: the fallback
+            vector of the encoder, because there is no other.
         """
         until = math.inf if self.deadline is None else time.monotonic() + self.deadline
-        users = id_list(user_ids, "user_ids").tolist()
+        users = _user_list(user_ids)
         if self._store is None:
-            found, missing = self._ledger.recall(users, time.time())
+            found, missing = self._state.recall(users, time.time())
         else:
             found, missing = {}, list(dict.fromkeys(users))
         while missing:
@@ -158,7 +157,7 @@ class UserVectorCache:
         return vectors, np.array(statuses, dtype="<U8")
 
     def warm(self, user_ids: Any, load: Callable[[np.ndarray], Any]) -> int:
-        """Compute and keep the vectors of users, before a new encoder is switched to.
+        """Compute and store vectors, for example before switching to a new encoder.
 
         Parameters
         ----------
@@ -169,27 +168,27 @@ class UserVectorCache:
         Returns
         -------
         n_warmed : int
-            The number of users, without those whose history could not be encoded. These are
+            The number of users whose vectors are stored. Histories that could not be encoded are
             counted as ``errors`` and logged.
 
         Raises
         ------
         RuntimeError
-            When the store does not take the vectors. What ``load`` raises is raised too.
+            If the store fails to write the vectors. Exceptions of ``load`` are raised as well.
         """
-        users = list(dict.fromkeys(id_list(user_ids, "user_ids").tolist()))
+        users = list(dict.fromkeys(_user_list(user_ids)))
         n_failed = 0
         for start in range(0, len(users), _WARM_BATCH):
             task = Task(load)
             with task.caller:
                 try:
-                    # Who is being computed for a caller needs no second computation.
-                    self._ledger.claim(users[start : start + _WARM_BATCH], task)
+                    # Users that a caller of get is computing are not computed again.
+                    self._state.claim(users[start : start + _WARM_BATCH], task)
                     entries = self._source.compute(task, task.users)
                     if not self._source.keep(task, entries) and self._store is not None:
                         raise RuntimeError(
-                            f"The store did not take {len(entries)} vectors: "
-                            f"{self._store.last_error!r}. Call warm again when it is back."
+                            f"The store failed to write {len(entries)} vectors: "
+                            f"{self._store.last_error!r}. Call warm again when it is available."
                         ) from self._store.last_error
                     n_failed += len(task.users) - len(entries)
                     task.finish()
@@ -198,44 +197,45 @@ class UserVectorCache:
         return len(users) - n_failed
 
     def invalidate(self, user_ids: Any) -> None:
-        """Forget users whose histories have changed: the next :meth:`get` computes them anew.
+        """Mark the vectors of users as outdated: the next :meth:`get` computes them again.
 
-        A computation under way may have seen the old history, and is kept nowhere. If the new
-        vector is late, the old one is served as ``"stale"``. Other processes that share the store
-        and are computing the same user at this moment do not hear of it: call this where the user
-        is served, or bound the harm with ``max_age``.
+        Call this when their histories have changed. The result of a running computation is not
+        kept, as it may be based on the old history. If the new vector is late, the old one is
+        served as ``"stale"``. Another process that shares the store and is computing the same
+        user at this moment is not notified. Call this in the process that serves the user, or
+        limit the age of vectors with ``max_age``.
 
         Parameters
         ----------
         user_ids : array-like of shape (n_users,)
         """
-        users = id_list(user_ids, "user_ids").tolist()
-        self._ledger.forget(users, doubt=self._store is not None)
+        users = _user_list(user_ids)
+        self._state.forget(users, distrust=self._store is not None)
         self._source.remove(users)
 
     @property
     def counters(self) -> dict[str, float]:
-        """What happened so far, as a dict of numbers.
+        """Counters as a dict of numbers.
 
-        Users answered: ``hits`` (cached) and ``misses``, which are ``fresh``, ``stale`` or
-        ``fallbacks``; among them ``timeouts`` (not there at the deadline) and ``shed`` (too much
-        work was waiting). Users whose own history could not be encoded: ``errors``. Users whom
-        labelled histories left out, and who therefore have no events: ``absent``. Calls that
-        failed: ``store_errors``, ``load_errors``. Entries in the store that were not what this
-        cache may serve for that user: ``damaged``.
-
-        ``unknown_item_rate`` is the share of the loaded events whose item the encoder does not
-        know. The age of a cached or stale vector is the time of the answer minus the time just
-        before its history was loaded, in seconds. ``mean_vector_age`` is the sum of the ages of
-        all such vectors served, divided by their number; ``max_vector_age`` is the largest.
+        - ``hits``: users answered with a cached vector.
+        - ``misses``: all other users, which are ``fresh``, ``stale`` or ``fallbacks``. Among them
+          are ``timeouts`` (not ready at the deadline) and ``shed`` (the queue was full).
+        - ``errors``: users whose history could not be encoded.
+        - ``absent``: users that labelled histories left out, and that therefore have no events.
+        - ``store_errors`` and ``load_errors``: calls that failed.
+        - ``damaged``: stored entries that were invalid for their user and encoder.
+        - ``unknown_item_rate``: the share of the loaded events whose item the encoder does not
+          know.
+        - ``mean_vector_age`` and ``max_vector_age``: mean and maximum of the ages of the cached
+          and stale vectors served, in seconds since just before their histories were loaded.
         """
         errors = 0 if self._store is None else self._store.n_errors
         return {**self._counters.numbers(), "store_errors": errors}
 
     def close(self) -> None:
-        """Stop working: later calls answer from memory, and get no new vectors.
+        """Stop computing: later calls answer from memory only.
 
-        This does not wait. Work that nobody has begun is dropped; work under way is finished.
+        This does not wait. Queued work is dropped, and running work is finished.
         """
         self._closed = True
         self._runner.close()
@@ -249,12 +249,8 @@ class UserVectorCache:
     def __repr__(self) -> str:
         return (
             f"UserVectorCache(encoder_id={self.encoder_id!r}, space_id={self.space_id!r}, "
-            f"n_entries={len(self._ledger)})"
+            f"n_entries={len(self._state)})"
         )
-
-    @property
-    def _pending(self) -> dict[Any, Task]:
-        return self._ledger.pending()
 
     def _answer(
         self,
@@ -263,13 +259,13 @@ class UserVectorCache:
         until: float,
         found: dict[Any, tuple[Entry, str]],
     ) -> list[Any]:
-        """Find vectors of users, or what stands for them; return whose task was interrupted."""
+        """Add a vector of each user to ``found``; return users whose task was interrupted."""
         waited = {} if self._closed else self._begin(users, load, until)
         wait_for(waited, until)
         interrupted, n_late = [], 0
         for user in users:
             task = waited.get(user)
-            # In this order: a task that is done has all the results that it will have.
+            # Checked before the results are read: no results are added after a task is done.
             is_done = task is None or task.done()
             result = None if task is None else task.results.get(user)
             if result is not None:
@@ -284,10 +280,10 @@ class UserVectorCache:
         return interrupted
 
     def _begin(self, users: list[Any], load: Callable[..., Any], until: float) -> dict[Any, Task]:
-        """Start computing whom nobody computes; return the task that computes each user."""
+        """Start computing the users that no task computes; return the task of each user."""
         task = Task(load)
         with task.caller:
-            waited = self._ledger.claim(users, task)
+            waited = self._state.claim(users, task)
             if task.users and until == math.inf:
                 self._runner.run_here(task)
             elif task.users:
@@ -296,10 +292,18 @@ class UserVectorCache:
 
     def _last_good(self, user: Any, task: Task | None) -> tuple[Entry, str]:
         entry = None if task is None else task.last_good.get(user)
-        entry = entry or self._ledger.last_good(user)
+        entry = entry or self._state.last_good(user)
         if entry is not None:
             return entry, "stale"
         return Entry(self.encoder.fallback_vector_, time.time()), "fallback"
+
+
+def _user_list(user_ids: Any) -> list[Any]:
+    # A single string would be taken for a list of its characters.
+    if isinstance(user_ids, (str, bytes)) or not isinstance(user_ids, Iterable):
+        one = shown(user_ids)
+        raise ValueError(f"user_ids must be a list of ids, got {one}. Write one id as [{one}].")
+    return as_ids(user_ids, "user_ids").tolist()
 
 
 def _check(encoder: Any, options: dict[str, Any]) -> None:
@@ -307,11 +311,11 @@ def _check(encoder: Any, options: dict[str, Any]) -> None:
         raise ValueError(f"encoder must be a user encoder, got {type(encoder).__name__}.")
     if isinstance(encoder.cold_start, str) and encoder.cold_start == "raise":
         raise ValueError(
-            "A cache cannot serve an encoder with cold_start='raise': every new user would be an "
+            "A cache cannot use an encoder with cold_start='raise': every new user would be an "
             "error. Set cold_start='mean'."
         )
     for name, value in options.items():
-        # To Python, bool is a number.
+        # bool is a subclass of int.
         if isinstance(value, bool):
             raise ValueError(f"{name} must be a number, got {value}.")
     validate_parameter_constraints(_CONSTRAINTS, options, UserVectorCache.__name__)

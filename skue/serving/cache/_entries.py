@@ -1,4 +1,4 @@
-"""How a user vector is written into a store, and read only if it is whole, sound and one's own."""
+"""Entries of a store: user vectors as bytes with a checksum or signature, and their keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 _MAGIC = b"skueV"
 _SCHEMA = 2
-# Magic, schema, length of the encoder's id, n_dims, time in seconds since 1970.
+# Magic, schema, length of the encoder id, n_dims, time in seconds since 1970.
 _HEADER = struct.Struct("<5sBHId")
 # Plain checksums have 16 bytes, signatures 32.
 _SEAL_BYTES = {False: 16, True: 32}
@@ -21,7 +21,7 @@ _SHORTEST_KEY = 16
 _CLOCK_TOLERANCE = 10.0
 # How far from 1 the squared length of a vector may be.
 _TOLERANCE = 1e-3
-# LMDB takes keys of up to 511 bytes.
+# LMDB accepts keys of up to 511 bytes.
 _LONGEST_ID = 256
 
 
@@ -33,10 +33,9 @@ class Entry(NamedTuple):
 
 
 def pack_entry(key: str, encoder_id: str, entry: Entry, secret: bytes | None = None) -> bytes:
-    """Return an entry as bytes that end in a checksum, or with a secret in a signature.
+    """Return an entry as bytes that end in a checksum, or in a signature if a secret is given.
 
-    Either covers the entry, the encoder's id and the key it is kept under, which holds the user's
-    id.
+    Both cover the entry, the id of the encoder and the key of the entry, which holds the user id.
     """
     name = encoder_id.encode()
     vector = entry.vector.astype("<f4").tobytes()
@@ -54,14 +53,14 @@ def unpack_entry(
     *,
     zero: bool = False,
 ) -> Entry | None:
-    """Return the entry, or None for bytes that are not a sound entry of this key and encoder.
+    """Return the entry, or None for bytes that are not a valid entry of this key and encoder.
 
     Parameters
     ----------
     secret : bytes or None
-        The entry must be signed with it; without one it must not be signed.
+        The entry must be signed with it. Without a secret, the entry must not be signed.
     zero : bool
-        Whether a vector of zeros is sound.
+        Whether a vector of zeros is valid.
     """
     name = encoder_id.encode()
     n_seal = _SEAL_BYTES[secret is not None]
@@ -79,7 +78,7 @@ def unpack_entry(
     vector = np.frombuffer(content, "<f4", n_dims, _HEADER.size + len(name))
     if not 0 <= time <= clock.time() + _CLOCK_TOLERANCE:
         return None
-    # In float64, where no square overflows. NaN compares as False.
+    # Squares do not overflow in float64. Comparisons with NaN are False.
     wide = vector.astype(np.float64)
     if abs(float(wide.dot(wide)) - 1) <= _TOLERANCE or (zero and not vector.any()):
         return Entry(vector, time)
@@ -87,18 +86,18 @@ def unpack_entry(
 
 
 def are_sound(vectors: np.ndarray, zero: bool) -> np.ndarray:
-    """Tell which rows an encoder may give: of length 1, or zeros where these are allowed."""
+    """Return which rows are valid user vectors: of length 1, or zeros if these are allowed."""
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    # NaN compares as False.
+    # Comparisons with NaN are False.
     sound = np.abs(squares - 1) <= _TOLERANCE
     return sound | ~vectors.any(axis=1) if zero else sound
 
 
 def key_of(encoder_id: str, user_id: Any) -> str:
-    """Return the key of a user's vector; the number 7 and the text "7" are two users.
+    """Return the key of a user's vector. The number 7 and the text "7" are two users.
 
-    Text that is long, or that UTF-8 cannot hold, is hashed: a store that refused one key would be
-    taken to be down.
+    Text that is long or cannot be encoded as UTF-8 is hashed. Otherwise the store would reject
+    the key, and the cache would treat the store as down.
     """
     if not isinstance(user_id, str):
         return f"skue:{encoder_id}:i:{user_id}"
@@ -111,13 +110,13 @@ def key_of(encoder_id: str, user_id: Any) -> str:
 
 
 def checked_secret(key: Any) -> bytes | None:
-    """Return the key to sign with, and raise for one that protects nothing. It is never shown."""
+    """Return the key to sign with; raise if it is too short. No error shows the key."""
     if key is None:
         return None
     if not isinstance(key, bytes):
         raise ValueError(
             f"key must be bytes, got {type(key).__name__}. Make one with secrets.token_bytes(32), "
-            "and give the same one to every process that shares the store."
+            "and use the same one in every process that shares the store."
         )
     if len(key) < _SHORTEST_KEY:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Loading histories of users and encoding them, so that one bad record costs one user."""
+"""Loading and encoding the histories of users. One bad history does not affect other users."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from skue.serving.cache._entries import are_sound
 
 
 class Loaded(NamedTuple):
-    """Vectors of users, and what was met on the way.
+    """Vectors of users, errors and counts.
 
     Attributes
     ----------
     vectors : dict of user to ndarray of shape (n_dims,)
     errors : dict of user to Exception
-        Those who have no vector, and why.
+        The error of each user without a vector.
     n_events, n_unknown : int
-        Events of those who have one, and how many of them the encoder does not know.
+        Events of the users with a vector, and how many of them have unknown items.
     n_absent : int
-        Users whom labelled histories left out: they are taken to have no events.
+        Users that labelled histories left out. They have no events.
     """
 
     vectors: dict[Any, np.ndarray]
@@ -38,14 +38,14 @@ class Loaded(NamedTuple):
 
 
 def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., Any]) -> Loaded:
-    """Call ``load`` once for all users, and encode each whose history can be encoded."""
+    """Call ``load`` once for all users, and encode each history that can be encoded."""
     rows, n_absent = load_rows(users, load)
     vectors: dict[Any, np.ndarray] = {}
     errors: dict[Any, Exception] = {}
     n_events = n_unknown = 0
     allow_zero = not encoder.fallback_vector_.any()
-    # Halves of what cannot be encoded, down to single users: at most 2 n attempts, on at most
-    # n log2(n) histories.
+    # Parts that cannot be encoded are halved, down to single users: at most 2 n attempts with at
+    # most n log2(n) histories.
     parts = [np.arange(len(users))]
     while parts:
         part = parts.pop()
@@ -69,9 +69,9 @@ def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., 
 
 
 def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
-    """Return one row a user, in the order of the users, and how many users were left out.
+    """Return one row per user, in the order of the users, and how many users were left out.
 
-    What ``load`` does to the array of ids that it gets does not matter: it is a copy.
+    ``load`` gets a copy of the ids, which it may change.
     """
     given = as_ids(users, "user_ids")
     loaded = load(given)
@@ -81,25 +81,25 @@ def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
     n_rows = len(loaded) if _has_rows(loaded) else len(as_histories(loaded))
     if n_rows != len(users):
         raise ValueError(
-            f"load returned {n_rows} histories for {len(users)} users. Return one "
-            "a user, in the order asked, or Histories with user_ids."
+            f"load returned {n_rows} histories for {len(users)} users. Return one history per "
+            "user, in the order of the ids, or Histories with user_ids."
         )
     if given.tolist() != users:
         raise ValueError(
-            "load changed the array of ids that it was given, and returned histories without "
-            "user_ids: nobody can tell whose they are. Return Histories with user_ids, or work on "
-            "a copy of the ids."
+            "load changed the array of ids that it was given and returned histories without "
+            "user_ids, so their users are not known. Return Histories with user_ids, or change a "
+            "copy of the ids."
         )
     return loaded, 0
 
 
 def labels_of(loaded: Any) -> list[Any] | None:
-    """Return the user of each row, where what was loaded says so."""
+    """Return the user of each row, or None if the rows are not labelled."""
     if isinstance(loaded, Histories):
         return None if loaded.user_ids is None else loaded.user_ids.tolist()
     if not (is_series(loaded) or is_frame(loaded)) or not hasattr(loaded, "index"):
         return None
-    # A pandas index that just counts the rows says nothing.
+    # A pandas index that counts the rows is not a label.
     if type(loaded.index).__name__ == "RangeIndex" and loaded.index.equals(
         type(loaded.index)(len(loaded))
     ):
@@ -108,12 +108,12 @@ def labels_of(loaded: Any) -> list[Any] | None:
 
 
 def in_order_of(loaded: Any, labels: list[Any], users: list[Any]) -> tuple[Any, int]:
-    """Put labelled rows in the order of the users; who is left out has an empty history."""
+    """Put labelled rows in the order of the users. Users left out get an empty history."""
     row_of = dict(zip(labels, range(len(labels)), strict=True))
     if len(row_of) < len(labels):
         twice = [user for row, user in enumerate(labels) if row_of[user] != row]
         raise ValueError(
-            f"load returned more than one history of a user: {_some(twice)}. Return one a user."
+            f"load returned more than one history of a user: {_some(twice)}. Return one per user."
         )
     asked = set(users)
     others = [user for user in labels if user not in asked]
@@ -130,7 +130,8 @@ def in_order_of(loaded: Any, labels: list[Any], users: list[Any]) -> tuple[Any, 
         left_out = [user for user in users if user not in row_of]
         raise ValueError(
             f"load returned a {type(loaded).__name__} without rows for {_some(left_out)}. Return "
-            "one row a user, or Histories with user_ids, which may leave out users without events."
+            "one row per user, or Histories with user_ids, which may leave out users without "
+            "events."
         )
     return take(loaded, order), 0
 
@@ -169,7 +170,7 @@ def _refuse_unsound(vectors: np.ndarray, zero: bool) -> None:
     if not sound.all():
         row = int(np.flatnonzero(~sound)[0])
         raise ValueError(
-            f"the encoder gave a vector of length {np.linalg.norm(vectors[row]):.4g}, not 1"
+            f"the encoder returned a vector of length {np.linalg.norm(vectors[row]):.4g}, not 1"
         )
 
 

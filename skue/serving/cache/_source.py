@@ -1,4 +1,4 @@
-"""Where the vectors of a task come from: the store, and for the rest ``load`` and the encoder."""
+"""Getting vectors: from the store, or from ``load`` and the encoder."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from typing import Any
 
 from skue.encoders._base import UserEncoder
 from skue.reading._ids import shown
-from skue.serving.cache._counters import Counters
 from skue.serving.cache._entries import Entry, key_of, pack_entry, unpack_entry
-from skue.serving.cache._ledger import Ledger
 from skue.serving.cache._loading import Loaded, load_and_encode
+from skue.serving.cache._state import Counters, SharedState
 from skue.serving.cache._stores import GuardedStore
 from skue.serving.cache._tasks import Task
 
-# How many invalidated users a read removes from a store that was down: no caller waits for all.
+# How many invalidated users one read removes from a store that was down, to limit its wait.
 _REMOVED_AT_ONCE = 1000
 _LOG = logging.getLogger("skue.serving")
 
 
 class VectorSource:
-    """Reads, computes and keeps vectors, and puts them into the results of tasks.
+    """Reads, computes and stores vectors, and adds them to the results of tasks.
 
     Parameters
     ----------
     encoder : UserEncoder
     store : GuardedStore or None
     secret : bytes or None
-        Signs the entries.
-    ledger : Ledger
+        Key to sign the entries with.
+    state : SharedState
     counters : Counters
     """
 
@@ -39,33 +38,33 @@ class VectorSource:
         encoder: UserEncoder,
         store: GuardedStore | None,
         secret: bytes | None,
-        ledger: Ledger,
+        state: SharedState,
         counters: Counters,
     ) -> None:
         self._encoder, self._encoder_id = encoder, encoder.encoder_id_
         self._store, self._secret = store, secret
-        self._ledger, self._counters = ledger, counters
+        self._state, self._counters = state, counters
         self._n_dims = len(encoder.fallback_vector_)
         self._zero = not encoder.fallback_vector_.any()
 
     def read(self, task: Task) -> None:
-        """Answer whom the store has (or memory, while the store is down); the rest is missing."""
+        """Get vectors from the store, or from memory while the store is down."""
         if self._store is None:
             task.missing = task.users
             return
-        asked = {self._key(user): user for user in self._ledger.believed(task.users)}
-        doubts = self._ledger.settled_doubts(None, _REMOVED_AT_ONCE)
+        asked = {self._key(user): user for user in self._state.trusted(task.users)}
+        tokens = self._state.removable(None, _REMOVED_AT_ONCE)
         answer = self._store.get_many(list(asked))
         if answer is None:
-            found, _ = self._ledger.recall(task.users, time.time())
+            found, _ = self._state.recall(task.users, time.time())
             task.results.update(found)
         else:
-            self.remove(list(doubts))
+            self.remove(list(tokens))
             self._unpack(task, asked, answer)
         task.missing = [user for user in task.users if user not in task.results]
 
     def load(self, task: Task) -> None:
-        """Load, encode and keep who is missing; what goes wrong is counted and logged."""
+        """Load, encode and store the missing users. Errors are counted and logged."""
         try:
             self.keep(task, self.compute(task, task.missing))
         except BaseException as error:
@@ -76,51 +75,51 @@ class VectorSource:
             _LOG.warning("No new vectors for %d users: %r", n_users, error, exc_info=True)
 
     def compute(self, task: Task, users: list[Any]) -> dict[Any, Entry]:
-        """Load and encode users, and hand the vectors to who waits."""
+        """Load and encode users, and wake the callers that wait for them."""
         if not users:
             return {}
-        # Of the moment before loading: what happens to a user from then on makes it old.
+        # The time before loading, as the history does not include later events.
         now = time.time()
         loaded = load_and_encode(self._encoder, users, task.load)
         entries = {user: Entry(vector, now) for user, vector in loaded.vectors.items()}
-        self._ledger.remember(task, entries)
+        self._state.remember(task, entries)
         task.results.update((user, (entry, "fresh")) for user, entry in entries.items())
         task.ring()
         self._report(loaded)
         return entries
 
     def keep(self, task: Task, entries: dict[Any, Entry]) -> bool:
-        """Write entries into the store, unless their users were invalidated meanwhile."""
+        """Write the entries of users that were not invalidated meanwhile to the store."""
         if self._store is None or not entries:
             return True
-        current = self._ledger.current(task, entries)
-        doubts = self._ledger.settled_doubts(current)
+        current = self._state.current(task, entries)
+        tokens = self._state.removable(current)
         packed = {}
         for user in current:
             key = self._key(user)
             packed[key] = pack_entry(key, self._encoder_id, entries[user], self._secret)
         if not self._store.set_many(packed):
             return False
-        self._ledger.believe(doubts)
+        self._state.trust(tokens)
         return True
 
     def remove(self, users: list[Any]) -> None:
-        """Remove users from the store, and believe it again about those whom it removed."""
+        """Remove users from the store, and trust its entries again if that succeeds."""
         if self._store is None or not users:
             return
-        doubts = self._ledger.settled_doubts(users)
+        tokens = self._state.removable(users)
         if self._store.delete_many([self._key(user) for user in users]):
-            self._ledger.believe(doubts)
+            self._state.trust(tokens)
 
     def settle(self, task: Task) -> None:
         """Clean up after a task that has ended, or that was interrupted."""
-        outdated = self._ledger.release(task)
+        outdated = self._state.release(task)
         task.ring()
-        # They may have been written just now, and other processes would believe it.
+        # Outdated entries may just have been written, and other processes would use them.
         self.remove(outdated)
 
     def _unpack(self, task: Task, asked: dict[str, Any], answer: Mapping[str, Any]) -> None:
-        """Take over the entries of the store that may be served."""
+        """Add the valid entries of the store to the results."""
         young: dict[Any, Entry] = {}
         now = time.time()
         for key, user in asked.items():
@@ -132,11 +131,11 @@ class VectorSource:
             )
             if entry is None:
                 self._counters.add(damaged=1)
-            elif self._ledger.is_young(entry, now):
+            elif self._state.is_young(entry, now):
                 young[user] = entry
             else:
                 task.last_good[user] = entry
-        self._ledger.remember(task, young)
+        self._state.remember(task, young)
         task.results.update((user, (entry, "cached")) for user, entry in young.items())
 
     def _report(self, loaded: Loaded) -> None:

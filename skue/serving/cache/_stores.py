@@ -1,4 +1,4 @@
-"""Where a cache keeps its bytes: any mapping, Redis, or a file that processes share."""
+"""Stores of bytes for a cache: Redis, an LMDB file that processes share, or any mapping."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from skue._optional import import_optional
 
 
 class RedisStore(MutableMapping[str, bytes]):
-    """A Redis server as a store, many entries a round trip.
+    """A Redis server as a store. One round trip reads or writes many entries.
 
     Parameters
     ----------
     url : str, default="redis://localhost:6379/0"
     timeout : float, default=0.1
-        Seconds after which a call that gets no answer fails: without one a server that hangs
-        would hold a thread for good.
+        Seconds after which a call without an answer fails. Without a timeout, a server that hangs
+        would block a thread forever.
     expire : float or None, default=None
-        Seconds after which the server drops an entry, such as those of encoders long replaced.
-        None leaves that to the server's memory policy.
+        Seconds after which the server removes an entry, so that those of replaced encoders do not
+        pile up. None leaves this to the memory policy of the server.
 
     Examples
     --------
@@ -45,13 +45,13 @@ class RedisStore(MutableMapping[str, bytes]):
             url,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            # The cache itself tries again, later; a retry here would only hold its thread.
+            # The cache tries again later. A retry here would only block its thread.
             retry=None,
             decode_responses=False,
         )
 
     def get_many(self, keys: list[str]) -> dict[str, bytes]:
-        """Return the entries that are there."""
+        """Return the entries that exist."""
         values = self._client.mget(keys) if keys else []
         return {k: value for k, value in zip(keys, values, strict=True) if value is not None}
 
@@ -63,7 +63,7 @@ class RedisStore(MutableMapping[str, bytes]):
         pipeline.execute()
 
     def delete_many(self, keys: list[str]) -> None:
-        """Remove entries; those that are not there are passed over."""
+        """Remove entries; missing ones are ignored."""
         if keys:
             self._client.delete(*keys)
 
@@ -85,19 +85,19 @@ class RedisStore(MutableMapping[str, bytes]):
 
 
 class LMDBStore(MutableMapping[str, bytes]):
-    """A memory-mapped file as a store, which the processes of one machine share.
+    """A memory-mapped file as a store that the processes of one machine share.
 
-    Every write is a transaction: whoever is killed in the middle of one leaves the entry as it
-    was. After a loss of power remove the folder: on some file systems the file is damaged, and it
-    holds nothing that cannot be computed again. A process opens a folder once, and does so after
-    it was forked.
+    Every write is a transaction: a process that is killed in the middle of a write leaves the
+    entries as they were. After a power failure, delete the folder: on some file systems the file
+    is damaged, and every entry can be computed again. Open a folder only once per process, and
+    after forking.
 
     Parameters
     ----------
     path : str or path
-        Folder of the file, made where it is missing.
+        Folder of the file, created if it does not exist.
     max_bytes : int, default=2**30
-        How large the file may grow; once it is full, writes fail and the cache counts them.
+        Maximum size of the file. Once it is full, writes fail and the cache counts them.
 
     Examples
     --------
@@ -112,7 +112,7 @@ class LMDBStore(MutableMapping[str, bytes]):
         self._environment.reader_check()
 
     def get_many(self, keys: list[str]) -> dict[str, bytes]:
-        """Return the entries that are there."""
+        """Return the entries that exist."""
         with self._environment.begin() as transaction:
             found = {key: transaction.get(key.encode()) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
@@ -124,7 +124,7 @@ class LMDBStore(MutableMapping[str, bytes]):
                 transaction.put(key.encode(), value)
 
     def delete_many(self, keys: list[str]) -> None:
-        """Remove entries; those that are not there are passed over."""
+        """Remove entries; missing ones are ignored."""
         with self._environment.begin(write=True) as transaction:
             for key in keys:
                 transaction.delete(key.encode())
@@ -155,17 +155,17 @@ class LMDBStore(MutableMapping[str, bytes]):
 
 
 class GuardedStore:
-    """Calls a store many entries at a time, and leaves it alone for a moment when it fails.
+    """Calls a store with many entries at a time, and pauses after a failure.
 
-    Reading, writing and removing rest each on their own: a store that is full still answers.
+    Reading, writing and removing pause independently, so that a full store can still be read.
 
     Parameters
     ----------
     store : MutableMapping of str to bytes
-        With the methods ``get_many``, ``set_many`` and ``delete_many`` where it has them.
+        Its methods ``get_many``, ``set_many`` and ``delete_many`` are used if they exist.
     clock : callable
     rest : float
-        Seconds without a call after a failure.
+        Seconds to pause after a failure.
     """
 
     def __init__(self, store: Any, clock: Any, rest: float) -> None:
@@ -179,16 +179,16 @@ class GuardedStore:
         self.last_error: BaseException | None = None
 
     def get_many(self, keys: list[str]) -> dict[str, Any] | None:
-        """Return what is there, or None when the store does not answer."""
+        """Return the entries that exist, or None if the store fails."""
         answered, found = self._call(self._get, keys)
         return found if answered else None
 
     def set_many(self, entries: Mapping[str, bytes]) -> bool:
-        """Write, and tell whether the store took it."""
+        """Write entries, and return whether that succeeded."""
         return self._call(self._set, entries)[0]
 
     def delete_many(self, keys: list[str]) -> bool:
-        """Remove, and tell whether the store did."""
+        """Remove entries, and return whether that succeeded."""
         return self._call(self._delete, keys)[0]
 
     def _call(self, method: Any, argument: Any) -> tuple[bool, Any]:
@@ -207,7 +207,7 @@ class GuardedStore:
 def _get_each(store: MutableMapping[str, bytes], keys: list[str]) -> dict[str, bytes]:
     found = {}
     for key in keys:
-        # Not by a look whether it is there: it may be gone a moment later.
+        # Not checked with `in` first, as the entry may be removed in between.
         with contextlib.suppress(KeyError):
             found[key] = store[key]
     return found

@@ -1,4 +1,4 @@
-"""The computation of some users' vectors, and how callers wait for it."""
+"""A task computes the vectors of some users; callers wait for it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,37 @@ from typing import Any
 
 from skue.serving.cache._entries import Entry
 
-# How often a waiting caller looks whether somebody is still at work. It matters only after an
-# interruption: otherwise the bell rings.
+# How often a waiting caller checks whether a task was interrupted. Otherwise the bell wakes it.
 _LOOK_EVERY = 0.05
 
 
 class Task:
-    """What one call of ``get`` or ``warm`` computes.
+    """The users that one call of ``get`` or ``warm`` computes.
 
-    A task claims users, so that nobody else computes them. Its claims count until it is
-    :meth:`done`, and that is read off the state of things: either the calling thread holds
-    ``caller``, or a pool has taken the task and has not finished it. No clean-up has to run for a
-    claim to end. A signal handler may therefore raise between any two steps of the caller:
-    leaving its ``with task.caller`` block, which the interpreter always does, ends the claims.
+    A task claims users so that no other task computes them. The claims count until the task is
+    :meth:`done`. It is not done while the calling thread holds ``caller``, or while a pool has
+    taken the task and not finished it. A claim therefore ends without any clean-up code: a signal
+    handler may raise anywhere in the caller, because the interpreter always leaves the
+    ``with task.caller`` block.
 
     Attributes
     ----------
     load : callable
     users : list
-        Claimed by this task.
+        Users claimed by this task.
     missing : list
-        Those of them that the store does not have.
+        Users without an entry in the store.
     caller : Lock
-        Held by the calling thread while it prepares the task or works on it.
+        Held by the calling thread while it prepares or runs the task.
     taken : bool
-        A pool has the task.
+        Whether a pool has taken the task.
     finished : bool
-        The task has come to its end: users without a result will get none from it.
+        Whether the task has ended. Users without a result then get none from it.
     results : dict of user to (Entry, status)
     last_good : dict of user to Entry
-        Outdated entries, found on the way.
+        Outdated entries from the store.
     outdated : set
-        Users who were invalidated since they were claimed. Their results are kept nowhere.
+        Users that were invalidated after they were claimed. Their results are not stored.
     """
 
     def __init__(self, load: Callable[..., Any]) -> None:
@@ -59,13 +58,13 @@ class Task:
         self._bells: list[SimpleQueue[None]] = []
 
     def done(self) -> bool:
-        """Tell whether nobody works on the task, and nobody will."""
-        # A process that was forked has none of the threads that worked.
+        """Return whether the task has ended or was interrupted."""
+        # After a fork, the threads that ran the task do not exist in the child process.
         is_ours = self._process == os.getpid()
         return self.finished or not (is_ours and (self.taken or self.caller.locked()))
 
     def ring(self) -> None:
-        """Wake those who wait: there are new results, or this is the end."""
+        """Wake the waiting callers, as there are new results or the task has ended."""
         for bell in self._bells:
             bell.put(None)
 
@@ -76,13 +75,13 @@ class Task:
 
 
 def wait_for(waited: Mapping[Any, Task], until: float) -> None:
-    """Return when each user has a result or a task that is done, or at the given time.
+    """Wait until each user has a result or a task that is done, at most until the given time.
 
     Parameters
     ----------
     waited : dict of user to Task
     until : float
-        On the clock of ``time.monotonic``; infinite for no limit.
+        On the clock of ``time.monotonic``; infinity for no limit.
     """
     users_of: dict[Task, set[Any]] = {}
     for user, task in waited.items():
@@ -90,7 +89,7 @@ def wait_for(waited: Mapping[Any, Task], until: float) -> None:
     bell: SimpleQueue[None] = SimpleQueue()
     for task in users_of:
         task._bells.append(bell)
-    # The first look comes after the bells are hung up, so no ring is missed.
+    # The bells are registered before the first check, so no ring is missed.
     while True:
         for task in list(users_of):
             if task.done() or users_of[task] <= task.results.keys():

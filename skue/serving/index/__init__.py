@@ -1,7 +1,7 @@
-"""An index of item vectors: written to a folder in versions, opened and searched."""
+"""An index of item vectors: exported to a folder in versions, opened and searched."""
 
-from skue.serving.index._export import ann_recall, export_index, open_index
-from skue.serving.index._index import SpaceMismatchError, VectorIndex
+from skue.serving.index._export import export_index, open_index
+from skue.serving.index._index import SpaceMismatchError, VectorIndex, ann_recall
 from skue.serving.index._versions import prune, rollback
 
 __all__ = [

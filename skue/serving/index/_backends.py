@@ -1,4 +1,4 @@
-"""How an index finds the nearest items: exactly, or approximately and topped up exactly."""
+"""Backends that find the nearest items: exact, or approximate with an exact fallback."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from skue.serving.index._tuning import RECALL_AT, Tuning, tune
 LIBRARIES: dict[str, type[LibraryIndex]] = {"faiss": CellIndex, "hnswlib": GraphIndex}
 BACKENDS = ("exact", *LIBRARIES)
 
-# Rows that each user must not get, and those that a user (without offsets: anybody) may get.
+# Rows that each user must not get, and rows that each user (without offsets: any user) may get.
 Excluded = tuple[np.ndarray, np.ndarray] | None
 Allowed = tuple[np.ndarray, np.ndarray | None] | None
 
 
 def check_backend(backend: Any, target_recall: Any) -> None:
-    """Raise for a backend that is unknown and a recall that cannot be reached."""
+    """Raise for an unknown backend or a recall that cannot be reached."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {backend!r}.")
     is_number = isinstance(target_recall, Real) and not isinstance(target_recall, bool)
@@ -32,7 +32,7 @@ def check_backend(backend: Any, target_recall: Any) -> None:
 
 
 class Backend(Protocol):
-    """Finds the k nearest items of each user among those that the limits leave."""
+    """Finds the k nearest items of each user within the limits."""
 
     info: dict[str, Any]
 
@@ -42,7 +42,7 @@ class Backend(Protocol):
 
 
 def make_backend(name: str, item_vectors: np.ndarray, target_recall: float) -> Backend:
-    """Build a backend; an approximate one is tuned, and exact where that is no slower."""
+    """Build a backend. An approximate one is tuned, and replaced if exact search is as fast."""
     exact = ExactBackend(item_vectors)
     if name == "exact":
         return exact
@@ -52,7 +52,7 @@ def make_backend(name: str, item_vectors: np.ndarray, target_recall: float) -> B
 
 
 class ExactBackend:
-    """Every cosine, by matrix products in blocks."""
+    """Computes every cosine by matrix products in blocks."""
 
     def __init__(self, item_vectors: np.ndarray) -> None:
         self.item_vectors = item_vectors
@@ -65,7 +65,7 @@ class ExactBackend:
 
 
 class ApproximateBackend:
-    """Fetches more than was asked for, drops what is refused, and tops up exactly."""
+    """Fetches more than k items, drops those outside the limits, and falls back to exact search."""
 
     def __init__(self, exact: ExactBackend, index: LibraryIndex, tuning: Tuning) -> None:
         self._exact, self._index, self._effort = exact, index, tuning.effort
@@ -82,7 +82,7 @@ class ApproximateBackend:
     ) -> tuple[np.ndarray, np.ndarray]:
         n_items = len(self._exact.item_vectors)
         n = _number_to_fetch(k, n_items, excluded, allowed)
-        # For more neighbours more has to be looked through; this keeps the recall, and a little.
+        # More neighbours need more effort for the same recall. This raises it a little more.
         effort = int(self._effort * max(1.0, n / RECALL_AT) ** 0.5)
         if n > n_items or self._index.work(effort) > n_items:
             return self._exact.search(user_vectors, k, excluded, allowed)
@@ -103,20 +103,20 @@ class ApproximateBackend:
 
 
 def _number_to_fetch(k: int, n_items: int, excluded: Excluded, allowed: Allowed) -> int:
-    """Return how many of the nearest leave k to a user who loses the usual share to the limits."""
+    """Return how many items to fetch so that usually k of them are within the limits."""
     n, share = min(k, n_items), 1.0
     if excluded is not None:
         n += int(np.diff(excluded[1]).max(initial=0))
     if allowed is not None:
         rows, offsets = allowed
         listed = len(rows) if offsets is None else np.diff(offsets).min(initial=n_items)
-        # What is allowed may lie far from a user more often than not.
+        # Allowed items may be further from the user than the others.
         share = min(1.0, listed / n_items / 1.5)
     return int(np.ceil(n / share)) if share * n_items >= n else n_items + 1
 
 
 def _is_left(rows: np.ndarray, n_items: int, excluded: Excluded, allowed: Allowed) -> np.ndarray:
-    """Tell which of the found rows (one line a user) the limits leave."""
+    """Return which of the found rows (one line a user) are within the limits."""
     left = rows >= 0
     if allowed is not None:
         listed, offsets = allowed
@@ -139,7 +139,7 @@ def _is_listed(
 
 
 def _of_users(limits: Any, users: np.ndarray) -> Any:
-    """Return the limits of the picked users."""
+    """Return the limits of some users."""
     if limits is None or limits[1] is None:
         return limits
     rows, offsets = limits
@@ -148,5 +148,5 @@ def _of_users(limits: Any, users: np.ndarray) -> Any:
 
 
 def _widened(found: np.ndarray, k: int, missing: float) -> np.ndarray:
-    """Return found rows or scores with k columns."""
+    """Pad rows or scores to k columns."""
     return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=missing)

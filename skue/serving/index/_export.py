@@ -1,8 +1,10 @@
-"""An index on disk: written whole, opened whole, rolled back."""
+"""Exporting an index to a folder, and opening it."""
 
 from __future__ import annotations
 
+import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,42 @@ import numpy as np
 from skue._version import __version__
 from skue.encoders._inside import find_encoder
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.serving.index._arrays import read_array, sync_folder, write_array, write_synced
 from skue.serving.index._backends import check_backend
-from skue.serving.index._folder import list_versions, read_current, write_version
+from skue.serving.index._folder import UNUSED, one_writer, partial_folder, remove_abandoned
 from skue.serving.index._index import VectorIndex
-from skue.serving.index._versions import arrays_of, read_version
+from skue.serving.index._manifest import (
+    MANIFEST,
+    SCHEMA,
+    arrays_of,
+    manifest_checksum,
+    read_version,
+)
+from skue.serving.index._versions import (
+    current_or_none,
+    list_versions,
+    read_current,
+    write_current,
+)
 
-# A reader that loses its version to prune reads CURRENT again; more than once is a busy folder.
+# If prune removes the version while it is being opened, CURRENT is read again.
 _TRIES = 20
 
 
 def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
     """Write the items of an encoder as a new version of an index, and make it the current one.
 
-    Vectors, ids and a manifest with their checksums are written and synced beside the older
-    versions; then the file ``CURRENT`` is replaced. Readers find the old version or the new one,
-    whole, whenever the export is interrupted.
+    Vectors, ids and a manifest with checksums are written and synced next to the older versions.
+    Then the file ``CURRENT`` is replaced. If the export is interrupted at any point, readers find
+    either the old version or the new one, never a mixture.
 
     Parameters
     ----------
     encoder : fitted encoder, Pipeline or ColumnTransformer around one, or ItemEmbeddings
-        Of a pipeline the items pass the steps after the encoder, as the users do.
+        In a pipeline, the item vectors pass through the steps after the encoder, as the user
+        vectors do.
     folder : str or path
-        Made where it is missing.
+        Created if it does not exist.
 
     Returns
     -------
@@ -75,7 +91,7 @@ def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
             "numpy": np.__version__,
         },
     }
-    return write_version(folder, arrays_of(items), facts)
+    return _write_version(folder, arrays_of(items), facts)
 
 
 def open_index(
@@ -87,25 +103,25 @@ def open_index(
 ) -> VectorIndex:
     """Open the current version of an index. Nothing is unpickled.
 
-    The files are read into memory, and their lengths and checksums are compared with the
-    manifest. The version stays open, whatever is exported later: open again to see it.
+    The files are read into memory, and their lengths and checksums are verified. The index keeps
+    this version after later exports. Open the folder again to see a newer version.
 
     Parameters
     ----------
     folder : str or path
-        What :func:`export_index` wrote.
+        A folder written by :func:`export_index`.
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
         ``"exact"`` compares every item by matrix products. The others build an approximate index
-        in memory (the extras ``faiss`` and ``hnswlib``) and tune it to ``target_recall``; see
-        :class:`~skue.serving.VectorIndex`.
+        in memory and tune it to ``target_recall``; see :class:`~skue.serving.VectorIndex`. They
+        need the extras ``faiss`` and ``hnswlib``.
     target_recall : float, default=0.95
         For ``"faiss"`` and ``"hnswlib"``: the share of the exact 20 nearest items to find, above 0
         and at most 1.
     mmap : bool, default=False
-        Map the vectors instead of reading them, so that the processes of one machine share them.
-        Do not change the files as long as the index lives: a process that reads from a mapped
-        file which was cut off is killed (SIGBUS). :func:`export_index` and :func:`prune` are
-        safe; both leave mapped files as they are.
+        Map the vectors into memory instead of reading them, so that all processes of a machine
+        share them. Do not change the files while the index is in use: a process that reads from a
+        truncated mapped file is killed (SIGBUS). :func:`export_index` and :func:`prune` are safe,
+        as they never change mapped files.
 
     Returns
     -------
@@ -114,9 +130,9 @@ def open_index(
     Raises
     ------
     ValueError
-        For files that were altered, cut off or written by a newer schema.
+        If a file was altered or truncated, or has a newer schema.
     FileNotFoundError
-        For a folder that is no index.
+        If the folder is not an index.
 
     Examples
     --------
@@ -136,12 +152,12 @@ def open_index(
         try:
             items, manifest = read_version(folder, version, mmap=mmap)
         except FileNotFoundError as error:
-            # Either prune took this version away since, or the folder is damaged.
+            # Either prune has removed this version since, or the folder is damaged.
             current = read_current(folder)
             if current == version:
                 raise ValueError(
                     f"{folder} is damaged: CURRENT names version {version!r}, but "
-                    f"{error.filename} is missing; whole versions are {list_versions(folder)}. "
+                    f"{error.filename} is missing. The folder has {list_versions(folder)}. "
                     "Call rollback, or export the index again."
                 ) from error
             version = current
@@ -157,35 +173,32 @@ def open_index(
     raise ValueError(f"{folder} changed {_TRIES} times while it was opened. Try again.")
 
 
-def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
-    """Return the share of the exact k nearest items that an index finds.
-
-    Items whose cosine is within 1e-6 of the k-th exact one count as found.
-
-    Parameters
-    ----------
-    index : VectorIndex
-    queries : array-like of shape (n_users, n_dims)
-        User vectors, such as those of a sample of users.
-    k : int, default=10
-
-    Returns
-    -------
-    recall : float
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from skue import ItemEmbeddings, ann_recall, export_index, open_index
-    >>> folder = tempfile.mkdtemp()
-    >>> version = export_index(ItemEmbeddings([[1, 0], [0, 1]]), folder)
-    >>> ann_recall(open_index(folder), [[3, 4]], k=1)
-    1.0
-    """
-    k = min(k, len(index))
-    exact = VectorIndex(index.items, catalog_id=index.catalog_id)
-    _, best = exact.search(queries, k, space_id=None)
-    _, found = index.search(queries, k, space_id=None)
-    if not len(best):
-        raise ValueError("queries hold no user vector.")
-    return float((found >= best[:, -1:] - 1e-6).mean())
+def _write_version(folder: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
+    """Write arrays and manifest as a new version and make it current; return its name."""
+    versions = folder / "versions"
+    versions.mkdir(parents=True, exist_ok=True)
+    with partial_folder(folder) as partial:
+        files = {name: write_array(partial / name, array) for name, array in arrays.items()}
+        manifest = {"schema": SCHEMA, **facts, "files": files}
+        manifest["checksum"] = manifest_checksum(manifest)
+        write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_synced(partial / UNUSED, b"")
+        sync_folder(partial)
+        for name, expected in files.items():
+            read_array(partial / name, expected, mmap=True)
+        # Under one lock, so that prune does not remove the version before it is current.
+        with one_writer(folder):
+            # Numbered, so that the order of versions does not depend on clocks.
+            newest = list_versions(folder)[-1:]
+            number = int(newest[0].partition("-")[0]) + 1 if newest else 1
+            name = f"{number:08d}-{uuid.uuid4().hex[:8]}"
+            os.rename(partial, versions / name)
+            try:
+                sync_folder(versions)
+                write_current(folder, name)
+            except BaseException:
+                if current_or_none(folder) != name:
+                    os.rename(versions / name, partial)
+                raise
+            remove_abandoned(folder)
+    return name

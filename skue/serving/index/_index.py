@@ -1,4 +1,4 @@
-"""An index of item vectors: search in the space it was made for, and in no other."""
+"""The index of item vectors: search in its own space only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.serving.index._backends import check_backend, make_backend
 
-# Of the square of a length.
+# How far from 1 the squared length of a unit vector may be.
 _UNIT_TOLERANCE = 2e-6
 
 
 class SpaceMismatchError(ValueError):
-    """User vectors met item vectors of another space.
+    """User vectors and item vectors are of different spaces.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class SpaceMismatchError(ValueError):
     --------
     >>> from skue import SpaceMismatchError
     >>> str(SpaceMismatchError("shop-2", "shop-1"))[:57]
-    "The user vectors are of space 'shop-2', the items of spac"
+    "The user vectors are of space 'shop-2', but the items are"
     """
 
     def __init__(self, given: str, expected: str) -> None:
@@ -39,50 +39,50 @@ class SpaceMismatchError(ValueError):
 
     def __str__(self) -> str:
         return (
-            f"The user vectors are of space {self.given!r}, the items of space {self.expected!r}: "
-            "their cosines mean nothing. Export the index from the encoder that makes the "
-            "vectors, or open the version that belongs to it."
+            f"The user vectors are of space {self.given!r}, but the items are of space "
+            f"{self.expected!r}: their cosines are meaningless. Export the index from the encoder "
+            "of the user vectors, or open the version that belongs to it."
         )
 
 
 class VectorIndex:
-    """Item vectors to search, as :func:`open_index` reads them. It never changes.
+    """An immutable index of item vectors, as :func:`open_index` returns it.
 
     Parameters
     ----------
     items : ItemEmbeddings
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
         ``"exact"`` compares every item. The others build an approximate index of that library and
-        tune it: its effort (with faiss the number of cells that are read, with hnswlib the number
-        of candidates that are kept) rises until the index finds the target recall among the 20
-        nearest, on averages of 2 and of 8 random items, and then on other such averages. Where
-        that takes as much work as exact search, as with small catalogues, search is exact. The
-        same items always give the same index.
+        tune its effort: with faiss the number of cells that are read, with hnswlib the number of
+        candidates that are kept. The effort is raised until the index reaches the target recall
+        among the 20 nearest items, for averages of 2 and of 8 random items. The result is
+        verified on other such averages. If exact search would be as fast, as with few items, it
+        is used instead. The same items always give the same index.
     target_recall : float, default=0.95
-        The share of the exact 20 nearest items that an approximate index is to find, above 0 and
-        at most 1.
+        The share of the exact 20 nearest items that an approximate index should find, above 0
+        and at most 1.
     version : str, default=None
         Name of the version in its folder.
     encoder_id : str, default=None
         The encoder that the index was exported from.
     catalog_id : str, default=None
-        By default that of the items.
+        By default the ``catalog_id`` of the items.
 
     Attributes
     ----------
     items : ItemEmbeddings
     backend, version, encoder_id, space_id, catalog_id : str
     backend_info : dict
-        What the backend does. ``method``: ``"exact"``, ``"cells"`` (faiss) or ``"graph"``
-        (hnswlib). ``recall``: the share of the 20 nearest found on queries that tuning did not
-        see; 1 where search is exact. Then the effort (``n_cells_read`` of ``n_cells``, or
-        ``n_candidates``) and ``work``, the estimated share of the work of exact search; or
-        ``reason``, which says why an approximate backend searches exactly.
+        How the backend searches. ``method`` is ``"exact"``, ``"cells"`` (faiss) or ``"graph"``
+        (hnswlib). ``recall`` is the share of the 20 nearest items found for queries that were not
+        used for tuning; 1 for exact search. Approximate search adds the effort (``n_cells_read``
+        of ``n_cells``, or ``n_candidates``) and ``work``, the estimated share of the work of
+        exact search. If an approximate backend searches exactly, ``reason`` tells why.
 
     Notes
     -----
-    Users who look in directions where no average of items lies find less than ``recall`` says:
-    measure with your own users, see :func:`ann_recall`.
+    For user vectors that are far from every average of items, the recall can be lower than
+    ``recall``. Measure it with your own users: see :func:`ann_recall`.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class VectorIndex:
         self.catalog_id = items.catalog_id if catalog_id is None else catalog_id
         self._backend = make_backend(backend, items.vectors, float(target_recall))
         self.backend_info = self._backend.info
-        # Builds the look-up of ids, for which the first request with limits would wait.
+        # Builds the look-up of ids. Otherwise the first request with limits would wait for it.
         items.lookup(items.ids[:1])
 
     def search(
@@ -127,28 +127,29 @@ class VectorIndex:
         Parameters
         ----------
         user_vectors : array-like of shape (n_users, n_dims)
-            Brought to length 1, so that scores are cosines.
+            Scaled to length 1, so that scores are cosines.
         k : int, default=10
         space_id : str or None
             The space of the user vectors: ``space_id_`` of their encoder. None skips the check.
         exclude : array-like of ids, Histories, or one sequence of ids a user, default=None
-            Items that nobody, or that each user, must not get.
+            Items to leave out, for all users or for each user.
         allow : array-like of ids, Histories, or one sequence of ids a user, default=None
-            The only items that anybody, or that each user, may get: what is in stock, say.
+            The only items to return, for all users or for each user, such as those in stock.
 
         Returns
         -------
         ids : ndarray of shape (n_users, k)
-            Nearest first. Where fewer than k are left: -1, or "" for string ids.
+            Nearest first. If fewer than k items are left, the rest is -1, or "" for string ids.
         scores : ndarray of shape (n_users, k), float32
-            Cosines; ``-inf`` where no item is left.
+            Cosines; ``-inf`` for missing items.
 
         Raises
         ------
         SpaceMismatchError
-            For vectors of another space.
+            If the user vectors are of another space.
         ValueError
-            For another number of dimensions, NaN, and ids of another type than the items'.
+            If they have another number of dimensions or NaN, or if ids have another type than
+            those of the items.
         """
         if space_id is not None and space_id != self.space_id:
             raise SpaceMismatchError(space_id, self.space_id)
@@ -170,12 +171,12 @@ class VectorIndex:
         exclude: Any = None,
         allow: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Encode histories and search, after a look whether encoder and index share a space.
+        """Encode histories and search, if encoder and index have the same space.
 
         Parameters
         ----------
         encoder : fitted encoder, or a Pipeline or ColumnTransformer around one
-        X : any form that the encoder takes
+        X : histories in any form that the encoder accepts
         k : int, default=10
         exclude, allow : as for :meth:`search`, default=None
 
@@ -208,28 +209,62 @@ class VectorIndex:
         if users.ndim != 2 or users.dtype.kind not in "iuf":
             raise ValueError(
                 "user_vectors must be numbers of shape (n_users, n_dims), got "
-                f"{users.dtype} of shape {users.shape}. Write one user as [vector]."
+                f"{users.dtype} of shape {users.shape}. Pass a single user as [vector]."
             )
         if users.shape[1] != self.items.n_dims:
             raise ValueError(
-                f"user_vectors have {users.shape[1]} dimensions, the items of this index "
+                f"user_vectors have {users.shape[1]} dimensions, but the items of this index have "
                 f"{self.items.n_dims}."
             )
         if users.dtype not in (np.float32, np.float64):
-            users = users.astype(np.float64)  # Squares of small types overflow or round.
+            users = users.astype(np.float64)  # squares of small types overflow or round
         with np.errstate(over="ignore", invalid="ignore"):
             is_unit = np.abs(np.vecdot(users, users) - 1) <= _UNIT_TOLERANCE
         return (users if is_unit.all() else _unit_rows(users)).astype(np.float32, copy=False)
 
 
+def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
+    """Return the share of the exact k nearest items that an index finds.
+
+    Items whose cosine is within 1e-6 of the k-th exact one count as found.
+
+    Parameters
+    ----------
+    index : VectorIndex
+    queries : array-like of shape (n_users, n_dims)
+        User vectors, such as those of a sample of users.
+    k : int, default=10
+
+    Returns
+    -------
+    recall : float
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import ItemEmbeddings, ann_recall, export_index, open_index
+    >>> folder = tempfile.mkdtemp()
+    >>> version = export_index(ItemEmbeddings([[1, 0], [0, 1]]), folder)
+    >>> ann_recall(open_index(folder), [[3, 4]], k=1)
+    1.0
+    """
+    k = min(k, len(index))
+    exact = VectorIndex(index.items, catalog_id=index.catalog_id)
+    _, best = exact.search(queries, k, space_id=None)
+    _, found = index.search(queries, k, space_id=None)
+    if not len(best):
+        raise ValueError("queries is empty. Pass at least one user vector.")
+    return float((found >= best[:, -1:] - 1e-6).mean())
+
+
 def _unit_rows(users: np.ndarray) -> np.ndarray:
     """Return rows of length 1; zero rows stay zero."""
     users = users.astype(np.float64)
-    # Divided first, so that no square is too large or too small for a float.
+    # Dividing first keeps squares from overflowing and underflowing.
     largest = np.abs(users).max(axis=1, initial=0.0)
     if not np.isfinite(largest).all():
         row = int(np.flatnonzero(~np.isfinite(largest))[0])
-        raise ValueError(f"user_vectors must be finite, row {row} holds NaN or infinity.")
+        raise ValueError(f"user_vectors must be finite, but row {row} holds NaN or infinity.")
     users = users / np.where(largest > 0, largest, 1.0)[:, None]
     norms = np.linalg.norm(users, axis=1)
     return users / np.where(norms > 0, norms, 1.0)[:, None]

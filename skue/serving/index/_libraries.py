@@ -1,4 +1,4 @@
-"""Libraries for approximate search behind one face: an effort, what it costs, what it finds."""
+"""Libraries for approximate search behind one interface: effort, its cost, and search."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from skue._optional import import_optional
 
-# Items that an exact search compares in the time in which faiss compares one of a cell, and in
-# which hnswlib visits one of its list of candidates. Measured by benchmarks/ann.py. They are
-# constants, not timings, so that opening an index twice gives the same index.
+# How many items exact search compares in the time that faiss takes for one item of a cell and
+# hnswlib for one candidate. Measured by benchmarks/ann.py. These are constants, not timings, so
+# that opening an index twice gives the same index.
 _WORK_OF_ONE_IN_A_CELL = 3
 _WORK_OF_ONE_CANDIDATE = 150
-# Cells with fewer items than this faiss itself calls ill-defined.
+# faiss warns of cells with fewer items.
 _SMALLEST_CELL = 39
 
 
 class LibraryIndex(Protocol):
-    """An index whose answers get better, and slower, with an effort."""
+    """An index whose search gets more accurate and slower with more effort."""
 
     method: ClassVar[str]
 
@@ -26,18 +26,18 @@ class LibraryIndex(Protocol):
 
     @staticmethod
     def require() -> Any:
-        """Import the library, or say how to install it."""
+        """Import the library, or raise an error that says how to install it."""
 
     def describe(self, effort: int) -> dict[str, Any]:
-        """Return what the effort means, in the library's words."""
+        """Return the effort in the terms of the library."""
 
     def work(self, effort: int) -> float:
-        """Return the work of a query, in items that an exact search compares in that time."""
+        """Return the work of a query, as the number of items of an exact search."""
 
     def nearest(
         self, user_vectors: np.ndarray, n: int, effort: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows (-1 where none) and cosines of about the n nearest, nearest first."""
+        """Return rows (-1 if missing) and cosines of about the n nearest items, nearest first."""
 
 
 class CellIndex:
@@ -56,7 +56,7 @@ class CellIndex:
         centres = faiss.IndexFlatIP(n_dims)
         self._index = faiss.IndexIVFFlat(centres, n_dims, self._n_cells, faiss.METRIC_INNER_PRODUCT)
         self._index.own_fields, _ = True, centres.this.disown()
-        # More of either takes minutes for a million items, and finds no better cells.
+        # Larger values take minutes for a million items and do not improve the cells.
         self._index.cp.max_points_per_centroid = 2 * _SMALLEST_CELL
         self._index.cp.niter = 8
         item_vectors = np.ascontiguousarray(item_vectors)
@@ -64,7 +64,7 @@ class CellIndex:
         self._index.add(item_vectors)
         self._parameters = faiss.SearchParametersIVF
         sizes = np.array([self._index.get_list_size(cell) for cell in range(self._n_cells)])
-        # Of the cell of an item: larger cells are read more often.
+        # The mean size of the cell of an item, as larger cells are read more often.
         self._usual_size = float((sizes**2).sum() / max(n_items, 1))
 
     def describe(self, effort: int) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class GraphIndex:
         self._n_items = len(item_vectors)
         self._index = hnswlib.Index(space="ip", dim=item_vectors.shape[1])
         self._index.init_index(self._n_items, ef_construction=200, M=24, random_seed=0)
-        # Several threads would build another graph each time.
+        # With several threads, the graph would be different each time.
         self._index.add_items(item_vectors, np.arange(self._n_items), num_threads=1)
 
     def describe(self, effort: int) -> dict[str, Any]:
@@ -111,11 +111,12 @@ class GraphIndex:
     def nearest(
         self, user_vectors: np.ndarray, n: int, effort: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        # As many are kept as are asked for. The library's own setting is one for all threads.
+        # Asking for more items raises the effort. The setting of the library would not be
+        # thread-safe.
         asked = min(max(n, effort), self._n_items)
         try:
             rows, distances = self._index.knn_query(user_vectors, k=asked)
-        except RuntimeError:  # The graph leads to fewer items, as where many are equal.
+        except RuntimeError:  # the graph leads to fewer items, for example if many are equal
             shape = len(user_vectors), n
             return np.full(shape, -1), np.full(shape, -np.inf, dtype=np.float32)
         return rows[:, :n].astype(np.int64), 1 - distances[:, :n]

@@ -1,4 +1,4 @@
-"""An approximate index tuned to a recall, on queries that look like users."""
+"""Tuning an approximate index to a recall, with queries that resemble users."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from skue.kernels._topk import top_k
 from skue.serving.index._libraries import LibraryIndex
 
 RECALL_AT = 20
-# Of each kind, for tuning, and as many again for checking.
+# Queries of each kind: this many for tuning, and as many for verification.
 _N_QUERIES = 256
 _N_AVERAGED = (2, 8)
-# With fewer items nothing is quicker than exact search.
+# With fewer items, nothing is faster than exact search.
 _SMALLEST_CATALOGUE = 1000
 _TIED = 1e-6
 _GROWTH = 1.25
 
 
 class Tuning(NamedTuple):
-    """What tuning found.
+    """The result of tuning.
 
     Parameters
     ----------
     effort : int
-        0 where exact search is to be used.
+        0 for exact search.
     recall : float
-        The lowest of the kinds of queries, on those that were kept apart.
+        The lowest recall of the kinds of queries, on those kept for verification.
     work : float
-        Of a query, as a share of that of exact search.
+        Work of a query as a share of the work of exact search.
     reason : str
-        Why exact search is used.
+        Why exact search is used, or an empty string.
     """
 
     effort: int
@@ -43,7 +43,7 @@ class Tuning(NamedTuple):
 def tune(
     library: type[LibraryIndex], item_vectors: np.ndarray, target: float
 ) -> tuple[LibraryIndex | None, Tuning]:
-    """Build an index and find the least effort that reaches the target, unless exact is no slower.
+    """Build an index and find the least effort that reaches the target.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def tune(
 
     Returns
     -------
-    index : LibraryIndex, or None for exact search
+    index : LibraryIndex, or None if exact search is as fast
     tuning : Tuning
     """
     n_items = len(item_vectors)
@@ -66,7 +66,7 @@ def tune(
         [(queries, _scores_to_reach(queries, item_vectors)) for queries in kinds]
         for kinds in sample_queries(item_vectors)
     )
-    # A little more than was asked for, as other queries find a little less.
+    # Aim a little higher, as the recall of other queries is a little lower.
     aim = target + 0.2 * (1 - target)
     effort, recall = 1.0, 0.0
     while index.work(int(effort)) < n_items:
@@ -75,18 +75,18 @@ def tune(
             if recall >= target:
                 return index, Tuning(int(effort), recall, index.work(int(effort)) / n_items)
         effort = max(effort * _GROWTH, effort + 1)
-    reason = f"a recall of {target} takes no less work than exact search of {n_items} items"
+    reason = f"a recall of {target} takes at least as much work as exact search of {n_items} items"
     return None, Tuning(0, 1.0, 1.0, reason)
 
 
 def sample_queries(item_vectors: np.ndarray, seed: int = 0) -> tuple[list[Any], list[Any]]:
-    """Return queries of each kind: those for tuning and, apart from them, those for checking.
+    """Return queries of each kind: some for tuning, others for verification.
 
-    A query is the average of a few random items, weighted by exponential variates, as the average
-    of a history is. On real histories, averages of 2 to 8 items took as many cells as the users
-    themselves did for the same recall, or up to half as many more. Items themselves are too easy:
-    each lies in the middle of its neighbours. Random directions, in which no user looks, took
-    three to five times as many.
+    A query is the average of a few random items with exponential weights, similar to the average
+    of a history. For real histories, averages of 2 to 8 items took as many cells for the same
+    recall as the users did, or up to half as many more. Single items are too easy, as each lies
+    among its neighbours. Random directions took three to five times as many cells, but no user
+    vector looks like them.
     """
     rng = np.random.default_rng(seed)
     parts: tuple[list[Any], list[Any]] = [], []
@@ -104,7 +104,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _scores_to_reach(queries: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-    """Return the score of the last one of the exact nearest items."""
+    """Return the score that the 20 exact nearest items reach."""
     return top_k(queries, item_vectors, RECALL_AT)[1][:, -1:] - _TIED
 
 

@@ -1,120 +1,114 @@
-"""The versions of an index: read and checked, rolled back, pruned."""
+"""Which version of an index is current: chosen by export, rollback and prune."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from types import NoneType
-from typing import Any
 
-import numpy as np
-
-from skue.items._item_embeddings import ItemEmbeddings
-from skue.reading._ids import is_text, pack_text, unpack_text
-from skue.serving.index._array_files import read_array
+from skue.serving.index._arrays import read_small, sync_folder, write_synced
 from skue.serving.index._folder import (
-    WAY_OUT,
-    list_versions,
+    PARTIAL,
+    UNUSED,
+    VERSION_NAME,
     one_writer,
-    read_current,
-    read_manifest,
-    remove_versions,
-    used_versions,
-    write_current,
+    remove_abandoned,
 )
-
-# The vectors were written with lengths within 1e-6 of 1.
-_UNIT_TOLERANCE = 2e-6
-# Text ids are UTF-8 and where each starts; schema 1 had them in ids.npy, with a fixed width.
-_FILES = ({"vectors.npy", "ids.npy"}, {"vectors.npy", "ids_utf8.npy", "ids_offsets.npy"})
+from skue.serving.index._manifest import ARRAYS, MANIFEST, read_manifest, read_version
 
 
-def arrays_of(items: ItemEmbeddings) -> dict[str, np.ndarray]:
-    """Return what is written of items, by the names of the files."""
-    if not is_text(items.ids):
-        return {"vectors.npy": items.vectors, "ids.npy": items.ids}
-    utf8, offsets = pack_text(items.ids)
-    return {"vectors.npy": items.vectors, "ids_utf8.npy": utf8, "ids_offsets.npy": offsets}
+def list_versions(folder: Path) -> list[str]:
+    """Return the names of all complete versions, oldest first."""
+    versions = folder / "versions"
+    if not versions.is_dir():
+        return []
+    with os.scandir(versions) as entries:
+        found = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+    return sorted(name for name in found if VERSION_NAME.fullmatch(name))
 
 
-def read_version(
-    folder: Path, version: str, *, mmap: bool = False
-) -> tuple[ItemEmbeddings, dict[str, Any]]:
-    """Return the items and the manifest of a version, after checking that they agree."""
-    manifest = read_manifest(folder, version)
-    path = folder / "versions" / version
+def read_current(folder: Path) -> str:
+    """Return the name of the current version."""
+    versions = list_versions(folder)
+    way_out = f"Call rollback(folder, version) with one of {versions}" if versions else ""
     try:
-        _check_facts(manifest)
-        arrays = {
-            name: read_array(path / name, expected, mmap=mmap and name == "vectors.npy")
-            for name, expected in manifest["files"].items()
-        }
-        items = _items_of(arrays, manifest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error} {WAY_OUT}") from error
-    return items, manifest
-
-
-def _check_facts(manifest: dict[str, Any]) -> None:
-    """Raise for a manifest with other fields than an export writes, whatever its checksum says."""
-    for name in ("space_id", "catalog_id"):
-        if not isinstance(manifest.get(name), str):
-            raise ValueError(f"{name} in its manifest is {manifest.get(name)!r}, not a string.")
-    if not isinstance(manifest.get("encoder_id"), (str, NoneType)):
-        raise ValueError(f"encoder_id in its manifest is {manifest['encoder_id']!r}.")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or set(files) not in _FILES:
-        raise ValueError("its manifest does not list the files of an index.")
-
-
-def _items_of(arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> ItemEmbeddings:
-    vectors = arrays["vectors.npy"]
-    shape = manifest.get("n_items"), manifest.get("n_dims")
-    if vectors.dtype != np.float32 or vectors.shape != shape:
+        name = read_small(folder / "CURRENT").decode(errors="replace").strip()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{folder} is not an index: it has no file CURRENT. "
+            f"{way_out or 'Write one with export_index'}."
+        ) from None
+    if not VERSION_NAME.fullmatch(name):
         raise ValueError(
-            f"vectors.npy holds {vectors.dtype} of shape {vectors.shape}, its manifest says "
-            f"float32 of shape {shape}."
+            f"{folder / 'CURRENT'} holds {name[:60]!r}, which is not the name of a version. "
+            f"{way_out or 'Export the index again'}."
         )
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    odd = np.flatnonzero(~(np.abs(norms - 1) <= _UNIT_TOLERANCE))
-    if len(odd):
-        raise ValueError(f"row {odd[0]} of vectors.npy has length {norms[odd[0]]:.7g}, not 1.")
-    if "ids.npy" in arrays:
-        ids = arrays["ids.npy"]
-        if ids.dtype.kind not in ("iU" if manifest["schema"] == 1 else "i"):
-            raise ValueError(f"ids.npy holds {ids.dtype}, not ids.")
-    else:
-        ids = unpack_text(arrays["ids_utf8.npy"], arrays["ids_offsets.npy"])
-    items = ItemEmbeddings(vectors, ids, space_id=manifest["space_id"])
-    # Schema 1 hashed ids in another way.
-    if manifest["schema"] > 1 and items.catalog_id != manifest["catalog_id"]:
-        raise ValueError(
-            f"its vectors and ids hash to {items.catalog_id!r}, its manifest says "
-            f"{manifest['catalog_id']!r}."
-        )
-    return items
+    return name
+
+
+def write_current(folder: Path, version: str) -> None:
+    """Make a version the current one, in one step."""
+    # The previous version was current, even if its export was killed before it unmarked it.
+    previous = current_or_none(folder)
+    if previous is not None:
+        _mark_used(folder, previous)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".CURRENT-")
+    os.close(handle)
+    try:
+        write_synced(Path(temporary), f"{version}\n".encode())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, folder / "CURRENT")
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+    _mark_used(folder, version)
+
+
+def current_or_none(folder: Path) -> str | None:
+    try:
+        return read_current(folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _mark_used(folder: Path, version: str) -> None:
+    (folder / "versions" / version / UNUSED).unlink(missing_ok=True)
+
+
+def _used_versions(folder: Path) -> list[str]:
+    """Return the versions that have ever been current, oldest first."""
+    current = read_current(folder)
+    return [
+        name
+        for name in list_versions(folder)
+        if name == current or not (folder / "versions" / name / UNUSED).exists()
+    ]
 
 
 def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
-    """Make an older version of an index the current one, after checking that it is whole.
+    """Make an older version of an index the current one after verifying it.
 
     Parameters
     ----------
     folder : str or path
     version : str, default=None
-        By default the newest whole one before the current version. A version that an interrupted
-        export left behind, and that was never the current one, is taken only by name.
+        By default the newest intact version before the current one. A version that was never
+        current, because its export was interrupted, must be given by name.
 
     Returns
     -------
     version : str
-        The current version from now on. Readers see it when they open the index again.
+        The new current version. Readers see it when they open the index again.
 
     Warns
     -----
     UserWarning
-        When a newer version had to be left out because it is damaged.
+        If a newer version is damaged and was skipped.
 
     Examples
     --------
@@ -127,9 +121,9 @@ def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
     True
     """
     folder = Path(folder)
-    _candidates(folder, version)  # Else a lock would be left in a folder that is no index.
+    _candidates(folder, version)  # raises before a lock file is created
     with one_writer(folder):
-        chosen, problems = _first_whole(folder, _candidates(folder, version))
+        chosen, problems = _first_intact(folder, _candidates(folder, version))
         write_current(folder, chosen)
     for problem in problems:
         warnings.warn(f"{problem} Rolled back to {chosen!r} instead.", UserWarning, stacklevel=2)
@@ -137,10 +131,10 @@ def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
 
 
 def _candidates(folder: Path, version: str | None) -> list[str]:
-    """Return the versions to roll back to, the first choice first."""
+    """Return the versions to roll back to, in order of preference."""
     if version is None:
         current = read_current(folder)
-        older = [name for name in reversed(used_versions(folder)) if name < current]
+        older = [name for name in reversed(_used_versions(folder)) if name < current]
         if not older:
             raise ValueError(f"{folder} has no version before {current!r} to roll back to.")
         return older
@@ -149,8 +143,8 @@ def _candidates(folder: Path, version: str | None) -> list[str]:
     return [version]
 
 
-def _first_whole(folder: Path, candidates: list[str]) -> tuple[str, list[Exception]]:
-    """Return the first whole version, and what is wrong with the ones before it."""
+def _first_intact(folder: Path, candidates: list[str]) -> tuple[str, list[Exception]]:
+    """Return the first intact version, and the errors of the versions before it."""
     problems: list[Exception] = []
     for version in candidates:
         try:
@@ -165,17 +159,17 @@ def _first_whole(folder: Path, candidates: list[str]) -> tuple[str, list[Excepti
 def prune(folder: str | os.PathLike[str], *, keep: int = 2) -> list[str]:
     """Remove old versions of an index.
 
-    The version in use stays, and so do the newest older ones that are whole: those that
-    :func:`rollback` would take. Where there are not enough of them, versions that were rolled back
-    from fill up the number. Only what an export wrote is removed: a version stays that holds a
-    file of another name, or whose manifest cannot be read. On POSIX systems whoever has a version
-    open keeps it.
+    The current version is kept, and so are the newest older versions that are intact:
+    :func:`rollback` would choose these. If there are too few of them, versions that were rolled
+    back from are kept as well. A version is never removed if it holds a file that no export
+    writes, or if its manifest cannot be read. On POSIX systems, a process that has a removed
+    version open can go on using it.
 
     Parameters
     ----------
     folder : str or path
     keep : int, default=2
-        How many versions stay: the one in use and one to roll back to.
+        How many versions to keep. The default keeps the current one and one to roll back to.
 
     Returns
     -------
@@ -193,13 +187,55 @@ def prune(folder: str | os.PathLike[str], *, keep: int = 2) -> list[str]:
     if not isinstance(keep, int) or keep < 1:
         raise ValueError(f"keep must be an integer of at least 1, got {keep!r}.")
     folder = Path(folder)
-    read_current(folder)  # Else a lock would be left in a folder that is no index.
+    read_current(folder)  # raises before a lock file is created
+    versions = folder / "versions"
 
-    def is_whole(version: str) -> bool:
+    @functools.cache
+    def is_intact(version: str) -> bool:
         try:
             read_version(folder, version)
         except (OSError, ValueError):
             return False
         return True
 
-    return remove_versions(folder, keep, is_whole)
+    # Verify the versions before taking the lock, so that others wait less: results are cached.
+    with contextlib.suppress(OSError, ValueError):  # others may change the folder meanwhile
+        _versions_to_keep(folder, keep, is_intact)
+    with one_writer(folder):
+        kept = _versions_to_keep(folder, keep, is_intact)
+        removed = [n for n in list_versions(folder) if n not in kept and _is_own(folder, n)]
+        for name in removed:
+            # Renamed first, so that a reader finds the version complete or not at all.
+            os.rename(versions / name, versions / f"{PARTIAL}{name}")
+        remove_abandoned(folder)
+    return removed
+
+
+def _versions_to_keep(folder: Path, keep: int, is_intact: Callable[[str], bool]) -> set[str]:
+    current, names = read_current(folder), list_versions(folder)
+    if current not in names:
+        raise ValueError(
+            f"{folder} is damaged: CURRENT names version {current!r}, which is not among {names}; "
+            "nothing is removed. Call rollback, or export the index again."
+        )
+    used = _used_versions(folder)
+    older = [name for name in reversed(used) if name < current]
+    # Used only if there are too few older ones: the versions that were rolled back from.
+    newer = [name for name in reversed(used) if name > current]
+    kept = {current}
+    for name in older + newer:
+        if len(kept) < keep and is_intact(name):
+            kept.add(name)
+    return kept
+
+
+def _is_own(folder: Path, version: str) -> bool:
+    """Return whether every file in the folder of a version was written by an export."""
+    path = folder / "versions" / version
+    if not set(os.listdir(path)) <= {MANIFEST, UNUSED, *ARRAYS}:
+        return False
+    try:
+        read_manifest(folder, version)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""What a cache makes of what ``load`` returns: whose history is whose, and bad records."""
+"""What ``load`` may return: the order of histories, labels, and bad records."""
 
 import logging
 import re
@@ -30,9 +30,7 @@ def sort(ids):
 
 @pytest.mark.parametrize("deadline", [None, 20.0])
 @pytest.mark.parametrize("has_store", [False, True])
-def test_a_load_that_sorts_its_ids_and_labels_its_histories_gives_each_user_their_own(
-    deadline, has_store
-):
+def test_a_load_may_sort_its_ids_if_it_labels_its_histories(deadline, has_store):
     def load(ids):
         ids = sort(ids)
         return Histories.from_lists([LOG[user] for user in ids], user_ids=ids)
@@ -50,7 +48,7 @@ def test_a_load_that_sorts_its_ids_and_labels_its_histories_gives_each_user_thei
 @pytest.mark.parametrize(
     "form", [list, lambda rows: Histories.from_lists(rows), pd.Series], ids=["list", "plain", "pd"]
 )
-def test_a_load_that_changes_its_ids_and_labels_nothing_is_refused(change, form, caplog):
+def test_a_load_that_changes_its_ids_without_labels_is_refused(change, form, caplog):
     def load(ids):
         change(ids)
         return form([LOG.get(user, ["a"]) for user in ids])
@@ -61,7 +59,7 @@ def test_a_load_that_changes_its_ids_and_labels_nothing_is_refused(change, form,
     assert re.search("load changed the array of ids.*Return Histories with user_ids", caplog.text)
 
 
-def test_the_callers_own_array_of_ids_is_never_changed():
+def test_load_cannot_change_the_array_of_the_caller():
     users = np.array(USERS, dtype=object)
     numbers = np.array([3, 1, 2])
     cache = UserVectorCache(ENCODER)
@@ -91,7 +89,7 @@ def test_labelled_rows_may_come_in_any_order(form):
     assert status.tolist() == ["fresh"] * 4
 
 
-def test_a_series_of_a_grouped_log_is_put_in_order():
+def test_a_series_of_a_grouped_log_may_be_in_any_order():
     log = pd.DataFrame([(user, item) for user, items in LOG.items() for item in items])
     cache = UserVectorCache(ENCODER)
     vectors, _ = cache.get(USERS, lambda ids: log.groupby(0)[1].agg(list))
@@ -112,7 +110,7 @@ def test_a_series_of_a_grouped_log_is_put_in_order():
     ],
     ids=["list", "tuple", "array", "pandas", "polars", "frame", "polars-frame", "histories"],
 )
-def test_rows_without_labels_are_taken_in_the_order_asked(form):
+def test_rows_without_labels_are_in_the_order_of_the_ids(form):
     load = lambda ids: form([LOG[user] for user in ids])  # noqa: E731
     vectors, status = UserVectorCache(ENCODER).get(USERS, load)
     np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
@@ -138,7 +136,7 @@ def test_a_series_with_other_labels_is_refused(labels, message, caplog):
     assert cache.counters["load_errors"] == 1
 
 
-def test_users_whom_labelled_histories_leave_out_have_no_events_and_are_counted():
+def test_users_left_out_by_labelled_histories_have_no_events_and_are_counted():
     cache = UserVectorCache(ENCODER)
     loaded = Histories.from_lists([LOG["ann"]], user_ids=["ann"])
     vectors, status = cache.get(["new", "ann"], lambda ids: loaded)
@@ -152,7 +150,7 @@ def test_users_whom_labelled_histories_leave_out_have_no_events_and_are_counted(
     users=st.lists(st.text(max_size=3) | st.integers(-3, 3).map(str), min_size=1, unique=True),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_whatever_the_ids_labelled_histories_reach_their_users(users, seed):
+def test_labelled_histories_reach_their_users_for_any_ids(users, seed):
     rng = np.random.default_rng(seed)
     log = {user: rng.choice(["a", "b", "c", "d"], rng.integers(0, 4)).tolist() for user in users}
 
@@ -177,7 +175,7 @@ BAD = {
 @pytest.mark.parametrize("record", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("deadline", [None, 20.0])
 @pytest.mark.parametrize("form", [list, pd.Series], ids=["list", "series"])
-def test_one_bad_record_costs_one_user(record, deadline, form, caplog):
+def test_one_bad_record_affects_only_its_user(record, deadline, form, caplog):
     log = {**{f"u{i}": ["a", "b"][i % 2 :] for i in range(20)}, "bad": record, "zoe": ["c"]}
     with UserVectorCache(ENCODER, {}, deadline=deadline) as cache:
         vectors, status = cache.get(list(log), lambda ids: form([log[user] for user in ids]))
@@ -197,7 +195,7 @@ def test_one_bad_record_costs_one_user(record, deadline, form, caplog):
     [list, Histories.from_lists, lambda rows: pl.DataFrame({"items": rows})],
     ids=["list", "histories", "frame"],
 )
-def test_an_unknown_item_that_raises_costs_one_user(form, caplog):
+def test_an_unknown_item_that_raises_affects_only_its_user(form, caplog):
     log = {"ann": ["a"], "bob": ["brand new"], "cat": ["c"]}
     cache = UserVectorCache(STRICT)
     vectors, status = cache.get(list(log), lambda ids: form([log[user] for user in ids]))
@@ -207,7 +205,7 @@ def test_an_unknown_item_that_raises_costs_one_user(form, caplog):
     assert "brand new" in caplog.text
 
 
-def test_a_bad_row_of_a_matrix_costs_one_user():
+def test_a_bad_row_of_a_matrix_affects_only_its_user():
     numbered = ItemEmbeddings(np.eye(3))
     encoder = DecayAverageUserEncoder(numbered, unknown_item="raise").fit([[0], [1]])
     matrix = np.array([[0, 1], [2, 9], [2, -1]])
@@ -215,7 +213,7 @@ def test_a_bad_row_of_a_matrix_costs_one_user():
     assert status.tolist() == ["fresh", "fallback", "fresh"]
 
 
-def test_a_bad_record_leaves_the_last_good_vector():
+def test_a_user_with_a_bad_record_keeps_the_last_good_vector():
     log = {"ann": ["a"], "bob": ["b"]}
     cache = UserVectorCache(ENCODER)
     load = lambda ids: [log[user] for user in ids]  # noqa: E731
@@ -227,7 +225,7 @@ def test_a_bad_record_leaves_the_last_good_vector():
     np.testing.assert_allclose(vectors, truth(["ann", "bob"], LOG | {"bob": ["b"]}), atol=1e-6)
 
 
-def test_warming_goes_on_behind_a_bad_record(caplog):
+def test_warm_continues_after_a_bad_record(caplog):
     log = {**LOG, "bad": [None]}
     cache = UserVectorCache(ENCODER, {})
     assert cache.warm(list(log), lambda ids: [log[user] for user in ids]) == 4
@@ -237,7 +235,7 @@ def test_warming_goes_on_behind_a_bad_record(caplog):
     np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
 
 
-def test_finding_bad_records_takes_at_most_two_attempts_a_user(monkeypatch):
+def test_finding_bad_records_takes_at_most_two_attempts_per_user(monkeypatch):
     attempts, transform = [], DecayAverageUserEncoder.transform
 
     def counted(self, X):
@@ -257,7 +255,7 @@ def test_finding_bad_records_takes_at_most_two_attempts_a_user(monkeypatch):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.5, 0.0])
-def test_a_vector_that_no_encoder_may_give_is_an_error_of_its_user(value, monkeypatch, caplog):
+def test_an_invalid_vector_is_an_error_of_its_user(value, monkeypatch, caplog):
     transform = DecayAverageUserEncoder.transform
 
     def broken(self, X):
@@ -271,10 +269,10 @@ def test_a_vector_that_no_encoder_may_give_is_an_error_of_its_user(value, monkey
         vectors, status = cache.get(["ann", "bob"], lambda ids: [LOG[user] for user in ids])
     assert status.tolist() == ["fresh", "fallback"]
     np.testing.assert_array_equal(vectors[1], ENCODER.fallback_vector_)
-    assert "the encoder gave a vector of length" in caplog.text
+    assert "the encoder returned a vector of length" in caplog.text
 
 
-def test_zeros_are_served_where_the_encoder_gives_them_to_new_users():
+def test_zeros_are_served_if_cold_start_is_zero():
     encoder = DecayAverageUserEncoder(ITEMS, cold_start="zero").fit([["a"]])
     store, load = {}, lambda ids: [[]]
     assert UserVectorCache(encoder, store).get(["new"], load)[1].tolist() == ["fresh"]
@@ -285,7 +283,7 @@ def test_zeros_are_served_where_the_encoder_gives_them_to_new_users():
     assert cache.counters["damaged"] == 0
 
 
-def test_a_failed_load_logs_its_reason_once_and_with_the_traceback(caplog):
+def test_a_failed_load_is_logged_once_with_its_traceback(caplog):
     def load(ids):
         raise OSError("the log is away")
 

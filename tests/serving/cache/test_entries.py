@@ -1,4 +1,4 @@
-"""Entries in a store: what is served, what is ignored, and under which keys they are."""
+"""Entries of a store: which are served, which are ignored, and their keys."""
 
 import re
 import time
@@ -24,7 +24,7 @@ def load(ids):
 
 
 def get(store, user=0, **options):
-    """Serve one user from a new process, so to speak."""
+    """Serve one user from a new cache, as another process would."""
     cache = UserVectorCache(ENCODER, store, **options)
     vectors, status = cache.get([user], load)
     return vectors[0].tolist(), str(status[0]), cache.counters["damaged"]
@@ -36,7 +36,7 @@ def entry_for(user, vector=UNIT, age=0.0, secret=None, encoder_id=ID):
     return {key: pack_entry(key, encoder_id, entry, secret)}
 
 
-def test_a_sound_entry_is_served():
+def test_a_valid_entry_is_served():
     assert get(entry_for(0)) == (UNIT.tolist(), "cached", 0)
 
 
@@ -60,17 +60,17 @@ def test_a_sound_entry_is_served():
     ids=str,
 )
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["plain", "signed"])
-def test_an_entry_that_no_cache_would_write_is_counted_and_computed_anew(entry, secret):
+def test_an_invalid_entry_is_counted_and_computed_again(entry, secret):
     store = entry_for(0, secret=secret, **entry)
     assert get(store, key=secret, max_age=60) == ([1, 0, 0], "fresh", 1)
     assert get(store, key=secret, max_age=60) == ([1, 0, 0], "cached", 0)
 
 
-def test_clocks_of_machines_may_differ_a_little():
+def test_clocks_may_differ_by_a_few_seconds():
     assert get(entry_for(0, age=-3.0))[1:] == ("cached", 0)
 
 
-def test_zeros_are_sound_only_where_new_users_get_zeros():
+def test_zeros_are_valid_only_if_cold_start_is_zero():
     key = key_of(ZERO.encoder_id_, 0)
     entry = pack_entry(key, ZERO.encoder_id_, Entry(np.zeros(3, dtype=np.float32), time.time()))
     cache = UserVectorCache(ZERO, {key: entry})
@@ -90,18 +90,18 @@ def test_an_entry_copied_to_another_user_is_ignored():
     [(None, SECRET), (SECRET, None), (OTHER, SECRET)],
     ids=["unsigned", "signed-for-others", "other-key"],
 )
-def test_an_entry_that_is_not_signed_with_ones_own_key_is_ignored(written_with, read_with):
+def test_an_entry_signed_with_another_key_is_ignored(written_with, read_with):
     store = entry_for(0, secret=written_with)
     assert get(store, key=read_with) == ([1, 0, 0], "fresh", 1)
 
 
-def test_processes_with_the_same_key_share_their_vectors():
+def test_caches_with_the_same_key_share_their_vectors():
     store = {}
     assert get(store, key=SECRET)[1] == "fresh"
     assert get(store, key=bytes(SECRET))[1] == "cached"
 
 
-def test_whoever_can_write_the_store_but_not_the_key_serves_nothing():
+def test_entries_forged_without_the_key_are_never_served():
     store = {}
     get(store, 0, key=SECRET)
     get(store, 1, key=SECRET)
@@ -119,7 +119,7 @@ def test_whoever_can_write_the_store_but_not_the_key_serves_nothing():
         assert get(store, 0, key=SECRET) == ([1, 0, 0], "fresh", 1)
 
 
-def test_every_single_altered_byte_of_a_signed_entry_is_noticed():
+def test_every_altered_byte_of_a_signed_entry_is_detected():
     ((key, data),) = entry_for(0, secret=SECRET).items()
     assert unpack_entry(key, ID, 3, data, SECRET) is not None
     for at in range(len(data)):
@@ -146,7 +146,7 @@ IDS = st.integers(-(2**63), 2**63 - 1) | st.text() | st.text("ab\0\ud800:ü", ma
 @example(["x" * 256, "x" * 257, "ü" * 128, "ü" * 129, "x" * 1_000_000, "x" * 999_999 + "y"])
 @example(["h:" + "0" * 64, "x" * 300])
 @given(st.lists(IDS, unique_by=lambda user: (type(user), user)))
-def test_users_that_differ_have_keys_that_differ(users):
+def test_different_users_have_different_keys(users):
     keys = [key_of(ID, user) for user in users]
     assert len(set(keys)) == len(users)
     encoded = {key.encode() for key in keys}
@@ -166,7 +166,7 @@ def test_no_user_gets_the_vector_of_another(users):
 
 
 @pytest.mark.parametrize("kind", ["lmdb", "redis"])
-def test_odd_ids_reach_real_stores_as_they_are(kind, tmp_path, request):
+def test_unusual_ids_work_in_real_stores(kind, tmp_path, request):
     if kind == "lmdb":
         pytest.importorskip("lmdb")
         store = LMDBStore(tmp_path)
@@ -183,7 +183,7 @@ def test_odd_ids_reach_real_stores_as_they_are(kind, tmp_path, request):
     assert cache.counters["store_errors"] == cache.counters["damaged"] == 0
 
 
-def test_floats_that_cannot_tell_users_apart_raise():
+def test_floats_too_large_to_identify_users_raise():
     cache = UserVectorCache(ENCODER)
     with pytest.raises(ValueError, match=re.escape("hold the float 1e+19")):
         cache.get([1e19], load)
@@ -192,7 +192,7 @@ def test_floats_that_cannot_tell_users_apart_raise():
 
 
 @pytest.mark.parametrize("has_store", [False, True])
-def test_one_long_id_costs_its_own_length(has_store):
+def test_one_long_id_does_not_multiply_memory(has_store):
     users = [f"u{i}" for i in range(4999)] + ["x" * 1_000_000]
     cache = UserVectorCache(ENCODER, {} if has_store else None)
     tracemalloc.start()

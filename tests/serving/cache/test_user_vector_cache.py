@@ -1,4 +1,4 @@
-"""The cache: what it answers, from where, and what it survives."""
+"""The cache: its answers, their sources, and failures."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ from skue import (
     RedisStore,
     UserVectorCache,
 )
-from skue.serving.cache import _cache, _runner, _source
+from skue.serving.cache import _cache, _source, _threads
 from skue.serving.cache._entries import Entry, key_of, pack_entry, unpack_entry
 
 ITEMS = ItemEmbeddings(np.random.default_rng(0).normal(size=(9, 4)), space_id="shop-1")
@@ -36,7 +36,7 @@ def vectors_of(users, encoder=ENCODER):
 
 
 class Loader:
-    """Loads from LOG, notes who was asked for, and can be held up or made to fail."""
+    """Loads from LOG, records the users asked for, and can be delayed or made to fail."""
 
     def __init__(self, histories=None):
         self.asked, self.histories = [], histories
@@ -107,8 +107,14 @@ def makes():
         cache.close()
 
 
+def pending(cache):
+    """Return the users that a task is computing."""
+    with cache._state.lock:
+        return [user for user, task in cache._state._claims.items() if not task.done()]
+
+
 def late_writers(cache):
-    return [t for tasks in cache._ledger._late_writers.values() for t in tasks if not t.done()]
+    return [t for tasks in cache._state._late_writers.values() for t in tasks if not t.done()]
 
 
 def eventually(holds):
@@ -125,7 +131,7 @@ def test_vectors_are_computed_once_and_then_cached(store, makes, deadline):
     np.testing.assert_array_equal(vectors, vectors_of([3, 4]))
     assert status.tolist() == ["fresh", "fresh"]
     # The answer does not wait for the write.
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     vectors, status = cache.get([4, 7, 3], loader)
     np.testing.assert_array_equal(vectors, vectors_of([4, 7, 3]))
     assert status.tolist() == ["cached", "fresh", "cached"]
@@ -135,7 +141,7 @@ def test_vectors_are_computed_once_and_then_cached(store, makes, deadline):
 
 
 @pytest.mark.parametrize("store", ["dict", "lmdb", "redis"], indirect=True)
-def test_another_process_finds_what_is_in_the_store(store, makes):
+def test_another_process_uses_the_vectors_in_the_store(store, makes):
     makes(ENCODER, store).get([3], load)
     vectors, status = makes(ENCODER, store).get([3], Loader())
     assert status.tolist() == ["cached"]
@@ -155,13 +161,13 @@ def test_a_store_is_a_mapping_of_bytes(store):
         del store["skue:a"]
 
 
-def test_redis_drops_entries_that_expired(redis_server):
+def test_redis_removes_expired_entries(redis_server):
     store = RedisStore(redis_server.url, expire=0.02, timeout=5)
     store["skue:a"] = b"1"
     eventually(lambda: "skue:a" not in store)
 
 
-def test_another_encoder_never_gets_the_old_vectors(store, makes):
+def test_another_encoder_never_serves_the_old_vectors(store, makes):
     other = MixedUserEncoder(ITEMS).fit([[0, 1]])
     makes(ENCODER, store).get([3], load)
     vectors, status = makes(other, store).get([3], load)
@@ -177,7 +183,7 @@ def test_refitting_the_encoder_does_not_change_the_cache(makes):
     assert cache.encoder_id == ENCODER.encoder_id_ == cache.encoder.encoder_id_
 
 
-def test_a_user_who_comes_twice_is_loaded_once(makes):
+def test_a_user_given_twice_is_loaded_once(makes):
     loader = Loader()
     vectors, _ = makes(ENCODER).get([3, 3, 4], loader)
     np.testing.assert_array_equal(vectors, vectors_of([3, 3, 4]))
@@ -192,7 +198,7 @@ def test_a_number_and_its_text_are_two_users(makes):
 
 
 @pytest.mark.parametrize("user", ["ann", 7])
-def test_a_user_who_stands_alone_raises(makes, user):
+def test_a_single_user_in_place_of_a_list_raises(makes, user):
     cache = makes(ENCODER)
     for use in (lambda: cache.get(user, load), lambda: cache.invalidate(user)):
         with pytest.raises(ValueError, match=r"user_ids must be a list of ids.*Write one id as"):
@@ -202,7 +208,7 @@ def test_a_user_who_stands_alone_raises(makes, user):
 @pytest.mark.parametrize(
     "user", ["x" * 600, "\ud800", "\u00fc" * 300], ids=["long", "half", "wide"]
 )
-def test_ids_that_no_store_takes_as_they_are_do_not_cost_the_others_theirs(store, makes, user):
+def test_an_id_the_store_rejects_does_not_affect_other_users(store, makes, user):
     cache = makes(ENCODER, store)
     for _ in range(2):
         _, status = cache.get([user, "ann"], lambda ids: [[1]] * len(ids))
@@ -210,12 +216,12 @@ def test_ids_that_no_store_takes_as_they_are_do_not_cost_the_others_theirs(store
     assert cache.counters["store_errors"] == 0
 
 
-def test_long_ids_are_told_apart():
+def test_long_ids_that_differ_are_different_users():
     ids = ["x" * 600, "x" * 601, "x", "\ud800", "\ud801"]
     assert len({key_of("id", user) for user in ids}) == len(ids)
 
 
-def test_nobody_gets_nothing(makes):
+def test_no_users_give_empty_arrays(makes):
     vectors, status = makes(ENCODER).get([], load)
     assert vectors.shape == (0, 4)
     assert status.shape == (0,)
@@ -229,7 +235,7 @@ def test_histories_with_user_ids_are_put_in_order(makes):
     assert status.tolist() == ["fresh"] * 3
 
 
-def test_an_old_vector_is_computed_anew(store, makes, monkeypatch):
+def test_a_vector_older_than_max_age_is_computed_again(store, makes, monkeypatch):
     cache, loader = makes(ENCODER, store, max_age=10), Loader()
     cache.get([3], loader)
     real = time.time
@@ -241,7 +247,7 @@ def test_an_old_vector_is_computed_anew(store, makes, monkeypatch):
     assert 9 <= cache.counters["max_vector_age"] < 11
 
 
-def test_at_the_deadline_a_user_gets_the_fallback_and_later_the_vector(makes):
+def test_a_late_user_gets_the_fallback_and_later_the_vector(makes):
     cache, loader = makes(ENCODER, deadline=0.02), Loader()
     loader.released.clear()
     vectors, status = cache.get([3], loader)
@@ -249,17 +255,17 @@ def test_at_the_deadline_a_user_gets_the_fallback_and_later_the_vector(makes):
     np.testing.assert_array_equal(vectors[0], FALLBACK)
     assert cache.counters["timeouts"] == 1
     loader.released.set()
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     vectors, status = cache.get([3], loader)
     assert status.tolist() == ["cached"]
     np.testing.assert_array_equal(vectors, vectors_of([3]))
 
 
 @pytest.mark.parametrize("how", ["invalidated", "too-old"])
-def test_at_the_deadline_a_known_user_gets_the_last_good_vector(store, makes, how, monkeypatch):
+def test_a_late_user_gets_the_last_good_vector_if_there_is_one(store, makes, how, monkeypatch):
     cache, loader = makes(ENCODER, store, deadline=20, max_age=10), Loader()
     cache.get([3], loader)
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     if how == "invalidated":
         cache.invalidate([3])
     else:
@@ -271,22 +277,22 @@ def test_at_the_deadline_a_known_user_gets_the_last_good_vector(store, makes, ho
     assert status.tolist() == ["stale", "fallback"]
     np.testing.assert_array_equal(vectors, [vectors_of([3])[0], FALLBACK])
     loader.released.set()
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
 
 
-def test_cached_users_do_not_wait_for_the_others(makes):
+def test_cached_users_do_not_wait_for_others(makes):
     cache, loader = makes(ENCODER, {}, deadline=20), Loader()
     cache.get([3], loader)
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     loader.released.clear()
     cache.deadline = 0.05
     assert cache.get([3, 4], loader)[1].tolist() == ["cached", "fallback"]
     loader.released.set()
 
 
-def test_a_full_pool_gives_the_fallback_at_once(makes, monkeypatch):
-    monkeypatch.setattr(_runner, "_N_WORKERS", 1)
-    monkeypatch.setattr(_runner, "_N_WAITING", 1)
+def test_a_full_pool_returns_the_fallback_at_once(makes, monkeypatch):
+    monkeypatch.setattr(_threads, "_N_WORKERS", 1)
+    monkeypatch.setattr(_threads, "_N_WAITING", 1)
     cache, loader = makes(ENCODER, deadline=0.02), Loader()
     loader.released.clear()
     cache.get([3], loader)
@@ -296,12 +302,12 @@ def test_a_full_pool_gives_the_fallback_at_once(makes, monkeypatch):
     assert status.tolist() == ["fallback"]
     assert cache.counters["shed"] == 1
     loader.released.set()
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     assert cache.get([3, 4, 5], loader)[1].tolist() == ["cached", "cached", "fresh"]
 
 
 @pytest.mark.parametrize("deadline", [None, 20.0])
-def test_a_user_is_computed_once_however_many_ask(store, makes, deadline):
+def test_a_user_is_computed_once_for_all_callers(store, makes, deadline):
     cache, loader = makes(ENCODER, store, deadline=deadline), Loader()
     loader.released.clear()
     answers = []
@@ -385,7 +391,7 @@ def test_a_failed_load_leaves_the_last_good_vector(store, makes):
     ],
     ids=["empty", "noise", "other-user", "other-encoder", "other-width", "cut", "text", "none"],
 )
-def test_what_is_not_the_users_entry_is_a_counted_miss(makes, garbage):
+def test_an_invalid_entry_is_a_counted_miss(makes, garbage):
     store = {key_of(ENCODER.encoder_id_, 3): garbage}
     cache = makes(ENCODER, store)
     vectors, status = cache.get([3], load)
@@ -395,7 +401,7 @@ def test_what_is_not_the_users_entry_is_a_counted_miss(makes, garbage):
     assert makes(ENCODER, store).get([3], load)[1].tolist() == ["cached"]
 
 
-def test_every_single_altered_byte_is_noticed():
+def test_every_altered_byte_is_detected():
     key = key_of(ENCODER.encoder_id_, 3)
     data = pack_entry(key, ENCODER.encoder_id_, Entry(FALLBACK, 1.0))
     assert unpack_entry(key, ENCODER.encoder_id_, 4, data).time == 1.0
@@ -415,11 +421,11 @@ def test_nothing_from_a_store_is_unpickled(makes, tmp_path):
 
 
 @pytest.mark.parametrize("deadline", [None, 20.0])
-def test_a_store_that_is_down_is_done_without(makes, deadline):
+def test_the_cache_works_while_the_store_is_down(makes, deadline):
     store = BrokenStore()
     cache, loader = makes(ENCODER, store, deadline=deadline), Loader()
     cache.get([3], loader)
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     store.broken = True
     vectors, status = cache.get([3, 4], loader)
     assert status.tolist() == ["cached", "fresh"]
@@ -432,7 +438,7 @@ def test_a_store_that_is_down_is_done_without(makes, deadline):
     eventually(lambda: key_of(cache.encoder_id, 5) in store)
 
 
-def test_an_invalidation_while_the_store_is_down_holds_when_it_is_back(makes):
+def test_an_invalidation_during_an_outage_still_holds_after_it(makes):
     store, histories = BrokenStore(), {3: [1]}
     cache = makes(ENCODER, store)
 
@@ -452,7 +458,7 @@ def test_an_invalidation_while_the_store_is_down_holds_when_it_is_back(makes):
     np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
 
 
-def test_many_invalidations_while_the_store_is_down_are_made_good_step_by_step(makes, monkeypatch):
+def test_many_invalidations_during_an_outage_are_removed_step_by_step(makes, monkeypatch):
     monkeypatch.setattr(_source, "_REMOVED_AT_ONCE", 10)
     store = BrokenStore()
     cache = makes(ENCODER, store)
@@ -462,12 +468,12 @@ def test_many_invalidations_while_the_store_is_down_are_made_good_step_by_step(m
     store.broken = False
     time.sleep(0.06)
     assert cache.get([99], lambda ids: [[1]])[1].tolist() == ["fresh"]
-    assert len(cache._ledger._doubts) == 40
+    assert len(cache._state._distrusted) == 40
     assert cache.get(np.arange(50), load)[1].tolist() == ["fresh"] * 50
-    assert not cache._ledger._doubts
+    assert not cache._state._distrusted
 
 
-def test_a_redis_that_is_full_still_answers(redis_server, makes):
+def test_a_full_redis_can_still_be_read(redis_server, makes):
     import redis
 
     store = RedisStore(redis_server.url, timeout=5)
@@ -479,7 +485,7 @@ def test_a_redis_that_is_full_still_answers(redis_server, makes):
     assert cache.get([3], load)[1].tolist() == ["cached"]
 
 
-def test_a_file_that_is_full_still_answers(tmp_path, makes):
+def test_a_full_file_can_still_be_read(tmp_path, makes):
     pytest.importorskip("lmdb")
     store = LMDBStore(tmp_path, max_bytes=2**16)
     users = np.arange(50)
@@ -491,7 +497,7 @@ def test_a_file_that_is_full_still_answers(tmp_path, makes):
     store.close()
 
 
-def test_redis_stopped_and_started_again(redis_server, makes):
+def test_the_cache_uses_redis_again_after_a_restart(redis_server, makes):
     cache, loader = makes(ENCODER, RedisStore(redis_server.url, timeout=5)), Loader()
     cache.get([3], loader)
     redis_server.stop()
@@ -507,10 +513,10 @@ def test_redis_stopped_and_started_again(redis_server, makes):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="stops the server by a signal")
-def test_redis_that_hangs_does_not_hold_the_caller(redis_server, makes):
+def test_a_redis_that_hangs_does_not_delay_the_caller(redis_server, makes):
     cache = makes(ENCODER, RedisStore(redis_server.url, timeout=5), deadline=0.05)
     cache.get([3], load)
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     redis_server.process.send_signal(signal.SIGSTOP)
     started = time.monotonic()
     _, status = cache.get([3, 4], load)
@@ -519,10 +525,10 @@ def test_redis_that_hangs_does_not_hold_the_caller(redis_server, makes):
     assert status.tolist() == ["stale", "fallback"]
     # Not a measure of speed: the server's own time-out is a hundred deadlines.
     assert waited < 4
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
 
 
-def test_an_invalidated_user_is_computed_anew(store, makes):
+def test_an_invalidated_user_is_computed_again(store, makes):
     cache, loader = makes(ENCODER, store), Loader()
     cache.get([3, 4], loader)
     cache.invalidate([3])
@@ -530,7 +536,7 @@ def test_an_invalidated_user_is_computed_anew(store, makes):
     assert loader.asked == [[3, 4], [3]]
 
 
-def test_a_computation_that_was_overtaken_is_kept_nowhere(store, makes):
+def test_an_outdated_computation_is_not_stored(store, makes):
     cache, slow = makes(ENCODER, store, deadline=0.02), Loader(lambda ids: [[1]])
     slow.released.clear()
     cache.get([3], slow)
@@ -544,8 +550,8 @@ def test_a_computation_that_was_overtaken_is_kept_nowhere(store, makes):
     eventually(lambda: not late_writers(cache))
     for _ in range(3):
         np.testing.assert_array_equal(cache.get([3], new)[0], expected)
-        eventually(lambda: not cache._pending)
-    assert not cache._ledger._doubts
+        eventually(lambda: not pending(cache))
+    assert not cache._state._distrusted
     if store is not None:
         np.testing.assert_array_equal(makes(ENCODER, store).get([3], new)[0], expected)
 
@@ -564,7 +570,7 @@ class SlowWrites(dict):
         super().update(entries)
 
 
-def test_a_write_that_was_overtaken_is_not_believed(makes):
+def test_an_outdated_write_is_ignored(makes):
     store = SlowWrites()
     cache = makes(ENCODER, store, deadline=20)
     cache.get([3], lambda ids: [[1]])
@@ -573,26 +579,26 @@ def test_a_write_that_was_overtaken_is_not_believed(makes):
     expected = ENCODER.transform([[1, 5]])
     np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
     store.released.set()
-    eventually(lambda: not late_writers(cache) and not cache._pending)
+    eventually(lambda: not late_writers(cache) and not pending(cache))
     for _ in range(2):
         np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
-        eventually(lambda: not cache._pending)
+        eventually(lambda: not pending(cache))
 
 
-def test_an_overtaken_write_does_not_stay_for_other_processes(makes):
+def test_an_outdated_write_is_removed_from_the_store(makes):
     store = SlowWrites()
     cache = makes(ENCODER, store, deadline=20)
     cache.get([3], lambda ids: [[1]])
     assert store.writing.wait(20)
     cache.invalidate([3])
     store.released.set()
-    eventually(lambda: not cache._ledger._doubts)
+    eventually(lambda: not cache._state._distrusted)
     vectors, status = makes(ENCODER, store).get([3], lambda ids: [[1, 5]])
     assert status.tolist() == ["fresh"]
     np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
 
 
-def test_warming_fills_a_new_version_before_the_switch(store, makes):
+def test_warm_stores_the_vectors_of_a_new_encoder(store, makes):
     other = MixedUserEncoder(ITEMS).fit([[0, 1]])
     makes(ENCODER, store).get([3], load)
     cache, loader = makes(other, store), Loader()
@@ -603,14 +609,14 @@ def test_warming_fills_a_new_version_before_the_switch(store, makes):
     np.testing.assert_array_equal(vectors, vectors_of([3, 4], other))
 
 
-def test_warming_goes_in_batches(makes, monkeypatch):
+def test_warm_loads_in_batches(makes, monkeypatch):
     monkeypatch.setattr(_cache, "_WARM_BATCH", 7)
     loader = Loader()
     assert makes(ENCODER).warm(np.arange(20), loader) == 20
     assert [len(batch) for batch in loader.asked] == [7, 7, 6]
 
 
-def test_warming_raises_what_load_raises(makes):
+def test_warm_raises_the_errors_of_load(makes):
     loader = Loader()
     loader.error = OSError("the log is away")
     cache = makes(ENCODER)
@@ -619,21 +625,21 @@ def test_warming_raises_what_load_raises(makes):
     assert cache.get([3], load)[1].tolist() == ["fresh"]
 
 
-def test_warming_into_a_store_that_is_down_raises(makes):
+def test_warm_raises_while_the_store_is_down(makes):
     store = BrokenStore()
     store.broken = True
-    with pytest.raises(RuntimeError, match=r"did not take 1 vectors.*store is down.*Call warm"):
+    with pytest.raises(RuntimeError, match=r"failed to write 1 vectors.*store is down.*Call warm"):
         makes(ENCODER, store).warm([3], load)
 
 
-def test_memory_is_bounded(makes):
+def test_memory_keeps_at_most_max_entries(makes):
     cache, loader = makes(ENCODER, max_entries=2), Loader()
     for user in (1, 2, 1, 3):
         cache.get([user], loader)
     assert cache.get([1, 3, 2], loader)[1].tolist() == ["cached", "cached", "fresh"]
 
 
-def test_the_share_of_unknown_items_is_counted(makes):
+def test_unknown_item_rate_is_the_share_of_unknown_items(makes):
     cache = makes(ENCODER)
     cache.get([1, 2], lambda ids: [[0, 77], [88, 99]])
     assert cache.counters["unknown_item_rate"] == 3 / 4
@@ -665,12 +671,12 @@ def test_a_closed_cache_still_answers(makes):
         ({"key": b""}, "key must have at least 16 bytes, got 0"),
     ],
 )
-def test_options_out_of_range_raise(options, message):
+def test_invalid_options_raise(options, message):
     with pytest.raises(ValueError, match=message):
         UserVectorCache(ENCODER, **options)
 
 
-def test_encoders_that_cannot_serve_raise():
+def test_an_unfitted_or_raising_encoder_is_refused():
     with pytest.raises(ValueError, match=r"cold_start='raise'.*Set cold_start='mean'"):
         UserVectorCache(DecayAverageUserEncoder(ITEMS, cold_start="raise").fit([[0]]))
     with pytest.raises(ValueError, match="must be a user encoder, got str"):
@@ -681,7 +687,7 @@ def test_encoders_that_cannot_serve_raise():
 
 @pytest.mark.parametrize("deadline", [None, 0.05])
 def test_no_update_is_lost_among_threads(store, makes, deadline):
-    """One writer a user appends and invalidates; readers must see at least what was written."""
+    """One writer per user appends and invalidates; readers must see all earlier writes."""
     cache = makes(ENCODER, store, deadline=deadline)
     lengths = np.zeros(4, dtype=int)
     expected = ENCODER.transform([[0, *[1] * n] for n in range(400)])
@@ -719,7 +725,7 @@ def test_no_update_is_lost_among_threads(store, makes, deadline):
     for thread in readers:
         thread.join()
     assert not problems
-    eventually(lambda: not cache._pending)
+    eventually(lambda: not pending(cache))
     cache.deadline = 20
     vectors, _ = cache.get(np.arange(4), cache_load)
     np.testing.assert_allclose(vectors, expected[lengths], atol=1e-6)

@@ -1,4 +1,4 @@
-"""Approximate backends: they reach the recall that was asked for, or search exactly."""
+"""Approximate backends reach the target recall or search exactly."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import ItemEmbeddings, ann_recall, export_index, open_index
-from skue.serving import VectorIndex, _tuning
+from skue.serving import VectorIndex
+from skue.serving.index import _tuning
 
 METHODS = {"faiss": "cells", "hnswlib": "graph"}
 
@@ -16,7 +17,7 @@ def unit(vectors):
 
 
 def clustered(n_items, n_dims, seed=0):
-    """Items around centres, of which some are far more popular, with a direction in common."""
+    """Return items around centres of unequal popularity, with a common direction."""
     rng = np.random.default_rng(seed)
     n_centres = int(np.sqrt(n_items))
     popularity = 1 / np.arange(1, n_centres + 1) ** 0.8
@@ -26,7 +27,7 @@ def clustered(n_items, n_dims, seed=0):
 
 
 def users_of(items, n_users=300, seed=7):
-    """Averages of decaying weights over a few items, as users are."""
+    """Return averages of a few items with decaying weights, as users have."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 8, size=n_users)
     weights = np.where(np.arange(7) < lengths[:, None], 0.8 ** np.arange(7), 0)
@@ -43,7 +44,7 @@ def index(request):
     return VectorIndex(ITEMS, backend=request.param)
 
 
-def test_users_find_the_recall_that_was_asked_for(index):
+def test_the_target_recall_is_reached_for_users(index):
     info = index.backend_info
     assert info["method"] == METHODS[index.backend]
     assert info["recall_at"] == 20 and 0.95 <= info["recall"] < 1 and info["work"] < 1
@@ -56,12 +57,12 @@ def test_users_find_the_recall_that_was_asked_for(index):
 
 
 @pytest.mark.parametrize("k", [1, 50, 150])
-def test_the_recall_holds_for_other_k(index, k):
+def test_the_target_recall_is_reached_for_other_k(index, k):
     assert ann_recall(index, users_of(ITEMS.vectors), k) >= 0.95
 
 
-def test_it_does_less_work_than_exact_search(index):
-    """Counted, not timed: how many cells are read, how many candidates kept."""
+def test_approximate_search_does_less_work_than_exact_search(index):
+    """Compares the numbers of cells and candidates instead of times."""
     info = index.backend_info
     if index.backend == "faiss":
         assert info["n_cells_read"] < info["n_cells"] / 5
@@ -79,14 +80,14 @@ def test_the_same_items_give_the_same_index(index):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_order_of_searches_changes_nothing(index):
+def test_an_earlier_search_does_not_change_the_results(index):
     users = users_of(ITEMS.vectors)
     before = index.search(users, 20, space_id=None)[0]
     index.search(users, 2000, space_id=None)
     np.testing.assert_array_equal(index.search(users, 20, space_id=None)[0], before)
 
 
-def test_the_repr_says_what_was_reached(index):
+def test_the_repr_shows_the_recall(index):
     found = f"backend={index.backend!r}, method={METHODS[index.backend]!r}, recall=0.9"
     assert found in repr(index)
 
@@ -110,7 +111,7 @@ def test_a_higher_target_takes_more_work():
     ],
     ids=["random", "few", "all-of-them"],
 )
-def test_search_is_exact_where_that_is_as_fast(tmp_path, backend, items, target):
+def test_search_is_exact_if_that_is_as_fast(tmp_path, backend, items, target):
     pytest.importorskip(backend)
     export_index(ItemEmbeddings(items), tmp_path)
     index = open_index(tmp_path, backend=backend, target_recall=target)
@@ -128,7 +129,7 @@ def test_a_target_that_cannot_be_reached_raises(tmp_path, target):
 
 
 @pytest.mark.parametrize("backend", list(METHODS))
-def test_items_that_are_all_equal_are_still_found(backend):
+def test_equal_items_are_all_found(backend):
     pytest.importorskip(backend)
     index = VectorIndex(ItemEmbeddings(np.ones((2000, 4))), backend=backend)
     ids, scores = index.search(np.ones((3, 4)), 30, space_id=None)
@@ -138,7 +139,7 @@ def test_items_that_are_all_equal_are_still_found(backend):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_limits_hold_and_nobody_gets_too_few(index, data):
+def test_limits_hold_and_every_user_gets_k_items(index, data):
     seed = data.draw(st.integers(0, 99))
     rng = np.random.default_rng(seed)
     users = users_of(ITEMS.vectors, n_users=3, seed=seed)
@@ -168,8 +169,8 @@ def test_limits_hold_and_nobody_gets_too_few(index, data):
         assert np.isneginf(scores[user, len(found) :]).all()
 
 
-def test_averages_predict_users_better_than_items_do(index):
-    """The recall of the sample is that of users; items as queries promise more."""
+def test_tuning_on_averages_predicts_the_recall_of_users_better_than_on_items(index):
+    """Averages have about the recall of users; items have a higher recall."""
     tuned, checked = _tuning.sample_queries(ITEMS.vectors)
     for queries in (*tuned, *checked):
         np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-6)

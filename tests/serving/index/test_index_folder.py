@@ -1,19 +1,18 @@
-"""The folder of an index: what prune keeps, what an odd or altered folder gives, old folders."""
+"""The folder of an index: prune, rollback, damaged or altered folders, and old folders."""
 
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from other_processes import cut_off_and_search, exit_code_of, export_and_die
 
 from skue import ItemEmbeddings, export_index, open_index, prune, rollback
-from skue.serving.index import _array_files, _folder
+from skue.serving.index import _arrays, _export, _folder, _manifest
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(30, 5)), [f"item-{i}" for i in range(30)], space_id="shop")
@@ -38,24 +37,15 @@ def fail(monkeypatch, name):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_folder, name, full)
+    monkeypatch.setattr(_export, name, full)
 
 
-def die_before_current(folder):
-    """Export in a process that is killed when the version is whole and CURRENT is still the old."""
-    code = (
-        "import os, signal, sys\n"
-        "from skue import ItemEmbeddings, export_index\n"
-        "from skue.serving.index import _folder\n"
-        "_folder.write_current = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "export_index(ItemEmbeddings([[1.0, 0.0]]), sys.argv[1])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], timeout=60)
-    assert done.returncode == -signal.SIGKILL
-    return left(folder)[-1]
+def killed_at(folder, step):
+    """Export in a process that is killed where it calls this function."""
+    assert exit_code_of(export_and_die, folder, step) == -signal.SIGKILL
 
 
-def test_an_export_that_cannot_write_current_leaves_nothing_behind(folder, monkeypatch):
+def test_an_export_that_cannot_write_current_leaves_no_files(folder, monkeypatch):
     good = [export_index(ITEMS, folder) for _ in range(2)]
     with monkeypatch.context() as patch:
         fail(patch, "write_current")
@@ -66,25 +56,26 @@ def test_an_export_that_cannot_write_current_leaves_nothing_behind(folder, monke
     assert rollback(folder) == good[0]
 
 
-def test_an_export_that_fails_after_current_names_it_keeps_its_version(folder, monkeypatch):
+def test_an_export_that_fails_after_writing_current_keeps_its_version(folder, monkeypatch):
     export_index(ITEMS, folder)
-    real = _folder.write_current
+    real = _export.write_current
 
     def late(*arguments):
         real(*arguments)
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_folder, "write_current", late)
+        patch.setattr(_export, "write_current", late)
         with pytest.raises(OSError, match="Input/output error"):
             export_index(NUMBERED, folder)
     assert open_index(folder).catalog_id == NUMBERED.catalog_id
 
 
 @posix
-def test_a_version_that_was_never_current_is_no_rollback_target(folder):
+def test_rollback_skips_a_version_that_was_never_current(folder):
     good = [export_index(ITEMS, folder) for _ in range(2)]
-    unused = die_before_current(folder)
+    killed_at(folder, "write_current")
+    unused = left(folder)[-1]
     assert left(folder) == [*good, unused]
     assert open_index(folder).version == good[1]
     newest = export_index(ITEMS, folder)
@@ -93,9 +84,9 @@ def test_a_version_that_was_never_current_is_no_rollback_target(folder):
     assert rollback(folder, newest) == newest
 
 
-def test_an_unused_newer_version_does_not_take_the_place_of_an_older_one(folder):
+def test_prune_removes_a_version_that_was_never_current(folder):
     good = [export_index(ITEMS, folder) for _ in range(2)]
-    # What is left when the process dies before it writes CURRENT.
+    # The state after a process was killed before it wrote CURRENT.
     before = (folder / "CURRENT").read_bytes()
     unused = export_index(ITEMS, folder)
     (folder / "versions" / unused / ".unused").touch()
@@ -104,7 +95,7 @@ def test_an_unused_newer_version_does_not_take_the_place_of_an_older_one(folder)
     assert left(folder) == good
 
 
-def test_a_version_that_was_left_unused_can_be_taken_by_name(folder, monkeypatch):
+def test_rollback_by_name_accepts_a_version_that_was_never_current(folder, monkeypatch):
     export_index(ITEMS, folder)
     second = export_index(NUMBERED, folder)
     (folder / "versions" / second / ".unused").touch()
@@ -121,14 +112,14 @@ def test_prune_keeps_the_current_version_and_the_newest_older_ones(folder):
     assert rollback(folder) == versions[2]
 
 
-def test_where_nothing_is_older_prune_keeps_what_was_rolled_back_from(folder):
+def test_prune_keeps_a_newer_version_if_none_is_older(folder):
     versions = [export_index(ITEMS, folder) for _ in range(4)]
     rollback(folder, versions[0])
     prune(folder, keep=2)
     assert left(folder) == [versions[0], versions[3]]
 
 
-def test_a_damaged_older_version_does_not_take_the_place_of_a_whole_one(folder):
+def test_prune_keeps_an_intact_version_in_place_of_a_damaged_one(folder):
     first, second, third = (export_index(ITEMS, folder) for _ in range(3))
     path = folder / "versions" / second / "vectors.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -136,14 +127,14 @@ def test_a_damaged_older_version_does_not_take_the_place_of_a_whole_one(folder):
     assert left(folder) == [first, third]
 
 
-def test_rollback_passes_over_a_damaged_version_and_says_so(folder):
+def test_rollback_skips_a_damaged_version_with_a_warning(folder):
     first, second, _ = (export_index(ITEMS, folder) for _ in range(3))
     (folder / "versions" / second / "vectors.npy").write_bytes(b"")
     with pytest.warns(UserWarning, match=rf"{second}.*has 0 bytes.*Rolled back to '{first}'"):
         assert rollback(folder) == first
 
 
-def test_prune_leaves_what_no_export_wrote(folder):
+def test_prune_keeps_files_that_no_export_wrote(folder):
     first, _, _ = (export_index(ITEMS, folder) for _ in range(3))
     notes = folder / "versions" / first / "notes.txt"
     notes.write_text("mine")
@@ -166,15 +157,8 @@ def test_prune_leaves_what_no_export_wrote(folder):
 
 
 @posix
-def test_the_next_export_removes_what_a_killed_one_left(folder):
-    code = (
-        "import os, signal, sys\n"
-        "from skue import ItemEmbeddings, export_index\n"
-        "from skue.serving.index import _folder\n"
-        "_folder.sync_folder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "export_index(ItemEmbeddings([[1.0, 0.0]]), sys.argv[1])\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(folder)], timeout=60)
+def test_an_export_removes_the_leftovers_of_a_killed_one(folder):
+    killed_at(folder, "sync_folder")
     (folder / ".CURRENT-abc_0123").write_text("")
     assert left(folder)[0].startswith(".partial-")
     version = export_index(ITEMS, folder)
@@ -183,17 +167,17 @@ def test_the_next_export_removes_what_a_killed_one_left(folder):
 
 
 @posix
-def test_an_export_that_is_still_running_is_not_cleaned_away(folder, monkeypatch):
+def test_the_files_of_a_running_export_are_not_removed(folder, monkeypatch):
     export_index(ITEMS, folder)
     inside, go_on = threading.Event(), threading.Event()
-    real = _folder.write_array
+    real = _export.write_array
 
     def slow(path, array):
         inside.set()
         assert threading.current_thread() is not slow_export or go_on.wait(30)
         return real(path, array)
 
-    monkeypatch.setattr(_folder, "write_array", slow)
+    monkeypatch.setattr(_export, "write_array", slow)
     slow_export = threading.Thread(target=export_index, args=(NUMBERED, folder))
     slow_export.start()
     assert inside.wait(30)
@@ -205,7 +189,7 @@ def test_an_export_that_is_still_running_is_not_cleaned_away(folder, monkeypatch
     assert open_index(folder).catalog_id == NUMBERED.catalog_id
 
 
-def test_rolling_back_never_meets_a_version_that_prune_takes_away(folder):
+def test_rollback_never_chooses_a_version_that_prune_removes(folder):
     export_index(ITEMS, folder)
     problems, rolled_back, done = [], [], threading.Event()
 
@@ -215,7 +199,7 @@ def test_rolling_back_never_meets_a_version_that_prune_takes_away(folder):
                 break
             try:
                 export_index(ITEMS, folder)
-                time.sleep(0.001)  # Whoever waits for the lock gets it, too.
+                time.sleep(0.001)  # so that the other thread gets the lock, too
                 prune(folder, keep=1 + len(left(folder)) % 2)
             except Exception as error:
                 problems.append(repr(error))
@@ -233,25 +217,25 @@ def test_rolling_back_never_meets_a_version_that_prune_takes_away(folder):
     open_index(folder)
 
 
-def resealed(folder, **changes):
-    """Change the manifest, and give it the checksum of its new content."""
+def forge(folder, **changes):
+    """Change the manifest and its checksum."""
     path = current(folder) / "manifest.json"
     manifest = json.loads(path.read_bytes()) | changes
-    manifest["checksum"] = _folder.manifest_checksum(manifest)
+    manifest["checksum"] = _manifest.manifest_checksum(manifest)
     path.write_text(json.dumps(manifest))
 
 
 def replaced(folder, name, array):
-    """Put another array in the place of one, with a manifest that says so."""
-    facts = _array_files.write_array(current(folder) / name, array)
+    """Replace an array, with a manifest that matches."""
+    facts = _arrays.write_array(current(folder) / name, array)
     files = json.loads((current(folder) / "manifest.json").read_bytes())["files"]
-    resealed(folder, files=files | {name: facts})
+    forge(folder, files=files | {name: facts})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_items": 29}, r"holds float32 of shape \(30, 5\), its manifest says .*\(29, 5\)"),
+        ({"n_items": 29}, r"holds float32 of shape \(30, 5\), but its manifest says .*\(29, 5\)"),
         ({"n_dims": "5"}, "its manifest says float32 of shape"),
         ({"space_id": None}, "space_id in its manifest is None, not a string"),
         ({"catalog_id": "0123"}, "its vectors and ids hash to"),
@@ -264,9 +248,9 @@ def replaced(folder, name, array):
         ({"schema": "2"}, "has schema '2'"),
     ],
 )
-def test_a_manifest_resealed_with_other_facts_raises(folder, changes, message):
+def test_a_forged_manifest_raises(folder, changes, message):
     export_index(NUMBERED, folder)
-    resealed(folder, **changes)
+    forge(folder, **changes)
     with pytest.raises(ValueError, match=message):
         open_index(folder)
 
@@ -284,7 +268,7 @@ def of_rows(change):
         ("vectors.npy", of_rows(0), "row 3 of vectors.npy has length 0, not 1"),
         ("vectors.npy", NUMBERED.vectors * np.float32(1.01), "row 0 .* has length 1.01, not 1"),
         ("vectors.npy", NUMBERED.vectors.astype(np.float64), "holds float64"),
-        ("vectors.npy", NUMBERED.vectors[:20], r"of shape \(20, 5\), its manifest says"),
+        ("vectors.npy", NUMBERED.vectors[:20], r"of shape \(20, 5\), but its manifest says"),
         ("vectors.npy", NUMBERED.vectors[::-1], "its vectors and ids hash to"),
         ("ids.npy", np.arange(29), "got 29 and 30"),
         ("ids.npy", np.arange(30) // 2, "must be distinct, but these appear again"),
@@ -295,7 +279,7 @@ def of_rows(change):
         ("ids.npy", np.arange(30).reshape(5, 6), "one-dimensional"),
     ],
 )
-def test_other_content_under_a_fitting_checksum_raises(folder, name, array, message):
+def test_a_forged_array_raises(folder, name, array, message):
     export_index(NUMBERED, folder)
     replaced(folder, name, array)
     for mmap in (False, True):
@@ -314,7 +298,7 @@ def test_other_content_under_a_fitting_checksum_raises(folder, name, array, mess
         (b"a", [0, 1, 1], "must not be negative or empty"),
     ],
 )
-def test_text_ids_that_do_not_fit_raise(folder, utf8, offsets, message):
+def test_invalid_text_ids_raise(folder, utf8, offsets, message):
     export_index(ItemEmbeddings(np.eye(2), ["a", "b"]), folder)
     replaced(folder, "ids_utf8.npy", np.frombuffer(utf8, dtype=np.uint8))
     replaced(folder, "ids_offsets.npy", np.array(offsets))
@@ -341,22 +325,22 @@ def header_of(text):
     ids=["empty", "version", "huge", "negative", "objects", "columns", "code", "zip"],
 )
 @pytest.mark.parametrize("mmap", [False, True])
-def test_a_file_that_holds_no_array_raises(folder, data, mmap):
+def test_a_file_that_is_not_an_array_raises(folder, data, mmap):
     export_index(NUMBERED, folder)
     (current(folder) / "vectors.npy").write_bytes(data)
-    digest = _array_files.new_digest()
+    digest = _arrays.new_digest()
     digest.update(data)
     files = json.loads((current(folder) / "manifest.json").read_bytes())["files"]
     files["vectors.npy"] = {"bytes": len(data), "blake2b": digest.hexdigest()}
-    resealed(folder, files=files)
-    with pytest.raises(ValueError, match="holds no array that can be read"):
+    forge(folder, files=files)
+    with pytest.raises(ValueError, match="does not hold a readable array"):
         open_index(folder, mmap=mmap)
 
 
 @posix
 @pytest.mark.parametrize("kind", ["fifo", "socket", "link", "directory", "device"])
 @pytest.mark.parametrize("name", ["vectors.npy", "ids.npy", "manifest.json", "CURRENT"])
-def test_what_is_no_plain_file_raises_at_once(folder, name, kind, monkeypatch):
+def test_anything_but_a_regular_file_raises_at_once(folder, name, kind, monkeypatch):
     export_index(NUMBERED, folder)
     path = folder / name if name == "CURRENT" else current(folder) / name
     os.rename(path, folder / "aside")
@@ -375,7 +359,7 @@ def test_what_is_no_plain_file_raises_at_once(folder, name, kind, monkeypatch):
 
 
 @posix
-def test_a_fifo_in_the_place_of_the_lock_raises_at_once(folder):
+def test_a_fifo_in_place_of_the_lock_raises_at_once(folder):
     export_index(NUMBERED, folder)
     (folder / ".lock").unlink()
     os.mkfifo(folder / ".lock")
@@ -384,7 +368,7 @@ def test_a_fifo_in_the_place_of_the_lock_raises_at_once(folder):
 
 
 @posix
-def test_a_lock_that_is_never_given_back_is_an_error_in_the_end(folder, monkeypatch):
+def test_a_lock_that_is_never_released_raises_after_a_while(folder, monkeypatch):
     export_index(NUMBERED, folder)
     monkeypatch.setattr(_folder, "_PATIENCE_SECONDS", 0.05)
     with (
@@ -395,7 +379,7 @@ def test_a_lock_that_is_never_given_back_is_an_error_in_the_end(folder, monkeypa
 
 
 @posix
-def test_a_linked_version_is_refused(folder, tmp_path):
+def test_a_symbolic_link_in_place_of_a_version_is_refused(folder, tmp_path):
     export_index(NUMBERED, folder)
     elsewhere = tmp_path / "elsewhere"
     os.rename(current(folder), elsewhere)
@@ -408,19 +392,10 @@ def test_a_linked_version_is_refused(folder, tmp_path):
 
 
 @posix
-def test_a_file_cut_off_while_an_index_is_open_does_no_harm(folder):
-    """Read in a process of its own: a mapped file that was cut off kills with SIGBUS."""
+def test_truncating_a_file_does_not_affect_an_open_index(folder):
+    """Runs in another process, as reading a truncated mapped file would kill it with SIGBUS."""
     export_index(ItemEmbeddings(RNG.normal(size=(20_000, 16)), space_id="shop"), folder)
-    code = (
-        "import sys, numpy as np\n"
-        "from skue import open_index\n"
-        "index = open_index(sys.argv[1])\n"
-        "open(sys.argv[2], 'r+b').truncate(4096)\n"
-        "index.search(np.ones((1, 16)), 2, space_id='shop')\n"
-    )
-    path = current(folder) / "vectors.npy"
-    done = subprocess.run([sys.executable, "-c", code, str(folder), str(path)], timeout=60)
-    assert done.returncode == 0
+    assert exit_code_of(cut_off_and_search, folder, current(folder) / "vectors.npy") == 0
 
 
 def test_mapped_and_read_vectors_are_the_same(folder):
@@ -438,7 +413,7 @@ def test_mapped_and_read_vectors_are_the_same(folder):
 ODD_IDS = ["a", "a\0", "a\0\0", "\ud800", "ä", "\U0001f375", " a", "a ", "x" * 1_000_000]
 
 
-def test_every_id_comes_back_as_it_went_in(folder):
+def test_every_id_is_unchanged_by_export_and_opening(folder):
     items = ItemEmbeddings(RNG.normal(size=(len(ODD_IDS), 4)), ODD_IDS)
     export_index(items, folder)
     index = open_index(folder)
@@ -450,7 +425,7 @@ def test_every_id_comes_back_as_it_went_in(folder):
     assert n_bytes < 1_010_000
 
 
-def test_a_long_id_among_many_limits_costs_its_own_length(folder):
+def test_one_long_id_among_many_limits_does_not_multiply_memory(folder):
     import tracemalloc
 
     export_index(ITEMS, folder)
@@ -465,7 +440,7 @@ def test_a_long_id_among_many_limits_costs_its_own_length(folder):
 
 
 def write_first_schema(folder, items):
-    """Write a version as the first release did: text of fixed width in ids.npy."""
+    """Write a version as the first release did, with fixed-width text in ids.npy."""
     name = "00000001-0123abcd"
     path = folder / "versions" / name
     path.mkdir(parents=True)
@@ -479,16 +454,16 @@ def write_first_schema(folder, items):
         "n_items": len(items),
         "n_dims": items.n_dims,
         "versions": {},
-        "files": {name: _array_files.write_array(path / name, a) for name, a in arrays.items()},
+        "files": {name: _arrays.write_array(path / name, a) for name, a in arrays.items()},
     }
-    manifest["checksum"] = _folder.manifest_checksum(manifest)
+    manifest["checksum"] = _manifest.manifest_checksum(manifest)
     (path / "manifest.json").write_text(json.dumps(manifest))
     (folder / "CURRENT").write_text(f"{name}\n")
     return name
 
 
 @pytest.mark.parametrize("items", [ITEMS, NUMBERED], ids=["text", "numbers"])
-def test_a_folder_of_the_first_schema_opens_and_is_rolled_back_to(folder, items):
+def test_a_folder_of_schema_1_can_be_opened_and_rolled_back_to(folder, items):
     name = write_first_schema(folder, items)
     index = open_index(folder)
     assert index.items.ids.tolist() == items.ids.tolist()

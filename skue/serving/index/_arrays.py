@@ -1,4 +1,4 @@
-"""Arrays in files: written and synced, read with their checksums. Nothing is pickled."""
+"""Files of an index: written and synced, read and verified. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CACHE_LINE = 64
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a file for reading; anything that is no plain file raises, and nothing waits.
+    """Open a file for reading; raise at once for anything but a regular file.
 
     Opening a FIFO would wait for a writer, and a link could lead anywhere.
     """
@@ -34,7 +34,7 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def read_small(path: Path, limit: int = 2**20) -> bytes:
-    """Return the content of a file that cannot be large."""
+    """Return the content of a file that must be small."""
     with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -60,7 +60,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
-    """Write an array; return length and checksum of what was meant to be written."""
+    """Write an array; return the length and the checksum of the bytes passed to the file."""
     with open(path, "wb") as file:
         writer = _HashingWriter(file)
         array = np.ascontiguousarray(array)
@@ -71,7 +71,7 @@ def write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
 
 
 def read_array(path: Path, expected: dict[str, Any], *, mmap: bool = False) -> np.ndarray:
-    """Return a read-only array, after comparing its file with the length and checksum expected.
+    """Return a read-only array after verifying the length and the checksum of its file.
 
     Parameters
     ----------
@@ -79,27 +79,27 @@ def read_array(path: Path, expected: dict[str, Any], *, mmap: bool = False) -> n
     expected : dict
         What :func:`write_array` returned.
     mmap : bool, default=False
-        Map the file. Otherwise it is read into memory, and what is returned is what was checked.
+        Map the file. Otherwise it is read into memory, and the bytes in memory are verified.
 
     Raises
     ------
     ValueError
-        For a file that was altered or cut off, that is no regular file or holds no array.
+        If the file was altered or truncated, is not a regular file or does not hold an array.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size != expected["bytes"]:
-            raise ValueError(f"{path} has {size} bytes, its manifest says {expected['bytes']}.")
+            raise ValueError(f"{path} has {size} bytes, but its manifest says {expected['bytes']}.")
         held, digest = (None, _digest_of(file)) if mmap else _read_and_hash(file, size)
         if digest != expected["blake2b"]:
             raise ValueError(
-                f"{path} was altered or is damaged: its checksum is {digest}, its manifest says "
-                f"{expected['blake2b']}."
+                f"{path} was altered or is damaged: its checksum is {digest}, but its manifest "
+                f"says {expected['blake2b']}."
             )
         try:
             return _mapped(file, size) if held is None else _parsed(held)
         except Exception as error:
-            raise ValueError(f"{path} holds no array that can be read: {error}.") from error
+            raise ValueError(f"{path} does not hold a readable array: {error}.") from error
 
 
 def new_digest() -> Any:
@@ -111,13 +111,13 @@ def _digest_of(file: io.BufferedReader) -> str:
 
 
 def _read_and_hash(file: io.BufferedReader, size: int) -> tuple[np.ndarray, str]:
-    """Read a file in steps, each hashed while it is in the processor's cache."""
+    """Read a file in steps; each is hashed while it is in the processor's cache."""
     room = np.empty(size + _CACHE_LINE, dtype=np.uint8)
     start = -room.ctypes.data % _CACHE_LINE
     held, digest = room[start : start + size], new_digest()
     for at in range(0, size, _STEP):
         part = held[at : at + _STEP]
-        # A file that was cut off since leaves zeros behind, which the checksum tells.
+        # If the file was truncated meanwhile, the rest is zeros, and the checksum differs.
         part[file.readinto(part.data) :] = 0
         digest.update(part)
     room.flags.writeable = False
@@ -126,7 +126,7 @@ def _read_and_hash(file: io.BufferedReader, size: int) -> tuple[np.ndarray, str]
 
 def _parsed(held: np.ndarray) -> np.ndarray:
     """Return the array that the bytes of a file hold, without a copy."""
-    # Headers are far shorter.
+    # 64 KiB are more than any header.
     header = io.BytesIO(held[:65536].tobytes())
     dtype, shape = _header(header, len(held))
     return held[header.tell() :].view(dtype).reshape(shape)
@@ -142,25 +142,25 @@ def _mapped(file: io.BufferedReader, size: int) -> np.ndarray:
 
 
 def _header(file: Any, size: int) -> tuple[np.dtype, tuple[int, ...]]:
-    """Read the header of an array in a file of this size, and refuse what does not fit it."""
+    """Read the header of an array, and raise if it does not match a file of this size."""
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
-        raise ValueError(f"format {version} is not used here")
+        raise ValueError(f"its format version is {version}, not (1, 0)")
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
     if is_fortran and len(shape) > 1:
-        raise ValueError("its columns are stored one after the other")
+        raise ValueError("it is stored in Fortran order")
     n_bytes = dtype.itemsize
     for length in shape:
         n_bytes *= length
     if n_bytes != size - file.tell() or min(shape, default=0) < 0:
-        raise ValueError(f"{size - file.tell()} bytes are no {dtype} array of shape {shape}")
+        raise ValueError(f"{size - file.tell()} bytes do not fit a {dtype} array of shape {shape}")
     return dtype, shape
 
 
 class _HashingWriter:
-    """Passes bytes on to a file and hashes them."""
+    """Write bytes to a file and hash them."""
 
     def __init__(self, file: Any) -> None:
         self.file, self.digest, self.n_bytes = file, new_digest(), 0

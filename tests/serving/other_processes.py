@@ -1,0 +1,85 @@
+"""Functions that run in another process, most of them until it is killed."""
+
+import itertools
+import multiprocessing
+import os
+import signal
+from functools import lru_cache
+
+import numpy as np
+
+from skue import ItemEmbeddings, LMDBStore, export_index, open_index, prune
+from skue.serving.cache._entries import Entry, key_of, pack_entry
+from skue.serving.index import _export
+
+
+def forkserver():
+    """Return a context whose processes are forked from one that has imported skue."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["skue", "other_processes"])
+    return context
+
+
+def exit_code_of(function, *arguments):
+    """Call a function in another process, and return the exit code."""
+    process = forkserver().Process(target=function, args=arguments, daemon=True)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def export_and_die(folder, step):
+    """Export an index, and be killed where the export calls this function."""
+    setattr(_export, step, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    export_index(ItemEmbeddings([[1.0, 0.0]]), folder)
+
+
+def cut_off_and_search(folder, path):
+    """Open an index, cut off one of its files and search."""
+    index = open_index(folder)
+    os.truncate(path, 4096)
+    index.search(np.ones((1, 16)), 2, space_id="shop")
+
+
+CATALOGUES = [
+    ItemEmbeddings(
+        np.random.default_rng(s).normal(size=(3000 + s, 32)),
+        ids=[f"{s}-{i}" for i in range(3000 + s)],
+        space_id=f"space-{s}",
+    )
+    for s in range(2)
+]
+
+
+def export_forever(folder, seed, inside):
+    """Export one of two catalogues and prune, over and over; set ``inside`` during an export."""
+    rng = np.random.default_rng(seed)
+    while True:
+        inside.value = True
+        export_index(CATALOGUES[int(rng.integers(2))], folder)
+        inside.value = False
+        prune(folder, keep=2)
+
+
+KEYS = [key_of("0123456789abcdef", user) for user in range(1000)]
+N_DIMS = 64
+
+
+@lru_cache
+def vector_of(number):
+    """Return a vector of length 1 from which the number can be told."""
+    pair = np.array([np.cos(number), np.sin(number)], dtype=np.float32)
+    return np.repeat(pair, N_DIMS // 2) / np.float32(np.sqrt(N_DIMS // 2))
+
+
+def write_forever(folder, seed, inside):
+    """Write vectors made of one number for all users, over and over; set ``inside`` meanwhile."""
+    store, batches = LMDBStore(folder, max_bytes=2**26), []
+    # Made beforehand, so that nearly all of the time is spent writing.
+    for number in np.random.default_rng(seed).random(4, dtype=np.float32):
+        entry = Entry(vector_of(float(number)), float(number))
+        batches.append({key: pack_entry(key, "0123456789abcdef", entry) for key in KEYS})
+    for batch in itertools.cycle(batches):
+        inside.value = True
+        store.set_many(batch)
+        inside.value = False
