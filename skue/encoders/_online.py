@@ -16,7 +16,7 @@ from skue.encoders._chunks import CHUNK_SIZE
 from skue.encoders._events import Events
 from skue.encoders._state import Columns, UserStates
 from skue.encoders._unknown import report_unknown
-from skue.histories._validation import validate_histories
+from skue.histories._forms import validate_histories
 from skue.kernels._segments import starts_of_runs
 from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums, with_few_events
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Literal
 
+from skue.histories._columns import columns_of_log
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
+from skue.reading._columns import Log
 from skue.reading._log_files import TextOptions, is_table, log_of_file
 from skue.reading._options import check_text_options
 from skue.reading._paths import checked_path
@@ -93,13 +95,13 @@ def load_interactions(
     if may_be_sequences and not is_table(path, encoding):
         return _histories_of(read_sequences(path, encoding))
     log = log_of_file(path, kind, names, time_unit=time_unit, dayfirst=dayfirst, text=text)
-    return Histories._from_log(*log)
+    return Histories._trusted(*columns_of_log(log))
 
 
 def _histories_of(sequences: Sequences) -> Histories:
     users, items, offsets = sequences
     if sequences.are_pairs:
-        return Histories._from_log(users, items, None, None)
+        return Histories._trusted(*columns_of_log(Log(users, items, None, None)))
     codes, item_ids = items
     user_codes, user_ids = users
     return Histories._trusted(

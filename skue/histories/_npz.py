@@ -89,6 +89,25 @@ def read_arrays(path: str | os.PathLike[str], *, mmap: bool = False) -> dict[str
         raise ValueError(f"{path} is not a readable .npz file: {error}") from error
 
 
+def check_schema(
+    path: str | os.PathLike[str],
+    arrays: dict[str, np.ndarray],
+    name: str,
+    newest: int,
+    needed: tuple[str, ...],
+    saved_by: str,
+) -> None:
+    """Raise where a file lacks an array, or its schema (the array ``name``) is too new."""
+    missing = {name, *needed} - set(arrays)
+    if missing:
+        raise ValueError(f"{path} lacks {sorted(missing)}; save it with {saved_by}.")
+    schema = int(arrays[name])
+    if schema > newest:
+        raise ValueError(
+            f"{path} has schema {schema}, this skue reads up to {newest}. Upgrade skue."
+        )
+
+
 def _plain(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the arrays with those of strings as two: bytes, and offsets."""
     plain = {}
