@@ -10,10 +10,13 @@ from skue.histories._histories import Histories
 from skue.histories._load import load_interactions
 from skue.reading._column_names import guess_column, is_number, looks_like_a_log
 from skue.reading._date_columns import date_like_columns
-from skue.reading._log_files import TextOptions, open_delimited
-from skue.reading._options import check_text_options
-from skue.reading._parquet import names_of_parquet
-from skue.reading._paths import checked_path
+from skue.reading._log_files import (
+    TextOptions,
+    check_text_options,
+    checked_path,
+    names_of_parquet,
+    open_delimited,
+)
 from skue.reading._text_files import checked_encoding
 
 _ROLES = ("user", "item", "time", "weight")

@@ -24,8 +24,8 @@ from skue.encoders._output import indexed_by_user
 from skue.encoders._unknown import report_unknown
 from skue.encoders._versions import restored, stamped
 from skue.encoders._whole_fit import whole_or_not_at_all
-from skue.histories._histories import Histories
 from skue.histories._forms import validate_histories, with_checked_parameters
+from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
 from skue.items._item_embeddings import ItemEmbeddings
 

@@ -19,7 +19,6 @@ from skue.histories._columns import (
     user_index,
 )
 from skue.histories._npz import check_schema, read_arrays, write_arrays
-from skue.histories._vocabulary import Vocabulary
 from skue.kernels._read_only import read_only
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
 from skue.reading._frames import log_of_frame

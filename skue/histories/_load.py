@@ -9,9 +9,13 @@ from skue.histories._columns import columns_of_log
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.reading._columns import Log
-from skue.reading._log_files import TextOptions, is_table, log_of_file
-from skue.reading._options import check_text_options
-from skue.reading._paths import checked_path
+from skue.reading._log_files import (
+    TextOptions,
+    check_text_options,
+    checked_path,
+    is_table,
+    log_of_file,
+)
 from skue.reading._sequences import Sequences, read_sequences
 from skue.reading._text_files import checked_encoding
 

@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_made_is_named(log, tmp_path):
     ("content", "message"),
     [
         (gzip.compress(b"user,item\n" + os.urandom(9000).hex().encode())[:-4000], "cut short"),
-        (b"user,item\n1,caf\xe9\n", r"line 2: b'item\n1,caf\xe9\n' is not utf-8. Name the enc"),
+        (b"user,item\n1,caf\xe9\n", r"line 2: b'item\n1,caf\xe9\n' is not utf-8. Give the enc"),
     ],
     ids=["cut short", "not UTF-8"],
 )
@@ -310,7 +310,7 @@ def test_columns_are_named_or_picked_by_position(tmp_path, capsys):
     assert main(["compare", str(path), "-k", "3", "--json", *columns]) == 0
     assert json.loads(capsys.readouterr().out)["n_users"] == 40
     assert main(["compare", str(path), "--time", "2"]) == 2
-    assert "Give the position of the user as well" in capsys.readouterr().err
+    assert "give the user column by position too" in capsys.readouterr().err
 
 
 def test_a_log_without_times_is_said_to_have_none(tmp_path, capsys):

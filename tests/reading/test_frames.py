@@ -106,10 +106,10 @@ def test_a_negative_item_is_named_by_its_row(tmp_path, form):
         ([1.0, float("nan")], "row 1: column 'w' (is empty|holds nan)"),
         ([1.0, None], "row 1: column 'w' is empty"),
         ([1.0, float("inf")], "row 1: column 'w' holds inf"),
-        (["1", "x"], "row 1: column 'w' holds 'x', which is no number"),
+        (["1", "x"], "row 1: column 'w' holds 'x', which is not a number"),
         (
             ["1", "2,5"],
-            r"row 1: column 'w' holds '2,5', which is no number\. Write numbers with a decimal p",
+            r"row 1: column 'w' holds '2,5', which is not a number\. Write numbers with a decimal p",
         ),
         (["1", ""], "row 1: column 'w' is empty"),
         ([True, False], "row 0: column 'w' holds True"),
@@ -242,14 +242,14 @@ def test_what_is_no_frame_is_refused():
 
 def test_columns_of_two_dimensions_are_refused():
     log = {"u": np.ones((2, 2)), "i": np.array([1, 2])}
-    with pytest.raises(ValueError, match=r"row 0: column 'u' holds array.*one value a row"):
+    with pytest.raises(ValueError, match=r"row 0: column 'u' holds array.*one value per row"):
         Histories.from_frame(log, user="u", item="i")
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_log_without_rows_has_no_users(tmp_path, form):
     if form == "parquet":
-        with pytest.raises(ValueError, match=r"log\.parquet holds no row"):
+        with pytest.raises(ValueError, match=r"log\.parquet has no rows"):
             read(form, tmp_path, u=[])
         return
     histories = read(form, tmp_path, u=np.empty(0, dtype=np.int64), w=np.empty(0), weight="w")
@@ -259,5 +259,5 @@ def test_a_log_without_rows_has_no_users(tmp_path, form):
 
 def test_columns_of_unequal_lengths_are_refused():
     log = {"u": np.array([1, 2]), "i": np.array([1, 2, 3])}
-    with pytest.raises(ValueError, match=r"column 'i' has 3 rows, column 'u' 2"):
+    with pytest.raises(ValueError, match=r"column 'i' has 3 rows, but column 'u' has 2"):
         Histories.from_frame(log, user="u", item="i")

@@ -64,11 +64,11 @@ def test_leading_zeros_keep_ids_as_text(tmp_path):
     ("name", "text", "message"),
     [
         ("log.csv", "", "is empty; a header line"),
-        ("log.csv", "user,item\n", "holds a header and no line"),
+        ("log.csv", "user,item\n", "has only a header line"),
         ("log.csv", "a,b\n1,2\n", r"no column that looks like the user; it has \['a', 'b'\]"),
         ("log.csv", "user,item\n1,\n", "line 2: column 'item' is empty"),
         ("log.csv", "user,item,time\n1,2,2026-01-01\n1,3,soon\n", "line 3: column 'time' holds 's"),
-        ("log.txt", "\n", "is empty; one user a line"),
+        ("log.txt", "\n", "is empty; one user per line"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path, name, text, message):
@@ -172,7 +172,7 @@ def test_a_wrong_date_among_american_dates_is_named_by_its_line(tmp_path):
 @pytest.mark.parametrize("text", ["May", "monday 10:00", "5-5", "now", "today"])
 def test_text_without_a_year_is_no_date(tmp_path, text):
     path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,{text}\n")
-    with pytest.raises(ValueError, match=f"line 2: column 'time' holds '{text}', which is no date"):
+    with pytest.raises(ValueError, match=f"line 2: column 'time' holds '{text}', which is not a date"):
         load_interactions(path)
 
 
@@ -284,12 +284,12 @@ def test_text_may_hold_one_pair_a_line(tmp_path):
 
 def test_text_with_a_user_on_two_lines_is_refused(tmp_path):
     path = write(tmp_path, "log.txt", "1 8 9\r\n\r\n2 7\r\n1 7 8\r\n")
-    with pytest.raises(ValueError, match=r"log\.txt, line 4: user 1 has a line already"):
+    with pytest.raises(ValueError, match=r"log\.txt, line 4: user 1 already has a line"):
         load_interactions(path)
 
 
 def test_text_with_users_alone_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"line 1: 'a,b' is all there is on the line"):
+    with pytest.raises(ValueError, match=r"line 1: there is only 'a,b'"):
         load_interactions(write(tmp_path, "log.txt", "a,b\nc,d\n"))
 
 
@@ -311,7 +311,7 @@ def test_a_gzip_with_damage_inside_is_refused(tmp_path, name):
 
 
 def test_other_packing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"packed as \.zip\. Unpack it, or pack it as \.gz"):
+    with pytest.raises(ValueError, match=r"packed as \.zip\. Unpack it, or compress it as \.gz"):
         load_interactions(write(tmp_path, "log.csv.zip", "user,item\n"))
 
 

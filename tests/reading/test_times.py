@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from skue import Histories, load_interactions
-from skue.reading._layouts import layout_of
-from skue.reading._texts import Chunk, Texts, shape_of
+from skue.reading._date_formats import date_format_of
+from skue.reading._text_columns import Chunk, TextColumn, shape_of
 
 FORMS = ["file", "pandas", "object", "polars", "lazy", "pyarrow", "lists"]
 
@@ -86,7 +86,7 @@ def test_what_can_be_read_in_two_ways_asks_for_an_option(tmp_path, form, times, 
 def test_a_row_written_in_another_way_is_named_beside_one_of_the_others(tmp_path, form, times):
     places = {"file": ("line 4", "line 2"), "lists": ("row 0, event 2", "row 0, event 0")}
     row, other = places.get(form, ("row 2", "row 0"))
-    message = rf"{row}.* holds '{times[2].replace('+', '[+]')}', but {other} .*another way"
+    message = rf"{row}.* holds '{times[2].replace('+', '[+]')}', but {other} .*another format"
     with pytest.raises(ValueError, match=message):
         read(form, times, tmp_path)
 
@@ -95,21 +95,21 @@ def test_a_row_written_in_another_way_is_named_beside_one_of_the_others(tmp_path
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("now", "no date that skue reads"),
-        ("today", "no date that skue reads"),
-        ("2026-02-30", "no date"),
-        ("2026-13-01", "no date"),
-        ("0000-00-00", "no date"),
-        ("2026-01-01 24:00", "no date"),
-        ("2026-01-01 10:60", "no date"),
-        ("2026-01-01 13:00 PM", "no date"),
-        ("2026-01-01 10:00+25:00", "no date"),
-        ("2026-01-01 10:00 CET", "no date that skue reads"),
+        ("now", "not a date that skue can read"),
+        ("today", "not a date that skue can read"),
+        ("2026-02-30", "not a valid date"),
+        ("2026-13-01", "not a valid date"),
+        ("0000-00-00", "not a valid date"),
+        ("2026-01-01 24:00", "not a valid date"),
+        ("2026-01-01 10:60", "not a valid date"),
+        ("2026-01-01 13:00 PM", "not a valid date"),
+        ("2026-01-01 10:00+25:00", "not a valid date"),
+        ("2026-01-01 10:00 CET", "not a date that skue can read"),
         ("10:30:00", "a time of day without a date"),
         ("9:30 pm", "a time of day without a date"),
-        ("2026-W05", "no date that skue reads"),
-        ("2026-01-01" + "x" * 100_000, "no date that skue reads"),
-        ("٢٠٢٦-٠١-٠١", "no date that skue reads"),
+        ("2026-W05", "not a date that skue can read"),
+        ("2026-01-01" + "x" * 100_000, "not a date that skue can read"),
+        ("٢٠٢٦-٠١-٠١", "not a date that skue can read"),
     ],
 )
 def test_what_is_no_date_is_named(tmp_path, form, text, what):
@@ -261,7 +261,7 @@ def test_datetimes_with_zones_become_utc(tmp_path):
 
 def test_numpy_times_too_far_away_for_microseconds_are_refused():
     far = np.array(["2026-01-01", "400000-01-01"], dtype="datetime64[s]")
-    with pytest.raises(ValueError, match=r"row 0, event 1.*too far away"):
+    with pytest.raises(ValueError, match=r"row 0, event 1.*out of the range of microseconds"):
         Histories.from_lists([[1, 2]], timestamps=[far])
 
 
@@ -279,10 +279,10 @@ def test_nanoseconds_in_text_keep_their_microseconds(tmp_path):
 def test_the_shape_of_text_is_the_same_row_by_row_and_all_at_once():
     texts = ["2026-01-31", "Fri, 02 Jan 2026", "", "ä5", "x" * 65, "12:30 PM"]
     shapes = [""] * len(texts)
-    for chunk in Texts.of_strings(texts).chunks():
+    for chunk in TextColumn.of_strings(texts).chunks():
         for rows, _, shape in chunk.shapes():
             for row in rows.tolist():
                 shapes[row] = shape
     assert shapes == [shape_of(text.encode()) for text in texts]
     assert isinstance(chunk, Chunk)
-    assert layout_of(shapes[0]) is not None
+    assert date_format_of(shapes[0]) is not None
