@@ -12,7 +12,6 @@ from skue.reading._column_names import guess_column, is_number, looks_like_a_log
 from skue.reading._date_columns import date_like_columns
 from skue.reading._log_files import (
     TextOptions,
-    check_text_options,
     checked_path,
     names_of_parquet,
     open_delimited,
@@ -36,7 +35,7 @@ def read_log(options: argparse.Namespace) -> Histories:
         raise ValueError(f"--time {options.time} and --no-time exclude each other. Drop one.")
     names = {role: getattr(options, role) for role in _ROLES}
     text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
-    check_text_options(*text[1:])
+    text.check()
     if any(isinstance(name, int) for name in names.values()):
         _refuse_header(options.interactions, text)
         if names["time"] is None and not options.no_time:

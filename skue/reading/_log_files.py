@@ -21,6 +21,7 @@ from skue.reading._frames import log_of_frame
 from skue.reading._labels import Label
 from skue.reading._numeric_times import check_time_options
 from skue.reading._records import fields_of
+from skue.reading._text_files import checked_encoding
 from skue.reading._written_ids import WrittenIds
 
 ROLES = ("user", "item", "time", "weight")
@@ -47,27 +48,26 @@ class TextOptions(NamedTuple):
     quotes: bool = True
     decimal: str = "."
 
-
-USUAL_TEXT = TextOptions()
-
-
-def check_text_options(delimiter: str | None, quotes: bool, decimal: str) -> None:
-    """Raise for invalid values of ``delimiter``, ``quotes`` and ``decimal``."""
-    for name, value, is_valid, allowed in (
-        (
-            "delimiter",
-            delimiter,
-            delimiter is None or delimiter == "::" or _is_one_mark(delimiter),
-            "one ASCII character that is not a letter, digit or quote mark, or '::'",
-        ),
-        ("quotes", quotes, isinstance(quotes, bool), "True or False"),
-        ("decimal", decimal, decimal in (".", ","), "'.' or ','"),
-    ):
-        if not is_valid:
-            raise ValueError(f"The {name!r} parameter must be {allowed}. Got {value!r} instead.")
+    def check(self) -> None:
+        """Raise for invalid values."""
+        checked_encoding(self.encoding)
+        if self.delimiter is not None and self.delimiter != "::" and not _is_mark(self.delimiter):
+            raise _invalid(
+                "delimiter",
+                self.delimiter,
+                "one ASCII character that is not a letter, digit or quote mark, or '::'",
+            )
+        if not isinstance(self.quotes, bool):
+            raise _invalid("quotes", self.quotes, "True or False")
+        if self.decimal not in (".", ","):
+            raise _invalid("decimal", self.decimal, "'.' or ','")
 
 
-def _is_one_mark(delimiter: Any) -> bool:
+def _invalid(name: str, value: Any, allowed: str) -> ValueError:
+    return ValueError(f"The {name!r} parameter must be {allowed}. Got {value!r} instead.")
+
+
+def _is_mark(delimiter: Any) -> bool:
     return (
         isinstance(delimiter, str)
         and len(delimiter) == 1
@@ -123,7 +123,7 @@ def log_of_file(
     *,
     time_unit: str | None = None,
     dayfirst: bool | None = None,
-    text: TextOptions = USUAL_TEXT,
+    text: TextOptions,
 ) -> Log:
     """Return the checked columns of a log in a table.
 
@@ -151,11 +151,7 @@ def log_of_file(
         if not len(table):
             raise ValueError(f"{path} has no rows.")
         return log_of_frame(
-            table,
-            time_unit=time_unit,
-            dayfirst=dayfirst,
-            source=str(path),
-            **columns,
+            table, time_unit=time_unit, dayfirst=dayfirst, source=str(path), **columns
         )
     file = open_delimited(path, kind, names, text)
     if not file.has_header and looks_like_a_log(file.first_line):
@@ -209,20 +205,17 @@ def _log_of_text(
         return Label(f"column {columns[role]!r}", file.place, str(file.path))
 
     found = {position: column.finish() for position, column in ids.items()}
-    return Log(
-        checked_ids(*found[at["user"]], label("user")),
-        checked_ids(*found[at["item"]], label("item"), items=True),
-        None
-        if "time" not in at
-        else times_of(
+    users = checked_ids(*found[at["user"]], label("user"))
+    items = checked_ids(*found[at["item"]], label("item"), items=True)
+    timestamps = parsed_weights = None
+    if "time" in at:
+        timestamps = times_of(
             arrow.chunked_array(times), label("time"), time_unit=time_unit, dayfirst=dayfirst
-        ),
-        None
-        if "weight" not in at
-        else weights_of_text(
-            *distinct_of_arrow(arrow.chunked_array(weights)), label("weight"), decimal=decimal
-        ),
-    )
+        )
+    if "weight" in at:
+        codes, distinct = distinct_of_arrow(arrow.chunked_array(weights))
+        parsed_weights = weights_of_text(codes, distinct, label("weight"), decimal=decimal)
+    return Log(users, items, timestamps, parsed_weights)
 
 
 def _repeated(column: Any, kind: Any) -> Any:

@@ -41,7 +41,7 @@ def test_what_makes_a_frame_look_like_a_log_is_shown():
 
 def test_a_missing_history_is_named_by_its_row():
     frame = pandas.DataFrame({"items": [None, [1, 2]]})
-    with pytest.raises(ValueError, match=r"got None at row 0.*write no events as \[\]"):
+    with pytest.raises(ValueError, match=r"got None at row 0.*write a user without events as \[\]"):
         as_histories(frame)
 
 

@@ -124,5 +124,5 @@ def test_what_is_no_batch_is_refused_in_a_few_words():
 
 def test_events_that_are_all_at_one_time_are_said_to_be():
     histories = Histories.from_lists([[1, 2, 3], [2, 3]], timestamps=[[5, 5, 5], [7, 7]])
-    with pytest.raises(ValueError, match="All events of a user are at one time here: check"):
+    with pytest.raises(ValueError, match="All events of a user have the same time here"):
         leave_last_out(histories, by="instant")

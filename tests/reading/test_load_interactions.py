@@ -172,7 +172,9 @@ def test_a_wrong_date_among_american_dates_is_named_by_its_line(tmp_path):
 @pytest.mark.parametrize("text", ["May", "monday 10:00", "5-5", "now", "today"])
 def test_text_without_a_year_is_no_date(tmp_path, text):
     path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,{text}\n")
-    with pytest.raises(ValueError, match=f"line 2: column 'time' holds '{text}', which is not a date"):
+    with pytest.raises(
+        ValueError, match=f"line 2: column 'time' holds '{text}', which is not a date"
+    ):
         load_interactions(path)
 
 
