@@ -1,4 +1,4 @@
-"""One very long id costs its own length, wherever ids pass."""
+"""One very long id needs only the memory of its own length."""
 
 import tracemalloc
 
@@ -34,12 +34,12 @@ def peak_bytes(call):
         tracemalloc.stop()
 
 
-def test_transform(encoder):
+def test_transform_with_one_long_id_needs_little_memory(encoder):
     batch = [["a", name] for name in SHORT] + [["b", LONG]]
     assert peak_bytes(lambda: encoder.transform(batch)) < MOST_BYTES
 
 
-def test_cache_get(encoder):
+def test_cache_get_with_one_long_id_needs_little_memory(encoder):
     cache, users = UserVectorCache(encoder), [*SHORT, LONG]
     assert peak_bytes(lambda: cache.get(users, lambda ids: [["a"]] * len(ids))) < MOST_BYTES
     assert (cache.get(users, lambda ids: [["a"]] * len(ids))[1] == "cached").all()
@@ -47,7 +47,7 @@ def test_cache_get(encoder):
 
 
 @pytest.mark.parametrize("option", ["exclude", "allow"])
-def test_index_search(option):
+def test_index_search_with_one_long_id_needs_little_memory(option):
     index = VectorIndex(ITEMS)
     lists = {option: [["a", *SHORT, LONG]]}
     found = []
@@ -57,7 +57,7 @@ def test_index_search(option):
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "txt"])
-def test_load_interactions(tmp_path, ending):
+def test_load_interactions_with_one_long_id_needs_little_memory(tmp_path, ending):
     path = tmp_path / f"log.{ending}"
     users, items = [*SHORT, LONG], [*SHORT[1:], LONG, "a"]
     if ending == "parquet":
@@ -75,7 +75,7 @@ def test_load_interactions(tmp_path, ending):
     assert sorted(map(len, loaded[0].user_ids.tolist()))[-1] == len(LONG)
 
 
-def test_files_of_histories(tmp_path):
+def test_loading_histories_with_one_long_id_needs_little_memory(tmp_path):
     batch = Histories.from_lists([[*SHORT, LONG]])
     batch.save(tmp_path / "batch.npz")
     loaded = []

@@ -10,10 +10,12 @@ from skue.histories._histories import Histories
 from skue.histories._load import load_interactions
 from skue.reading._column_names import guess_column, is_number, looks_like_a_log
 from skue.reading._date_columns import date_like_columns
-from skue.reading._log_files import TextOptions, open_delimited
-from skue.reading._options import check_text_options
-from skue.reading._parquet import names_of_parquet
-from skue.reading._paths import checked_path
+from skue.reading._log_files import (
+    TextOptions,
+    checked_path,
+    names_of_parquet,
+    open_delimited,
+)
 from skue.reading._text_files import checked_encoding
 
 _ROLES = ("user", "item", "time", "weight")
@@ -33,7 +35,7 @@ def read_log(options: argparse.Namespace) -> Histories:
         raise ValueError(f"--time {options.time} and --no-time exclude each other. Drop one.")
     names = {role: getattr(options, role) for role in _ROLES}
     text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
-    check_text_options(*text[1:])
+    text.check()
     if any(isinstance(name, int) for name in names.values()):
         _refuse_header(options.interactions, text)
         if names["time"] is None and not options.no_time:

@@ -1,4 +1,4 @@
-"""Generated data."""
+"""Generated data sets."""
 
 from skue.datasets._user_histories import make_user_histories
 

@@ -1,4 +1,4 @@
-"""Generated users whose taste is known."""
+"""Generated users with known tastes."""
 
 from __future__ import annotations
 
@@ -40,31 +40,33 @@ def make_user_histories(
     drift_after: int | None = None,
     drift_shared: bool = False,
 ) -> Bunch:
-    r"""Generate users who pick items close to their taste, which drifts once.
+    r"""Generate users who choose items close to their taste, which drifts once.
 
-    A user's taste :math:`t` and the items :math:`v_i` are standard normal. Each event picks item
-    :math:`i` with probability :math:`0.85\, e^{t \cdot v_i} / \sum_j e^{t \cdot v_j} + 0.15\, p_i`,
-    where :math:`p` is a popularity. Events at positions after ``drift_after`` use
-    :math:`t + d`, with a drift :math:`d` of ``drift_scale`` times a normal vector; or, where people
-    move on alike (from prams to toys), times a rotation of :math:`t` common to all. The item
-    embeddings are the true vectors with noise of scale 0.15, at length 1.
+    The taste :math:`t` of a user and the items :math:`v_i` are standard normal vectors. Each event
+    chooses item :math:`i` with probability
+    :math:`0.85\, e^{t \cdot v_i} / \sum_j e^{t \cdot v_j} + 0.15\, p_i`, where :math:`p` is a
+    popularity. Events at positions after ``drift_after`` use the taste :math:`t + d`. The drift
+    :math:`d` is ``drift_scale`` times a normal vector. If ``drift_shared``, it is ``drift_scale``
+    times :math:`t` rotated by one rotation for all users, as if all people moved on in the same way
+    (from prams to toys). The item embeddings are the true vectors with added noise of scale 0.15,
+    scaled to unit length.
 
     Parameters
     ----------
     n_users : int, default=3000
     n_events : int, default=30
-        Events of each user.
+        Number of events of each user.
     n_items : int, default=1500
     n_dims : int, default=48
     random_state : int or Generator, default=3
-        Seeds ``numpy.random.default_rng``.
+        Seed for ``numpy.random.default_rng``.
     drift_scale : float, default=0.4
         Size of the drift.
     drift_after : int, default=None
-        Last position (from 0) before the drift; by default ``n_events // 2``.
+        Last position before the drift, counted from 0; by default ``n_events // 2``.
     drift_shared : bool, default=False
-        Whether where a taste moves depends on the taste, in the same way for all users. An
-        average cannot know where that is; what is learned from others can.
+        Whether the drift is the same function of the taste for all users. A model can learn it
+        from other users; an average of a user's own items cannot.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def make_user_histories(
     drifts = np.empty_like(tastes)
     codes = np.empty((n_users, n_events), dtype=np.int32)
     n_before = min(last_before + 1, n_events)
-    # The draws of one user follow those of another, so they cannot be made all at once.
+    # Drawn user by user, so that a seed keeps giving the same data.
     for user in range(n_users):
         own = rng.normal(size=n_dims)
         drifts[user] = drift_scale * (shared[user] if drift_shared else own)

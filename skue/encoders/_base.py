@@ -22,8 +22,8 @@ from skue.encoders._output import indexed_by_user
 from skue.encoders._recommender import RecommenderMixin, check_positive
 from skue.encoders._unknown import UnknownItem, report_unknown
 from skue.encoders._versions import encoder_id, restored, stamped
+from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
-from skue.histories._validation import validate_histories, with_checked_parameters
 from skue.items._cooccurrence import item_space
 from skue.items._item_embeddings import ItemEmbeddings
 

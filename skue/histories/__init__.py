@@ -1,4 +1,4 @@
-"""Interaction histories: the container, reading it, and holding out what comes next."""
+"""Interaction histories: the container, the forms of X, files and splits."""
 
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories

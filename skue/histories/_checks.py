@@ -1,4 +1,4 @@
-"""The columns of histories, checked: what comes in is what is documented, or an error."""
+"""Checks of the columns of histories: lists, times, weights, offsets and codes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any
 import numpy as np
 
 from skue.kernels._segments import offsets_of
+from skue.reading._columns import without_zone
 
-# Events looked at in one go, so that what checks need stays small beside the columns.
+# Events checked at once, which bounds the memory of the checks.
 _STRETCH = 2**22
 
 
 def flatten(lists: Any, name: str) -> tuple[Any, np.ndarray]:
-    """Lay sequences end to end: the flat list or array, and the offsets."""
+    """Concatenate sequences to a flat list or array, and return it with the offsets."""
     rows = lists.tolist() if isinstance(lists, np.ndarray) else list(lists)
     for index, row in enumerate(rows):
         if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)):
             raise ValueError(
-                f"{name} must be one sequence a user, got {row!r} at row {index}. "
-                "Wrap a single user as [[...]]; write no events as []."
+                f"{name} must be one sequence per user, got {row!r} at row {index}. "
+                "Wrap a single user as [[...]], and write a user without events as []."
             )
     offsets = offsets_of(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)))
     arrays = [row for row in rows if isinstance(row, np.ndarray)]
     if not rows or len(arrays) < len(rows):
         return list(chain.from_iterable(rows)), offsets
-    # Arrays of unlike types, or of text of fixed width, would change when they are joined.
+    # Joining arrays of different types, or of fixed-width text, would change the values.
     types = {row.dtype for row in arrays if row.size}
     joinable = len(types) <= 1 and all(kind.kind in "biufM" for kind in types)
     if not joinable or any(row.ndim != 1 for row in arrays):
@@ -40,20 +41,23 @@ def _listed(row: np.ndarray) -> Any:
 
 
 def flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
+    """Concatenate sequences that must have the lengths of the histories."""
     flat, own = flatten(lists, name)
     if len(own) != len(offsets):
-        raise ValueError(f"{name} hold {len(own) - 1} users, histories {len(offsets) - 1}.")
+        raise ValueError(
+            f"{name} have {len(own) - 1} users, but histories have {len(offsets) - 1}."
+        )
     if not np.array_equal(own, offsets):
         row = int(np.flatnonzero(np.diff(own) != np.diff(offsets))[0])
         raise ValueError(
             f"{name} and histories must have the same lengths, got {np.diff(own)[row]} {name} "
-            f"for {np.diff(offsets)[row]} items at row {row}. Give one an item."
+            f"for {np.diff(offsets)[row]} items at row {row}. Give one per item."
         )
     return flat
 
 
 def place_in_lists(offsets: np.ndarray) -> Callable[[int], str]:
-    """Return what tells in which row, and where in it, something stands that was flattened."""
+    """Return a function that describes a position of flattened lists by row and event."""
 
     def place(at: int) -> str:
         row = int(np.searchsorted(offsets, at, side="right")) - 1
@@ -69,7 +73,7 @@ def place_in_frame(at: int) -> str:
 def as_times(
     values: Any, name: str = "timestamps", place: Callable[[int], str] = place_in_frame
 ) -> np.ndarray:
-    """Return times as datetime64[us] in UTC, or as float64 seconds; refuse missing ones.
+    """Return times as datetime64[us] in UTC, or as float64 seconds. Raise for missing ones.
 
     The result may share memory with ``values``.
     """
@@ -93,13 +97,13 @@ def as_times(
     if row is not None:
         raise ValueError(
             f"{name} must not be missing or infinite, got {array[row]} at {place(row)}. "
-            "Leave this event out, or give it a time."
+            "Drop this event, or give it a time."
         )
     return array
 
 
 def _first(marks: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> int | None:
-    """Return the first position that is marked, looking at one stretch after another."""
+    """Return the first marked position, or None."""
     for start in range(0, len(values), _STRETCH):
         marked = marks(values[start : start + _STRETCH])
         if marked.any():
@@ -112,13 +116,8 @@ def _is_not_finite(values: np.ndarray) -> np.ndarray:
 
 
 def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
-    def plain(value: Any) -> Any:
-        if getattr(value, "tzinfo", None) is not None:
-            value = (value - value.utcoffset()).replace(tzinfo=None)
-        return value
-
     try:
-        return np.array([plain(value) for value in array.tolist()], dtype="datetime64[us]")
+        return np.array(list(map(without_zone, array.tolist())), dtype="datetime64[us]")
     except (TypeError, ValueError):
         raise ValueError(
             f"{name} must be all datetimes or all numbers of seconds, got {array.flat[0]!r} "
@@ -138,7 +137,7 @@ def as_weights(
     if row is not None:
         raise ValueError(
             f"{name} must be finite, got {array[row]} at {place(row)}. "
-            "Leave this event out, or give it a weight."
+            "Drop this event, or give it a weight."
         )
     return array
 
@@ -157,7 +156,7 @@ def checked_offsets(offsets: Any) -> np.ndarray:
         at = int(falls[0])
         raise ValueError(
             f"offsets must not decrease, got {offsets[at]} then {offsets[at + 1]} at user {at}. "
-            "Histories.from_lists and from_frame count them."
+            "Histories.from_lists and from_frame compute them."
         )
     return offsets
 
@@ -177,7 +176,10 @@ def checked_codes(codes: Any, n_items: int) -> np.ndarray:
 
 def same_length(name: str, values: np.ndarray, other: str, others: np.ndarray) -> None:
     if values.ndim != 1 or len(values) != len(others):
-        raise ValueError(f"{name} have shape {values.shape}, but there are {len(others)} {other}.")
+        raise ValueError(
+            f"{name} must have one value for each of {len(others)} {other}, got shape "
+            f"{values.shape}."
+        )
 
 
 def first_decrease(timestamps: np.ndarray, offsets: np.ndarray) -> int | None:

@@ -1,16 +1,22 @@
-"""One door for every form in which people hold histories."""
+"""What X may be: every accepted form of histories, and how an estimator reads it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils.validation import validate_data
 
+from skue.histories._columns import columns_of_events, columns_of_lists
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._segments import kept_offsets
 from skue.reading._column_names import looks_like_a_log
 from skue.reading._ids import as_ids
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def as_histories(X: Any) -> Histories:
@@ -19,8 +25,8 @@ def as_histories(X: Any) -> Histories:
     Parameters
     ----------
     X : Histories, list of lists, 1-D object array, Series of lists, 2-D array, or DataFrame
-        A DataFrame has list columns ``items`` and optionally ``timestamps`` and ``weights``; a
-        2-D array holds item ids, where negative numbers are padding.
+        A DataFrame has a list column ``items`` and, optionally, list columns ``timestamps`` and
+        ``weights``. A 2-D array contains item ids; negative numbers are padding.
 
     Returns
     -------
@@ -29,7 +35,8 @@ def as_histories(X: Any) -> Histories:
     Raises
     ------
     ValueError
-        For a long log, a flat list, fractions or anything else that is not a batch of histories.
+        For a long log, a flat list, fractional ids and any other X that is not a batch of
+        histories.
 
     Examples
     --------
@@ -46,8 +53,8 @@ def as_histories(X: Any) -> Histories:
 def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
     """Return histories from any accepted form of X.
 
-    With a vocabulary that knows all of the items, these are numbered by it: nothing is left to
-    look up then.
+    A vocabulary that knows all of the items becomes that of the histories, which saves a second
+    look-up.
     """
     X = unwrapped(X)
     if isinstance(X, Histories):
@@ -55,13 +62,12 @@ def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
     if is_frame(X):
         return _from_list_columns(X)
     if is_series(X):
-        return Histories._from_lists(
-            [_as_row(value) for value in X.to_list()], None, None, None, vocabulary
-        )
+        rows = [_as_row(value) for value in X.to_list()]
+        return Histories._trusted(*columns_of_lists(rows, vocabulary=vocabulary))
     if is_matrix(X):
         return from_matrix(np.asarray(X))
     if isinstance(X, np.ndarray) and X.ndim != 1:
-        raise ValueError(f"X must hold one history a user, got an array of shape {X.shape}.")
+        raise ValueError(f"X must contain one history per user, got an array of shape {X.shape}.")
     if isinstance(X, np.ndarray) and X.dtype.kind != "O":
         raise ValueError(
             f"Expected 2D array, got 1D array instead: X has shape {X.shape} and dtype {X.dtype}. "
@@ -72,11 +78,11 @@ def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
             f"X must be Histories, a list of lists, a Series of lists, a 2-D array of item ids or "
             f"a DataFrame with a list column 'items', got {type(X).__name__}."
         )
-    return Histories._from_lists(X, None, None, None, vocabulary)
+    return Histories._trusted(*columns_of_lists(X, vocabulary=vocabulary))
 
 
 def unwrapped(X: Any) -> Any:
-    """Turn objects that only promise to become an array into one."""
+    """Convert objects that have ``__array__`` but no shape to an array."""
     return np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
 
 
@@ -93,7 +99,7 @@ def is_series(X: Any) -> bool:
 def is_matrix(X: Any) -> bool:
     """Tell whether X is read as a 2-D array of item ids.
 
-    A DataFrame counts when all of its columns hold numbers and it does not look like a long log.
+    This includes a DataFrame whose columns are all numeric, unless it looks like a long log.
     """
     if is_frame(X):
         return not looks_like_a_log(X.columns) and not (_list_columns(X) or _other_columns(X))
@@ -104,7 +110,7 @@ def from_matrix(matrix: np.ndarray) -> Histories:
     """Read each row as a history; negative numbers are padding."""
     if matrix.dtype.kind not in "iuf":
         raise ValueError(
-            f"A 2-D X must hold whole numbers (item ids), got dtype {matrix.dtype}. "
+            f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype}. "
             "Pass lists of strings instead: X.tolist()."
         )
     n_users, width = matrix.shape
@@ -117,7 +123,46 @@ def from_matrix(matrix: np.ndarray) -> Histories:
     keep = flat >= 0
     if not keep.all():
         flat, offsets = flat[keep], kept_offsets(offsets, keep)
-    return Histories._from_events(flat, offsets, None, None, None)
+    return Histories._trusted(*columns_of_events(flat, offsets))
+
+
+def with_checked_parameters(fit: Method) -> Method:
+    """Check the estimator's parameters before ``fit``, as scikit-learn does.
+
+    Editors and type checkers still see the signature of ``fit``.
+    """
+    return _fit_context(prefer_skip_nested_validation=False)(fit)
+
+
+def validate_histories(
+    estimator: Any, X: Any, *, reset: bool, vocabulary: Vocabulary | None = None
+) -> Histories:
+    """Return X as histories. The width of a 2-D array is stored, or checked after ``fit``.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : any accepted form
+    reset : bool
+        True in ``fit``, False afterwards.
+    vocabulary : Vocabulary, default=None
+        The item ids of a fitted estimator.
+    """
+    X = unwrapped(X)
+    if isinstance(X, Histories) or not is_matrix(X):
+        histories = read_histories(X, vocabulary)
+        if reset:
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(estimator, name):
+                    delattr(estimator, name)
+    else:
+        histories = from_matrix(validate_data(estimator, X, reset=reset, dtype="numeric"))
+    if not len(histories):
+        raise ValueError(
+            "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required: "
+            "X holds no user."
+        )
+    return histories
 
 
 def _from_list_columns(frame: Any) -> Histories:
@@ -125,8 +170,8 @@ def _from_list_columns(frame: Any) -> Histories:
     if "items" not in lists:
         if lists:
             raise ValueError(
-                f"A DataFrame of list columns needs one named 'items', got {lists}. Rename it, or "
-                "pass the one column as a Series."
+                f"A DataFrame of list columns needs one named 'items', got {lists}. Rename the "
+                "column, or pass it alone as a Series."
             )
         others = _other_columns(frame)
         if others or looks_like_a_log(frame.columns):
@@ -134,16 +179,16 @@ def _from_list_columns(frame: Any) -> Histories:
                 f", where {others[0]!r} holds {_first_cell(frame[others[0]])!r}" if others else ""
             )
             raise ValueError(
-                f"X looks like a long log (columns {list(frame.columns)}{held}), one row an "
-                "interaction. Turn it into one row a user first: "
+                f"X looks like a long log with one row per interaction (columns "
+                f"{list(frame.columns)}{held}). Convert it to histories first: "
                 "Histories.from_frame(frame, user=..., item=..., time=...)."
             )
         return from_matrix(frame.to_numpy())
     unknown = sorted(set(map(str, frame.columns)) - {"items", "timestamps", "weights"})
     if unknown:
         raise ValueError(
-            f"A DataFrame of histories has the columns 'items', 'timestamps' and 'weights', got "
-            f"also {unknown}. Select columns with a ColumnTransformer."
+            f"A DataFrame of histories may have only the columns 'items', 'timestamps' and "
+            f"'weights', but it also has {unknown}. Select columns with a ColumnTransformer."
         )
     columns = {
         name: [_as_row(value) for value in frame[name].to_list()]
@@ -160,7 +205,7 @@ def _list_columns(frame: Any) -> list[str]:
 
 
 def _other_columns(frame: Any) -> list[str]:
-    """Return the columns of text and of dates."""
+    """Return the columns that hold text or dates."""
     return [name for name in frame.columns if _holds_text_or_dates(frame[name])]
 
 
@@ -175,8 +220,8 @@ def _holds_text_or_dates(column: Any) -> bool:
 
 
 def _first_cell(column: Any) -> Any:
-    """Return the first cell that is not missing, None without one."""
-    if getattr(column, "ndim", 1) != 1:  # Two columns of one name.
+    """Return the first cell that is not missing, or None."""
+    if getattr(column, "ndim", 1) != 1:  # Two columns have this name.
         return None
     return next((cell for cell in column if cell is not None and not _is_nan(cell)), None)
 
@@ -186,5 +231,5 @@ def _is_nan(cell: Any) -> bool:
 
 
 def _as_row(value: Any) -> Any:
-    # Series of lists read from Parquet hold arrays, and polars cells are Series.
+    # A cell of a polars column is a Series.
     return value.to_list() if is_series(value) else value

@@ -1,17 +1,21 @@
-"""Histories from the files in which people keep interactions."""
+"""Histories from files."""
 
 from __future__ import annotations
 
 import os
 from typing import Literal
 
+from skue.histories._columns import columns_of_log
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.reading._log_files import TextOptions, is_table, log_of_file
-from skue.reading._options import check_text_options
-from skue.reading._paths import checked_path
+from skue.reading._columns import Log
+from skue.reading._log_files import (
+    TextOptions,
+    checked_path,
+    is_table,
+    log_of_file,
+)
 from skue.reading._sequences import Sequences, read_sequences
-from skue.reading._text_files import checked_encoding
 
 
 def load_interactions(
@@ -33,47 +37,45 @@ def load_interactions(
     Parameters
     ----------
     path : str or path
-        ``.parquet``; a table of text with a header line (CSV, TSV and the like, plain or
-        ``.gz``); or ``.txt`` with one user a line (the user id, then item ids, oldest first,
-        separated by spaces), or with one user and one item a line.
+        A ``.parquet`` file; a text table with a header line (CSV, TSV and the like, plain or
+        ``.gz``); or a ``.txt`` file with one user per line (the user id, then item ids, oldest
+        first, separated by spaces) or with one user and one item per line.
     user, item, time : str or int, default=None
-        Names of the columns. By default the usual ones are looked for (``user_id``,
-        ``CustomerID``, ``item_id``, ``asin``, ``timestamp``, ``purchased_at`` and so on). Where
-        the file has no header line, positions, counted from 0.
+        Names of the columns. By default, usual names are found (``user_id``, ``CustomerID``,
+        ``item_id``, ``asin``, ``timestamp``, ``purchased_at`` and so on). For a file without a
+        header line, positions counted from 0.
     weight : str or int, default=None
-        Column of event weights; never guessed.
+        Column of event weights. By default there are none, whatever the names.
     time_unit : {"s", "ms", "us", "ns"}, default=None
-        Unit of times that are numbers. By default it is found out: all numbers must be times
-        between 1990 and 2100 in the same unit. Smaller numbers (counters) are seconds.
+        Unit of times that are numbers. By default it is inferred: all numbers must be times
+        between 1990 and 2100 in the same unit. Smaller numbers (counters) count as seconds.
     dayfirst : bool, default=None
-        Whether 03/04/2026 is the 3rd of April (True) or March 4th (False). By default the other
-        dates of the column have to tell.
+        Whether the text 03/04/2026 means 3 April (True) or March 4 (False). Inferred from the
+        other dates of the column by default.
     encoding : str, default="utf-8"
         Encoding of text, for example ``"cp1252"`` or ``"utf-16"``.
     delimiter : str, default=None
-        What separates the columns: one character, or ``"::"``. By default the first lines tell:
-        a comma, tab, semicolon, bar, ``::`` or space.
+        One character, or ``"::"``. By default it is inferred from the first lines: a comma, tab,
+        semicolon, bar, ``::`` or space.
     quotes : bool, default=True
-        Whether fields may be put in quote marks. With False a quote mark is a letter like any
-        other.
+        Whether fields may be quoted. If False, quote marks are ordinary characters.
     decimal : {".", ","}, default="."
-        Decimal mark of the weights in text.
+        Decimal mark of weights in text.
 
     Returns
     -------
     histories : Histories
-        Ids are integers where each id of the column is written as an integer is (``7``, but not
-        ``007``); otherwise they are text, exactly as written. Times are datetimes in UTC, or
-        seconds.
+        Ids are integers if every id of the column is written as a plain integer (``7``, but not
+        ``007``). Otherwise they are text, unchanged. Times are datetimes in UTC, or seconds.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file.
+        If there is no such file.
     ValueError
-        For a damaged file, a line with too many or too few fields, a missing column, a missing
-        id, a time that is not written as the others are, and so on. The message names the line
-        (the header is line 1) and the way out.
+        For an invalid file: for example a line with too many or too few fields, a missing column,
+        a missing id, or times in several formats. The message names the line (the header is line
+        1) and the way out.
 
     Examples
     --------
@@ -85,21 +87,20 @@ def load_interactions(
     array(['cup', 'tea'], dtype=object)
     """
     path, kind = checked_path(path)
-    checked_encoding(encoding)
-    check_text_options(delimiter, quotes, decimal)
     text = TextOptions(encoding, delimiter, quotes, decimal)
+    text.check()
     names = {"user": user, "item": item, "time": time, "weight": weight}
     may_be_sequences = kind == ".txt" and delimiter is None and set(names.values()) == {None}
     if may_be_sequences and not is_table(path, encoding):
         return _histories_of(read_sequences(path, encoding))
     log = log_of_file(path, kind, names, time_unit=time_unit, dayfirst=dayfirst, text=text)
-    return Histories._from_log(*log)
+    return Histories._trusted(*columns_of_log(log))
 
 
 def _histories_of(sequences: Sequences) -> Histories:
     users, items, offsets = sequences
     if sequences.are_pairs:
-        return Histories._from_log(users, items, None, None)
+        return Histories._trusted(*columns_of_log(Log(users, items, None, None)))
     codes, item_ids = items
     user_codes, user_ids = users
     return Histories._trusted(

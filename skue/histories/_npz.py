@@ -1,4 +1,4 @@
-"""Arrays in one ``.npz`` file, aligned so that they can be memory-mapped. Nothing is pickled."""
+"""``.npz`` files of arrays that can be memory-mapped. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from skue.kernels._read_only import read_only
 from skue.reading._ids import pack_text, unpack_text
 
 _ALIGNMENT = 64
-# Text is kept as two arrays, with these endings.
+# Text is stored as two arrays with these suffixes.
 _UTF8, _OFFSETS = ".utf8", ".offsets"
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays to a file, whole or not at all.
+    """Write named arrays to a file in one atomic step.
 
     Parameters
     ----------
     path : str or path
-        Written as named; an existing file is replaced.
+        Used as given, without adding a suffix. An existing file is replaced.
     arrays : dict of str to ndarray
-        Numbers, dates or text. Arrays of strings are written as UTF-8 and offsets.
+        Numbers, dates or strings. Strings are written as UTF-8 and offsets.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -47,7 +47,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) ->
 
 def _write_member(archive: zipfile.ZipFile, file: BinaryIO, name: str, array: np.ndarray) -> None:
     member = zipfile.ZipInfo(name)
-    # An empty extra field pushes the member to an aligned place; 20 bytes more hold its size.
+    # An extra field of zeros aligns the data. zipfile adds 20 bytes for the size.
     start = file.tell() + 30 + len(name) + 20 + 4
     padding = -start % _ALIGNMENT
     member.extra = struct.pack("<HH", 0xD935, padding) + bytes(padding)
@@ -62,12 +62,12 @@ def read_arrays(path: str | os.PathLike[str], *, mmap: bool = False) -> dict[str
     ----------
     path : str or path
     mmap : bool, default=False
-        Leave the arrays on disk, to be read where they are used.
+        Map the arrays from disk and read them when they are used.
 
     Raises
     ------
     ValueError
-        For a file that is damaged or holds something else.
+        For a file that is damaged or of another kind.
     """
     try:
         with open(path, "rb") as file:
@@ -89,8 +89,27 @@ def read_arrays(path: str | os.PathLike[str], *, mmap: bool = False) -> dict[str
         raise ValueError(f"{path} is not a readable .npz file: {error}") from error
 
 
+def check_schema(
+    path: str | os.PathLike[str],
+    arrays: dict[str, np.ndarray],
+    name: str,
+    newest: int,
+    needed: tuple[str, ...],
+    saved_by: str,
+) -> None:
+    """Raise if a file lacks an array, or if its schema (the array ``name``) is too new."""
+    missing = {name, *needed} - set(arrays)
+    if missing:
+        raise ValueError(f"{path} lacks {sorted(missing)}; save it with {saved_by}.")
+    schema = int(arrays[name])
+    if schema > newest:
+        raise ValueError(
+            f"{path} has schema {schema}, this skue reads up to {newest}. Upgrade skue."
+        )
+
+
 def _plain(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays with those of strings as two: bytes, and offsets."""
+    """Replace each array of strings by two: bytes and offsets."""
     plain = {}
     for name, array in arrays.items():
         if array.dtype.kind == "O":
@@ -133,5 +152,5 @@ def _mapped(path: Any, file: BinaryIO, member: zipfile.ZipInfo) -> np.ndarray:
         return np.empty(shape, dtype=dtype)
     order: Any = "F" if fortran else "C"
     array = np.memmap(path, dtype, mode="r", offset=file.tell(), shape=shape, order=order)
-    # The plain array keeps the map alive; slices of np.memmap itself take ten times as long.
+    # Slicing np.memmap itself is ten times slower. The plain array keeps the map open.
     return np.asarray(array)

@@ -1,4 +1,4 @@
-"""Hold out what users did next, so that it can be predicted."""
+"""Splits: hold out the newest events of users, or cut histories at points in time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
 
 @validate_params(
     {
-        "histories": "no_validation",  # as_histories says what is wrong
+        "histories": "no_validation",  # as_histories checks it
         "n_last": [Interval(Integral, 1, None, closed="left")],
         "by": [StrOptions({"event", "instant"})],
         "min_prefix": [Interval(Integral, 0, None, closed="left")],
@@ -32,34 +32,34 @@ def leave_last_out(
     by: Literal["event", "instant"] = "event",
     min_prefix: int = 1,
 ) -> tuple[Histories, np.ndarray]:
-    """Hold out each user's newest events as what is to be found.
+    """Hold out each user's newest events as targets.
 
-    Other users' later events stay in X, so a comparison of encoders made this way lets them see
-    a little of the future; :func:`temporal_folds` does not.
+    X keeps events of other users that are later than a target, so encoders see a little of the
+    future. :func:`temporal_folds` avoids that.
 
     Parameters
     ----------
     histories : Histories or any form that :func:`skue.as_histories` reads
     n_last : int, default=1
-        How many events (or instants) to hold out.
+        Number of events (or instants) to hold out.
     by : {"event", "instant"}, default="event"
-        ``"instant"`` holds out whole instants: all events that share the newest time. Where
-        baskets are bought at one time, the order inside them means nothing.
+        ``"instant"`` holds out whole instants: all events that share the newest time. Use it for
+        baskets, where the order of simultaneous events means nothing.
     min_prefix : int, default=1
-        Events that must remain; users with fewer are dropped with one warning. 0 keeps users
-        with nothing left, to measure the cold start.
+        Number of events that must remain. Users with fewer are dropped with a warning. 0 keeps
+        users without remaining events, to measure the cold start.
 
     Returns
     -------
     X : Histories
-        What came before; ``X.user_ids`` says who stayed.
+        The earlier events. ``X.user_ids`` are the users that were kept.
     y : ndarray of shape (n_users,)
-        Item ids; for several held-out items an object array of arrays.
+        Item ids, or an object array of arrays for several held-out items.
 
     Raises
     ------
     ValueError
-        When no user is left, or for ``by="instant"`` without timestamps.
+        If no user is left, or for ``by="instant"`` without timestamps.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def leave_last_out(
     way_out = "Give longer histories."
     if by == "instant" and (histories.lengths >= n_last + min_prefix).any():
         way_out = (
-            "All events of a user are at one time here: check the times, or leave them out to "
+            "All events of a user have the same time here. Check the times, or leave them out to "
             "hold out by the order of events."
         )
     why = f"needs {n_last} {by}(s) to hold out and {min_prefix} event(s) before"
@@ -101,25 +101,24 @@ def temporal_folds(
 ) -> tuple[Histories, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """Cut histories at points in time, for cross-validation that never sees the future.
 
-    For each cut-off there are two kinds of rows. A training row is a user as known at the
-    cut-off: the newest instant up to it is the target, what came before is the prefix. A test
-    row has everything up to the cut-off as prefix, and as target the first instant after it,
-    up to the next cut-off. No event after the cut-off is in any training prefix or target.
+    Each cut-off gives training rows and test rows. In a training row, the target is the user's
+    newest instant up to the cut-off, and the prefix is everything before it. In a test row, the
+    prefix is everything up to the cut-off, and the target is the first instant after it and up to
+    the next cut-off. No training row contains an event after the cut-off.
 
     Parameters
     ----------
     histories : Histories or any form that :func:`skue.as_histories` reads
         With timestamps.
     n_splits : int, default=3
-        Number of cut-offs. They are put where they part the events into ``n_splits + 1`` equal
-        shares.
+        Number of cut-offs. They divide the events into ``n_splits + 1`` equal parts.
     cutoffs : array-like of shape (n_splits,), default=None
-        Increasing times to cut at instead.
+        Increasing times to use as cut-offs instead.
 
     Returns
     -------
     X : Histories
-        Rows are (user, cut-off, kind); a user comes up once a row.
+        The prefixes, one row per user, cut-off and kind.
     y : ndarray of shape (n_rows,), object
         The item ids of each row's target instant.
     cv : list of (train, test) index arrays
@@ -128,8 +127,8 @@ def temporal_folds(
     Raises
     ------
     ValueError
-        Without timestamps, for cut-offs that do not increase, and for a cut-off with no
-        training or no test row.
+        For histories without timestamps, cut-offs that do not increase, and a cut-off without
+        training or test rows.
 
     Examples
     --------
@@ -170,14 +169,11 @@ def temporal_folds(
 def _next_instants(
     histories: Histories, before: np.ndarray, in_window: np.ndarray
 ) -> tuple[Histories, np.ndarray]:
-    """Prefix before the cut-off, and the first instant of the window after it."""
+    """Return the prefixes up to a cut-off, and the first instants of the window after it."""
     n_before = np.diff(kept_offsets(histories.offsets, before))
     active = np.diff(kept_offsets(histories.offsets, in_window)) > 0
     users = np.flatnonzero(active & (n_before > 0))
-    opens = np.append(
-        _openings(histories),
-        histories.offsets[-1],
-    )
+    opens = np.append(_openings(histories), histories.offsets[-1])
     first = histories.offsets[users] + n_before[users]
     stop = opens[np.searchsorted(opens, first, side="right")]
     events = positions_of_ranges(first, stop - first)
@@ -186,7 +182,7 @@ def _next_instants(
 
 
 def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
-    """The newest instant of everyone who has an event before it."""
+    """Return the prefixes and the newest instants of users with an earlier event."""
     opens = _openings(histories)
     users = np.flatnonzero(histories.lengths > 0)
     last = opens[np.searchsorted(opens, histories.offsets[1:][users], side="left") - 1]
@@ -206,7 +202,7 @@ def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarr
         cutoffs = np.unique(ordered[at - 1]) if len(ordered) > n_splits else ordered[:0]
         if len(cutoffs) < n_splits:
             raise ValueError(
-                f"{len(times)} events do not part into {n_splits + 1} stretches of time. "
+                f"{len(times)} events cannot be divided into {n_splits + 1} periods. "
                 "Use fewer splits, or pass cutoffs."
             )
         return cutoffs
@@ -217,7 +213,7 @@ def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarr
 
 
 def _openings(histories: Histories) -> np.ndarray:
-    """Positions of the events that open an instant."""
+    """Return the positions of the first events of instants."""
     times = _times_of(histories, "A split by time")
     return np.flatnonzero(starts_of_runs(times, histories.offsets))
 
@@ -225,7 +221,7 @@ def _openings(histories: Histories) -> np.ndarray:
 def _times_of(histories: Histories, what: str) -> np.ndarray:
     if histories.timestamps is None:
         raise ValueError(
-            f"{what} needs histories with timestamps, and these have none. Pass them with "
+            f"{what} needs histories with timestamps, but these have none. Pass them with "
             "Histories.from_frame(..., time=...) or from_lists(..., timestamps=...)."
         )
     return histories.timestamps
@@ -242,7 +238,7 @@ def _warn_dropped(stay: np.ndarray, why: str, way_out: str) -> None:
 
 
 def _cut(histories: Histories, n_kept: np.ndarray) -> tuple[Histories, np.ndarray]:
-    """Keep each user's first ``n_kept`` events; also return the ids of the others."""
+    """Return each user's first ``n_kept`` events, and the item ids of the others."""
     head = positions_of_ranges(histories.offsets[:-1], n_kept)
     tail = positions_of_ranges(histories.offsets[:-1] + n_kept, histories.lengths - n_kept)
     X = histories._with_events(head, offsets_of(n_kept), slice(None))
@@ -258,7 +254,7 @@ def _as_object_array(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _concatenate(batches: list[Histories]) -> Histories:
-    """Join batches that share their item ids."""
+    """Concatenate batches that share their item ids."""
 
     def joined(name: str) -> np.ndarray | None:
         columns = [getattr(batch, name) for batch in batches]

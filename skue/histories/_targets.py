@@ -1,4 +1,4 @@
-"""Held-out items, in the forms that people hold them."""
+"""Held-out items y: as flat ids, as item rows, or appended to the histories."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skue.histories._checks import flatten
+from skue.histories._columns import optional
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._segments import offsets_of, owners
@@ -15,12 +16,12 @@ from skue.reading._ids import as_ids, is_text, shown
 
 
 def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids of the held-out items laid end to end, and their offsets.
+    """Return the ids of the held-out items as a flat array, and their offsets.
 
     Parameters
     ----------
     y : array-like of shape (n_users,)
-        One id a user, or one array of ids a user.
+        One id or one array of ids per user.
     """
     values = y.to_list() if hasattr(y, "to_list") else y
     if isinstance(values, np.ndarray) and values.dtype.kind != "O":
@@ -36,16 +37,16 @@ def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
 def target_rows(
     y: Any, n_users: int, lookup: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the item rows of the held-out items (-1 unknown), distinct within a user.
+    """Return the item rows of the held-out items, without duplicates within a user.
 
     Parameters
     ----------
     y : array-like of shape (n_users,)
-        One id a user, or one array of ids a user.
+        One id or one array of ids per user.
     n_users : int
-        Number of users that y must have.
+        Required length of y.
     lookup : callable
-        From ids to rows.
+        Returns the rows of ids, -1 for unknown ones.
 
     Returns
     -------
@@ -55,19 +56,19 @@ def target_rows(
     Raises
     ------
     ValueError
-        When y has another length, or a user has no held-out item.
+        If y has another length, or a user has no held-out item.
     """
     ids, offsets = flat_targets(y)
     lengths = np.diff(offsets)
     if len(lengths) != n_users:
         raise ValueError(
-            f"X and y must have one row a user each, got {n_users} in X and {len(lengths)} in y."
+            f"X and y must have one row per user, got {n_users} rows in X and {len(lengths)} in y."
         )
     empty = np.flatnonzero(lengths == 0)
     if len(empty):
         raise ValueError(
-            f"y must hold at least one item a user, but {len(empty)} rows hold none, the first "
-            f"row {empty[0]}. Leave these users out."
+            f"y must have at least one item per user, but {len(empty)} rows have none, the first "
+            f"of them row {empty[0]}. Drop these users."
         )
     if len(ids) == n_users:
         return lookup(ids), offsets
@@ -79,19 +80,19 @@ def target_rows(
 
 
 def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]:
-    """Put the items of y at the end of each history, at one instant after all else.
+    """Append the items of y to each history, at one instant after all other events.
 
     Returns
     -------
     histories : Histories
     appended : ndarray of shape (n_events,), bool
-        Which events came from y.
+        Marks the events from y.
     """
     ids, offsets = flat_targets(y)
     if is_text(ids) != is_text(histories.item_ids) and len(histories.item_ids) and len(ids):
         raise ValueError(
-            f"y must hold item ids as X does, such as {shown(histories.item_ids[0])}, got "
-            f"{shown(ids[0])}. Pass the items that came next."
+            f"y must contain item ids of the same type as X, such as "
+            f"{shown(histories.item_ids[0])}, got {shown(ids[0])}. Pass the items that came next."
         )
     item_ids = np.unique(np.concatenate([histories.item_ids, ids]))
     vocabulary = Vocabulary._trusted(item_ids)
@@ -109,9 +110,9 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
         filled = histories.lengths > 0
         newest[filled] = times[histories.offsets[1:][filled] - 1] + second
         timestamps = np.concatenate([times, newest[owners(offsets)]])[order]
-    weights = None
-    if histories.weights is not None:
-        weights = np.concatenate([histories.weights, np.ones(n_targets)])[order]
+    weights = optional(
+        lambda column: np.concatenate([column, np.ones(n_targets)])[order], histories.weights
+    )
     extended = Histories._trusted(
         codes[order],
         histories.offsets + offsets,

@@ -1,4 +1,4 @@
-"""Distinct ids and the positions they stand for."""
+"""Distinct ids and their positions: where an id is looked up."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from skue.reading._ids import as_ids, is_text, shown
 
 
 class Vocabulary:
-    """Distinct ids, each at a fixed position; looked up many at a time.
+    """Distinct ids at fixed positions, with look-up of many ids at once.
 
     Parameters
     ----------
     ids : array-like of shape (n_ids,)
         Distinct integers or strings.
     name : str, default="ids"
-        What the error messages call them.
+        Their name in error messages.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Vocabulary:
     Raises
     ------
     ValueError
-        For duplicate ids, naming the first few, and for what :func:`as_ids` refuses.
+        For duplicate ids, naming the first few, and for ids that :func:`as_ids` rejects.
 
     Examples
     --------
@@ -43,14 +43,13 @@ class Vocabulary:
         if len(repeated):
             named = ", ".join(f"{shown(ids[row])} (row {row})" for row in repeated[:5])
             raise ValueError(
-                f"{name} must be distinct, but these appear again: {named}. Keep one row for "
-                "each id."
+                f"{name} must be distinct, but these appear again: {named}. Keep one row per id."
             )
         self._set(ids)
 
     @classmethod
     def _trusted(cls, ids: np.ndarray) -> Vocabulary:
-        """Wrap ids that are distinct already."""
+        """Wrap ids that are known to be distinct."""
         vocabulary = cls.__new__(cls)
         vocabulary._set(ids)
         return vocabulary
@@ -66,11 +65,11 @@ class Vocabulary:
         return {"ids": self.ids}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles of 0.1 hold text of fixed width.
+        # Pickles of 0.1 contain text of fixed width.
         self._set(as_ids(state["ids"]))
 
     def lookup(self, values: Any) -> np.ndarray:
-        """Return the position of each value, -1 where it is unknown.
+        """Return the position of each value, or -1 if it is unknown.
 
         Parameters
         ----------
@@ -93,7 +92,7 @@ class Vocabulary:
         return self._lookup_integers(values)
 
     def _known_positions(self, values: Any) -> np.ndarray | None:
-        """Return the positions of listed strings; None where one is unknown, or not a string."""
+        """Return the positions of a list of strings, or None if a value is unknown."""
         if not self._is_text or not isinstance(values, list) or not values:
             return None
         if self._index is None:
@@ -125,7 +124,7 @@ class Vocabulary:
 
 
 def _repeated(ids: np.ndarray) -> np.ndarray:
-    """Return the positions of ids that stand earlier already."""
+    """Return the positions of ids that also occur earlier."""
     if is_text(ids):
         listed = ids.tolist()
         if len(set(listed)) == len(listed):

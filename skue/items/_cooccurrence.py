@@ -13,8 +13,8 @@ from sklearn.utils.extmath import randomized_svd
 
 from skue._html import DocumentationLink
 from skue._warn import warn_caller
+from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
-from skue.histories._validation import validate_histories, with_checked_parameters
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._cooccurrence import (
     cooccurrence_counts,

@@ -1,4 +1,4 @@
-"""Which columns of a log are the user, the item and the time, judging by their names."""
+"""Which columns of a log are the user, the item and the time, found by their names."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ _DONE = (
     "rechnungs",
 )
 _WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on", "datum", "zeitpunkt", "am")
-# In the name of a column of numbers, these speak of a time.
+# Parts of names that suggest that a column of numbers is a time.
 _SOUNDS_LIKE_TIME = ("time", "date", "stamp", "datum", "zeit", "unix", "epoch")
 
 
@@ -117,18 +117,18 @@ _GUESSES: dict[str, list[str]] = {
     "item": ["itemid", "productid", *_named(_ITEMS), "stockcode"],
     "time": [*_TIMES, *map("".join, product(_DONE, _WHEN))],
 }
-# Words that say nothing about whose or what id it is.
+# Words that are ignored in a name.
 _FILLERS = ("unique", "parent", "anonymous", "hashed")
 
 
 def guess_column(columns: Iterable[Any], role: str) -> Any:
-    """Return the column that has the usual name of a role, None without one.
+    """Return the column that has a usual name of a role, or None.
 
     Parameters
     ----------
     columns : iterable of names
     role : {"user", "item", "time"}
-        For any other role nothing is guessed.
+        There are no usual names of other roles.
     """
     plain: dict[str, Any] = {}
     for column in columns:
@@ -137,13 +137,13 @@ def guess_column(columns: Iterable[Any], role: str) -> Any:
 
 
 def sounds_like_time(column: Any) -> bool:
-    """Tell whether a name speaks of a time."""
+    """Tell whether a name suggests a time."""
     plain = _plain(column)
     return plain in ("ts", "when", "t") or any(word in plain for word in _SOUNDS_LIKE_TIME)
 
 
 def looks_like_a_log(columns: Iterable[Any]) -> bool:
-    """Tell whether columns hold, by their names, a user and an item a row."""
+    """Tell whether columns have usual names of a user and an item."""
     columns = list(columns)
     return all(guess_column(columns, role) is not None for role in ("user", "item"))
 
@@ -157,12 +157,12 @@ def _plain(column: Any) -> str:
 
 
 def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) -> Any:
-    """Return the column for a role: the one that was named, or the one with a usual name.
+    """Return the column for a role: the named one, or one with a usual name.
 
     Raises
     ------
     ValueError
-        Where the file has no such column, or several of that name.
+        If the file has no such column, or several of that name.
     """
     if name is not None and name not in held:
         raise ValueError(f"{path} has no column {name!r} ({role}); it has {held}.")
@@ -176,24 +176,23 @@ def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) 
         return found
     if held and isinstance(held[0], int):
         raise ValueError(
-            f"{path} is read without a header, because columns are given by position. Give the "
-            f"position of the {role} as well: {role}=..., or --{role} on the command line, 0 to "
-            f"{held[-1]}."
+            f"Columns of {path} are given by position, so give the {role} column by position too: "
+            f"{role}=... (--{role} on the command line), from 0 to {held[-1]}."
         )
     if any(map(is_number, held)):
         raise ValueError(
-            f"{path} seems to have no header line: it starts with {held}. Give the positions "
-            "of the columns, counted from 0: user=0, item=1, time=3, or --user 0 --item 1 "
-            "--time 3 on the command line."
+            f"{path} seems to have no header line: it starts with {held}. Give the positions of "
+            "the columns, counted from 0, for example user=0, item=1, time=3 (--user 0 --item 1 "
+            "--time 3 on the command line)."
         )
     raise ValueError(
         f"{path} has no column that looks like the {role}; it has {held}. "
-        f"Name it: {role}=..., or --{role} on the command line."
+        f"Name it: {role}=... (--{role} on the command line)."
     )
 
 
 def is_number(text: Any) -> bool:
-    """Tell whether a text is written as a number."""
+    """Tell whether a text is a number."""
     try:
         float(text)
     except ValueError:

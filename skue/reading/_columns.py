@@ -1,6 +1,6 @@
 """The columns of a log, checked: ids as codes and distinct ids, times, weights.
 
-A column comes as a numpy array, or as strings of pyarrow.
+A column is a numpy array, or a pyarrow column of strings.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skue._optional import import_optional
-from skue.reading._dates import times_of_text
+from skue.reading._dates import times_of_text, unit_of_date
 from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items, shown
-from skue.reading._labels import Label
-from skue.reading._number_times import times_of_numbers
-from skue.reading._texts import Texts
+from skue.reading._labels import DROP, Label
+from skue.reading._numeric_times import times_of_numbers
+from skue.reading._text_columns import TextColumn
 
-_DROP = "Drop or fill such rows first."
 _TIMES = "Times must be dates, or numbers of seconds."
-# Units of numpy that go further than 64 bits of microseconds, which reach this many years.
+# Units of numpy with a wider range than 64 bits of microseconds, and the years of that range.
 _COARSE_UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms")
 _MOST_YEARS = 290_000
 _NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
@@ -28,12 +27,12 @@ _COMMA_NUMBER = re.compile(_NUMBER.pattern.replace(r"\.", ","))
 
 
 class Log(NamedTuple):
-    """A log: one row an interaction.
+    """A log: one row per interaction.
 
     Attributes
     ----------
     users, items : tuple of (codes, ids)
-        The code of every row, int32, and the sorted distinct ids.
+        The code of each row, int32, and the sorted distinct ids.
     timestamps : ndarray of shape (n_rows,), datetime64[us] or float64, or None
     weights : ndarray of shape (n_rows,), float64, or None
     """
@@ -45,35 +44,35 @@ class Log(NamedTuple):
 
 
 def is_arrow(column: Any) -> bool:
-    """Tell whether a column is one of pyarrow: strings, in several chunks."""
+    """Tell whether a column is a pyarrow column of strings."""
     return hasattr(column, "chunks")
 
 
 def ids_of(column: Any, label: Label, *, items: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes and sorted distinct ids; text stays text, exactly as it is.
+    """Return codes and sorted distinct ids. Text is never changed or converted to numbers.
 
     Parameters
     ----------
     column : ndarray or pyarrow.ChunkedArray of strings
     label : Label
     items : bool, default=False
-        Whether they are ids of items, of which none may be negative.
+        Whether they are ids of items, which must not be negative.
 
     Raises
     ------
     ValueError
-        For ids that are missing, empty or of another type than whole numbers and text, naming
-        the row.
+        For ids that are missing, empty, or neither integers nor text, naming the row.
     """
     if is_arrow(column):
         codes, ids = distinct_of_arrow(column.dictionary_encode())
     else:
         if column.dtype.kind not in "iufOUT":
-            raise ValueError(
-                f"{label.at(0) if len(column) else label.full_name} holds "
-                f"{shown(column[0]) if len(column) else column.dtype}. Ids must be integers or "
-                "strings."
+            held = (
+                label.holds(0, column[0])
+                if len(column)
+                else f"{label.full_name} has dtype {column.dtype}"
             )
+            raise ValueError(f"{held}. Ids must be integers or strings.")
         refuse_missing(column, label)
         codes, ids = factorize(as_ids(_decoded(column, label), label.full_name, label.place))
     return checked_ids(codes, ids, label, items=items)
@@ -82,11 +81,11 @@ def ids_of(column: Any, label: Label, *, items: bool = False) -> tuple[np.ndarra
 def checked_ids(
     codes: np.ndarray, ids: np.ndarray, label: Label, *, items: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Refuse empty ids, and negative ones of items. The distinct ids are sorted."""
+    """Raise for empty ids and for negative item ids. The distinct ids are sorted."""
     if not len(ids):
         return codes, ids
     if is_text(ids) and ids[0] == "":
-        raise ValueError(f"{label.at(int(np.flatnonzero(codes == 0)[0]))} is empty. {_DROP}")
+        raise ValueError(f"{label.at(int(np.flatnonzero(codes == 0)[0]))} is empty. {DROP}")
     if items:
         refuse_as_items(
             ids[:1], label.full_name, lambda _: label.place(int(np.flatnonzero(codes == 0)[0]))
@@ -95,7 +94,7 @@ def checked_ids(
 
 
 def distinct_of_arrow(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes and sorted distinct strings of a dictionary-encoded column of pyarrow."""
+    """Return codes and sorted distinct strings of a dictionary-encoded pyarrow column."""
     compute = import_optional("pyarrow.compute", "io")
     if not len(column):
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=object)
@@ -121,32 +120,31 @@ def times_of(
     Raises
     ------
     ValueError
-        For times that are missing, are no times or are not written in one way, naming the rows.
+        For missing or invalid times, and for times in several formats, naming the rows.
     """
     if is_arrow(column):
-        return times_of_text(Texts.of_arrow(column), label, time_unit=time_unit, dayfirst=dayfirst)
+        return times_of_text(
+            TextColumn.of_arrow(column), label, time_unit=time_unit, dayfirst=dayfirst
+        )
     refuse_missing(column, label)
     kind = column.dtype.kind
     if kind == "O" and len(column):
         column = _of_one_kind(column, label)
         if isinstance(column, list):
-            texts = Texts.of_strings(column)
+            texts = TextColumn.of_strings(column)
             return times_of_text(texts, label, time_unit=time_unit, dayfirst=dayfirst)
         kind = column.dtype.kind
     if not len(column):
         return column.astype("datetime64[us]" if kind == "M" else np.float64)
     if kind in "UT":
-        texts = Texts.of_strings(column.tolist())
+        texts = TextColumn.of_strings(column.tolist())
         return times_of_text(texts, label, time_unit=time_unit, dayfirst=dayfirst)
     if kind in "iuf":
         return times_of_numbers(column, label, time_unit)
     if kind != "M":
-        raise ValueError(f"{label.at(0)} holds {shown(column[0])}. {_TIMES}")
+        raise ValueError(f"{label.holds(0, column[0])}. {_TIMES}")
     if time_unit is not None:
-        raise ValueError(
-            f"{label.at(0)} holds {column[0]}, a date, but time_unit={time_unit!r} is for numbers. "
-            "Leave time_unit out."
-        )
+        raise unit_of_date(label, column[0], time_unit)
     return _in_microseconds(column, label)
 
 
@@ -156,7 +154,10 @@ def _in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
         far = np.flatnonzero(np.abs(years) > _MOST_YEARS)
         if len(far):
             row = int(far[0])
-            raise ValueError(f"{label.at(row)} holds {column[row]}, a date too far away. {_DROP}")
+            raise ValueError(
+                f"{label.at(row)} holds {column[row]}, a date out of the range of microseconds. "
+                f"{DROP}"
+            )
     return column.astype("datetime64[us]", copy=False)
 
 
@@ -167,17 +168,16 @@ def _of_one_kind(column: np.ndarray, label: Label) -> Any:
     other = next((row for row, kind in enumerate(kinds) if kind != kinds[0]), None)
     if other is not None:
         raise ValueError(
-            f"{label.at(other)} holds {shown(values[other])}, {kinds[other]}, but "
-            f"{label.place(0)} holds {shown(values[0])}, {kinds[0]}. Write all times of a column "
-            "in one way."
+            f"{label.holds(other, values[other])}, {kinds[other]}, but {label.place(0)} holds "
+            f"{shown(values[0])}, {kinds[0]}. Use one type for all times of a column."
         )
     if kinds[0] == "text":
         return values
     if kinds[0] == "a number":
         return _numbers_of_objects(values)
     if kinds[0] not in ("a date", "a datetime", "a datetime with a zone"):
-        raise ValueError(f"{label.at(0)} holds {shown(values[0])}, {kinds[0]}. {_TIMES}")
-    return np.array(list(map(_without_zone, values)), dtype="datetime64[us]")
+        raise ValueError(f"{label.holds(0, values[0])}, {kinds[0]}. {_TIMES}")
+    return np.array(list(map(without_zone, values)), dtype="datetime64[us]")
 
 
 def _numbers_of_objects(values: list[Any]) -> np.ndarray:
@@ -205,7 +205,8 @@ def _kind_of(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _without_zone(value: Any) -> Any:
+def without_zone(value: Any) -> Any:
+    """Return a datetime in UTC without a time zone, and any other value as it is."""
     offset = value.utcoffset() if isinstance(value, dt.datetime) else None
     return value if offset is None else (value - offset).replace(tzinfo=None)
 
@@ -216,7 +217,7 @@ def weights_of(column: Any, label: Label) -> np.ndarray:
     Raises
     ------
     ValueError
-        For what is no finite number, naming the row.
+        For values that are not finite numbers, naming the row.
     """
     if is_arrow(column):
         codes, distinct = distinct_of_arrow(column.dictionary_encode())
@@ -238,7 +239,7 @@ def weights_of(column: Any, label: Label) -> np.ndarray:
     if weights is not None and not np.isfinite(weights).all():
         row = int(np.flatnonzero(~np.isfinite(weights))[0])
     if row is not None:
-        raise ValueError(f"{label.at(row)} holds {shown(column[row])}, which is no number. {_DROP}")
+        raise ValueError(f"{label.holds(row, column[row])}, which is not a number. {DROP}")
     assert weights is not None
     return weights
 
@@ -251,9 +252,9 @@ def _is_weight(value: Any) -> bool:
 def weights_of_text(
     codes: np.ndarray, distinct: np.ndarray, label: Label, *, decimal: str | None = None
 ) -> np.ndarray:
-    """Return the numbers that are written, from the distinct texts and the code of each row.
+    """Parse weights from the distinct texts and the code of each row.
 
-    The decimal mark is a point or a comma; None, a point, where nobody can choose it.
+    The decimal mark is a point or a comma. None means a point that the caller cannot change.
     """
     has_option, decimal = decimal is not None, decimal or "."
     pattern = _NUMBER if decimal == "." else _COMMA_NUMBER
@@ -270,13 +271,13 @@ def weights_of_text(
     row = int(np.flatnonzero(~np.isfinite(weights))[0])
     text = distinct[codes[row]]
     if not text.strip():
-        raise ValueError(f"{label.at(row)} is empty. {_DROP}")
+        raise ValueError(f"{label.at(row)} is empty. {DROP}")
     other, other_pattern = (",", _COMMA_NUMBER) if decimal == "." else (".", _NUMBER)
-    hint = _DROP
+    hint = DROP
     if other_pattern.fullmatch(text):
-        hint = f"If {other!r} is the decimal mark, say decimal={other!r} (--decimal {other!r})."
+        hint = f"If {other!r} is the decimal mark, set decimal={other!r} (--decimal {other!r})."
         hint = hint if has_option else "Write numbers with a decimal point."
-    raise ValueError(f"{label.at(row)} holds {shown(text)}, which is no number. {hint}")
+    raise ValueError(f"{label.holds(row, text)}, which is not a number. {hint}")
 
 
 def refuse_missing(column: np.ndarray, label: Label) -> None:
@@ -291,19 +292,18 @@ def refuse_missing(column: np.ndarray, label: Label) -> None:
     else:
         return
     if missing.any():
-        row, n_missing = int(np.flatnonzero(missing)[0]), int(missing.sum())
-        raise ValueError(f"{label.at(row)} is empty ({n_missing} such rows). {_DROP}")
+        raise label.empty(int(np.flatnonzero(missing)[0]), int(missing.sum()))
 
 
 def _is_missing(value: Any) -> bool:
-    # NaN, NaT and pandas.NA are the values that are not equal to themselves.
+    # NaN and NaT are not equal to themselves.
     if value is None or type(value).__name__ == "NAType":
         return True
     return isinstance(value, (float, np.floating, np.datetime64, dt.datetime)) and value != value
 
 
 def _decoded(column: np.ndarray, label: Label) -> np.ndarray:
-    """Return objects with text in place of bytes, which some programs write to Parquet."""
+    """Decode bytes among objects: some programs write text to Parquet as bytes."""
     if column.dtype.kind != "O" or not any(isinstance(value, bytes) for value in column.tolist()):
         return column
     texts = np.empty(len(column), dtype=object)
@@ -311,8 +311,5 @@ def _decoded(column: np.ndarray, label: Label) -> np.ndarray:
         try:
             texts[row] = value.decode("utf-8") if isinstance(value, bytes) else value
         except UnicodeDecodeError:
-            raise ValueError(
-                f"{label.at(row)} holds {shown(value)}, bytes that are not UTF-8. Turn them into "
-                "text first."
-            ) from None
+            raise label.not_utf8(row, value) from None
     return texts

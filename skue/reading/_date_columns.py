@@ -1,4 +1,4 @@
-"""Which columns of a log hold dates, whatever their names are."""
+"""Which columns of a log hold dates, found from their first rows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from skue.reading._columns import is_arrow
 from skue.reading._dates import looks_like_dates
 from skue.reading._frames import array_of_arrow
 from skue.reading._labels import Label
-from skue.reading._log_files import ROLES, TextOptions, open_delimited
-from skue.reading._number_times import unit_of
-from skue.reading._parquet import names_of_parquet, read_parquet
-from skue.reading._paths import checked_path
-from skue.reading._texts import Texts
+from skue.reading._log_files import (
+    ROLES,
+    TextOptions,
+    checked_path,
+    names_of_parquet,
+    open_delimited,
+    read_parquet,
+)
+from skue.reading._numeric_times import unit_of
+from skue.reading._text_columns import TextColumn
 
-_N_LOOKED_AT = 1000
+_N_FIRST_ROWS = 1000
 
 
 def date_like_columns(
@@ -29,15 +34,14 @@ def date_like_columns(
     delimiter: str | None = None,
     quotes: bool = True,
 ) -> list[str]:
-    """Return the columns of a log that hold dates or times, judging by its first rows.
+    """Return the columns of a log whose first rows hold dates or times.
 
-    These are columns of dates, in whichever way they are written, and columns of numbers that
-    are times in one unit and have a name that speaks of time.
+    A column of numbers counts if they are times in one unit and its name suggests a time.
 
     Parameters
     ----------
     path : str or path
-        A file with a header line, or Parquet. There are no columns in text with one user a line.
+        A table with a header line, or Parquet.
     encoding, delimiter, quotes : see :func:`skue.load_interactions`
 
     Returns
@@ -48,7 +52,7 @@ def date_like_columns(
     if kind == ".parquet":
         names = names_of_parquet(path)
         names = [name for name in names if names.count(name) == 1]
-        table = read_parquet(path, names, n_rows=_N_LOOKED_AT)
+        table = read_parquet(path, names, n_rows=_N_FIRST_ROWS)
         columns = {name: table[name] for name in names}
     else:
         text = TextOptions(encoding, delimiter, quotes)
@@ -59,7 +63,7 @@ def date_like_columns(
         if table is None:
             return []
         columns = {
-            name: table[str(at)].slice(0, _N_LOOKED_AT) for at, name in enumerate(file.names)
+            name: table[str(at)].slice(0, _N_FIRST_ROWS) for at, name in enumerate(file.names)
         }
     return [name for name, column in columns.items() if _holds_times(name, column)]
 
@@ -76,7 +80,7 @@ def _holds_times(name: Any, column: Any) -> bool:
             return sounds_like_time(name) and unit_of(values) is not None
         return values.dtype.kind == "M"
     texts = [text for text in values.to_pylist() if text.strip()]
-    if looks_like_dates(Texts.of_strings(texts)):
+    if looks_like_dates(TextColumn.of_strings(texts)):
         return True
     try:
         numbers = np.array(list(map(float, texts)))

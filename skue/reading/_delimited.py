@@ -1,7 +1,7 @@
 """Delimited text (CSV, TSV and the like), read strictly by pyarrow.
 
-The text goes through in blocks of whole records. Each is looked at before pyarrow parses it, and
-a fault is looked for line by line, to be named, only in the block that has one.
+The text is read in blocks of whole records. Each block is checked before pyarrow parses it. Only a
+block with a fault is searched line by line, to name the line.
 """
 
 from __future__ import annotations
@@ -13,64 +13,68 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skue._optional import import_optional
-from skue.reading._delimiters import N_LINES, guess_delimiter
+from skue.reading._column_names import guess_column
 from skue.reading._ids import shown
 from skue.reading._records import (
     blocks_of_records,
     fields_of,
+    first_records,
     is_blank,
     lines_in_quotes,
-    misplaced_quote,
+    quote_fault,
     records,
 )
 from skue.reading._text_files import LINE_END, LineCounter, count_ends, utf8_chunks
 
 _PARSED_AT_ONCE = 2**21
-# Enough for some lines, which are looked at first.
+# Bytes that are read to find the delimiter and the header.
 _HEAD = 2**16
-# Stands for the delimiter "::" where a single letter is needed.
+DELIMITERS = (",", "\t", ";", "|", "::")
+# Lines used to choose between several possible delimiters.
+_N_LINES = 100
+# Replaces the delimiter "::", because pyarrow needs a single character.
 _UNIT_SEPARATOR = "\x1f"
 _UNCLEAR_DOUBLE = re.compile(rb"(?<!:)(?:::)*:::(?!:)|\x1f")
 _NO_QUOTES = (
-    "If the file does not put fields in quote marks, say quotes=False (--no-quotes on the command "
-    'line). Otherwise put the field in quote marks and write each mark inside it twice ("").'
+    "If the file does not quote fields, set quotes=False (--no-quotes on the command line). "
+    'Otherwise quote the field, and double each quote mark inside it ("").'
 )
 
 
 class _Start(NamedTuple):
-    """Where a block starts: rows and line ends before it."""
+    """The number of rows and of line ends before a block."""
 
     n_rows: int
     n_lines: int
 
 
 class DelimitedFile:
-    """A table of text, of which columns are read.
+    """A table in delimited text, of which some columns are read.
 
     Parameters
     ----------
     path : Path
     given : dict of role to str, int or None
-        The columns that were asked for; positions mean that there is no header line.
+        The columns that the caller named. Positions mean that there is no header line.
     encoding : str
     delimiter : str or None
-        None looks at the first lines.
+        None infers it from the first lines.
     quotes : bool
-        Whether fields may be in quote marks.
+        Whether fields may be quoted.
 
     Attributes
     ----------
     names : list of str, or of int
-        The columns, as the header names them; their positions without a header.
+        The columns: their names in the header, or their positions without a header.
     first_line : list of str
         The fields of the first line.
     n_rows : int
-        Rows that were read so far.
+        Number of rows read so far.
 
     Raises
     ------
     ValueError
-        For an empty file, and where the delimiter is not clear.
+        For an empty file, and for a delimiter that is not clear.
     """
 
     def __init__(
@@ -85,18 +89,17 @@ class DelimitedFile:
         self.path, self.encoding, self.quotes = path, encoding, quotes
         self.has_header = not any(isinstance(name, int) for name in given.values())
         head = _first_lines(blocks_of_records(utf8_chunks(path, encoding, _HEAD), quotes))
-        spans = (span for span in records(head, quotes) if head[span[1] : span[2]].strip())
-        first_spans = list(islice(spans, N_LINES))
-        if not first_spans:
+        spans = first_records(head, quotes, _N_LINES)
+        if not spans:
             raise ValueError(f"{path} is empty; a header line is expected.")
         if delimiter is None:
-            lines = [head[start:stop].decode() for _, start, stop in first_spans]
+            lines = [head[start:stop].decode() for _, start, stop in spans]
             delimiter = guess_delimiter(lines, given, quotes, path)
         self._is_double = delimiter == "::"
         self.delimiter = _UNIT_SEPARATOR if self._is_double else delimiter
         self.n_rows = 0
         self._starts: list[_Start] = []
-        line, start, stop = first_spans[0]
+        line, start, stop = spans[0]
         first = self._one_letter(head[start:stop], line)
         self._refuse_misplaced_quotes(first, line)
         self.first_line = fields = fields_of(first.decode(), self.delimiter, quotes)
@@ -109,7 +112,7 @@ class DelimitedFile:
             self._length_of_header = len(head) if end is None else end.end()
 
     def _blocks(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the rows as blocks of whole records, and the number of lines before each."""
+        """Yield the number of lines before each block of whole records, and the block."""
         lines = LineCounter()
         n_header = self._length_of_header
         for block in blocks_of_records(utf8_chunks(self.path, self.encoding), self.quotes):
@@ -123,13 +126,12 @@ class DelimitedFile:
                 yield n_lines, self._one_letter(block, n_lines)
 
     def tables(self, types: Callable[[], dict[int, Any]]) -> Iterator[Any]:
-        """Yield tables of pyarrow with some columns, named "0", "1" and so on by position.
+        """Yield pyarrow tables with some columns, named by position: "0", "1" and so on.
 
         Parameters
         ----------
         types : callable
-            Returns the types of pyarrow as which the columns of the next table are read, by
-            position.
+            Returns the pyarrow types of the columns of the next table, by position.
         """
         self.n_rows, self._starts = 0, []
         for n_lines, block in self._blocks():
@@ -140,7 +142,7 @@ class DelimitedFile:
                 yield table
 
     def place(self, row: int) -> str:
-        """Return the words for where a row is: its line, where the header is line 1."""
+        """Return the line of a row, for error messages."""
         before = [start for start in self._starts if start.n_rows <= row]
         n_lines, block = next(islice(self._blocks(), len(before) - 1, None))
         rows = (line for line, record in self._rows(block))
@@ -148,7 +150,7 @@ class DelimitedFile:
         return f"line {n_lines + line + 1}"
 
     def _rows(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the records that are rows, and the line of the block that each starts on."""
+        """Yield the records that are rows, and the line of the block on which each starts."""
         for line, start, stop in records(block, self.quotes):
             record = block[start:stop]
             if not is_blank(record, self.delimiter, self.n_fields):
@@ -157,12 +159,12 @@ class DelimitedFile:
     def _parsed(self, block: bytes, n_lines: int, columns: dict[int, Any]) -> Any:
         arrow = import_optional("pyarrow", "io")
         goes_on = self._refuse_faults(block, n_lines)
-        # pyarrow takes the letter U+FEFF at the start of what it reads for a byte order mark.
+        # At the start of its input, pyarrow would drop the character U+FEFF as a byte order mark.
         text = b"\n" + block if block.startswith(b"\xef\xbb\xbf") else block
         try:
             return self._parse(text, columns, goes_on, _PARSED_AT_ONCE)
         except arrow.ArrowInvalid:
-            # Lines of blanks are no rows, and records may be longer than what is parsed at once.
+            # Either there are blank lines, or a record is longer than the parser's block.
             text = b"\n".join([b"", *(record for _, record in self._rows(block)), b""])
         if not text.strip(b"\n"):
             return arrow.table({str(position): [] for position in columns})
@@ -174,8 +176,8 @@ class DelimitedFile:
     def _parse(self, text: bytes, columns: dict[int, Any], goes_on: bool, at_once: int) -> Any:
         arrow = import_optional("pyarrow", "io")
         csv = import_optional("pyarrow.csv", "io")
-        # The threads of pyarrow must hold no object of Python: when they let go of it while
-        # Python ends, the process is aborted. So pyarrow gets a copy that is its own.
+        # A thread of pyarrow that releases a Python object while Python exits aborts the process.
+        # So pyarrow gets its own copy.
         own = arrow.BufferOutputStream()
         own.write(text)
         return csv.read_csv(
@@ -196,12 +198,12 @@ class DelimitedFile:
         )
 
     def _refuse_faults(self, block: bytes, n_lines: int) -> bool:
-        """Raise for NUL bytes and odd quote marks; tell whether a field goes on in another line."""
+        """Raise for NUL bytes and misplaced quote marks; tell whether fields have line breaks."""
         at = block.find(b"\0")
         if at >= 0:
             raise ValueError(
                 f"{self.path}, line {n_lines + count_ends(block[:at]) + 1}: there is a NUL byte. "
-                "Remove it, or say which encoding the file has, such as encoding='utf-16' "
+                "Remove it, or give the encoding of the file, for example encoding='utf-16' "
                 "(--encoding on the command line)."
             )
         if not self.quotes:
@@ -210,36 +212,21 @@ class DelimitedFile:
         goes_on, at_record = lines_in_quotes(block, self.delimiter, self.n_fields)
         if at_record is not None:
             raise ValueError(
-                f"{self.path}, line {n_lines + count_ends(block[:at_record]) + 1}: a field in "
-                "quote marks goes on in the next line, but each of these lines is a whole row "
-                "when the marks are letters. If they are letters, say quotes=False (--no-quotes "
-                "on the command line); otherwise remove the line break."
+                f"{self.path}, line {n_lines + count_ends(block[:at_record]) + 1}: a quoted field "
+                "continues on the next line, but without quoting each of these lines would be a "
+                "whole row. If the file does not quote fields, set quotes=False (--no-quotes on "
+                "the command line); otherwise remove the line break."
             )
         return goes_on
 
     def _refuse_misplaced_quotes(self, block: bytes, n_lines: int) -> None:
-        misplaced = misplaced_quote(block, self.delimiter) if self.quotes else None
-        if misplaced is not None:
-            raise self._quote_error(block, n_lines, *misplaced)
-
-    def _quote_error(self, block: bytes, n_lines: int, at: int, opened: int) -> ValueError:
-        line = n_lines + count_ends(block[:opened]) + 1
-        held = block[max(0, at - 15) : at + 10].decode("utf-8", "replace")
-        if at == len(block):
-            held = block[opened : opened + 25].decode("utf-8", "replace")
-            what = f"a quote mark opens a field that is not closed, {held!r}"
-        elif at == opened:
-            what = f"there is a quote mark inside a field, in {held!r}"
-        else:
-            until = n_lines + count_ends(block[:at]) + 1
-            what = (
-                f"a quote mark opens a field, but the next one, on line {until}, does not close "
-                f"it: {held!r}"
-            )
-        return ValueError(f"{self.path}, line {line}: {what}. {_NO_QUOTES}")
+        fault = quote_fault(block, self.delimiter, n_lines) if self.quotes else None
+        if fault is not None:
+            line, what = fault
+            raise ValueError(f"{self.path}, line {line}: {what}. {_NO_QUOTES}")
 
     def _ragged(self, block: bytes, n_lines: int, error: Exception) -> ValueError:
-        """Return the error for the first record that has too many or too few fields."""
+        """Return the error for the first record with too many or too few fields."""
         for line, record in self._rows(block):
             fields = fields_of(record.decode("utf-8"), self.delimiter, self.quotes)
             if len(fields) != self.n_fields:
@@ -247,14 +234,14 @@ class DelimitedFile:
                 like = "header has" if self.has_header else "first line has"
                 return ValueError(
                     f"{self.path}, line {n_lines + line + 1}: there are {len(fields)} fields, but "
-                    f"the {like} {self.n_fields}: {shown(mark.join(fields))}. Put fields that "
-                    f"hold the delimiter {mark!r} in quote marks, or name another delimiter= "
-                    "(--delimiter on the command line)."
+                    f"the {like} {self.n_fields}: {shown(mark.join(fields))}. Quote fields that "
+                    f"contain the delimiter {mark!r}, or set another delimiter= (--delimiter on "
+                    "the command line)."
                 )
         return ValueError(f"{self.path} cannot be read as a table: {error}.")
 
     def _one_letter(self, block: bytes, n_lines: int) -> bytes:
-        """Return the text with a single letter for the delimiter, where that is "::"."""
+        """Replace the delimiter "::" by a single character."""
         if not self._is_double:
             return block
         unclear = _UNCLEAR_DOUBLE.search(block)
@@ -268,17 +255,63 @@ class DelimitedFile:
 
 
 def first_line(path: Path, encoding: str) -> str:
-    """Return the first line that is not blank; empty text where there is none."""
+    """Return the first line that is not blank, or empty text."""
     head = _first_lines(blocks_of_records(utf8_chunks(path, encoding, _HEAD), quotes=False))
     lines = (head[start:stop].decode() for _, start, stop in records(head, quotes=False))
     return next(filter(str.strip, lines), "")
 
 
 def _first_lines(blocks: Iterator[bytes]) -> bytes:
-    """Return the first blocks, until there is something in them."""
+    """Return the first blocks, up to one that is not blank."""
     head = b""
     for block in blocks:
         head += block
         if block.strip():
             break
     return head
+
+
+def guess_delimiter(
+    lines: list[str], given: dict[str, str | int | None], quotes: bool, path: Path
+) -> str:
+    """Return the delimiter.
+
+    If the first line contains several usual ones, the delimiter is the only one that gives a user
+    and an item column, or the only one that gives all lines the same number of fields.
+
+    Raises
+    ------
+    ValueError
+        For several possible delimiters, naming the option ``delimiter``.
+    """
+    marks = [mark for mark in DELIMITERS if mark in lines[0]]
+    if not marks:
+        return " " if " " in lines[0].strip() else ","
+    if len(marks) == 1:
+        return marks[0]
+    for fits in (_has_roles, _is_even):
+        fitting = [mark for mark in marks if fits(lines, mark, given, quotes)]
+        if len(fitting) == 1:
+            return fitting[0]
+        marks = fitting or marks
+    read = "; ".join(f"{mark!r} gives {fields_of(lines[0], mark, quotes)}" for mark in marks)
+    raise ValueError(
+        f"{path}: the delimiter is not clear: {read}. Set delimiter={marks[0]!r} (--delimiter on "
+        "the command line) or another one."
+    )
+
+
+def _has_roles(
+    lines: list[str], mark: str, given: dict[str, str | int | None], quotes: bool
+) -> bool:
+    """Tell whether the first line has all of the required columns."""
+    names: list[Any] = [name.strip() for name in fields_of(lines[0], mark, quotes)]
+    if any(isinstance(name, int) for name in given.values()):
+        names = list(range(len(names)))
+    chosen = [guess_column(names, role) for role in ("user", "item") if given[role] is None]
+    return None not in chosen and all(name in names for name in given.values() if name is not None)
+
+
+def _is_even(lines: list[str], mark: str, given: dict[str, str | int | None], quotes: bool) -> bool:
+    """Tell whether all lines have the same number of fields."""
+    return len({len(fields_of(line, mark, quotes)) for line in lines}) == 1

@@ -1,4 +1,4 @@
-"""Logs in frames of pandas, polars and pyarrow, and in dicts of arrays."""
+"""Logs in frames: pandas, polars, pyarrow and dicts of arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skue._optional import import_optional
 from skue.reading._columns import Log, ids_of, times_of, weights_of
 from skue.reading._ids import shown
 from skue.reading._labels import Label, row_of_frame
-from skue.reading._options import check_time_options
+from skue.reading._numeric_times import check_time_options
 
 
 def log_of_frame(
@@ -33,12 +33,12 @@ def log_of_frame(
         Names of columns.
     time_unit, dayfirst : see :func:`skue.load_interactions`
     source : str, default=""
-        The file that the frame was read from.
+        The file that the frame was read from, for error messages.
 
     Raises
     ------
     ValueError
-        For a missing column, and for values that are missing or of a wrong kind, naming the row.
+        For a missing column, and for values that are missing or of a wrong type, naming the row.
     """
     check_time_options(time_unit, dayfirst)
     frame = _collected(frame, [name for name in (user, item, time, weight) if name is not None])
@@ -52,8 +52,8 @@ def log_of_frame(
     for role, (label, _) in named.items():
         if len(columns[role]) != len(columns["user"]):
             raise ValueError(
-                f"{label.full_name} has {len(columns[role])} rows, {named['user'][0].name} "
-                f"{len(columns['user'])}. There must be one value a row."
+                f"{label.full_name} has {len(columns[role])} rows, but {named['user'][0].name} has "
+                f"{len(columns['user'])}. Columns must have equal lengths."
             )
     timestamps = weights = None
     if "time" in columns:
@@ -73,7 +73,7 @@ def _label(name: Any, source: str) -> Label:
 def times_of_list(
     values: Any, label: Label, *, time_unit: str | None = None, dayfirst: bool | None = None
 ) -> np.ndarray:
-    """Return times from a list or an array, in the way of :func:`log_of_frame`."""
+    """Return times from a list or an array, read as :func:`log_of_frame` reads them."""
     check_time_options(time_unit, dayfirst)
     return times_of(_as_array(values), label, time_unit=time_unit, dayfirst=dayfirst)
 
@@ -92,7 +92,7 @@ def names_of(frame: Any) -> list[Any]:
 
 
 def _collected(frame: Any, names: list[Any]) -> Any:
-    """Return the frame with these columns; those of a lazy frame are read."""
+    """Check that the frame has these columns, and read them from a lazy frame."""
     held = names_of(frame)
     for name in names:
         if name not in held:
@@ -107,7 +107,7 @@ def _collected(frame: Any, names: list[Any]) -> Any:
 
 
 def _column_of(frame: Any, label: Label, name: Any) -> Any:
-    """Return a column as an array, datetimes in UTC without a zone; or as strings of pyarrow."""
+    """Return a column as an array, with datetimes in UTC, or as pyarrow strings."""
     column = frame[name]
     if type(getattr(column, "dtype", None)).__name__ == "ArrowDtype":  # pandas
         column = import_optional("pyarrow", "io").array(column)
@@ -117,14 +117,16 @@ def _column_of(frame: Any, label: Label, name: Any) -> Any:
         return array_of_arrow(column, label)
     if hasattr(column, "null_count") and callable(column.null_count) and column.null_count():
         row = int(column.is_null().arg_true()[0])  # polars
-        raise _empty(label, row, column.null_count())
+        raise label.empty(row, column.null_count())
     zone = getattr(getattr(column, "dt", None), "tz", None)
     if zone is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     array = column.to_numpy() if hasattr(column, "to_numpy") else _as_array(column)
     if array.ndim != 1:
         held = shown(column[0]) if len(array) else f"an array of shape {array.shape}"
-        raise ValueError(f"{label.at(0)} holds {held}. Ids, times and weights are one value a row.")
+        raise ValueError(
+            f"{label.at(0)} holds {held}. Ids, times and weights must be one value per row."
+        )
     return array
 
 
@@ -132,7 +134,7 @@ def _as_array(column: Any) -> np.ndarray:
     if isinstance(column, np.ndarray):
         return column
     values = list(column)
-    # Text must not become text of fixed width, nor large integers floats.
+    # Otherwise numpy would make text of fixed width, and floats of large integers.
     types = set(map(type, values))
     if types <= {float} or (types == {int} and all(abs(value) < 2**63 for value in values)):
         return np.array(values)
@@ -140,19 +142,19 @@ def _as_array(column: Any) -> np.ndarray:
 
 
 def array_of_arrow(column: Any, label: Label) -> Any:
-    """Return a column of pyarrow as a numpy array, or as strings of pyarrow.
+    """Return a pyarrow column as a numpy array, or as pyarrow strings.
 
     Raises
     ------
     ValueError
-        For nulls, and for types that are neither numbers, nor text, nor dates.
+        For nulls, and for types other than numbers, text and dates.
     """
     arrow = import_optional("pyarrow", "io")
     if arrow.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if column.null_count:
         row = column.is_null().index(True).as_py()
-        raise _empty(label, row, column.null_count)
+        raise label.empty(row, column.null_count)
     kind = arrow.types
     if kind.is_null(column.type):
         return np.empty(0, dtype=object)
@@ -165,15 +167,15 @@ def array_of_arrow(column: Any, label: Label) -> Any:
     if kind.is_integer(column.type) or kind.is_floating(column.type):
         return column.to_numpy()
     if kind.is_timestamp(column.type) or kind.is_date(column.type):
-        # The numbers of a column with a zone are in UTC already.
+        # Columns with a time zone store UTC.
         unit = getattr(column.type, "unit", None)
         return column.cast(arrow.timestamp(unit) if unit else column.type).to_numpy()
     if kind.is_decimal(column.type):
         return np.fromiter(column.to_pylist(), dtype=object, count=len(column))
     held = f"{label.at(0)} holds {shown(column[0].as_py())}" if len(column) else label.full_name
     raise ValueError(
-        f"{held}, of type {column.type}. Ids must be integers or text, times dates or numbers, "
-        "weights numbers."
+        f"{held}, of type {column.type}. Ids must be integers or text, times must be dates or "
+        "numbers, and weights must be numbers."
     )
 
 
@@ -187,14 +189,5 @@ def _text_of_bytes(column: Any, label: Label) -> Any:
             try:
                 value.as_py().decode("utf-8")
             except UnicodeDecodeError:
-                raise ValueError(
-                    f"{label.at(row)} holds {shown(value.as_py())}, bytes that are not UTF-8. Turn "
-                    "them into text first."
-                ) from None
+                raise label.not_utf8(row, value.as_py()) from None
         raise
-
-
-def _empty(label: Label, row: int, n_missing: int) -> ValueError:
-    return ValueError(
-        f"{label.at(row)} is empty ({n_missing} such rows). Drop or fill such rows first."
-    )

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 _ONE_TYPE = "Use one type for all ids: integers, or strings (str(id))."
-# From here on, whole numbers that differ become equal as floats.
+# From here on, different integers may be equal as floats.
 _FLOAT_LIMIT = 2.0**53
 
 
 def shown(value: Any) -> str:
-    """Return an id as error messages show it: quoted where it is text, and cut where it is long."""
+    """Return a value for error messages: text is quoted, and long values are shortened."""
     text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
@@ -24,19 +24,19 @@ def _position(at: int) -> str:
 
 
 def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _position) -> np.ndarray:
-    """Return ids as one flat array of int64 or of str objects.
+    """Return ids as a flat array of int64 or of str objects.
 
-    Ids that differ stay different, and every id comes out as it went in. Text is held as Python
-    strings, so that one long id costs its own length and no more.
+    Ids are never changed or merged. Text is stored as Python strings, because an array of fixed
+    width would need the memory of the longest id for each of them.
 
     Parameters
     ----------
     values : array-like of shape (n_ids,)
-        Integers, whole floats below 2**53, or strings; not a mixture.
+        Integers and whole floats below 2**53, or strings.
     name : str, default="ids"
-        What the error messages call them.
+        Their name in error messages.
     place : callable, optional
-        Turns a position into the words for it in error messages.
+        Describes a position in error messages.
 
     Returns
     -------
@@ -45,8 +45,8 @@ def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _positi
     Raises
     ------
     ValueError
-        For mixed types, fractions, missing values, integers beyond 64 bits, floats from 2**53
-        on, other types, and anything that is not one-dimensional.
+        For mixed types, fractions, missing values, integers beyond 64 bits, floats of 2**53 and
+        above, other types, and arrays that are not one-dimensional.
     """
     if not isinstance(values, np.ndarray):
         return _from_objects(values if isinstance(values, list) else list(values), name, place)
@@ -62,7 +62,7 @@ def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _positi
     if kind == "u" and values.max() > np.iinfo(np.int64).max:
         row = int(values.argmax())
         raise ValueError(
-            f"{name} hold {values[row]} at {place(row)}, beyond 64 bits with a sign. {_ONE_TYPE}"
+            f"{name} hold {values[row]} at {place(row)}, beyond 64 bits. Pass such ids as strings."
         )
     if kind not in "iu":
         raise ValueError(f"{name} must be integers or strings, got dtype {values.dtype}.")
@@ -77,24 +77,23 @@ def is_text(ids: np.ndarray) -> bool:
 def refuse_as_items(
     ids: np.ndarray, name: str = "item ids", place: Callable[[int], str] = _position
 ) -> None:
-    """Raise for ids that cannot be items: negative numbers and empty text.
+    """Raise for ids that items cannot have: negative numbers and empty text.
 
-    Negative numbers are padding, which only 2-D arrays have, and both stand for missing
-    recommendations.
+    Negative numbers are the padding of 2-D arrays, and both stand for missing recommendations.
     """
     refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
     if len(refused):
         at = int(refused[0])
         raise ValueError(
-            f"{name} must not be negative or empty, got {shown(ids[at])} at {place(at)}. Leave the "
-            "event out if this stands for no item; otherwise use other ids, such as strings. "
-            "Only 2-D arrays are padded with negative numbers."
+            f"{name} must not be negative or empty, got {shown(ids[at])} at {place(at)}. Drop the "
+            "event if it has no item; otherwise use other ids, such as strings. Only 2-D arrays "
+            "are padded with negative numbers."
         )
 
 
 def factorize(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return codes and the sorted distinct ids: ``distinct[codes] == ids``."""
-    # For a handful of ids a dict is quicker than any array.
+    # For few ids a dict is faster than arrays.
     if is_text(ids) or len(ids) < 512:
         listed = ids.tolist()
         distinct = sorted(set(listed))
@@ -111,7 +110,7 @@ def factorize(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pack_text(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return text laid end to end as UTF-8, and where each string starts.
+    """Concatenate text as UTF-8, and return it with the offset of each string.
 
     Returns
     -------
@@ -125,12 +124,12 @@ def pack_text(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unpack_text(utf8: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Return the strings that :func:`pack_text` laid end to end.
+    """Return the strings from :func:`pack_text`.
 
     Raises
     ------
     ValueError
-        For offsets that do not fit, and for bytes that are not UTF-8.
+        For offsets that do not fit the bytes, and for bytes that are not UTF-8.
     """
     bounds = np.asarray(offsets)
     if (
@@ -169,7 +168,7 @@ def _from_objects(values: list[Any], name: str, place: Callable[[int], str]) -> 
 def _refuse_types(
     values: list[Any], types: set[type], name: str, place: Callable[[int], str]
 ) -> None:
-    """Raise for what is neither text nor a number, and for text among numbers."""
+    """Raise for values that are neither text nor numbers, and for text among numbers."""
     allowed = (str, int, float, np.integer, np.floating)
     odd = {t for t in types if not issubclass(t, allowed) or issubclass(t, bool)}
     if odd:
@@ -194,7 +193,7 @@ def _from_integers(values: list[int], name: str, place: Callable[[int], str]) ->
     except OverflowError:
         at = next(at for at, value in enumerate(values) if not -(2**63) <= value < 2**63)
         raise ValueError(
-            f"{name} hold {values[at]} at {place(at)}, beyond 64 bits. {_ONE_TYPE}"
+            f"{name} hold {values[at]} at {place(at)}, beyond 64 bits. Pass such ids as strings."
         ) from None
 
 
@@ -204,13 +203,13 @@ def _from_floats(values: np.ndarray, name: str, place: Callable[[int], str]) -> 
         at = int(np.flatnonzero(~whole)[0])
         raise ValueError(
             f"{name} must be whole numbers or strings, got {values[at]} at {place(at)}. "
-            "Drop missing ids, and turn other codes into strings."
+            "Drop missing ids, and convert other codes to strings."
         )
     large = np.abs(values) >= _FLOAT_LIMIT
     if large.any():
         at = int(np.flatnonzero(large)[0])
         raise ValueError(
-            f"{name} hold the float {values[at]} at {place(at)}. From 2**53 on, floats cannot "
-            "tell whole numbers apart. Pass these ids as integers or strings."
+            f"{name} hold the float {values[at]} at {place(at)}. From 2**53 on, different integers "
+            "may become the same float. Pass these ids as integers or strings."
         )
     return values.astype(np.int64)

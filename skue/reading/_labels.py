@@ -1,22 +1,26 @@
-"""What error messages call a column, and a place in it."""
+"""How error messages name a column, a row of it, and the value there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from skue.reading._ids import shown
+
+DROP = "Drop or fill such rows first."
 
 
 class Label(NamedTuple):
-    """The name of a column, and the words for each of its rows.
+    """A column in error messages.
 
     Attributes
     ----------
     name : str
-        Such as ``"column 'date'"``.
+        For example ``"column 'date'"``.
     place : callable
-        From the number of a row to where that is, such as ``"line 3"``.
+        Describes a row by its number, for example as ``"line 3"``.
     source : str, default=""
-        The file, where there is one.
+        The file, if there is one.
     """
 
     name: str
@@ -30,6 +34,19 @@ class Label(NamedTuple):
     def at(self, row: int) -> str:
         place = f"{self.source}, {self.place(row)}" if self.source else self.place(row)
         return f"{place}: {self.name}"
+
+    def holds(self, row: int, value: Any) -> str:
+        """Return the start of an error message, such as "line 3: column 'date' holds 'soon'"."""
+        return f"{self.at(row)} holds {shown(value)}"
+
+    def empty(self, row: int, n_rows: int) -> ValueError:
+        """Return the error for missing values: the first row, and how many there are."""
+        return ValueError(f"{self.at(row)} is empty ({n_rows} such rows). {DROP}")
+
+    def not_utf8(self, row: int, value: bytes) -> ValueError:
+        return ValueError(
+            f"{self.holds(row, value)}, bytes that are not UTF-8. Decode them to text first."
+        )
 
 
 def row_of_frame(row: int) -> str:

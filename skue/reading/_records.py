@@ -1,26 +1,26 @@
-"""Records of delimited text: where they end, whether their quote marks make sense, their fields.
+"""Records of delimited text: where they end, whether their quote marks are in place, their fields.
 
-A record is a line, unless a field in quote marks goes on in the next line. Inside such a field a
-quote mark is written twice. That is all that is allowed: what programs make of a quote mark
-elsewhere differs, so it is an error.
+A record is a line, or several lines if a quoted field contains line breaks. Inside a quoted field a
+quote mark is doubled. Any other quote mark is an error, because programs disagree on its meaning.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
-from skue.reading._text_files import LINE_END
+from skue.reading._text_files import LINE_END, count_ends
 
 _QUOTE = ord('"')
-# A field in quote marks that is longer was hardly meant. It is handed on as it is, and refused.
+# A longer quoted field is surely a mistake. It is passed on unfinished, which is an error.
 _LONGEST = 2**28
 
 
 def blocks_of_records(chunks: Iterable[bytes], quotes: bool) -> Iterator[bytes]:
-    """Cut text into blocks that end where a record ends."""
+    """Cut text into blocks of complete records."""
     rest = b""
     for chunk in chunks:
         block = rest + chunk if rest else chunk
@@ -35,8 +35,8 @@ def blocks_of_records(chunks: Iterable[bytes], quotes: bool) -> Iterator[bytes]:
 
 
 def _end_of_records(block: bytes, quotes: bool) -> int:
-    """Return where the last complete record ends; 0 where none does."""
-    # A return at the very end may be half of the end of a line.
+    """Return the end of the last complete record, or 0."""
+    # A carriage return at the very end may be half of a line end.
     end = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
     while quotes and end and block.count(b'"', 0, end) % 2:
         opening = block.rfind(b'"', 0, end)
@@ -44,8 +44,8 @@ def _end_of_records(block: bytes, quotes: bool) -> int:
     return end
 
 
-def misplaced_quote(block: bytes, delimiter: str) -> tuple[int, int] | None:
-    """Return where a quote mark is that makes no sense, and where its field was opened.
+def quote_fault(block: bytes, delimiter: str, n_lines: int) -> tuple[int, str] | None:
+    """Find a quote mark that is out of place.
 
     Parameters
     ----------
@@ -53,12 +53,13 @@ def misplaced_quote(block: bytes, delimiter: str) -> tuple[int, int] | None:
         Complete records.
     delimiter : str
         One character.
+    n_lines : int
+        Lines of the file before the block.
 
     Returns
     -------
-    places : (at, opened) or None
-        Positions in the block; both are the same where the field is not in quote marks, and
-        ``at`` is the length of the block where a field is never closed.
+    fault : (line, what) or None
+        The line of the file, and a description of the fault.
     """
     if b'"' not in block:
         return None
@@ -66,24 +67,38 @@ def misplaced_quote(block: bytes, delimiter: str) -> tuple[int, int] | None:
     at = np.flatnonzero(letters == _QUOTE)
     allowed = np.zeros(256, dtype=bool)
     allowed[[ord(delimiter), ord("\n"), ord("\r"), _QUOTE]] = True
-    # Every other mark opens, and the one after it closes: a mark that is written twice closes the
-    # field and opens it again at once.
+    # Odd marks open a field and even marks close it. A doubled mark closes the field and opens it
+    # again.
     opens, closes = at[::2], at[1::2]
-    misplaced_opens = ~allowed[letters[opens - 1]] & (opens > 0)
+    wrong = np.zeros(len(at), dtype=bool)
+    wrong[::2] = ~allowed[letters[opens - 1]] & (opens > 0)
     after = letters[np.minimum(closes + 1, len(letters) - 1)]
-    misplaced_closes = ~allowed[after] & (closes + 1 < len(letters))
-    first = min(
-        (int(opens[misplaced_opens][0]) if misplaced_opens.any() else len(block)),
-        (int(closes[misplaced_closes][0]) if misplaced_closes.any() else len(block)),
+    wrong[1::2] = ~allowed[after] & (closes + 1 < len(letters))
+
+    def line(position: int) -> int:
+        return n_lines + count_ends(block[:position]) + 1
+
+    def around(position: int) -> str:
+        return repr(block[max(0, position - 15) : position + 10].decode("utf-8", "replace"))
+
+    if not wrong.any():
+        if len(at) % 2 == 0:
+            return None
+        opened = int(at[-1])
+        held = block[opened : opened + 25].decode("utf-8", "replace")
+        return line(opened), f"a quote mark opens a field that is not closed, {held!r}"
+    mark = int(wrong.argmax())
+    position = int(at[mark])
+    if mark % 2 == 0:
+        return line(position), f"there is a quote mark inside a field, in {around(position)}"
+    return line(int(at[mark - 1])), (
+        f"a quote mark opens a field, but the next one, on line {line(position)}, does not close "
+        f"it: {around(position)}"
     )
-    if first == len(block):
-        return (len(block), int(at[-1])) if len(at) % 2 else None
-    mark = int(np.searchsorted(at, first))
-    return (first, first) if mark % 2 == 0 else (first, int(at[mark - 1]))
 
 
 def _ends_of_lines(letters: np.ndarray) -> np.ndarray:
-    """Return where lines end; of the two letters that end one on Windows, the second counts."""
+    """Return the positions of line ends; for the two letters of Windows, that of the second."""
     is_end = letters == ord("\n")
     returns = np.flatnonzero(letters == ord("\r"))
     is_end[returns] = True
@@ -93,13 +108,13 @@ def _ends_of_lines(letters: np.ndarray) -> np.ndarray:
 
 
 def lines_in_quotes(block: bytes, delimiter: str, n_fields: int) -> tuple[bool, int | None]:
-    """Tell whether fields go on in another line, and where that could be read in another way.
+    """Tell whether quoted fields contain line breaks, and find a record that is ambiguous.
 
     Returns
     -------
-    any_does : bool
+    has_line_breaks : bool
     start : int or None
-        Where a record starts of which each line is a whole row when quote marks are letters.
+        Start of the first record whose lines would all be complete rows without quoting.
     """
     if b'"' not in block:
         return False, None
@@ -120,7 +135,7 @@ def lines_in_quotes(block: bytes, delimiter: str, n_fields: int) -> tuple[bool, 
 
 
 def records(block: bytes, quotes: bool) -> Iterator[tuple[int, int, int]]:
-    """Yield the line of each record in the block, from 0, and where it starts and stops."""
+    """Yield the line of each record in the block, from 0, and its start and stop."""
     start, first_line, at, in_quotes = 0, 0, 0, False
     for line, end in enumerate(LINE_END.finditer(block), start=1):
         if quotes:
@@ -131,6 +146,12 @@ def records(block: bytes, quotes: bool) -> Iterator[tuple[int, int, int]]:
             start, first_line = end.end(), line
     if start < len(block):
         yield first_line, start, len(block)
+
+
+def first_records(block: bytes, quotes: bool, n_records: int) -> list[tuple[int, int, int]]:
+    """Return the line, start and stop of the first records that are not blank."""
+    spans = (span for span in records(block, quotes) if block[span[1] : span[2]].strip())
+    return list(islice(spans, n_records))
 
 
 def fields_of(record: str, delimiter: str, quotes: bool) -> list[str]:
@@ -153,5 +174,5 @@ def fields_of(record: str, delimiter: str, quotes: bool) -> list[str]:
 
 
 def is_blank(record: bytes, delimiter: str, n_fields: int) -> bool:
-    """Tell whether a record is no row: it is empty, or blank and too short to be one."""
+    """Tell whether a record is empty, or consists of blanks and has too few fields for a row."""
     return not record or (not record.strip() and record.count(delimiter.encode()) != n_fields - 1)

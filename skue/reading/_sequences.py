@@ -1,4 +1,4 @@
-"""Text with one user a line: the user id, then item ids, oldest first."""
+"""Text files with one user per line: the user id, then item ids, oldest first."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from skue.reading._ids import as_ids, factorize, shown
 from skue.reading._labels import Label
 from skue.reading._text_files import count_ends, utf8_chunks
 
-# What str.split takes as blank, within ASCII.
+# The ASCII characters at which str.split splits.
 _BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
 
 
 class Sequences(NamedTuple):
-    """Histories as they are in a file.
+    """Histories as stored in a file.
 
     Attributes
     ----------
     users : tuple of (codes, ids)
-        The user of every line, and the sorted distinct ids.
+        The user of each line, and the sorted distinct ids.
     items : tuple of (codes, ids)
-        The item of every event, and the sorted distinct ids.
+        The item of each event, and the sorted distinct ids.
     offsets : ndarray of shape (n_lines + 1,)
         Where the events of each line start.
     """
@@ -35,42 +35,42 @@ class Sequences(NamedTuple):
 
     @property
     def are_pairs(self) -> bool:
-        """Whether users have several lines; each line holds one item then."""
+        """Whether users have several lines, each with one item."""
         return len(self.users[1]) < len(self.users[0])
 
 
 def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
-    """Read a user a line, or pairs: a user and one item a line, oldest first.
+    """Read lines of a user and all of their items, or of a user and one item; oldest first.
 
     Raises
     ------
     ValueError
-        For a file that is written in another way, naming the line.
+        For a file in another format, naming the line.
     """
     content = b"".join(utf8_chunks(path, encoding))
     at = content.find(b"\0")
     if at >= 0:
         raise ValueError(
-            f"{path}, line {count_ends(content[:at]) + 1}: there is a NUL byte. Remove it, or say "
-            "which encoding the file has, such as encoding='utf-16'."
+            f"{path}, line {count_ends(content[:at]) + 1}: there is a NUL byte. Remove it, or give "
+            "the encoding of the file, for example encoding='utf-16'."
         )
     tokens = content.decode("utf-8").split()
     if not tokens:
-        raise ValueError(f"{path} is empty; one user a line is expected.")
+        raise ValueError(f"{path} is empty; one user per line is expected.")
     letters = np.frombuffer(content, dtype=np.uint8)
     blank = np.isin(letters, np.frombuffer(_BLANKS, dtype=np.uint8))
     starts = ~blank
     starts[1:] &= blank[:-1]
     line = np.cumsum(_ends_of_lines(letters))[starts]
     if len(line) != len(tokens):
-        raise ValueError(f"{path} parts ids by blanks that are not ASCII. Use spaces or tabs.")
+        raise ValueError(f"{path} separates ids by blanks that are not ASCII. Use spaces or tabs.")
     opens = np.append(True, line[1:] != line[:-1])
     words = np.fromiter(tokens, dtype=object, count=len(tokens))
     if opens.all():
         raise ValueError(
-            f"{path}, line {line[0] + 1}: {shown(tokens[0])} is all there is on the line, and no "
-            "other line holds more. A user id and item ids, parted by spaces, are expected; name "
-            "a table .csv or .tsv."
+            f"{path}, line {line[0] + 1}: there is only {shown(tokens[0])}, and every other line "
+            "has a single word, too. A user id and item ids, separated by spaces, are expected. "
+            "Name a table .csv or .tsv."
         )
     offsets = np.append(np.flatnonzero(opens), len(words)) - np.arange(int(opens.sum()) + 1)
 
@@ -88,7 +88,7 @@ def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
 
 
 def _numbered(ids: np.ndarray) -> np.ndarray:
-    """Return integers where each id is written as Python writes that integer."""
+    """Return integers if each id is written as Python writes that integer."""
     try:
         numbers = list(map(int, ids.tolist()))
     except ValueError:
@@ -99,7 +99,7 @@ def _numbered(ids: np.ndarray) -> np.ndarray:
 
 
 def _ends_of_lines(letters: np.ndarray) -> np.ndarray:
-    """Mark what ends a line, once for the two letters of Windows."""
+    """Mark the ends of lines; of the two letters of Windows, only the second."""
     ends = letters == 10
     returns = letters == 13
     returns[:-1] &= ~ends[1:]
@@ -107,13 +107,13 @@ def _ends_of_lines(letters: np.ndarray) -> np.ndarray:
 
 
 def _refuse_all_but_pairs(path: Path, sequences: Sequences, lines: np.ndarray) -> None:
-    """Users on several lines make sense where every line holds one item."""
+    """Raise for a user on several lines unless every line has one item."""
     if (np.diff(sequences.offsets) == 1).all():
         return
     users, user_ids = sequences.users
     order = np.argsort(users, kind="stable")
     again = order[1:][users[order[1:]] == users[order[:-1]]].min()
     raise ValueError(
-        f"{path}, line {lines[again]}: user {shown(user_ids[users[again]])} has a line already. "
-        "Write one user a line, or one user and one item a line; name a table .csv or .tsv."
+        f"{path}, line {lines[again]}: user {shown(user_ids[users[again]])} already has a line. "
+        "Write one line per user, or one user and one item per line. Name a table .csv or .tsv."
     )

@@ -1,4 +1,4 @@
-"""Text files as UTF-8 bytes, unpacked and decoded, one chunk after another."""
+"""Text files as chunks of UTF-8 bytes, decompressed and decoded."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def utf8_chunks(path: Path, encoding: str, n_bytes: int | None = None) -> Iterat
     path : Path
     encoding : str
     n_bytes : int, default=None
-        How much of the file is read at once; by default much.
+        How much of the file is read at once.
 
     Raises
     ------
     ValueError
-        For bytes that are not of the encoding, naming the line, and for a damaged ``.gz``.
+        For bytes that are invalid in the encoding, naming the line, and for a damaged ``.gz``.
     """
     name = checked_encoding(encoding)
     decoder = codecs.getincrementaldecoder(name)(errors="strict")
-    # Text that is UTF-8 already is checked, not converted.
+    # UTF-8 is only checked, because converting it is slower.
     decode = _checked if name == "utf-8" else _converted
     start = True
     for raw in _raw_chunks(path, n_bytes or _CHUNK):
@@ -49,21 +49,21 @@ def utf8_chunks(path: Path, encoding: str, n_bytes: int | None = None) -> Iterat
 
 
 def checked_encoding(encoding: str) -> str:
-    """Return Python's own name of an encoding of text."""
+    """Return Python's name of a text encoding."""
     try:
         info = codecs.lookup(encoding)
         codecs.getincrementaldecoder(info.name)
         "".encode(info.name)
     except (LookupError, TypeError, ValueError):
         raise ValueError(
-            f"encoding={encoding!r} is no encoding of text that Python knows. Usual ones are "
+            f"encoding={encoding!r} is not a text encoding that Python knows. Usual ones are "
             "'utf-8', 'cp1252' and 'utf-16'."
         ) from None
     return "utf-8" if info.name == "utf-8-sig" else info.name
 
 
 class LineCounter:
-    """Counts the ends of lines (``\\n``, ``\\r\\n`` or ``\\r``) of text that comes in chunks."""
+    """Counts line ends (``\\n``, ``\\r\\n`` or ``\\r``) over several chunks of text."""
 
     def __init__(self) -> None:
         self.n_ends = 0
@@ -77,7 +77,7 @@ class LineCounter:
 
 
 def count_ends(text: bytes) -> int:
-    # numpy counts letters that are frequent much faster than bytes.count.
+    # numpy counts frequent letters much faster than bytes.count.
     letters = np.frombuffer(text, dtype=np.uint8)
     n_ends = np.count_nonzero(letters == ord("\n"))
     if b"\r" in text:
@@ -86,7 +86,7 @@ def count_ends(text: bytes) -> int:
 
 
 def _raw_chunks(path: Path, n_bytes: int) -> Iterator[bytes]:
-    """Yield the unpacked bytes, and an empty chunk at the end."""
+    """Yield the decompressed bytes, and an empty chunk at the end."""
     with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
         while True:
             try:
@@ -101,7 +101,7 @@ def _raw_chunks(path: Path, n_bytes: int) -> Iterator[bytes]:
 
 
 def _checked(decoder: Any, raw: bytes, final: bool) -> bytes:
-    # Between characters the decoder holds nothing, so that ASCII can pass it by.
+    # ASCII needs no decoding, unless the decoder waits for the rest of a character.
     if final or not raw.isascii() or decoder.getstate()[0]:
         decoder.decode(raw, final)
     return raw
@@ -117,16 +117,16 @@ def _wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> ValueErro
         held = repr(bytes(error.object)[max(0, error.start - 10) : error.start + 10])
     with open(path, "rb") as file:
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            hint = " The file starts as UTF-16 does: encoding='utf-16'."
+            hint = " The file starts like UTF-16: try encoding='utf-16'."
     line = _first_line_of_other_encoding(path, encoding)
     return ValueError(
-        f"{path}, line {line}: {held} is not {encoding}.{hint} Name the encoding of the file, "
+        f"{path}, line {line}: {held} is not {encoding}.{hint} Give the encoding of the file, "
         "for example encoding='cp1252' (--encoding on the command line), or save it as UTF-8."
     )
 
 
 def _first_line_of_other_encoding(path: Path, encoding: str) -> int:
-    """Return the line at which decoding fails, reading the file once more."""
+    """Return the line at which decoding fails. This reads the file again."""
     decoder = codecs.getincrementaldecoder(checked_encoding(encoding))(errors="strict")
     lines = LineCounter()
     for raw in _raw_chunks(path, _CHUNK):

@@ -1,4 +1,4 @@
-"""Ids as they are written in delimited text: whole numbers only where all are written as such."""
+"""Columns of ids in delimited text, read as integers or as text."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _POWERS_OF_TEN = 10 ** np.arange(1, 19, dtype=np.int64)
 class WrittenIds:
     """A column of ids that is read block by block.
 
-    The ids become integers when each is written as Python writes that integer: ``7``, but not
-    ``007``, ``+7`` or ``7.0``. Otherwise all of them stay text, exactly as they are written.
+    The ids become integers if each is written as Python writes that integer: ``7``, but not
+    ``007``, ``+7`` or ``7.0``. Otherwise all of them stay text, unchanged.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,12 @@ class WrittenIds:
 
     @property
     def type(self) -> Any:
-        """The type of pyarrow as which the next block is best read."""
+        """The pyarrow type in which to read the next block."""
         text = self._arrow.string()
         return text if self._are_numbers else self._arrow.dictionary(self._arrow.int32(), text)
 
     def add(self, column: Any) -> None:
-        """Take the ids of a block, of the type that was asked for."""
+        """Add the ids of a block that was read in the current ``type``."""
         if self._are_numbers:
             numbers = self._as_written(column)
             if numbers is not None:
@@ -57,12 +57,12 @@ class WrittenIds:
         return distinct_of_arrow(self._arrow.chunked_array([*as_text, *self._texts]))
 
     def _as_written(self, column: Any) -> np.ndarray | None:
-        """Return integers, None where some id is not written as its integer is."""
+        """Return the ids as integers, or None if some id is not written like its integer."""
         try:
             numbers = self._compute.cast(column, self._arrow.int64()).to_numpy()
         except self._arrow.ArrowInvalid:
             return None
-        # Other ways of writing an integer are longer: zeros, a plus, blanks.
+        # Any other way of writing an integer is longer: zeros, a plus sign, blanks.
         lengths = self._compute.binary_length(column).to_numpy()
         return numbers if (lengths == _lengths_of_integers(numbers)).all() else None
 

@@ -273,7 +273,7 @@ def test_a_missing_parent_folder_is_an_error(log, tmp_path):
     ("content", "message"),
     [
         (gzip.compress(b"user,item\n" + os.urandom(9000).hex().encode())[:-4000], "cut short"),
-        (b"user,item\n1,caf\xe9\n", r"line 2: b'item\n1,caf\xe9\n' is not utf-8. Name the enc"),
+        (b"user,item\n1,caf\xe9\n", r"line 2: b'item\n1,caf\xe9\n' is not utf-8. Give the enc"),
     ],
     ids=["cut short", "not UTF-8"],
 )
@@ -323,7 +323,7 @@ def test_columns_can_be_given_by_position(tmp_path, capsys):
     assert (len(histories), len(histories.codes)) == (40, 400)
     assert histories.timestamps is not None
     assert main(["compare", str(path), "--time", "2"]) == 2
-    assert "Give the position of the user as well" in capsys.readouterr().err
+    assert "give the user column by position too" in capsys.readouterr().err
 
 
 def test_a_log_without_times_is_noted(tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 from skue.datasets import make_user_histories
 
 
-def test_the_draws_are_those_of_choosing_event_by_event():
+def test_events_equal_those_of_a_loop_over_events():
     n_users, n_events, n_items, n_dims = 6, 12, 40, 8
     data = make_user_histories(n_users, n_events, n_items, n_dims, random_state=5)
     rng = np.random.default_rng(5)
@@ -28,21 +28,21 @@ def test_the_draws_are_those_of_choosing_event_by_event():
     np.testing.assert_allclose(data.item_embeddings.vectors, noisy, atol=1e-6)
 
 
-def test_the_truth_comes_along():
+def test_the_true_vectors_are_returned():
     data = make_user_histories(5, 4, 20, 3)
     assert data.true_user_vectors.shape == data.drift_vectors.shape == (5, 3)
     assert data.true_item_vectors.shape == (20, 3)
     assert data.histories.lengths.tolist() == [4] * 5
 
 
-def test_a_later_drift_leaves_the_events_before_it():
+def test_a_later_drift_does_not_change_earlier_events():
     early = make_user_histories(5, 20, 50, 4, drift_after=10)
     late = make_user_histories(5, 20, 50, 4, drift_after=15)
     for user in range(5):
         np.testing.assert_array_equal(early.histories[user][:11], late.histories[user][:11])
 
 
-def test_a_shared_drift_is_one_rotation_of_all_tastes():
+def test_a_shared_drift_is_the_same_rotation_of_all_tastes():
     data = make_user_histories(40, 4, 20, 5, drift_scale=0.5, drift_shared=True)
     tastes, drifts = data.true_user_vectors, data.drift_vectors
     rotation = np.linalg.lstsq(tastes, drifts / 0.5, rcond=None)[0]
@@ -50,6 +50,6 @@ def test_a_shared_drift_is_one_rotation_of_all_tastes():
     np.testing.assert_allclose(rotation.T @ rotation, np.eye(5), atol=1e-5)
 
 
-def test_a_size_of_zero_is_refused():
+def test_zero_users_are_refused():
     with pytest.raises(ValueError, match="'n_users' parameter of make_user_histories"):
         make_user_histories(n_users=0)

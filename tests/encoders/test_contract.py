@@ -339,7 +339,7 @@ def test_the_width_of_lists_is_not_checked(encoder):
     ("X", "message"),
     [
         (np.array([[1.5, 2.0]]), "must be whole numbers.*1.5 at row 0, column 0"),
-        ([1, 2, 3], "one sequence a user, got 1 at row 0"),
+        ([1, 2, 3], "one sequence per user, got 1 at row 0"),
         ([["a", 1]], "mix types"),
         (np.array([1, 2, 3]), "Expected 2D array, got 1D array"),
         ("abc", "got str"),

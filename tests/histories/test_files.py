@@ -1,4 +1,4 @@
-"""Histories on disk: the same when read again, and refused when damaged."""
+"""Histories on disk: saved, loaded, mapped, and refused if damaged."""
 
 import os
 
@@ -22,7 +22,7 @@ def batch():
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-def test_what_is_loaded_is_what_was_saved(tmp_path, batch, mmap):
+def test_a_loaded_batch_equals_the_saved_one(tmp_path, batch, mmap):
     batch.save(tmp_path / "batch.npz")
     loaded = Histories.load(tmp_path / "batch.npz", mmap=mmap)
     for name in COLUMNS:
@@ -33,7 +33,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, batch, mmap):
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-def test_columns_that_are_not_held_are_not_loaded(tmp_path, mmap):
+def test_missing_columns_stay_missing(tmp_path, mmap):
     Histories.from_lists([[], [3, 4]]).save(tmp_path / "batch.npz")
     loaded = Histories.load(tmp_path / "batch.npz", mmap=mmap)
     assert [row.tolist() for row in loaded] == [[], [3, 4]]
@@ -45,7 +45,7 @@ def test_a_batch_without_events_is_loaded(tmp_path):
     assert len(Histories.load(tmp_path / "batch.npz", mmap=True)) == 2
 
 
-def test_dates_stay_dates(tmp_path):
+def test_dates_are_saved_as_dates(tmp_path):
     times = np.array(["2026-01-01", "2026-02-01"], dtype="datetime64[us]")
     Histories([0, 0], [0, 2], [7], timestamps=times).save(tmp_path / "batch.npz")
     np.testing.assert_array_equal(Histories.load(tmp_path / "batch.npz").timestamps, times)
@@ -62,7 +62,7 @@ def test_mapped_columns_stay_on_disk_and_are_aligned(tmp_path, batch):
         assert column.ctypes.data % 64 == 0
 
 
-def test_a_mapped_batch_is_encoded_as_the_one_in_memory(tmp_path):
+def test_a_mapped_batch_gives_the_same_vectors(tmp_path):
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(rng.normal(size=(50, 8)))
     batch = Histories(rng.integers(0, 50, 60_000), np.arange(6001) * 10, np.arange(50))
@@ -77,14 +77,14 @@ def test_a_mapped_batch_is_encoded_as_the_one_in_memory(tmp_path):
     np.testing.assert_array_equal(out, encoder.transform(batch))
 
 
-def test_a_file_that_exists_is_replaced(tmp_path, batch):
+def test_an_existing_file_is_replaced(tmp_path, batch):
     batch.save(tmp_path / "batch.npz")
     batch[:1].save(tmp_path / "batch.npz")
     assert len(Histories.load(tmp_path / "batch.npz")) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["batch.npz"]
 
 
-def test_numpy_reads_the_file_too(tmp_path, batch):
+def test_numpy_can_read_the_file(tmp_path, batch):
     batch.save(tmp_path / "batch.npz")
     with np.load(tmp_path / "batch.npz", allow_pickle=False) as archive:
         np.testing.assert_array_equal(archive["codes"], batch.codes)
@@ -92,7 +92,7 @@ def test_numpy_reads_the_file_too(tmp_path, batch):
 
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("n_bytes", [-1, -200, 100])
-def test_a_file_cut_short_is_refused(tmp_path, batch, mmap, n_bytes):
+def test_a_truncated_file_is_refused(tmp_path, batch, mmap, n_bytes):
     path = tmp_path / "batch.npz"
     batch.save(path)
     path.write_bytes(path.read_bytes()[:n_bytes])
@@ -140,7 +140,7 @@ def test_a_newer_schema_is_refused(tmp_path, batch):
         ("weights", np.array([1.0, np.nan, 1.0, 1.0]), "weights must be finite"),
     ],
 )
-def test_columns_that_cannot_be_are_refused(tmp_path, batch, mmap, name, value, message):
+def test_invalid_columns_in_a_file_are_refused(tmp_path, batch, mmap, name, value, message):
     path = tmp_path / "batch.npz"
     batch.save(path)
     with np.load(path) as archive:
@@ -150,7 +150,7 @@ def test_columns_that_cannot_be_are_refused(tmp_path, batch, mmap, name, value, 
         Histories.load(path, mmap=mmap)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     for mmap in (False, True):
         with pytest.raises(FileNotFoundError, match=r"none\.npz"):
             Histories.load(tmp_path / "none.npz", mmap=mmap)
@@ -172,7 +172,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, batch, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["batch.npz"]
 
 
-def test_an_array_changed_later_does_not_change_the_batch():
+def test_a_later_change_of_an_array_does_not_change_the_batch():
     codes, times = np.array([0, 1], dtype=np.int32), np.array([1.0, 2.0])
     batch = Histories(codes, [0, 2], [5, 6], timestamps=times)
     codes[0], times[0] = 1, 9
@@ -180,13 +180,13 @@ def test_an_array_changed_later_does_not_change_the_batch():
     assert batch.timestamps.tolist() == [1.0, 2.0]
 
 
-def test_counting_gives_the_order_of_a_stable_sort():
+def test_stable_order_equals_a_stable_sort():
     codes = np.random.default_rng(0).integers(0, 30, 500).astype(np.int32)
     np.testing.assert_array_equal(stable_order(codes, 31), np.argsort(codes, kind="stable"))
 
 
 @pytest.mark.parametrize("times", [None, "sorted", "mixed"])
-def test_a_log_is_ordered_as_by_a_sort_of_its_keys(times):
+def test_order_by_user_equals_a_sort_of_user_and_time(times):
     rng = np.random.default_rng(1)
     users = rng.integers(0, 20, 400).astype(np.int32)
     stamps = None if times is None else rng.integers(0, 50, 400).astype(float)

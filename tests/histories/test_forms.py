@@ -1,4 +1,4 @@
-"""The forms of X that are refused, and what is said of them."""
+"""The forms of X that are refused, and their errors."""
 
 import datetime
 
@@ -27,13 +27,13 @@ pandas = pytest.importorskip("pandas")
     ids=["ids", "review", "shop", "unusual names", "dates", "missing"],
 )
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_a_long_log_is_pointed_to_from_frame(columns, library):
+def test_the_error_for_a_long_log_names_from_frame(columns, library):
     frame = pytest.importorskip(library).DataFrame(columns)
     with pytest.raises(ValueError, match=r"looks like a long log.*Histories\.from_frame"):
         as_histories(frame)
 
 
-def test_what_makes_a_frame_look_like_a_log_is_shown():
+def test_the_error_for_a_long_log_shows_a_value():
     frame = pandas.DataFrame({"n": [1, 2], "name": ["ann", "bob"]})
     with pytest.raises(ValueError, match=r"columns \['n', 'name'\], where 'name' holds 'ann'"):
         as_histories(frame)
@@ -41,10 +41,10 @@ def test_what_makes_a_frame_look_like_a_log_is_shown():
 
 def test_a_missing_history_is_named_by_its_row():
     frame = pandas.DataFrame({"items": [None, [1, 2]]})
-    with pytest.raises(ValueError, match=r"got None at row 0.*write no events as \[\]"):
+    with pytest.raises(ValueError, match=r"got None at row 0.*write a user without events as \[\]"):
         as_histories(frame)
 
 
-def test_a_frame_of_whole_numbers_is_a_matrix_of_ids():
+def test_a_frame_of_integers_is_read_as_a_matrix_of_ids():
     frame = pandas.DataFrame(np.array([[4, 7], [4, -1]]))
     assert [row.tolist() for row in as_histories(frame)] == [[4, 7], [4]]

@@ -1,4 +1,4 @@
-"""Ids come out as they went in, however they are passed."""
+"""Ids are never changed or merged."""
 
 import numpy as np
 import pytest
@@ -15,25 +15,25 @@ ID_LISTS = st.one_of(st.lists(TEXT, min_size=1), st.lists(INTEGERS, min_size=1))
 
 
 @given(ID_LISTS)
-def test_ids_come_out_as_they_went_in(ids):
+def test_ids_are_not_changed(ids):
     assert as_ids(ids).tolist() == ids
 
 
 @given(ID_LISTS)
-def test_ids_that_differ_get_different_codes(ids):
+def test_factorize_keeps_different_ids_apart(ids):
     codes, distinct = factorize(as_ids(ids))
     assert distinct[codes].tolist() == ids
     assert distinct.tolist() == sorted(set(ids))
 
 
 @given(st.lists(TEXT))
-def test_text_survives_being_packed(ids):
+def test_packed_text_round_trips(ids):
     utf8, offsets = pack_text(np.fromiter(ids, dtype=object, count=len(ids)))
     assert unpack_text(utf8, offsets).tolist() == ids
 
 
 @given(st.lists(TEXT, min_size=1, unique=True))
-def test_text_ids_survive_a_file(tmp_path_factory, ids):
+def test_text_ids_round_trip_through_a_file(tmp_path_factory, ids):
     path = tmp_path_factory.mktemp("ids") / "batch.npz"
     Histories.from_lists([ids], user_ids=[ids[0]]).save(path)
     for mmap in (False, True):
@@ -49,7 +49,7 @@ def test_a_trailing_nul_makes_another_id():
 
 
 @pytest.mark.parametrize("value", [2.0**53, -(2.0**53), 1e19, np.float32(2**60)])
-def test_floats_that_cannot_tell_ids_apart_are_refused(value):
+def test_floats_that_may_merge_ids_are_refused(value):
     for values in ([value, 3], np.array([value, 3.0]), np.array([value, 3], dtype=object)):
         with pytest.raises(ValueError, match=r"hold the float .* at position 0.*From 2\*\*53 on"):
             as_ids(values)
@@ -60,7 +60,7 @@ def test_large_integers_beside_floats_keep_their_digits():
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, 0.5])
-def test_numbers_that_are_not_whole_are_refused(value):
+def test_fractions_are_refused_as_ids(value):
     with pytest.raises(ValueError, match=r"whole numbers or strings, got .* at position 1"):
         as_ids([1, value])
 
@@ -80,7 +80,7 @@ def test_integers_beyond_64_bits_are_refused(values):
 
 
 @pytest.mark.parametrize("rows", [[np.array([2**60 + 1]), np.array([3], dtype=np.uint64)]])
-def test_arrays_of_unlike_types_are_joined_without_rounding(rows):
+def test_arrays_of_different_types_are_joined_without_rounding(rows):
     assert Histories.from_lists(rows).item_ids.tolist() == [3, 2**60 + 1]
 
 
@@ -100,7 +100,7 @@ def test_numpy_strings_become_plain_strings():
     assert {type(value) for value in ids.tolist()} == {str}
 
 
-def test_one_long_id_does_not_widen_the_others():
+def test_one_long_id_does_not_widen_the_array():
     ids = as_ids(["a"] * 5000 + ["z" * 1_000_000])
     assert ids.itemsize == 8
 
@@ -116,7 +116,7 @@ def test_text_offsets_that_do_not_fit_are_refused():
             unpack_text(np.frombuffer(b"abc", dtype=np.uint8), np.array(offsets))
 
 
-def test_histories_keep_their_own_copy_of_what_they_were_given():
+def test_histories_copy_the_given_arrays():
     weights, times = np.array([1.0, 2.0]), np.array([5.0, 6.0])
     codes, items, users = np.array([0, 1], dtype=np.int32), np.array([5, 6]), np.array([7])
     histories = Histories(codes, [0, 2], items, timestamps=times, weights=weights, user_ids=users)
@@ -128,7 +128,7 @@ def test_histories_keep_their_own_copy_of_what_they_were_given():
     assert histories.user_ids.tolist() == [7]
 
 
-def test_histories_keep_their_own_copy_of_a_frame():
+def test_histories_copy_the_columns_of_a_frame():
     log = {"user": np.array([1, 1]), "item": np.array([5, 6]), "time": np.array([1.0, 2.0])}
     log["weight"] = np.array([1.0, 2.0])
     names = {"user": "user", "item": "item", "time": "time", "weight": "weight"}
@@ -140,7 +140,7 @@ def test_histories_keep_their_own_copy_of_a_frame():
     assert histories.weights.tolist() == [1, 2]
 
 
-def test_items_keep_their_own_copy_of_ids_and_vectors():
+def test_item_embeddings_copy_ids_and_vectors():
     ids, vectors = np.array([5, 6]), np.eye(2, dtype=np.float32)
     view = vectors.view()
     view.flags.writeable = False
@@ -151,7 +151,7 @@ def test_items_keep_their_own_copy_of_ids_and_vectors():
     assert items.vectors.tolist() == [[1, 0], [0, 1]]
 
 
-def test_arrays_that_nobody_can_write_to_are_not_copied():
+def test_read_only_arrays_are_not_copied():
     array = np.arange(3)
     array.flags.writeable = False
     assert np.shares_memory(frozen(array), array)

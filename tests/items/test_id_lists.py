@@ -73,7 +73,7 @@ def test_negative_numbers_in_lists_raise(lists, place):
         (TEXT, 3, r"must be a list of ids, got 3"),
         (TEXT, {"ann": ["tea"]}, "must be a list of ids or one list of ids per user, got a dict"),
         (TEXT, [["tea"]], "exclude has lists for 1 users, but there are 2"),
-        (TEXT, [["tea"], "tea"], "exclude must be one sequence a user, got 'tea' at row 1"),
+        (TEXT, [["tea"], "tea"], "exclude must be one sequence per user, got 'tea' at row 1"),
         (TEXT, ["tea", ["tea"]], r"must be integers or strings|mix types"),
     ],
 )

@@ -46,12 +46,12 @@ def test_the_columns_of_known_logs_are_found(header, expected):
 @pytest.mark.parametrize(
     "column", ["release_date", "updated_at", "watch_time", "runtime", "birthdate", "shipped_at"]
 )
-def test_what_is_not_when_it_happened_is_not_taken_for_the_time(column):
+def test_a_date_of_something_else_is_not_guessed_as_the_time(column):
     assert guess_column(["user", "item", column], "time") is None
 
 
 @pytest.mark.parametrize("column", ["product_category", "item_price", "location", "order_id"])
-def test_what_is_not_the_item_is_not_taken_for_it(column):
+def test_other_columns_are_not_guessed_as_the_item(column):
     assert guess_column(["user", column], "item") is None
 
 
@@ -60,7 +60,7 @@ def test_weights_are_never_guessed(column):
     assert guess_column(["user", "item", column], "weight") is None
 
 
-def test_an_id_goes_before_a_name():
+def test_an_id_column_is_preferred_to_a_name_column():
     assert guess_column(["product_name", "product_id"], "item") == "product_id"
 
 

@@ -1,4 +1,4 @@
-"""Delimited text is read strictly: what is odd in a line is an error that names the line."""
+"""Delimited text is read strictly: a malformed line is an error that names the line."""
 
 import re
 
@@ -43,7 +43,7 @@ def load(folder, content, name="log.csv", **options):
     ],
 )
 @pytest.mark.parametrize("size", [2**24, 7])
-def test_a_line_that_is_no_row_is_named(tmp_path, monkeypatch, line, message, size):
+def test_a_malformed_line_is_named(tmp_path, monkeypatch, line, message, size):
     monkeypatch.setattr(_text_files, "_CHUNK", size)
     after = "3,Cup,19\n" if line != "\x0b" else "3,Cup\n"
     with pytest.raises(ValueError, match=message):
@@ -51,7 +51,7 @@ def test_a_line_that_is_no_row_is_named(tmp_path, monkeypatch, line, message, si
 
 
 @pytest.mark.parametrize("size", [2**24, 7])
-def test_a_fault_far_below_is_named_by_its_line(tmp_path, monkeypatch, size):
+def test_a_malformed_line_in_a_later_block_is_named(tmp_path, monkeypatch, size):
     if size == 7:
         rows = [f"{i},a,{i % 9}" for i in range(300)]
     else:
@@ -64,7 +64,7 @@ def test_a_fault_far_below_is_named_by_its_line(tmp_path, monkeypatch, size):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("size", [2**24, 5])
-def test_fields_in_quote_marks_are_read_and_lines_after_them_counted(
+def test_quoted_fields_with_line_breaks_are_read_and_their_lines_counted(
     tmp_path, monkeypatch, end, size
 ):
     monkeypatch.setattr(_text_files, "_CHUNK", size)
@@ -77,22 +77,22 @@ def test_fields_in_quote_marks_are_read_and_lines_after_them_counted(
         load(tmp_path, text + f"3,x{end}")
 
 
-def test_a_blank_line_in_quote_marks_does_not_hide_that_the_others_could_be_rows(tmp_path):
+def test_a_blank_line_in_a_quoted_field_does_not_hide_that_the_field_is_ambiguous(tmp_path):
     for end in ("\n", "\r\n"):
         text = end.join(["user,item", '1,"a', "", '2,b"', ""])
-        with pytest.raises(ValueError, match=r"line 2: .* goes on in the next line"):
+        with pytest.raises(ValueError, match=r"line 2: .* continues on the next line"):
             load(tmp_path, text)
 
 
-def test_a_field_over_several_lines_that_could_be_rows_is_refused(tmp_path):
+def test_a_quoted_field_whose_lines_could_be_rows_is_refused(tmp_path):
     text = 'user_id\ttitle\titem_id\n5\t"Earthling\t21\n6\tOuter\t22\n7\tHours"\t23\n'
-    with pytest.raises(ValueError, match=r"line 2: .* goes on in the next line.*quotes=False"):
+    with pytest.raises(ValueError, match=r"line 2: .* continues on the next line.*quotes=False"):
         load(tmp_path, text, "log.tsv")
     histories = load(tmp_path, text, "log.tsv", quotes=False)
     assert histories.user_ids.tolist() == [5, 6, 7]
 
 
-def test_a_field_that_is_not_closed_for_long_is_refused_before_the_file_ends(tmp_path, monkeypatch):
+def test_a_long_unclosed_field_is_refused_before_the_end_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(_text_files, "_CHUNK", 50)
     monkeypatch.setattr(_records, "_LONGEST", 200)
     rows = "".join(f"{number},a,b\n" for number in range(1000))
@@ -100,14 +100,14 @@ def test_a_field_that_is_not_closed_for_long_is_refused_before_the_file_ends(tmp
         load(tmp_path, HEADER + '1,"Pot,17\n' + rows + '1,"')
 
 
-def test_without_quotes_a_quote_mark_is_a_letter(tmp_path):
+def test_with_quotes_false_a_quote_mark_is_an_ordinary_character(tmp_path):
     text = HEADER + '1,"Tea,"17"\n2,Te"a,18\n'
     histories = load(tmp_path, text, quotes=False)
     assert [row.tolist() for row in histories] == [['"17"'], ["18"]]
 
 
 @pytest.mark.parametrize("size", [2**24, 2])
-def test_blank_lines_are_no_rows(tmp_path, monkeypatch, size):
+def test_blank_lines_are_ignored(tmp_path, monkeypatch, size):
     monkeypatch.setattr(_text_files, "_CHUNK", size)
     text = "\n \nuser_id,item_id\n\n  \n1,a\n\t\n\n2,b\n\n"
     assert load(tmp_path, text).user_ids.tolist() == [1, 2]
@@ -115,26 +115,26 @@ def test_blank_lines_are_no_rows(tmp_path, monkeypatch, size):
         load(tmp_path, text + "3,c,d\n")
 
 
-def test_a_byte_order_mark_in_the_middle_belongs_to_the_id(tmp_path):
+def test_a_byte_order_mark_inside_the_file_is_part_of_the_id(tmp_path):
     histories = load(tmp_path, "user_id,item_id\n\ufeff1,a\n1,b\n")
     assert histories.user_ids.tolist() == ["1", "\ufeff1"]
 
 
-def test_ids_are_kept_as_they_are_written(tmp_path):
+def test_text_ids_are_not_changed(tmp_path):
     ids = [" tea", "tea", "tea ", "7", "007", "+7", "NA", "nan", "1e3", "9223372036854775808"]
     histories = load(tmp_path, "user_id,item_id\n" + "".join(f"{name},x\n" for name in ids))
     assert histories.user_ids.tolist() == sorted(ids)
 
 
 @pytest.mark.parametrize("odd", ["007", "+7", " 7", "7.0", "-0", "9223372036854775808", "x"])
-def test_an_id_that_is_no_integer_far_below_makes_all_of_them_text(tmp_path, monkeypatch, odd):
+def test_one_id_that_is_not_a_plain_integer_makes_all_ids_text(tmp_path, monkeypatch, odd):
     monkeypatch.setattr(_text_files, "_CHUNK", 64)
     ids = [*map(str, range(-20, 20)), odd, *map(str, range(5))]
     histories = load(tmp_path, "user_id,item_id\n" + "".join(f"{name},1\n" for name in ids))
     assert histories.user_ids.tolist() == sorted(set(ids))
 
 
-def test_integers_of_64_bits_are_integers(tmp_path):
+def test_64_bit_integers_are_read_as_integers(tmp_path):
     histories = load(tmp_path, f"user_id,item_id\n{-(2**63) + 1},{2**63 - 1}\n")
     assert histories.user_ids.tolist() == [-(2**63) + 1]
     assert histories[0].tolist() == [2**63 - 1]
@@ -149,20 +149,20 @@ def test_one_column_may_have_two_roles(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["user_id", "item_id"])
-def test_a_name_that_two_columns_have_is_refused(tmp_path, name):
+def test_a_duplicate_column_name_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"has 2 columns '{name}'"):
         load(tmp_path, f"user_id,item_id,{name}\n1,2,3\n")
 
 
-def test_odd_names_of_other_columns_do_no_harm(tmp_path):
+def test_unusual_names_of_unused_columns_are_ignored(tmp_path):
     assert load(tmp_path, 'user_id,,x,x,item_id,"a\nb"\n1,,,,2,\n').user_ids.tolist() == [1]
 
 
-def test_blanks_around_names_are_no_part_of_them(tmp_path):
+def test_blanks_around_column_names_are_stripped(tmp_path):
     assert load(tmp_path, "who, what\n1,2\n", user="who", item="what").user_ids.tolist() == [1]
 
 
-def test_a_quote_mark_inside_a_name_is_refused(tmp_path):
+def test_a_quote_mark_inside_a_column_name_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"line 2: there is a quote mark inside a field"):
         load(tmp_path, '\nuser_id,item_id,12" size\n1,2,3\n')
 
@@ -175,32 +175,33 @@ def test_a_quote_mark_inside_a_name_is_refused(tmp_path):
         ("user_id::item_id::stars\n1::a::5\n", ["a"]),
         ("user_id,item_id,a;b\n1,a,x;y\n", ["a"]),
         ("user_id item_id\n1 a\n", ["a"]),
+        ("user_id\titem_id\n1\t1,5 l\n", ["1,5 l"]),
         ("user_id;item_id;a,b\n1;x,1;2\n", ["x,1"]),
     ],
 )
-def test_the_delimiter_is_found(tmp_path, text, expected):
+def test_the_delimiter_is_inferred(tmp_path, text, expected):
     assert load(tmp_path, text)[0].tolist() == expected
 
 
-def test_a_delimiter_that_is_not_clear_asks_for_the_option(tmp_path):
+def test_an_ambiguous_delimiter_asks_for_the_option(tmp_path):
     text = "a;x,b;y\n1;2,3;4\n"
-    with pytest.raises(ValueError, match=r"not clear what separates the columns.*delimiter=','"):
+    with pytest.raises(ValueError, match=r"the delimiter is not clear.*delimiter=','"):
         load(tmp_path, text)
     histories = load(tmp_path, text, delimiter=",", user="a;x", item="b;y")
     assert histories.user_ids.tolist() == ["1;2"]
 
 
-def test_any_mark_may_be_the_delimiter(tmp_path):
+def test_any_mark_can_be_the_delimiter(tmp_path):
     assert load(tmp_path, "user_id^item_id\n1^2,3\n", delimiter="^")[0].tolist() == ["2,3"]
 
 
 @pytest.mark.parametrize("text", ["1::2:::x", "1:::2::3", "1::2\x1f::3"])
-def test_colons_that_could_be_text_or_delimiter_are_refused(tmp_path, text):
+def test_ambiguous_colons_are_refused(tmp_path, text):
     with pytest.raises(ValueError, match=r"line 2: it is not clear where fields end"):
         load(tmp_path, f"user_id::item_id::note\n{text}\n")
 
 
-def test_an_empty_field_between_double_colons_is_empty(tmp_path):
+def test_a_field_between_double_colons_can_be_empty(tmp_path):
     assert load(tmp_path, "user_id::note::item_id\n1::::2\n")[0].tolist() == [2]
 
 
@@ -212,21 +213,19 @@ def test_an_empty_field_between_double_colons_is_empty(tmp_path):
         ({"delimiter": "a"}, r"'delimiter' parameter"),
         ({"quotes": "no"}, r"'quotes' parameter must be True or False. Got 'no'"),
         ({"decimal": "·"}, r"'decimal' parameter must be '.' or ','"),
-        ({"encoding": "latin"}, None),
-        ({"encoding": "klingon"}, r"encoding='klingon' is no encoding of text.*'cp1252'"),
-        ({"encoding": "base64"}, r"encoding='base64' is no encoding of text"),
-        ({"encoding": None}, r"encoding=None is no encoding of text"),
+        ({"encoding": "klingon"}, r"encoding='klingon' is not a text encoding.*'cp1252'"),
+        ({"encoding": "base64"}, r"encoding='base64' is not a text encoding"),
+        ({"encoding": None}, r"encoding=None is not a text encoding"),
     ],
 )
-def test_options_of_other_values_are_refused(tmp_path, options, message):
-    if message is None:
-        assert len(load(tmp_path, "user,item\n1,2\n", **options)) == 1
-        return
+def test_invalid_options_are_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, "user,item\n1,2\n", **options)
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-8-sig", "utf-16-le"])
+@pytest.mark.parametrize(
+    "encoding", ["cp1252", "latin", "latin-1", "utf-16", "utf-8-sig", "utf-16-le"]
+)
 @pytest.mark.parametrize("size", [2**24, 3])
 @pytest.mark.parametrize("name", ["log.csv", "log.txt"])
 def test_text_in_another_encoding_is_read(tmp_path, monkeypatch, encoding, size, name):
@@ -239,20 +238,22 @@ def test_text_in_another_encoding_is_read(tmp_path, monkeypatch, encoding, size,
 
 @pytest.mark.parametrize("size", [2**24, 3])
 @pytest.mark.parametrize("name", ["log.csv", "log.txt"])
-def test_bytes_of_another_encoding_are_named_with_the_option(tmp_path, monkeypatch, size, name):
+def test_invalid_bytes_are_an_error_that_names_the_encoding_option(
+    tmp_path, monkeypatch, size, name
+):
     monkeypatch.setattr(_text_files, "_CHUNK", size)
     text = "user,item\r\n1,ä\r\n2,caf\udce9\r\n" if name == "log.csv" else "1 ä\r\n\r\n2 caf\udce9"
     with pytest.raises(ValueError, match=r"line 3: .* is not utf-8.*encoding='cp1252' .*--encod"):
         load(tmp_path, text.encode("utf-8", "surrogateescape"), name)
 
 
-def test_bytes_that_end_in_the_middle_of_a_letter_are_named(tmp_path):
+def test_a_file_that_ends_inside_a_character_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"line 2: .* is not utf-8"):
         load(tmp_path, "user,item\n1,ä".encode()[:-1])
 
 
-def test_a_file_in_utf_16_is_said_to_be_so(tmp_path):
-    with pytest.raises(ValueError, match=r"line 1: .*starts as UTF-16 does: encoding='utf-16'"):
+def test_the_error_for_a_utf_16_file_suggests_its_encoding(tmp_path):
+    with pytest.raises(ValueError, match=r"line 1: .*starts like UTF-16: try encoding='utf-16'"):
         load(tmp_path, "user,item\n1,2\n".encode("utf-16"))
 
 
@@ -264,7 +265,7 @@ def test_a_decimal_comma_is_an_error_that_names_the_option(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["1.5", "1.234,5", "nan", "inf", "1_0", "0x1", "", "1 000"])
-def test_what_is_no_number_with_a_decimal_comma_is_named(tmp_path, number):
+def test_an_invalid_number_with_a_decimal_comma_is_named(tmp_path, number):
     with pytest.raises(ValueError, match=r"line 2: column 'w' (holds|is empty)"):
         load(tmp_path, f"user;item;w\n1;a;{number}\n", weight="w", decimal=",")
 
@@ -272,7 +273,7 @@ def test_what_is_no_number_with_a_decimal_comma_is_named(tmp_path, number):
 @pytest.mark.parametrize(
     "url", ["https://example.org/log.csv", "s3://bucket/log.parquet", "file:///tmp/log.csv"]
 )
-def test_a_url_is_refused_with_the_way_out(url):
+def test_a_url_is_refused(url):
     with pytest.raises(ValueError, match=rf"^{re.escape(url)} is a URL. Download the file first"):
         load_interactions(url)
 
@@ -289,27 +290,27 @@ def test_a_bad_date_below_a_long_field_is_named_by_its_line(tmp_path):
         load(tmp_path, text)
 
 
-def test_negative_users_are_ids_like_any_other(tmp_path):
+def test_negative_user_ids_are_read(tmp_path):
     assert load(tmp_path, "user_id,item_id\n-1,5\n1,5\n").user_ids.tolist() == [-1, 1]
 
 
-def test_a_negative_item_in_text_with_one_user_a_line_is_named(tmp_path):
+def test_a_negative_item_in_a_sequence_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"negative.*-7 at line 3"):
         load(tmp_path, "1 5 6\n\n2 5 -7\n", "log.txt")
 
 
-def test_ids_in_text_with_one_user_a_line_may_hold_any_marks(tmp_path):
+def test_ids_in_a_sequence_file_can_contain_delimiters_and_quotes(tmp_path):
     histories = load(tmp_path, 'u,1 a,b c;d "e\nu;2 x"y|z\n', "log.txt")
     assert histories.user_ids.tolist() == ["u,1", "u;2"]
     assert [row.tolist() for row in histories] == [["a,b", "c;d", '"e'], ['x"y|z']]
 
 
-def test_a_nul_in_text_with_one_user_a_line_is_named(tmp_path):
+def test_a_nul_byte_in_a_sequence_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="line 2: there is a NUL byte"):
         load(tmp_path, "ann a b\nann\0 a\n", "log.txt")
 
 
-def test_a_newcomers_german_csv_needs_no_option(tmp_path):
+def test_a_german_csv_file_needs_no_option(tmp_path):
     rows = [f"K{i % 7};A{i % 11};{1 + i % 28:02}.12.2025 14:05;{i},50" for i in range(30)]
     text = "\r\n".join(["Kundennummer;Artikelnummer;Bestelldatum;Preis", *rows])
     histories = load(tmp_path, "\ufeff" + text)
@@ -338,11 +339,11 @@ def test_a_newcomers_german_csv_needs_no_option(tmp_path):
         ("user_id,item_id\n", []),
     ],
 )
-def test_columns_that_hold_dates_are_found(tmp_path, text, expected):
+def test_columns_of_dates_are_found(tmp_path, text, expected):
     assert date_like_columns(write(tmp_path, text)) == expected
 
 
-def test_columns_of_parquet_that_hold_dates_are_found(tmp_path):
+def test_columns_of_dates_in_parquet_are_found(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(
         {

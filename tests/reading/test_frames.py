@@ -1,4 +1,4 @@
-"""Frames and Parquet: values of other kinds are named by their row, never turned into ids."""
+"""Frames and Parquet: invalid values are named by their row, never converted to ids."""
 
 import datetime as dt
 from decimal import Decimal
@@ -59,7 +59,7 @@ def read(form, folder, *, time=None, weight=None, **columns):
         ([dt.datetime(2026, 1, 1)] * 2, r"column '{}' (holds|must be integers or strings, got) "),
     ],
 )
-def test_what_is_no_id_is_refused(tmp_path, form, column, values, message):
+def test_invalid_ids_are_refused(tmp_path, form, column, values, message):
     with pytest.raises(ValueError, match=message.format(column, column)):
         read(form, tmp_path, **{column: values})
 
@@ -72,7 +72,7 @@ def test_integers_beyond_64_bits_are_refused(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_large_integers_keep_all_of_their_digits(tmp_path, form):
+def test_large_integers_keep_all_digits(tmp_path, form):
     values = [2**63 - 1, -(2**63), 2**53 + 1, 2**53]
     assert read(form, tmp_path, u=values).user_ids.tolist() == sorted(values)
 
@@ -88,7 +88,7 @@ def test_text_of_digits_stays_text(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_text_is_kept_to_the_last_letter(tmp_path, form):
+def test_text_is_not_changed(tmp_path, form):
     values = ["ann", "ann\0", " ann", "ann ", "ANN", "a\nb", "ä", "a\u0308", "z" * 10_000]
     assert read(form, tmp_path, u=values).user_ids.tolist() == sorted(values)
 
@@ -106,29 +106,29 @@ def test_a_negative_item_is_named_by_its_row(tmp_path, form):
         ([1.0, float("nan")], "row 1: column 'w' (is empty|holds nan)"),
         ([1.0, None], "row 1: column 'w' is empty"),
         ([1.0, float("inf")], "row 1: column 'w' holds inf"),
-        (["1", "x"], "row 1: column 'w' holds 'x', which is no number"),
+        (["1", "x"], "row 1: column 'w' holds 'x', which is not a number"),
         (
             ["1", "2,5"],
-            r"row 1: column 'w' holds '2,5', which is no number\. Write numbers with a decimal p",
+            r"row 1: column 'w' holds '2,5', which is not a number\. Write numbers with",
         ),
         (["1", ""], "row 1: column 'w' is empty"),
         ([True, False], "row 0: column 'w' holds True"),
     ],
 )
-def test_what_is_no_weight_is_refused(tmp_path, form, values, message):
+def test_invalid_weights_are_refused(tmp_path, form, values, message):
     with pytest.raises(ValueError, match=message):
         read(form, tmp_path, w=values, weight="w")
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("values", [[1, 2], ["1", " 2.0e0"], [Decimal("1"), Decimal("2.0")]])
-def test_numbers_of_any_kind_are_weights(tmp_path, form, values):
+def test_numbers_of_any_type_are_weights(tmp_path, form, values):
     assert read(form, tmp_path, w=values, weight="w").weights.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("form", ["polars", "lazy", "pyarrow", "batch", "parquet"])
 @pytest.mark.parametrize("value", [dt.time(10, 30), dt.timedelta(days=1), [1], {"x": 1}, True])
-def test_what_is_no_time_is_refused(tmp_path, form, value):
+def test_invalid_types_of_times_are_refused(tmp_path, form, value):
     with pytest.raises(ValueError, match=r"row 0: column 't' holds"):
         read(form, tmp_path, t=[value], time="t")
 
@@ -136,7 +136,7 @@ def test_what_is_no_time_is_refused(tmp_path, form, value):
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 @pytest.mark.parametrize("form", ["pandas", "polars", "pyarrow", "parquet"])
-def test_datetimes_of_every_unit_are_microseconds_in_utc(tmp_path, form, unit, zone):
+def test_datetimes_of_every_unit_become_microseconds_in_utc(tmp_path, form, unit, zone):
     moment = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
     column = pyarrow.array([moment.replace(tzinfo=None)], pyarrow.timestamp(unit))
     column = column.cast(pyarrow.timestamp(unit, zone)) if zone else column
@@ -149,7 +149,7 @@ def test_datetimes_of_every_unit_are_microseconds_in_utc(tmp_path, form, unit, z
     assert times.tolist() == [moment.replace(tzinfo=None)]
 
 
-def test_days_are_datetimes(tmp_path):
+def test_dates_become_datetimes(tmp_path):
     for form in FORMS:
         times = read(form, tmp_path, t=[dt.date(2026, 7, 1)], time="t").timestamps
         assert times.tolist() == [dt.datetime(2026, 7, 1)]
@@ -158,7 +158,7 @@ def test_days_are_datetimes(tmp_path):
 @pytest.mark.parametrize(
     "kind", ["string", "large_string", "string_view", "binary", "large_binary", "dictionary"]
 )
-def test_all_types_of_text_of_pyarrow_are_text(tmp_path, kind):
+def test_all_text_types_of_pyarrow_are_read(tmp_path, kind):
     if kind == "dictionary":
         users = pyarrow.array(["b", "a", "b"]).dictionary_encode()
     else:
@@ -173,7 +173,7 @@ def test_all_types_of_text_of_pyarrow_are_text(tmp_path, kind):
     assert [row.tolist() for row in histories] == [[1], [3, 2]]
 
 
-def test_categories_of_pandas_and_polars_are_text():
+def test_categories_of_pandas_and_polars_are_read_as_text():
     users = ["b", "a", "b"]
     for frame in (
         pandas.DataFrame({"u": pandas.Categorical(users), "i": [1, 2, 3]}),
@@ -200,7 +200,7 @@ def test_nullable_types_of_pandas_are_read():
         ([None], pyarrow.int64(), "item"),
     ],
 )
-def test_types_of_pyarrow_in_pandas_are_checked_in_the_same_way(values, kind, role):
+def test_arrow_columns_of_pandas_are_checked(values, kind, role):
     data = {"user": [1], "item": [2], "time": [3]}
     data[role] = pandas.array(values, dtype=pandas.ArrowDtype(kind))
     with pytest.raises(ValueError, match=rf"row 0: column '{role}' (holds|is empty)"):
@@ -214,7 +214,7 @@ def test_types_of_pyarrow_in_pandas_are_checked_in_the_same_way(values, kind, ro
         (pyarrow.timestamp("ns", "Europe/Berlin"), dt.datetime(2026, 7, 1, 12)),
     ],
 )
-def test_dates_of_pyarrow_in_pandas_are_read(kind, expected):
+def test_arrow_dates_of_pandas_are_read(kind, expected):
     moment = pyarrow.array([dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)]).cast(kind, safe=False)
     times = pandas.Series(moment, dtype=pandas.ArrowDtype(kind))
     frame = pandas.DataFrame({"u": [1], "i": [2], "t": times})
@@ -222,34 +222,34 @@ def test_dates_of_pyarrow_in_pandas_are_read(kind, expected):
     assert histories.timestamps.tolist() == [expected]
 
 
-def test_two_columns_of_one_name_are_refused():
+def test_duplicate_column_names_are_refused():
     frame = pandas.DataFrame([[1, 2, 3]], columns=["u", "i", "u"])
     with pytest.raises(ValueError, match=r"There are 2 columns 'u'\. Rename all but one"):
         Histories.from_frame(frame, user="u", item="i")
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_column_that_is_not_there_is_named(tmp_path, form):
+def test_a_missing_column_is_named(tmp_path, form):
     message = r"no column 'w'.*\['u', 'i'\]"
     with pytest.raises(ValueError, match=message):
         read(form, tmp_path, u=[1], weight="w")
 
 
-def test_what_is_no_frame_is_refused():
+def test_other_types_than_frames_are_refused():
     with pytest.raises(ValueError, match="must be a DataFrame, got list"):
         Histories.from_frame([1, 2], user="u", item="i")
 
 
-def test_columns_of_two_dimensions_are_refused():
+def test_two_dimensional_columns_are_refused():
     log = {"u": np.ones((2, 2)), "i": np.array([1, 2])}
-    with pytest.raises(ValueError, match=r"row 0: column 'u' holds array.*one value a row"):
+    with pytest.raises(ValueError, match=r"row 0: column 'u' holds array.*one value per row"):
         Histories.from_frame(log, user="u", item="i")
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_log_without_rows_has_no_users(tmp_path, form):
+def test_a_frame_without_rows_has_no_users(tmp_path, form):
     if form == "parquet":
-        with pytest.raises(ValueError, match=r"log\.parquet holds no row"):
+        with pytest.raises(ValueError, match=r"log\.parquet has no rows"):
             read(form, tmp_path, u=[])
         return
     histories = read(form, tmp_path, u=np.empty(0, dtype=np.int64), w=np.empty(0), weight="w")
@@ -259,5 +259,5 @@ def test_a_log_without_rows_has_no_users(tmp_path, form):
 
 def test_columns_of_unequal_lengths_are_refused():
     log = {"u": np.array([1, 2]), "i": np.array([1, 2, 3])}
-    with pytest.raises(ValueError, match=r"column 'i' has 3 rows, column 'u' 2"):
+    with pytest.raises(ValueError, match=r"column 'i' has 3 rows, but column 'u' has 2"):
         Histories.from_frame(log, user="u", item="i")

@@ -1,4 +1,4 @@
-"""What is read is what was written, or an error names the line.
+"""Data is read as it was written, or an error names the line.
 
 ``pytest tests/reading/test_round_trip.py --hypothesis-profile=long`` runs this for long.
 """
@@ -24,7 +24,7 @@ NAMES = ["user_id", "item_id", "timestamp", "weight"]
 ODD = ["007", "7", "+7", " 7", "7 ", "7.0", "1e3", "tea", " tea", "tea ", "NA", "nan", "None", "-",
        '"', '"tea"', 'te"a', "a,b", "a;b", "a\tb", "ä", "\ufeff", "\u2028", "-0", "0", "null",
        "9223372036854775807", "9223372036854775808", "0x1F", "٣", "1_0", "True", "''"]  # fmt: skip
-# In files, no NUL (which is an error) and no line breaks (which are looked at elsewhere).
+# Without NUL, which is an error in files, and line breaks, which have tests of their own.
 LETTERS = st.characters(codec="utf-8", exclude_characters="\0\r\n")
 TEXT = st.one_of(
     st.sampled_from(ODD),
@@ -58,7 +58,7 @@ def logs(draw):
 
 
 def expected(log, as_text):
-    """Return what reading is to give: a slow loop. Text of integers becomes integers in text."""
+    """Return the expected rows by a slow loop. With ``as_text``, plain integers become integers."""
     users, items, times, weights = log
     if as_text:
         users, items = as_written(users), as_written(items)
@@ -113,7 +113,9 @@ def delimited(log, delimiter, quoting, line_end):
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
-def test_delimited_text(tmp_path_factory, log, delimiter, quoting, line_end, encoding):
+def test_delimited_text_is_read_as_it_was_written(
+    tmp_path_factory, log, delimiter, quoting, line_end, encoding
+):
     path = tmp_path_factory.getbasetemp() / ("log.tsv" if delimiter == "\t" else "log.csv")
     path.write_bytes(delimited(log, delimiter, quoting, line_end).encode(encoding))
     histories = load_interactions(path, weight="weight", encoding=encoding)
@@ -121,7 +123,7 @@ def test_delimited_text(tmp_path_factory, log, delimiter, quoting, line_end, enc
 
 
 @given(logs(), st.sampled_from(["pandas", "polars", "lazy", "pyarrow", "dict", "parquet"]))
-def test_frames_and_parquet(tmp_path_factory, log, kind):
+def test_frames_and_parquet_are_read_as_they_were_written(tmp_path_factory, log, kind):
     data = dict(zip(NAMES, log, strict=True))
     options = dict(zip(["user", "item", "time", "weight"], NAMES, strict=True))
     if kind == "parquet":
@@ -141,7 +143,7 @@ def test_frames_and_parquet(tmp_path_factory, log, kind):
 
 
 @given(logs())
-def test_lists(log):
+def test_lists_are_read_as_they_were_written(log):
     rows = expected(log, as_text=False)
     histories = Histories.from_lists(
         [[item for _, item, _ in events] for _, events in rows],
@@ -158,7 +160,9 @@ def test_lists(log):
     st.text(st.sampled_from('",\n\r\0 \ufeffaé1'), min_size=1, max_size=3),
 )
 @example([["\x0c0", "007", "007"]], 1, "\r")
-def test_text_with_something_put_in_is_read_or_refused_by_line(tmp_path_factory, rows, at, odd):
+def test_damaged_text_is_read_as_csv_reads_it_or_refused_with_a_line(
+    tmp_path_factory, rows, at, odd
+):
     header = "user_id,item_id,note\n"
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -171,7 +175,7 @@ def test_text_with_something_put_in_is_read_or_refused_by_line(tmp_path_factory,
         histories = load_interactions(path)
     except ValueError as error:
         line = re.search(r"line (\d+)", str(error))
-        assert line or "no line" in str(error)
+        assert line or "only a header line" in str(error)
         assert not line or 1 <= int(line.group(1)) <= len(re.findall("\r\n|\n|\r", content)) + 1
         return
     assert histories.user_ids.tolist() == sorted(set(as_written(strict_column(content, 0))))
@@ -181,7 +185,7 @@ def test_text_with_something_put_in_is_read_or_refused_by_line(tmp_path_factory,
 def strict_column(content, column):
     """Return a column as the csv module reads it; every row must have three fields."""
     rows = [row for row in csv.reader(io.StringIO(content, newline=""), strict=True) if row]
-    # Lines of white space (of ASCII) are no rows.
+    # Lines of ASCII white space are ignored.
     rows = [row for row in rows if len(row) == 3 or row[0].encode().strip()]
     assert all(len(row) == 3 for row in rows)
     return [row[column] for row in rows[1:]]
@@ -244,7 +248,9 @@ WAYS = [
 @given(
     st.lists(st.sampled_from(WAYS), min_size=2, max_size=6).filter(lambda ways: len(set(ways)) > 1),
 )
-def test_two_ways_of_writing_times_are_refused_in_every_form(tmp_path_factory, texts):
+def test_mixed_formats_of_times_are_refused_with_the_same_row_in_every_form(
+    tmp_path_factory, texts
+):
     n = len(texts)
     data = {"user_id": [1] * n, "item_id": [2] * n, "time": texts}
     names = {"user": "user_id", "item": "item_id", "time": "time"}
@@ -272,7 +278,7 @@ def test_two_ways_of_writing_times_are_refused_in_every_form(tmp_path_factory, t
     assert all(row == rows[0] for row in rows)
 
 
-def test_a_block_may_start_with_a_byte_order_mark_that_is_part_of_an_id(tmp_path, monkeypatch):
+def test_a_byte_order_mark_at_the_start_of_a_block_is_part_of_the_id(tmp_path, monkeypatch):
     from skue.reading import _text_files
 
     monkeypatch.setattr(_text_files, "_CHUNK", 16)
@@ -283,7 +289,7 @@ def test_a_block_may_start_with_a_byte_order_mark_that_is_part_of_an_id(tmp_path
 
 
 @given(logs(), st.integers(1, 40))
-def test_where_the_text_is_cut_into_blocks_changes_nothing(tmp_path_factory, log, n_bytes):
+def test_the_size_of_blocks_does_not_change_what_is_read(tmp_path_factory, log, n_bytes):
     from skue.reading import _text_files
 
     path = tmp_path_factory.getbasetemp() / "blocks.csv"

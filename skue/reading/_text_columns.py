@@ -1,4 +1,4 @@
-"""A column of text as UTF-8 bytes, so that numpy can look at all of its letters at once."""
+"""A column of text as UTF-8 bytes, whose rows numpy compares all at once."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 
 import numpy as np
 
-# Rows looked at in one go.
+# Rows encoded at once.
 _STRETCH = 2**17
-# No date and no number is written with more bytes.
+# Dates and numbers are at most this many bytes long.
 LONGEST = 64
-# What letters look like from afar: every digit is a 9, capital letters are small.
+# In a shape, every digit is a 9 and letters are in lower case.
 _SEEN = np.arange(256, dtype=np.uint8)
 _SEEN[ord("0") : ord("9")] = ord("9")
 _SEEN[ord("A") : ord("Z") + 1] += 32
 _SEEN_TABLE = _SEEN.tobytes()
-# The shape of what is too long to be a date or a number.
+# The shape of longer text.
 _TOO_LONG = "?"
 
 
 def shape_of(text: bytes) -> str:
-    """Return the text with a 9 for every digit and small letters for capital ones."""
+    """Return the text in lower case, with a 9 for every digit."""
     if len(text) > LONGEST:
         return _TOO_LONG
     return text.translate(_SEEN_TABLE).decode("ascii", "replace")
 
 
 class Chunk:
-    """Some rows of a column of text: ``data[offsets[i]:offsets[i + 1]]`` is row ``first + i``."""
+    """Rows of a column of text: ``data[offsets[i]:offsets[i + 1]]`` is row ``first + i``."""
 
     def __init__(self, first: int, data: np.ndarray, offsets: np.ndarray) -> None:
         self.first, self.data, self.offsets = first, data, offsets
@@ -38,7 +38,7 @@ class Chunk:
         return len(self.offsets) - 1
 
     def shapes(self) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-        """Yield the rows of each shape: which they are, their letters, and the shape."""
+        """Yield, for each shape, its rows in the chunk, their letters and the shape."""
         lengths = np.minimum(np.diff(self.offsets), LONGEST + 1)
         for length in np.flatnonzero(np.bincount(lengths)).tolist():
             rows = np.flatnonzero(lengths == length)
@@ -58,20 +58,20 @@ class Chunk:
                 rows, letters = rows[~alike], letters[~alike]
 
     def _letters(self, rows: np.ndarray, length: int) -> np.ndarray:
-        """Return the letters of rows of one length, shape (n_rows, length)."""
+        """Return the letters of rows of equal length, shape (n_rows, length)."""
         if len(rows) == len(self):
             start, stop = self.offsets[0], self.offsets[-1]
             return self.data[start:stop].reshape(len(rows), length)
         return self.data[self.offsets[rows][:, None] + np.arange(length)]
 
 
-class Texts:
+class TextColumn:
     """A column of text.
 
     Parameters
     ----------
     get_chunks : callable
-        Returns an iterator over the chunks, in the order of the rows.
+        Returns an iterator over the chunks, in row order.
     get : callable
         Returns the text of a row.
     n_rows : int
@@ -86,15 +86,15 @@ class Texts:
         return self._n_rows
 
     def rows(self) -> Iterator[tuple[int, bytes]]:
-        """Yield each row and its text, slowly."""
+        """Yield each row and its text. This is slow."""
         for chunk in self.chunks():
             data, bounds = chunk.data.tobytes(), chunk.offsets.tolist()
             for at, (start, stop) in enumerate(pairwise(bounds)):
                 yield chunk.first + at, data[start:stop]
 
     @classmethod
-    def of_strings(cls, values: Sequence[str]) -> Texts:
-        """Return a column of Python strings."""
+    def of_strings(cls, values: Sequence[str]) -> TextColumn:
+        """Wrap Python strings."""
 
         def chunks() -> Iterator[Chunk]:
             for first in range(0, len(values), _STRETCH):
@@ -109,8 +109,8 @@ class Texts:
         return cls(chunks, lambda row: values[row], len(values))
 
     @classmethod
-    def of_arrow(cls, column: Any) -> Texts:
-        """Return a column of pyarrow, of type string, without nulls."""
+    def of_arrow(cls, column: Any) -> TextColumn:
+        """Wrap a pyarrow column of type string without nulls."""
 
         def chunks() -> Iterator[Chunk]:
             first = 0

@@ -1,4 +1,4 @@
-"""The ways of writing a date that skue reads, as a short list of patterns."""
+"""The date formats that skue reads, as a short list of patterns."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ TIME_OF_DAY = re.compile(r" *99?:99(?::99(?:[.,]9+)?)?(?: ?[ap]\.?m\.?)? *")
 Span = tuple[int, int]
 
 
-class Layout(NamedTuple):
+class DateFormat(NamedTuple):
     """How a date is written.
 
     Attributes
     ----------
     way : tuple
-        What all lines of a column must have in common.
-    spans : dict
-        Where the digits of each part stand.
+        What all rows of a column must have in common.
+    spans : dict of str to (start, stop)
+        The positions of the digits of each part.
     month : int or None
-        The month, where its name is written.
+        The month, if its name is written.
     afternoon : bool or None
-        None on a clock of 24 hours.
+        None on a 24-hour clock.
     behind : bool
-        Whether the offset of the zone has a minus.
+        Whether the offset of the time zone is negative.
     """
 
     way: tuple[object, ...]
@@ -66,7 +66,7 @@ class Layout(NamedTuple):
 
     @property
     def day_or_month_first(self) -> bool:
-        """Whether the order of day and month has to be found out."""
+        """Whether the format leaves open if the day or the month comes first."""
         return "first" in self.spans
 
     @property
@@ -76,21 +76,21 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def layout_of(shape: str) -> Layout | None:
-    """Return how the text of a shape is written, None where it is no date that skue reads."""
+def date_format_of(shape: str) -> DateFormat | None:
+    """Return the date format of a shape, or None."""
     for kind, pattern in _PATTERNS:
         match = pattern.fullmatch(shape)
         if match is not None:
-            return _layout(kind, match)
+            return _format_of_match(kind, match)
     return None
 
 
 def is_number(shape: str) -> bool:
-    """Tell whether the text of a shape is a number with a decimal point, or a whole one."""
+    """Tell whether a shape is that of a number."""
     return _NUMBER.fullmatch(shape) is not None
 
 
-def _layout(kind: str, match: re.Match[str]) -> Layout:
+def _format_of_match(kind: str, match: re.Match[str]) -> DateFormat:
     parts = match.groupdict()
     name = parts.get("name")
     digits = {
@@ -106,7 +106,7 @@ def _layout(kind: str, match: re.Match[str]) -> Layout:
         parts["zone"] is not None,
     )
     half = parts.get("half")
-    return Layout(
+    return DateFormat(
         way,
         {part: match.span(part) for part in digits if parts.get(part) is not None},
         None if name is None else [month[:3] for month in _MONTHS].index(name[:3]) + 1,
