@@ -143,7 +143,7 @@ def test_ids_that_are_not_in_the_index_limit_nothing(folder, encoder):
 
 
 def test_limits_of_another_type_raise(folder, encoder):
-    with pytest.raises(ValueError, match="exclude holds integers such as 3, but the ids of the items"):
+    with pytest.raises(ValueError, match="exclude holds integers such as 3, but the ids of the"):
         open_index(folder).search(encoder.transform(LISTS), space_id="shop-1", exclude=[3])
 
 
