@@ -102,8 +102,8 @@ def measure_plain_numba(n_dims: int, n_decays: int, **options: int) -> tuple[flo
 def compile_plain_kernel(n_dims: int, n_parts: int) -> Any:
     """Compile the pooling around a plain loop over eight events at a time.
 
-    The fastest of several plain loops: over one, four or eight events, with and without copying
-    the item vectors of a user first. numba's cache would return the loop in LLVM IR.
+    Loops over one or four events at a time are slower, and so is copying a user's item vectors
+    first. Compiled without numba's cache, which would return the loop in LLVM IR.
     """
     from numba import njit
 

@@ -1,11 +1,11 @@
 """The inner loop of pooling in LLVM IR: sums in registers, item vectors fetched ahead.
 
 numba compiles a Python loop over an array of sums to one that loads and stores the sums for every
-event, and it has no prefetch. The fastest plain numba code that we found takes 2.0 times as long
-with 64 dimensions and one decay, 1.5 times with two decays, and 1.05 to 1.1 times with 128
-dimensions, where memory bandwidth is the limit (2 cores, AMD EPYC, 100,000 users of 50 events,
-50,000 items). To measure this again, run ``python benchmarks/_pooling.py``. To check the results
-against a slow loop, run ``python -m pytest tests/kernels/test_pooling.py``.
+event, and it has no prefetch. The plain loop in ``benchmarks/_pooling.py`` takes 2.0 to 2.2 times
+as long with 64 dimensions and one decay, 1.5 to 1.7 times with two decays, and 1.05 to 1.3 times
+with 128 dimensions (100,000 users of 50 events, 50,000 items, AMD EPYC with 2 cores). To measure
+this again, run ``python benchmarks/_pooling.py``. To compare the results with a slow loop, run
+``python -m pytest tests/kernels/test_pooling.py``.
 
 numba's cache on disk does not notice changes to this file. Delete ``skue/kernels/__pycache__``
 after a change.

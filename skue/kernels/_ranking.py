@@ -109,14 +109,17 @@ def rank_positives(
     """
     n_users = len(offsets) - 1
     tiled = isinstance(scores, Products)
-    most_users, width = _TILES[pooling_backend()] if tiled else (n_users, n_items)
+    # The compiled count takes float32 only, and other scores than cosines may be float64.
+    backend = pooling_backend() if tiled else "scipy"
+    count = _counter(backend)
+    most_users, width = _TILES[backend] if tiled else (n_users, n_items)
     width = min(width, n_items)
     size = max(1, min(most_users, block_bytes // max(4 * width, 1)))
 
     def rank(start: int) -> tuple[np.ndarray, ...]:
         block = _block(rows, offsets, excluded, n_items, start, min(start + size, n_users))
         if isinstance(scores, Products):
-            return block.positions, *_count_products(scores, block, n_items, width, tolerance)
+            return block.positions, *_count_products(scores, block, n_items, width, tolerance, count)
         return block.positions, *_count_whole(scores, block, tolerance)
 
     starts = range(0, n_users, size)
@@ -171,18 +174,22 @@ def _count_whole(
     table = scores(block.start, block.stop)
     if np.isnan(table.max(initial=-np.inf)):
         raise ValueError("Scores are NaN: a user or item vector is not finite.")
-    # The compiled count takes float32 only, and other scores than cosines may be float64.
     return _count_tiles([(0, table)], block, None, tolerance, count_with_numpy)
 
 
 def _count_products(
-    products: Products, block: _Block, n_items: int, width: int, tolerance: float
+    products: Products,
+    block: _Block,
+    n_items: int,
+    width: int,
+    tolerance: float,
+    count: Callable[..., None],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the held-out items' scores and counts, computed tile by tile."""
 
     def count_around(own: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tiles = products.tiles(block.start, block.stop, width)
-        return _count_tiles(tiles, block, own, tolerance, _counter())
+        return _count_tiles(tiles, block, own, tolerance, count)
 
     if width == n_items:
         return count_around(None)
@@ -227,8 +234,8 @@ def _count_tiles(
     return taken, above, reached
 
 
-def _counter() -> Callable[..., None]:
-    if pooling_backend() == "scipy":
+def _counter(backend: str) -> Callable[..., None]:
+    if backend == "scipy":
         return count_with_numpy
     from skue.kernels._ranking_numba import count_around
 

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._rows import unit_rows
 
 # Candidate dimensions of each space; validation chooses.
 _N_DIMS = (192, 96, 48)
@@ -33,9 +34,9 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
     yield ItemEmbeddings(np.hstack(tables), first.ids), len(tables)
     for n_dims in _N_DIMS[1:]:
         parts = [table[:, :n_dims] for table in tables]
-        norms = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+        norms = [np.linalg.norm(part, axis=1) for part in parts]
         if n_dims < first.n_dims and all(norm.min() > 1e-6 for norm in norms):
-            shorter = [part / norm for part, norm in zip(parts, norms, strict=True)]
+            shorter = list(map(unit_rows, parts, norms))
             yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
 
 
@@ -44,5 +45,5 @@ def vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:
     rows = items.lookup(ids)
     random = np.random.default_rng(0).standard_normal((int((rows < 0).sum()), items.n_dims))
     vectors = items.vectors[rows]
-    vectors[rows < 0] = random / np.linalg.norm(random, axis=1, keepdims=True)
+    vectors[rows < 0] = unit_rows(random)
     return vectors

@@ -146,8 +146,8 @@ class Trainer:
             negatives, batch = self._sampled_negatives(batch, examples.targets)
             table = table[negatives.rows]
             parameters = parameters | {"gate": parameters["gate"][negatives.rows]}
-        norms = np.maximum(row_norms(table), _TINY)
-        vectors = unit_rows(table, norms)
+        norms = np.maximum(np.sqrt(np.einsum("nd,nd->n", table, table)), _TINY)
+        vectors = table / norms[:, None]
         kept = self._dropout(len(chosen), vectors.shape[1])
         pooled = pool(batch, parameters, vectors)
         headed = head(pooled.channels, parameters, kept)

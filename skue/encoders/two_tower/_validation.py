@@ -81,7 +81,7 @@ class Validation:
                 self._seen, self._offsets, ages, weights, _DECAYS, exponent, item_vectors
             )
             recalls[:, at] = self.recalls(users, item_vectors)
-        decay, exponent = np.unravel_index(recalls.argmax(), recalls.shape)
+        decay, exponent = divmod(int(recalls.argmax()), len(_REPEAT_EXPONENTS))
         best = float(recalls[decay, exponent])
         return BestAverage(_DECAYS[decay], _REPEAT_EXPONENTS[exponent], best)
 
