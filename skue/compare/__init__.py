@@ -1,1 +1,1 @@
-"""The comparison that ``python -m skue compare`` prints."""
+"""The command ``python -m skue compare``: a comparison of user vectors on a log."""

@@ -1,4 +1,4 @@
-"""``python -m skue compare``."""
+"""The command ``python -m skue compare``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0, 2 after one line about what is wrong, 130 when interrupted.
+        0; 2 after an error, which is one line; 130 when interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
@@ -56,13 +56,12 @@ def _compare(
     if options.out is not None:
         for left_over in check_folder(options.out):
             progress.note(
-                f"note: {options.out / left_over} was left by a run that was killed, and can be "
-                "deleted."
+                f"note: {options.out / left_over} is left from a killed run and can be deleted."
             )
     histories, items = _read(options, progress)
     task = make_task(histories, options.split)
     name = _NO_LOG if options.interactions is None else options.interactions
-    # Not before: what is wrong with the input is then all that is said.
+    # After all checks, so that an error in the input is the only line.
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
     comparison = compare(
         task,
@@ -72,7 +71,7 @@ def _compare(
         seen=options.seen,
         progress=progress,
     )
-    # The table comes from minutes of work: it is printed even if the report cannot be written.
+    # The table is printed even if the report cannot be written.
     try:
         if options.out is not None:
             write_report(comparison, options.out, stopping)
@@ -85,7 +84,7 @@ def _read(
     options: argparse.Namespace, progress: Progress
 ) -> tuple[Histories, ItemEmbeddings | None]:
     if options.items is not None and not options.items.is_file():
-        raise ValueError(f"--items {options.items}: there is no such file.")
+        raise ValueError(f"--items {options.items}: the file does not exist.")
     items = None if options.items is None else ItemEmbeddings.load(options.items)
     if options.interactions is None:
         data = make_user_histories()
@@ -102,12 +101,12 @@ def _print(text: str) -> None:
     if sys.stdout is None:
         return
     try:
-        # Better a sign that is written otherwise than no table.
+        # Escape characters that the terminal cannot show.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         print(text, flush=True)
     except OSError as error:
-        # What is still to be written would fail once more at exit.
+        # Otherwise flushing the rest would fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OSError(f"the output could not be written: {error.strerror}.") from None
 
@@ -115,5 +114,5 @@ def _print(text: str) -> None:
 def _one_line(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return f"there is not enough memory. {message}".strip()
+        return f"not enough memory. {message}".strip()
     return message or type(error).__name__

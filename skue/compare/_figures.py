@@ -1,4 +1,4 @@
-"""The report's pictures, as SVG that a page can hold."""
+"""The pictures of the report, as SVG."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from skue.compare._text import AGE_UNITS
 from skue.metrics._decay_curve import DecayCurveDisplay
 from skue.metrics._recall_curve import RecallCurveDisplay
 
-# Colours that can be told apart on white and on black, also by people who see few of them
-# (M. Okabe, K. Ito, 2008). Text and axes take the page's own colour.
+# Colours that are distinct on white and on black, also for colour-blind people
+# (M. Okabe, K. Ito, 2008). Text and axes use the text colour of the page.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 _DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _INK = "#8a8f98"
 
 
 def curve_svg(comparison: Comparison) -> str:
-    """Return recall against k for every contender, or "" without matplotlib."""
+    """Return a plot of recall against k for every contender, or "" without matplotlib."""
     figure, axes = _axes()
     if figure is None:
         return ""
@@ -37,7 +37,7 @@ def curve_svg(comparison: Comparison) -> str:
 
 
 def search_svgs(comparison: Comparison) -> dict[str, str]:
-    """Return recall against decay by repeat exponent, one picture an age unit; {} without them."""
+    """Return plots of recall against decay by age unit, or {} without matplotlib."""
     pictures = {}
     for unit in dict.fromkeys(trial["age_unit"] for trial in comparison.search.trials):
         figure, axes = _axes()
@@ -67,7 +67,7 @@ def _axes() -> tuple[Any, Any]:
         Figure = import_optional("matplotlib.figure", "plot").Figure
     except ImportError:
         return None, None
-    # Small, so that the text can be read when a phone shrinks it.
+    # Small, so that the text stays readable on a phone.
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     return figure, figure.add_subplot()
 
@@ -83,7 +83,7 @@ def _svg(figure: Any, axes: Any) -> str:
     figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False, labelcolor=_INK)
     written = io.StringIO()
     matplotlib = import_optional("matplotlib", "plot")
-    # Text stays text: it can be read aloud and searched, and has the page's font.
+    # Text stays text, so that it can be searched and read aloud, and has the font of the page.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "skue"}):
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     text = written.getvalue()

@@ -28,11 +28,11 @@ def read_log(options: argparse.Namespace) -> Histories:
     Raises
     ------
     ValueError
-        For what is wrong with the file; and when columns have to be named: all of them at once,
-        a column of dates under a name that says nothing included.
+        If the file is invalid, or if columns have to be named. The error lists all of them,
+        including columns of dates without a usual name.
     """
     if options.no_time and options.time is not None:
-        raise ValueError(f"--time {options.time} and --no-time exclude each other. Drop one.")
+        raise ValueError(f"--time {options.time} and --no-time cannot be combined. Remove one.")
     names = {role: getattr(options, role) for role in _ROLES}
     text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
     text.check()
@@ -62,17 +62,17 @@ def read_log(options: argparse.Namespace) -> Histories:
 
 
 def _refuse_header(path: str, text: TextOptions) -> None:
-    """Raise where columns are given by position although the first line is a header."""
+    """Raise if columns are given by position although the first line is a header."""
     columns = _columns(path, dict.fromkeys(_ROLES), text)
     if columns is not None and any(guess_column(columns, role) is not None for role in _ROLES):
         raise ValueError(
-            f"{path}: columns given by position mean that there is no header line, but the first "
-            f"line is {columns}. Give the names of the columns."
+            f"{path}: columns can be given by position only if there is no header line, but the "
+            f"first line is {columns}. Give the names of the columns."
         )
 
 
 def _refuse_unused_dates(path: str, names: dict[str, Any], text: TextOptions) -> None:
-    """Raise where columns are given by position, and another one holds dates."""
+    """Raise if columns are given by position and another column holds dates."""
     checked, kind = checked_path(path)
     if kind == ".parquet":
         return
@@ -86,8 +86,8 @@ def _refuse_unused_dates(path: str, names: dict[str, Any], text: TextOptions) ->
     if unused:
         named = " or ".join(f"--time {position}" for position in unused)
         raise ValueError(
-            f"{path}: column {unused[0]} holds dates, such as {first_line[unused[0]]!r}. Say it "
-            f"with {named} (or --no-time, to use the order of the lines)."
+            f"{path}: column {unused[0]} holds dates, such as {first_line[unused[0]]!r}. Add "
+            f"{named} (or --no-time to use the order of the lines)."
         )
 
 
@@ -111,16 +111,16 @@ def _refuse_unnamed_columns(
     options = [f"--{role} COLUMN" for role in unnamed]
     if dates:
         named = " or ".join(f"--time {shlex.quote(str(name))}" for name in dates)
-        options.append(f"{named} (or --no-time, to use the order of the lines)")
+        options.append(f"{named} (or --no-time to use the order of the lines)")
     asked = [*unnamed, *(["time"] if dates else [])]
     raise ValueError(
         f"{path}: which column is the {' and which the '.join(asked)}? It has the columns "
-        f"{columns}. Say it with {' '.join(options)}."
+        f"{columns}. Add {' '.join(options)}."
     )
 
 
 def _columns(path: str, names: dict[str, Any], text: TextOptions) -> list[str] | None:
-    """Return the names of the columns; None where there are none."""
+    """Return the names of the columns, or None without a header."""
     checked, kind = checked_path(path)
     if kind == ".parquet":
         return names_of_parquet(checked)
@@ -129,7 +129,7 @@ def _columns(path: str, names: dict[str, Any], text: TextOptions) -> list[str] |
     has_sequences = kind == ".txt" and set(names.values()) == {None} and text.delimiter is None
     if has_sequences and not looks_like_a_log(columns):
         return None
-    # Where the first line holds numbers it is no header, which the reader says.
+    # A first line with numbers is not a header. The reader raises an error that says so.
     return None if any(map(is_number, columns)) else columns
 
 

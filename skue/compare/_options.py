@@ -24,57 +24,57 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    about = "hold out what users did last, and see which encoder finds it"
+    about = "hold out the last events of each user, and measure which encoder finds them"
     command = commands.add_parser(
         "compare",
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
-        epilog="Exit code: 0, 2 after an error in the input or the options, 130 after Ctrl-C.",
+        epilog="Exit code: 0, 2 for an error in the input or the options, 130 after Ctrl-C.",
         allow_abbrev=False,
     )
     command.add_argument(
         "interactions",
         nargs="?",
         metavar="LOG",
-        help="log to read: .csv, .tsv, .parquet, or .txt with one user a line (default: generated "
-        "data)",
+        help="log to read: .csv, .tsv, .parquet, or .txt with one user per line (default: "
+        "generated data)",
     )
     _add_reading(command.add_argument_group("reading the log"))
-    _add_comparison(command.add_argument_group("what is compared"))
+    _add_comparison(command.add_argument_group("comparison"))
     _add_output(command.add_argument_group("output"))
 
 
 def _add_reading(group: argparse._ArgumentGroup) -> None:
     defaults = {
-        "user": "looked for by the usual names",
-        "item": "looked for by the usual names",
-        "time": "looked for by the usual names; without one, the order of the lines",
-        "weight": "every event weighs 1",
+        "user": "a column with a usual name",
+        "item": "a column with a usual name",
+        "time": "a column with a usual name, else the order of the lines",
+        "weight": "every event has weight 1",
     }
     for name, default in defaults.items():
         group.add_argument(
             f"--{name}",
             type=_column,
             metavar="COLUMN",
-            help=f"column of the {name}: its name, or its position from 0 if the log has no header "
-            f"(default: {default})",
+            help=f"column of the {name}: its name, or its position from 0 if there is no header "
+            f"line (default: {default})",
         )
     group.add_argument(
         "--no-time",
         action="store_true",
-        help="use the order of a user's events alone, no dates; without a time column that has a "
-        "usual name, this is the order of the lines (default: off)",
+        help="use only the order of each user's events, not their times; without a time column, "
+        "this is the order of the lines (default: off)",
     )
     group.add_argument(
         "--time-unit",
         choices=["s", "ms", "us", "ns"],
-        help="unit of times that are numbers (default: found out, where they all are dates of "
-        "1990 to 2100)",
+        help="unit of numeric times (default: the one in which all times are between 1990 and "
+        "2100)",
     )
     group.add_argument(
         "--dayfirst",
         choices=["yes", "no"],
-        help="whether 03/04/2026 is the 3rd of April (default: the other dates tell)",
+        help="whether 03/04/2026 is the 3rd of April (default: inferred from other dates)",
     )
     group.add_argument(
         "--encoding", default="utf-8", help="encoding of text, such as cp1252 (default: utf-8)"
@@ -83,14 +83,14 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         "--delimiter",
         type=_delimiter,
         metavar="MARK",
-        help="what separates the columns: one character, or :: or tab (default: the first lines "
-        "tell)",
+        help="delimiter of the columns: one character, or :: or tab (default: inferred from the "
+        "first lines)",
     )
     group.add_argument(
         "--no-quotes",
         dest="quotes",
         action="store_false",
-        help="take quote marks for letters like any other (default: fields may be in quote marks)",
+        help="treat quote marks like other characters (default: fields may be quoted)",
     )
     group.add_argument(
         "--decimal",
@@ -113,28 +113,28 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         nargs="+",
         type=_positive,
         metavar="K",
-        help="how many recommendations count; the first K decides (default: 20 50; with fewer "
-        "than 100 items a fifth and a half of them)",
+        help="numbers of recommendations to score; the first K decides (default: 20 50; with "
+        "fewer than 100 items, a fifth and a half of them)",
     )
     group.add_argument(
         "--seen",
         choices=["auto", "keep", "exclude"],
         default="auto",
-        help="rank items that are in the history already, or exclude them; auto excludes them "
-        "where fewer than 1 %% of events repeat an item (default: auto)",
+        help="rank items of the history, or exclude them; auto excludes them if fewer than 1 %% "
+        "of events repeat an item (default: auto)",
     )
     group.add_argument(
         "--exclude-seen",
         dest="seen",
         action="store_const",
         const="exclude",
-        help=argparse.SUPPRESS,  # its name in skue 0.1
+        help=argparse.SUPPRESS,  # the name in skue 0.1
     )
     group.add_argument(
         "--split",
         choices=["last", "time"],
         default="last",
-        help="hold out each user's last event, or everything after one point in time (default: "
+        help="hold out each user's last events, or all events after one point in time (default: "
         "last)",
     )
 
@@ -144,16 +144,16 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="folder for the report and the fitted encoders: a new or empty one, or one that holds "
-        "an earlier report, which is replaced (default: no report)",
+        help="folder for the report and the fitted encoders; it must be new or empty, or hold an "
+        "earlier report, which is replaced (default: no report)",
     )
     group.add_argument(
-        "--json", action="store_true", help="print JSON in place of the table (default: off)"
+        "--json", action="store_true", help="print JSON instead of the table (default: off)"
     )
     group.add_argument(
         "--quiet",
         action="store_true",
-        help="show no progress, only warnings and errors (default: off)",
+        help="show only warnings and errors, no progress (default: off)",
     )
 
 

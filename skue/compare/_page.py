@@ -1,4 +1,4 @@
-"""The report's page: one file that asks for nothing from elsewhere."""
+"""The page of the report: one HTML file that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
     ----------
     comparison : Comparison
     files : dict
-        Name of each encoder's file.
+        File name of each encoder.
     """
     k = comparison.ks[0]
     title = "Which user vectors to ship"
@@ -36,11 +36,11 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
             _facts(comparison),
             f"<h2>Recall@{k}</h2>",
             f"<p>Share of held-out items among the {k} nearest, and the difference from "
-            f"<em>{escape(comparison.best_ranker)}</em> (the upright line), the best ranker "
-            "without vectors. The line across the end of a bar is the 95&nbsp;% interval of the "
-            "difference: where it reaches the upright one, the two may be equal.</p>",
+            f"<em>{escape(comparison.best_ranker)}</em> (the vertical line), the best ranker "
+            "without vectors. The horizontal line is the 95&nbsp;% interval of the difference. If "
+            "it crosses the vertical line, the two do not differ significantly.</p>",
             _bars(comparison),
-            "<h2>Who is found, and what</h2>",
+            "<h2>By kind of item and user</h2>",
             _parts(comparison),
             "<h2>Recall against k, and the search for a decay</h2>",
             _pictures(comparison),
@@ -57,7 +57,7 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
 
 
 def _origin(comparison: Comparison) -> str:
-    """What the page is about: the log, its period, the command and the date."""
+    """Return the log, its period, the command and the date."""
     about = comparison.about
     period = f", {' to '.join(dict.fromkeys(about.period))}" if about.period else ""
     return (
@@ -102,7 +102,7 @@ def _bars(comparison: Comparison) -> str:
         drawn = f"<i style='width:{100 * row.recall[k] / largest:.1f}%'></i>"
         drawn += f"<s style='left:{100 * reference / largest:.1f}%'></s>"
         if gap is not None:
-            # No recall is below 0, however wide the interval.
+            # A recall cannot be below 0.
             left = max(0.0, reference + gap[1])
             width = max(0.0, reference + gap[2] - left)
             drawn += (
@@ -134,9 +134,9 @@ def _parts(comparison: Comparison) -> str:
         for row, cells in zip(comparison.rows, zip(*filled.values(), strict=True), strict=True)
     )
     return (
-        f"<p>Recall@{comparison.ks[0]} of items that the history already holds and of those that "
-        "are new to the user; of users with a known event and of those without. In brackets: their "
-        f"share. Bold: the best of a column.</p>"
+        f"<p>Recall@{comparison.ks[0]} for items that are in the history and items that are new "
+        "to the user, and for users with and without a known event. Their shares are in "
+        "parentheses. The best of each column is bold.</p>"
         f"<div class='scroll'>{_table(header, lines, narrow=True)}</div>"
     )
 
@@ -144,9 +144,9 @@ def _parts(comparison: Comparison) -> str:
 def _pictures(comparison: Comparison) -> str:
     found = next(row.parameters for row in comparison.rows if row.parameters)
     searched = (
-        "Each point of the search holds out once more, inside the training data. Chosen"
+        "The search held out events once more, inside the training data. Chosen"
         if comparison.search.trials
-        else "No history is long enough to hold out twice, so the decay was not searched. Taken"
+        else "No history is long enough to hold out twice, so the decay was not searched. Used"
     )
     chosen = (
         f"<p>{searched}: decay <b>{found['decay']:g}</b>, repeat exponent "
@@ -155,8 +155,8 @@ def _pictures(comparison: Comparison) -> str:
     )
     curve = curve_svg(comparison)
     if not curve:
-        return f"{chosen}<p>There are no pictures without matplotlib. {escape(way_to('plot'))}</p>"
-    figures = [_figure(curve, "Recall against k. Dashed: rankers that need no vectors.")]
+        return f"{chosen}<p>Pictures need matplotlib. {escape(way_to('plot'))}</p>"
+    figures = [_figure(curve, "Recall against k. Dashed: rankers without vectors.")]
     figures += [
         _figure(svg, f"Recall against decay, with ages in {AGE_UNITS[unit]}.")
         for unit, svg in search_svgs(comparison).items()
@@ -185,8 +185,8 @@ def _use(files: dict[str, str]) -> str:
     listed = ", ".join(f"<code>{escape(name)}</code>" for name in files.values())
     first = escape(next(reversed(files.values())))
     return (
-        f"<h2>Use them</h2><p>Beside this page lie the fitted encoders: {listed}. Load only files "
-        "that you trust: joblib runs what they say.</p>"
+        f"<h2>Using the encoders</h2><p>The fitted encoders are next to this page: {listed}. Load "
+        "only files that you trust, as joblib can run code from them.</p>"
         f'<pre>import joblib\nencoder = joblib.load("{first}")\n'
         "vectors = encoder.transform(histories)\n"
         "ids, scores = encoder.recommend(histories, k=20)</pre>"
@@ -206,9 +206,9 @@ def _table(header: list[str], lines: list[tuple[Row, list[str]]], *, narrow: boo
 
 
 def _emphasised(lines: Iterable[tuple[Row, list[float]]]) -> list[tuple[Row, list[str]]]:
-    """Write numbers, with the largest of each column in bold."""
+    """Return rows with formatted numbers, the largest of each column in bold."""
     rows, values = zip(*lines, strict=True)
-    # What is written the same is the same here.
+    # Compare the numbers as they are shown.
     rounded = np.round(np.array(values, dtype=np.float64), 3)
     largest = rounded == np.fmax.reduce(rounded, axis=0)
     return [

@@ -1,4 +1,4 @@
-"""What the command is doing, said on stderr."""
+"""The progress of the command on stderr."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _REFRESH_SECONDS = 0.5
 
 
 class Progress:
-    """Says which stage is under way.
+    """Shows the current stage.
 
-    On a terminal this is one line that is rewritten, with how much is done and the time left.
-    Elsewhere it is one line a stage, and nothing that moves.
+    On a terminal, one line is updated with the share done and the time left. Otherwise, one line
+    is written per stage.
 
     Parameters
     ----------
     stream : text file or None
     quiet : bool, default=False
-        Say nothing but what ``note`` is given.
+        Write only the messages of ``note``.
     """
 
     def __init__(self, stream: TextIO | None, *, quiet: bool = False) -> None:
@@ -36,7 +36,7 @@ class Progress:
         self._lock = threading.RLock()
 
     def say(self, message: str) -> None:
-        """Write one line, unless the command is to be quiet."""
+        """Write one line, unless the command is quiet."""
         if not self.quiet:
             self.note(message)
 
@@ -49,7 +49,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Show that this is being done until the block is left."""
+        """Show a stage while the block runs."""
         self._n_begun += 1
         if not self.moves:
             self.say(name)
@@ -60,7 +60,7 @@ class Progress:
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
-        """Show on a terminal that this is being done; it is none of the stages."""
+        """Show work on a terminal that does not count as a stage."""
         if not self.moves:
             yield
         else:
@@ -81,7 +81,7 @@ class Progress:
             ended.set()
             ticker.join()
             self._stage = None
-            # What failed leaves an empty line, for the error to stand in.
+            # After a failure the line is empty, so that the error can use it.
             self._write(last, "\n" if last else "\r")
 
     def advance(self, n_done: int, n_parts: int | None, part: str) -> None:
@@ -90,11 +90,11 @@ class Progress:
         Parameters
         ----------
         n_done : int
-            0 says that the first part begins now.
+            0 when the first part begins.
         n_parts : int or None
-            None when nobody knows.
+            None if the number is not known.
         part : str
-            What a part is called, such as "epoch".
+            The name of a part, such as "epoch".
         """
         if self._stage is not None:
             self._stage.advance(n_done, n_parts, part)
@@ -113,7 +113,7 @@ class Progress:
             self._write(line[: shutil.get_terminal_size().columns - 1], "")
 
     def _write(self, line: str, end: str) -> None:
-        """Write over what stands in the line of the cursor."""
+        """Overwrite the current line."""
         if self.stream is None:
             return
         start = "\r" if self.moves else ""
@@ -121,22 +121,22 @@ class Progress:
             self.stream.write(start + line.ljust(self._width if self.moves else 0) + end)
             self.stream.flush()
         except (OSError, ValueError):
-            self.stream = None  # nobody listens any more
+            self.stream = None  # the reader has gone
         self._width = 0 if end else len(line)
 
 
 class EpochProgress:
-    """A callback of scikit-learn that shows the epochs of an encoder."""
+    """A scikit-learn callback that shows the epochs of an encoder."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.n_done = 0
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Take no preparation."""
+        """Do nothing."""
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """Leave nothing behind."""
+        """Do nothing."""
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Show that the first epoch begins."""
@@ -151,7 +151,7 @@ class EpochProgress:
 
 
 class _Stage:
-    """One stage: its name, what is done of it, and since when."""
+    """The name, the progress and the times of a stage."""
 
     def __init__(self, name: str, number: str) -> None:
         self.name, self.number = name, number
@@ -185,7 +185,7 @@ class _Stage:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it."""
+    """Return a duration in hours, minutes and seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     if not minutes:
         return f"{seconds} s"

@@ -1,4 +1,4 @@
-"""The report folder: only ever replaces what an earlier report wrote."""
+"""Writing the report folder. Only files of an earlier report are replaced."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from skue.compare._text import as_json
 MANIFEST = "skue-report.json"
 _SCORES, _PAGE = "scores.json", "report.html"
 _STAGING = ".skue-report-"
-# A manifest can name no other files, whoever wrote it.
+# A manifest with any other file name is invalid.
 _OWN_NAMES = re.compile(r"report\.html|scores\.json|[a-z0-9][a-z0-9-]{0,99}\.joblib")
 _LARGEST_MANIFEST = 1_000_000
 
 Checksums = dict[str, list[str]]
-"""SHA-256 of each file of a report, by name: any of them is the report's own."""
+"""The SHA-256 sums of each file. A file with any of them belongs to the report."""
 
 
 def check_folder(folder: Path) -> list[str]:
-    """Raise before any work is done when the report could not be written in the end.
+    """Raise if the report cannot be written, before any work is done.
 
     Returns
     -------
     left_over : list of str
-        Folders inside that runs which were killed have left; nothing of theirs is touched.
+        Folders inside that killed runs left. They are not changed.
 
     Raises
     ------
     ValueError
-        For a folder that holds files but no report, for a report that somebody has changed, and
-        for a folder that cannot be made or written to.
+        If the folder has files but no report, if a report was changed, or if the folder cannot be
+        created or written to.
     """
     exists = folder.is_dir()
     if not exists and os.path.lexists(folder):
-        raise ValueError(f"--out {folder} is no folder. Name a folder.")
+        raise ValueError(f"--out {folder} is not a folder. Name a folder.")
     if not exists and not folder.absolute().parent.is_dir():
         parent = folder.absolute().parent
-        raise ValueError(f"--out {folder}: there is no folder {parent}. Create it first.")
+        raise ValueError(f"--out {folder}: the folder {parent} does not exist. Create it first.")
     if exists:
         _own_files(folder, [_SCORES, _PAGE, *map(encoder_file, ENCODER_NAMES)])
     inside = folder if exists else folder.absolute().parent
@@ -62,8 +62,7 @@ def check_folder(folder: Path) -> list[str]:
         probe.rmdir()
     except OSError as error:
         raise ValueError(
-            f"--out {folder}: {inside} cannot be written to ({error.strerror}). "
-            "Name another folder."
+            f"--out {folder}: {inside} is not writable ({error.strerror}). Name another folder."
         ) from None
     return sorted(n for n in os.listdir(folder) if n.startswith(_STAGING)) if exists else []
 
@@ -71,8 +70,8 @@ def check_folder(folder: Path) -> list[str]:
 def write_report(comparison: Comparison, folder: Path, stopping: Stopping) -> None:
     """Write ``report.html``, ``scores.json``, each fitted encoder and the manifest.
 
-    All files are written to a hidden folder inside ``folder`` and renamed in the end. Until then
-    the earlier report stays as it is.
+    All files are written to a hidden folder inside ``folder`` and renamed at the end. Until then
+    the earlier report is unchanged.
     """
     is_new = not folder.exists()
     staging = folder / f"{_STAGING}{secrets.token_hex(6)}"
@@ -102,10 +101,11 @@ def encoder_file(name: str) -> str:
 
 
 def _put_in_place(staging: Path, folder: Path, names: list[str]) -> None:
-    # The folder may have changed while the encoders were fitted.
+    # Checked again, as the folder may have changed while the encoders were fitted.
     earlier = _own_files(folder, names)
     new = {name: [_checksum(staging / name)] for name in names}
-    # Killed between two renames, the folder holds files of both reports. They are all known.
+    # If the process is killed between two renames, the folder has files of both reports. The
+    # manifest then lists both checksums.
     both = {n: [*earlier.get(n, []), *new.get(n, [])] for n in dict.fromkeys([*earlier, *new])}
     for name, files in (("both", both), ("new", new)):
         written = {"written by": "skue compare", "files": files}
@@ -119,13 +119,13 @@ def _put_in_place(staging: Path, folder: Path, names: list[str]) -> None:
 
 
 def _own_files(folder: Path, to_write: Iterable[str]) -> Checksums:
-    """Return what an earlier report wrote into the folder.
+    """Return the files that an earlier report wrote into the folder.
 
     Raises
     ------
     ValueError
-        When the folder holds anything but no report, when a file of the report has changed, and
-        when somebody else's file has a name of ``to_write``.
+        If the folder has files but no report, if a file of the report has changed, or if a file
+        that is not of the report has a name of ``to_write``.
     """
     present = os.listdir(folder)
     if MANIFEST not in present:
@@ -133,13 +133,13 @@ def _own_files(folder: Path, to_write: Iterable[str]) -> Checksums:
             return {}
         if _SCORES in present and _PAGE in present:
             raise ValueError(
-                f"--out {folder} holds a report without {MANIFEST}, as skue 0.1 wrote them, so "
-                "which files are the report's is not known. Name a new folder, or move what is in "
-                "this one elsewhere."
+                f"--out {folder} has a report of skue 0.1 without {MANIFEST}, so it is not known "
+                "which files belong to the report. Name a new folder, or move the files of this "
+                "one elsewhere."
             )
         raise ValueError(
-            f"--out {folder} is not empty and holds no earlier report of skue. Name a new or "
-            "empty folder."
+            f"--out {folder} is not empty and has no earlier report of skue. Name a new or empty "
+            "folder."
         )
     recorded = _read_manifest(folder)
     for name, checksums in recorded.items():
@@ -147,10 +147,10 @@ def _own_files(folder: Path, to_write: Iterable[str]) -> Checksums:
             _is_plain(folder / name) and _checksum(folder / name) in checksums
         ):
             raise ValueError(
-                f"--out {folder}: {name} has changed since skue wrote it. Move it elsewhere to "
-                "keep it, or delete it, or name another folder."
+                f"--out {folder}: {name} has changed since skue wrote it. Move it elsewhere, "
+                "delete it, or name another folder."
             )
-    # Where upper and lower case are one, a file may have another name and be in the way.
+    # On file systems that ignore case, names that differ in case are the same file.
     taken = {name.lower() for name in to_write}
     for name in present:
         if name.lower() in taken and name not in recorded:
@@ -164,8 +164,8 @@ def _own_files(folder: Path, to_write: Iterable[str]) -> Checksums:
 def _read_manifest(folder: Path) -> Checksums:
     path = folder / MANIFEST
     wrong = ValueError(
-        f"--out {folder}: {MANIFEST} is not as skue writes it, so which files are the report's is "
-        "not known. Name a new folder."
+        f"--out {folder}: {MANIFEST} is not as skue writes it, so it is not known which files "
+        "belong to the report. Name a new folder."
     )
     if not _is_plain(path) or path.stat().st_size > _LARGEST_MANIFEST:
         raise wrong
@@ -180,7 +180,7 @@ def _read_manifest(folder: Path) -> Checksums:
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether this is a file, and neither a link to one nor a pipe."""
+    """Return whether this is a regular file, not a link or a pipe."""
     return stat.S_ISREG(path.lstat().st_mode)
 
 
@@ -190,7 +190,7 @@ def _checksum(path: Path) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    # Names of files may hold bytes that are no text.
+    # File names may have bytes that are not valid text.
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
     _sync(path)
 
@@ -211,7 +211,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems have none either
+        with suppress(OSError):  # nor have some network file systems
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Fit and score every contender on the same held-out items."""
+"""Fitting and scoring every contender on the same held-out items."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from skue.metrics._evaluation import Evaluation, evaluate
 _N_RESAMPLES = 2000
 CURVE_KS = (1, 2, 5, 10, 20, 50, 100)
 _USUAL_KS = [20, 50]
-# Fewer items than this, and the usual k are a large part of all of them.
+# With fewer items, the usual k would be a large part of all items.
 _FEW_ITEMS = 100
-# Below this share of events that repeat an item, seen items are in the way of new ones. On a log
-# without repeats where some were put in, keeping seen items became better at about 1.7 %.
+# If a smaller share of events repeats an item, seen items displace new ones in the ranking. In a
+# log with added repeats, keeping seen items became better at about 1.7 %.
 RARELY_AGAIN = 0.01
 
 
 @dataclass
 class Row:
-    """One contender's figures, as the table shows them."""
+    """The figures of one contender."""
 
     name: str
     is_encoder: bool
@@ -83,31 +83,17 @@ def compare(
     seen: str,
     progress: Progress,
 ) -> Comparison:
-    """Fit and score rankers and encoders; the first of ``ks`` is the one that decides.
+    """Fit and score rankers and encoders. The first of ``ks`` decides which one is best.
 
-    Parameters
-    ----------
-    task : Task
-    given : ItemEmbeddings or None
-        None learns item vectors from the log.
-    ks : list of int or None
-        None chooses them by the number of items.
-    about : About
-    seen : {"auto", "keep", "exclude"}
-        Whether items of the history are ranked; "auto" excludes them where hardly any event
-        repeats an item.
-    progress : Progress
+    If no item vectors are given, they are learned from the log. If ``ks`` is None, they depend on
+    the number of items. With ``seen="auto"``, items of the history are excluded if very few
+    events repeat an item.
     """
     exclude_seen = seen == "exclude" or (seen == "auto" and task.again_share < RARELY_AGAIN)
     chosen_rankers = rankers(exclude_seen=exclude_seen)
     n_encoders = len(ENCODER_NAMES) - (task.unit == "event")
     progress.n_stages = (given is None) + len(chosen_rankers) + 1 + n_encoders
-    started = time.perf_counter()
-    items = given
-    if items is None:
-        with progress.stage("learning item vectors from the log"):
-            items = CooccurrenceItemEmbedder().fit(task.train).item_embeddings_
-    items_seconds = time.perf_counter() - started
+    items, items_seconds = _items(task, given, progress)
     _require_known_items(task, items)
 
     scoring = _Scoring(task, items, ks or usual_ks(len(items)), exclude_seen, progress)
@@ -126,7 +112,7 @@ def compare(
     fitted = encoders(task, items, search.found, items_given=given is not None)
     for name, encoder in fitted.items():
         row = scoring.add_encoder(name, encoder)
-        # What a contender was given to start from is part of its cost.
+        # The time to learn the item vectors is part of the cost of the encoders that use them.
         row.fit_seconds += items_seconds if encoder.item_embeddings is items else 0.0
         if name.endswith("searched"):
             row.fit_seconds += search_seconds
@@ -150,7 +136,7 @@ def compare(
 
 
 def usual_ks(n_items: int = _FEW_ITEMS) -> list[int]:
-    """Return the k to use where none is given: smaller where there are few items."""
+    """Return the default k, which are smaller if there are few items."""
     if n_items >= _FEW_ITEMS:
         return _USUAL_KS
     return sorted({max(1, n_items // 5), max(1, n_items // 2)})
@@ -159,8 +145,8 @@ def usual_ks(n_items: int = _FEW_ITEMS) -> list[int]:
 def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
     """Return the mean difference over users and its 95 % bootstrap interval.
 
-    Users are drawn with replacement. Users with the same difference are interchangeable, so how
-    often each distinct difference is drawn follows a multinomial distribution.
+    Users are drawn with replacement. Users with the same difference are interchangeable, so the
+    counts of the distinct differences follow a multinomial distribution.
     """
     differences = np.round(ours - theirs, 12)
     values, counts = np.unique(differences, return_counts=True)
@@ -171,16 +157,29 @@ def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float,
     return float(differences.mean()), float(low), float(high)
 
 
+def _items(
+    task: Task, given: ItemEmbeddings | None, progress: Progress
+) -> tuple[ItemEmbeddings, float]:
+    """Return the given item vectors, or learn them; and the seconds that this took."""
+    if given is not None:
+        return given, 0.0
+    started = time.perf_counter()
+    with progress.stage("learning item vectors from the log"):
+        items = CooccurrenceItemEmbedder().fit(task.train).item_embeddings_
+    return items, time.perf_counter() - started
+
+
 def _require_known_items(task: Task, items: ItemEmbeddings) -> None:
     if not (items.lookup(task.train.item_ids) >= 0).any():
         raise ValueError(
-            f"No item of the log is among the item vectors: the log has ids such as "
-            f"{task.train.item_ids[:3].tolist()}, the vectors {items.ids[:3].tolist()}."
+            f"No item of the log has a vector: the log has ids such as "
+            f"{task.train.item_ids[:3].tolist()}, but --items has ids such as "
+            f"{items.ids[:3].tolist()}."
         )
 
 
 class _Scoring:
-    """Scores one contender after the other on the same held-out items, and keeps the figures."""
+    """Scores the contenders on the same held-out items, and keeps their figures."""
 
     def __init__(
         self,
@@ -239,13 +238,13 @@ class _Scoring:
         return best
 
     def _fit(self, encoder: Any, histories: Histories) -> None:
-        # Before scikit-learn 1.9 there are no callbacks; only the time that passes is shown.
+        # Before scikit-learn 1.9 there are no callbacks, and only the elapsed time is shown.
         follows = self.progress.moves and hasattr(encoder, "set_callbacks")
         if follows:
             encoder.set_callbacks(EpochProgress(self.progress))
         encoder.fit(histories)
         if follows:
-            encoder.set_callbacks()  # the encoder in the report has none
+            encoder.set_callbacks()  # not part of the saved encoder
 
     def _keep(self, row: Row, evaluation: Evaluation) -> None:
         self.rows.append(row)

@@ -1,4 +1,4 @@
-"""The search for the decay of an average."""
+"""Searching the decay of the decay average."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _DECAYS = [0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0]
 _HALF_LIVES_IN_DAYS = [7, 14, 30, 60, 120, 365]
 _REPEAT_EXPONENTS = [1.0, 0.5, 0.3, 0.0]
 _SEARCHED_USERS = 10_000
-# Each time the grid is widened, by a factor of 2.
+# How often the grid is widened, each time by a factor of 2.
 _WIDENINGS = 3
 
 
 @dataclass
 class Search:
-    """What the search found.
+    """The result of the search.
 
     Attributes
     ----------
     found : dict
-        Parameters of DecayAverageUserEncoder.
+        The best parameters of DecayAverageUserEncoder.
     trials : list of dict
-        Every candidate with its recall; empty where no history is long enough to hold out twice.
+        Every candidate with its recall; empty if no history is long enough to hold out twice.
     widened_to : list of float
-        Decays that were tried because the best one lay on the edge of the grid.
+        Decays that were added because the best one was on the edge of the grid.
     on_edge : bool
-        Whether the best decay lies on the edge even so.
+        Whether the best decay is still on the edge.
     """
 
     found: dict[str, Any]
@@ -55,13 +55,13 @@ def search_decay(
 ) -> Search:
     """Find decay, age unit and repeat exponent by a second hold-out inside the training data.
 
-    Where the best decay is the largest or the smallest of its grid, the grid is widened, up to
-    three times.
+    If the best decay is the largest or smallest of the grid, the grid is widened, up to three
+    times.
     """
     try:
         inner = inner_task(task)
     except ValueError:
-        # Nobody has enough events to hold out twice.
+        # No history is long enough to hold out twice.
         unit = "step" if task.unit == "event" else "instant"
         return Search({"age_unit": unit, "decay": 0.07, "repeat_exponent": 1.0})
     items = given or CooccurrenceItemEmbedder().fit(inner.train).item_embeddings_
@@ -91,14 +91,14 @@ def search_decay(
 
 
 def best_of(trials: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the first of the trials with the highest recall."""
+    """Return the trial with the highest recall, the first one if there are several."""
     return max(trials, key=lambda trial: trial["recall"])
 
 
 def beyond(trials: list[dict[str, Any]]) -> float | None:
-    """Return the next decay to try where the best one is the largest or smallest tried.
+    """Return the next decay to try if the best one is the largest or smallest tried, else None.
 
-    A decay of 0, where all events count the same, is no edge: there is nothing below it.
+    A decay of 0 is not an edge, as there is no smaller one.
     """
     best = best_of(trials)
     if best["repeat_exponent"] == 0:

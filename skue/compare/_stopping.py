@@ -1,4 +1,4 @@
-"""Stopping the command: at once, and with nothing left half-done."""
+"""Stopping the command at once, without leaving partial files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SIGNALS = [
 
 
 class Stopping:
-    """While entered, Ctrl-C ends the process with exit code 130.
+    """A context in which Ctrl-C ends the process with exit code 130.
 
-    The process ends inside the signal handler. An exception would not do: the code that it passes
-    through may catch it, and threads that are in the middle of an epoch would be waited for.
-    SIGTERM and SIGHUP end the process in the same way, with 128 and the number of the signal.
+    The process ends inside the signal handler. An exception would not be enough: other code could
+    catch it, and Python would wait for threads in the middle of an epoch. SIGTERM and SIGHUP end
+    the process in the same way, with exit code 128 plus the number of the signal.
 
     Attributes
     ----------
     outcome : str
-        What the last message says about the report.
+        The part of the last message about the report.
     """
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class Stopping:
         self._held: int | None = None
 
     def __enter__(self) -> Stopping:
-        # Python lets the main thread alone set handlers. A signal that whoever started us wants
-        # ignored (nohup, a job in the background) stays ignored.
+        # Only the main thread may set handlers. A signal that is ignored (nohup, a background
+        # job) stays ignored.
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 if signal.getsignal(number) != signal.SIG_IGN:
@@ -50,7 +50,7 @@ class Stopping:
 
     @contextmanager
     def undoing(self, clean_up: Callable[[], None]) -> Iterator[None]:
-        """Call ``clean_up`` when the block is left, or when the process is stopped in it."""
+        """Call ``clean_up`` at the end of the block, or if the process is stopped inside it."""
         self._clean_ups.append(clean_up)
         try:
             yield
@@ -60,7 +60,7 @@ class Stopping:
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Let a signal wait until the block, which must be short, is through."""
+        """Delay signals until the end of the block, which must be short."""
         self._holds = True
         try:
             yield
@@ -83,5 +83,5 @@ class Stopping:
             line_end = "\n" if os.isatty(2) else ""
             os.write(2, f"{line_end}skue compare: {said}; {self.outcome}\n".encode())
         except OSError:
-            pass  # nobody listens any more
+            pass  # the reader has gone
         os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""What is held out, and what may be learned from."""
+"""Splitting a log into training histories, queries and held-out items."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from skue.histories._splits import _next_instants, leave_last_out
 from skue.kernels._segments import owners, starts_of_runs
 
 _SHARE_BEFORE_CUTOFF = 0.8
-# So many users tell recall to within .005 (95 %); more would only take longer.
+# Enough users to measure recall to within .005 (95 %).
 _SCORED_USERS = 50_000
 
 
 @dataclass
 class Task:
-    """Training histories, queries, and the items that the queries should find.
+    """Training histories, queries and held-out items.
 
     Attributes
     ----------
     train, queries : Histories
     held_out : ndarray of shape (n_users,)
     unit : {"event", "instant"}
-        What is held out of each history.
+        What is held out of each history: the last event, or all events of the last time.
     simultaneous_share : float
-        Share of users whose last two events are at one time.
+        Share of users whose last two events have the same time.
     again_share : float
-        Share of events with an item that the user has had before.
+        Share of events whose item the user has had before.
     left_out : dict
-        Why users are not scored, in words, and how many they are.
+        Reasons why users are not scored, with the number of users.
     cutoff : str or None
-        The point in time that parts training from scoring.
+        The time up to which events are training data.
     n_not_scored : int
-        Users who could be scored but were not drawn.
+        Number of users that could be scored but were not drawn.
     """
 
     train: Histories
@@ -51,15 +51,15 @@ class Task:
 
 
 def make_task(histories: Histories, split: str) -> Task:
-    """Hold out each user's newest event (newest instant where there are times).
+    """Hold out the last event of each user, or with times all events of the last instant.
 
-    With ``split="time"`` everything after one point in time is out of sight in training, and the
-    first instant of each user after it is to be found.
+    With ``split="time"``, the training data ends at one point in time, and the first instant of
+    each user after it is held out.
 
     Raises
     ------
     ValueError
-        When no user has anything before what is held out.
+        If no user has events before the held-out ones.
     """
     histories = _ordered_within_instants(histories)
     task = _split_by_time(histories) if split == "time" else _split_by_last(histories)
@@ -67,7 +67,7 @@ def make_task(histories: Histories, split: str) -> Task:
 
 
 def with_at_most(n_users: int, task: Task) -> Task:
-    """Score no more than so many users, drawn at random; all of them stay in training."""
+    """Score at most this many users, drawn at random. All users stay in the training data."""
     if len(task.queries) <= n_users:
         return task
     drawn = drawn_users(len(task.queries), n_users)
@@ -80,19 +80,19 @@ def with_at_most(n_users: int, task: Task) -> Task:
 
 
 def drawn_users(n_users: int, n_drawn: int) -> np.ndarray:
-    """Return the rows of so many users, in order; the same ones every time."""
+    """Return the rows of users drawn at random, in order. The draw is always the same."""
     return np.sort(np.random.default_rng(0).choice(n_users, n_drawn, replace=False))
 
 
 def inner_task(task: Task) -> Task:
-    """Hold out once more inside the training histories, to choose parameters by."""
+    """Hold out once more inside the training histories, to choose parameters."""
     queries, held_out = _last_out(task.train, task.unit)
     return Task(queries, queries, held_out, task.unit, task.simultaneous_share, task.again_share)
 
 
 def _last_out(histories: Histories, unit: str) -> tuple[Histories, np.ndarray]:
     with warnings.catch_warnings():
-        # How many users are left out is part of what the command prints.
+        # The command prints how many users are left out.
         warnings.filterwarnings("ignore", message=".* users are left out")
         return leave_last_out(histories, by=unit)
 
@@ -129,7 +129,7 @@ def _split_by_time(histories: Histories) -> Task:
     if sum(left_out.values()) == len(histories):
         reasons = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
         raise ValueError(
-            f"--split time: of {len(histories)} users {reasons}, so nobody is left to score. "
+            f"--split time: of {len(histories)} users {reasons}, so no users are left to score. "
             "Use --split last."
         )
     queries, held_out = _next_instants(histories, times <= cutoff, times > cutoff)
@@ -146,10 +146,9 @@ def _split_by_time(histories: Histories) -> Task:
 
 
 def again_share(histories: Histories) -> float:
-    """Return the share of events with an item that the user has had before.
+    """Return the share of events whose item the user has had before.
 
-    Where there are times, events of one user and item at one time are one event: a line that is
-    in the file twice is nobody coming back.
+    Events of the same user, item and time count as one, as they are duplicate lines.
     """
     keys = owners(histories.offsets) * np.int64(len(histories.item_ids)) + histories.codes
     if histories.timestamps is None:
@@ -163,7 +162,7 @@ def again_share(histories: Histories) -> float:
 
 
 def _ordered_within_instants(histories: Histories) -> Histories:
-    """Order simultaneous events by item, so that the order of rows in a file means nothing."""
+    """Order simultaneous events by item, so that the order of lines does not matter."""
     if histories.timestamps is None:
         return histories
     weights = np.zeros(len(histories.codes)) if histories.weights is None else histories.weights
@@ -172,7 +171,7 @@ def _ordered_within_instants(histories: Histories) -> Histories:
 
 
 def _simultaneous_share(histories: Histories) -> float:
-    """Share of users, with two events or more, whose last two events are at one time."""
+    """Return the share of users with two events or more whose last two have the same time."""
     if histories.timestamps is None:
         return 0.0
     opens = starts_of_runs(histories.timestamps, histories.offsets)

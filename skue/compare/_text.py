@@ -1,4 +1,4 @@
-"""The comparison as text: the table, the notes, and what to ship."""
+"""A comparison as text: the table, the notes, and the recommendation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skue.compare._contenders import learned_by
 from skue.compare._run import Comparison, Row, paired_interval, usual_ks
 from skue.compare._task import Task
 
-# With fewer users the intervals are wide; a small share of all may be unlike the others.
+# With fewer users, the intervals are wide. A small share of users may differ from the others.
 _FEW_USERS = 100
 _SMALL_SHARE = 0.1
 AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 
 def table(comparison: Comparison) -> str:
-    """Return the table of all contenders, in monospaced columns."""
+    """Return the table of all contenders in columns of fixed width."""
     rows, ks, ranker = comparison.rows, comparison.ks, comparison.best_ranker
     columns = {"": [row.name for row in rows]}
     columns |= {f"recall@{k}": [_figure(row.recall[k]) for row in rows] for k in ks}
@@ -43,7 +43,7 @@ def table(comparison: Comparison) -> str:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Return what one has to know to read the table."""
+    """Return the notes that explain the table."""
     return [
         _of_the_log(comparison),
         *_of_the_users(comparison.task),
@@ -77,16 +77,16 @@ def _of_the_users(task: Task) -> list[str]:
     n_all = n_possible + n_left_out
     if n_possible < _SMALL_SHARE * n_all:
         lines.append(
-            f"Only {n_possible / n_all:.1%} of all users are scored, and the others may be unlike "
-            "them."
+            f"Only {n_possible / n_all:.1%} of all users are scored, and the others may differ "
+            "from them."
         )
     if n_possible < _FEW_USERS:
-        lines.append("So few users are scored that the intervals are wide.")
+        lines.append("Few users are scored, so the intervals are wide.")
     learned = learned_by("two-tower", task)
     if len(learned) < len(task.train):
         lines.append(
             f"The two-tower learned from {len(learned)} of {len(task.train)} users, drawn at "
-            "random; with more it may do better."
+            "random. With more users it may do better."
         )
     return lines
 
@@ -94,15 +94,15 @@ def _of_the_users(task: Task) -> list[str]:
 def _of_k(comparison: Comparison) -> list[str]:
     n_items = len(comparison.items)
     if n_items == 1:
-        return ["There is only one item, so recall tells nothing apart."]
+        return ["There is only one item, so recall is the same for all contenders."]
     if comparison.ks[0] >= n_items:
         return [
-            f"The {comparison.ks[0]} nearest are all of the items there are, so recall tells "
-            "nothing apart: choose a smaller k with -k."
+            f"k is {comparison.ks[0]}, but there are only {n_items} items, so recall is the same "
+            "for all contenders. Choose a smaller k with -k."
         ]
     if not comparison.ks_given and comparison.ks != usual_ks():
         chosen = _listed([str(k) for k in comparison.ks])
-        return [f"There are only {n_items} items, so k is {chosen} (-k chooses another)."]
+        return [f"There are only {n_items} items, so k is {chosen} (change it with -k)."]
     return []
 
 
@@ -111,26 +111,26 @@ def _of_the_split(task: Task) -> list[str]:
         held_out = f"Held out: each user's first instant after {task.cutoff}."
     elif task.unit == "event":
         held_out = (
-            "Held out: each user's last event. Other users' later events are in the training "
+            "Held out: each user's last event. Later events of other users are in the training "
             "data, which leaks a little of the future."
         )
     else:
         held_out = (
-            "Held out: all that each user did at their last time. Other users' later events are "
-            "in the training data, which leaks a little of the future; --split time does not."
+            "Held out: all events at each user's last time. Later events of other users are in "
+            "the training data, which leaks a little of the future. --split time avoids this."
         )
     if task.unit == "event":
-        order = "There are no times: events are taken in the order given (--time names a column)."
+        order = "There are no times, so the order of the lines is used (--time names a column)."
     else:
         order = (
-            f"{task.simultaneous_share:.1%} of users' last events share their time with the event "
-            "before; simultaneous events have one age, and their order in the file is not used."
+            f"{task.simultaneous_share:.1%} of users' last events have the same time as the event "
+            "before. Simultaneous events have the same age, and their order in the file is ignored."
         )
     return [held_out, order]
 
 
 def _of_seen_items(comparison: Comparison) -> list[str]:
-    """Say whether items of the history are ranked, and why."""
+    """Tell whether items of the history are ranked, and why."""
     lines = [
         f"{comparison.repeat_share:.1%} of held-out items are in the history already (repeat), "
         f"{comparison.unknown_share:.1%} are not in the catalogue (misses)."
@@ -138,20 +138,20 @@ def _of_seen_items(comparison: Comparison) -> list[str]:
     again = f"{comparison.task.again_share:.1%} of all events repeat an item of the same user"
     if not comparison.exclude_seen:
         lines.append(
-            f"{again}. Items of the history are ranked like all others (--seen exclude leaves them "
-            "out)."
+            f"{again}. Items of the history are ranked like all others (change this with --seen "
+            "exclude)."
         )
         return lines
     if comparison.seen == "auto":
         lines.append(
-            f"Hardly anybody has an item twice ({again}), so items of the history are left out of "
-            "the ranking (--seen keep ranks them)."
+            f"{again}, so items of the history are left out of the ranking (change this with "
+            "--seen keep)."
         )
     else:
         lines.append(f"{again}. Items of the history are left out of the ranking (--seen exclude).")
     lines.append(
         "'last item' and 'own frequency' differ from 'popularity' only in items of the history, so "
-        "the three are one here."
+        "they are left out here."
     )
     return lines
 
@@ -159,38 +159,38 @@ def _of_seen_items(comparison: Comparison) -> list[str]:
 def _of_the_search(comparison: Comparison) -> list[str]:
     search = comparison.search
     shown = ", ".join(f"{name}={value!r}" for name, value in sorted(search.found.items()))
-    done = "Searched" if search.trials else "No history is long enough to search in"
+    done = "Searched" if search.trials else "No history is long enough to search, so the default"
     lines = [f"{done}: {shown}; {half_life(search.found)}."]
     if search.widened_to:
         tried = _listed([f"{decay:g}" for decay in search.widened_to])
         lines.append(
             f"The best decay was on the edge of the grid, so the grid was widened to {tried}"
-            + (", and the best is on the edge still." if search.on_edge else ".")
+            + (", but the best decay is still on the edge." if search.on_edge else ".")
         )
     return lines
 
 
 def half_life(parameters: dict[str, Any]) -> str:
-    """Return in words when one event has lost half of its pull."""
+    """Return in words when an event has lost half of its weight."""
     rate = parameters["decay"] * parameters["repeat_exponent"]
     if rate == 0:
-        return "all events count the same, however old"
+        return "all events have the same weight, whatever their age"
     unit = AGE_UNITS[parameters["age_unit"]]
-    return f"one event loses half of its pull in {math.log(2) / rate:.3g} {unit}"
+    return f"an event loses half of its weight in {math.log(2) / rate:.3g} {unit}"
 
 
 def what_to_ship(comparison: Comparison) -> str:
-    """Return the sentence that follows from the numbers."""
+    """Return the recommendation that follows from the figures."""
     k = comparison.ks[0]
     first, *others = comparison.per_user.values()
     if all(np.array_equal(first, other) for other in others):
         if not first.any():
             return (
-                f"Nothing to choose by: no contender finds any held-out item (recall@{k} 0.000). "
+                f"There is no best contender: none finds any held-out item (recall@{k} 0.000). "
                 "Give a longer log, or try a larger k with -k."
             )
         return (
-            f"Nothing to choose by: all contenders find the same held-out items (recall@{k} "
+            f"There is no best contender: all find the same held-out items (recall@{k} "
             f"{first.mean():.3f}). "
             + (
                 "Give a longer log, or choose a smaller k with -k."
@@ -215,22 +215,23 @@ def what_to_ship(comparison: Comparison) -> str:
     if high < 0 and finder.explore > rival.explore:
         return (
             f"Ship '{ranker.name}' for what people buy again, and '{finder.name}' for what is new "
-            f"to them: no vector is as good over all ({simplest.name}: {measured}; {against}), but "
-            f"'{finder.name}' finds {finder.explore:.3f} of the new items, where the best ranker "
+            f"to them: no encoder is as good overall ({simplest.name}: {measured}; {against}), but "
+            f"'{finder.name}' finds {finder.explore:.3f} of the new items, while the best ranker "
             f"for these, '{rival.name}', finds {rival.explore:.3f}."
         )
     if high < 0:
-        return f"Ship '{ranker.name}': no vector is as good here ({measured}; {against})."
+        return f"Ship '{ranker.name}': no encoder is as good here ({measured}; {against})."
     return (
-        f"'{simplest.name}' and '{ranker.name}' cannot be told apart here ({measured}; {against}): "
-        f"ship '{ranker.name}', which needs no vectors, unless you need vectors for other uses."
+        f"'{simplest.name}' and '{ranker.name}' do not differ significantly ({measured}; "
+        f"{against}): ship '{ranker.name}', which needs no vectors, unless you need vectors for "
+        "other uses."
     )
 
 
 def as_json(comparison: Comparison) -> str:
-    """Return the table, the notes and the sentence as one JSON object (NaN is null).
+    """Return the table, the notes and the recommendation as one JSON object.
 
-    What is NaN for every contender is left out.
+    NaN is null. Figures that are NaN for all contenders are left out.
     """
     rows = [_plain(dataclasses.asdict(row)) for row in comparison.rows]
     empty = {name for name in rows[0] if all(row[name] is None for row in rows)}
@@ -266,17 +267,17 @@ def _listed(parts: list[str]) -> str:
 
 
 def _best_at_new_items(rows: list[Row]) -> Row:
-    """Return the first of the best; NaN, where no held-out item is new, is never better."""
+    """Return the row with the best recall of new items. NaN (no new items) is the worst."""
     return max(rows, key=lambda row: -1.0 if math.isnan(row.explore) else row.explore)
 
 
 def _simplest(
     comparison: Comparison, encoders: list[Row], best: Row
 ) -> tuple[Row, tuple[float, float, float]]:
-    """Return the first encoder as good as the best, and its difference from the best ranker.
+    """Return the simplest encoder not worse than the best, and its difference from the ranker.
 
-    One that is above the ranker goes before one that may be equal to it, and that before one that
-    is below: what is as good as the best encoder may yet be worse than a ranker.
+    Encoders above the best ranker come first, then those that may be equal to it, then those
+    below it: an encoder that is not worse than the best one can still be worse than the ranker.
     """
     theirs = comparison.per_user[comparison.best_ranker]
     gaps = [

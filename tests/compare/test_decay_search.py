@@ -1,4 +1,4 @@
-"""The search for a decay: where its grid ends, and how far it is widened."""
+"""The search for the decay: the edges of its grid, and how it is widened."""
 
 import numpy as np
 import pytest
@@ -31,24 +31,24 @@ def trials(best, *, decays=(0.0, 0.5, 2.0), exponent=1.0, unit="step"):
     ],
     ids=["largest", "inside", "zero", "smallest"],
 )
-def test_beyond_the_largest_and_the_smallest_decay_there_is_more_to_try(best, decays, expected):
+def test_beyond_returns_the_next_decay_at_the_edges(best, decays, expected):
     assert beyond(trials(best, decays=decays)) == expected
 
 
-def test_a_decay_that_has_no_effect_is_on_no_edge():
+def test_beyond_returns_none_for_repeat_exponent_0():
     assert beyond(trials(2.0, exponent=0.0)) is None
 
 
-def test_the_edge_is_that_of_the_age_unit():
+def test_each_age_unit_has_its_own_edge():
     days = trials(0.1, decays=(0.02, 0.1), unit="D")
     instants = trials(9.0, decays=(0.0, 2.0), unit="instant")
     assert beyond(instants + days) == 0.2
 
 
 def newest_item_comes_again():
-    """Histories where the newest item comes again, after another one that came 1, 2 or 3 times.
+    """Return histories whose held-out item is the newest one, after another item 1 to 3 times.
 
-    The newest item is the nearest for any decay above 0, from 0.48 on, and from 0.61 on: where
+    The newest item is the nearest for decays above 0, 0.48 and 0.61, respectively: where
     exp(-d) + exp(-2 d) + ... is below 1.
     """
     lists = [
@@ -77,7 +77,7 @@ def test_a_grid_that_ends_before_the_best_decay_is_widened(monkeypatch):
     assert all(n_done < n_trials for n_done, n_trials in reported)
 
 
-def test_the_grid_is_widened_three_times_at_most(monkeypatch):
+def test_the_grid_is_widened_at_most_three_times(monkeypatch):
     class TheSteeperTheBetter:
         def __init__(self, *args, **named):
             pass

@@ -1,4 +1,4 @@
-"""The parts of the comparison: rankers, intervals, and the sentence."""
+"""Rankers, tasks, intervals and the recommendation."""
 
 from types import SimpleNamespace
 
@@ -21,18 +21,18 @@ QUERY = Histories.from_lists([["b", "c", "c", "d"]])
     ("ranker", "expected"),
     [(Popularity, "abcd"), (LastItem, "dabc"), (OwnFrequency, "cbda")],
 )
-def test_a_ranker_orders_items_as_one_would_by_hand(ranker, expected):
+def test_rankers_agree_with_rankings_made_by_hand(ranker, expected):
     scores = ranker().fit(TRAIN, ITEMS).score_blocks(QUERY)(0, 1)[0]
     assert "".join(ITEMS.ids[np.argsort(-scores)]) == expected
 
 
-def test_the_last_instant_counts_as_a_whole():
+def test_last_item_ranks_all_items_of_the_last_instant_first():
     query = Histories.from_lists([["a", "c", "d"]], timestamps=[[1, 2, 2]])
     scores = LastItem().fit(TRAIN, ITEMS).score_blocks(query)(0, 1)[0]
     assert set(ITEMS.ids[np.argsort(-scores)[:2]]) == {"c", "d"}
 
 
-def test_the_interval_is_that_of_a_plain_bootstrap():
+def test_the_interval_agrees_with_a_plain_bootstrap():
     rng = np.random.default_rng(0)
     ours, theirs = rng.integers(0, 2, 500) * 1.0, rng.integers(0, 2, 500) * 1.0
     difference, low, high = paired_interval(ours, theirs)
@@ -58,7 +58,7 @@ def test_a_large_log_is_scored_on_some_users_and_learned_from_all():
     assert with_at_most(50, task) is task
 
 
-def test_the_two_tower_learns_from_part_of_a_large_log_and_it_is_said(monkeypatch):
+def test_the_two_tower_learns_from_some_users_of_a_large_log(monkeypatch):
     monkeypatch.setattr(_contenders, "_LEARNED_PAIRS", 30 * 52)
     task = make_task(Histories.from_lists([[u, u + 1, u + 2] for u in range(50)]), "last")
     assert len(_contenders.learned_by("two-tower", task)) == 15
@@ -102,32 +102,32 @@ def test_the_encoder_that_finds_most_new_items_is_shipped_for_them():
 @pytest.mark.parametrize("explore", [0.1, float("nan")])
 def test_an_encoder_that_finds_no_more_new_items_than_a_ranker_is_not_shipped(explore):
     sentence = what_to_ship(comparison((0.1, explore), ranker=0.6, average=0.2))
-    assert sentence.startswith("Ship 'ranker': no vector is as good")
+    assert sentence.startswith("Ship 'ranker': no encoder is as good")
 
 
-def test_what_cannot_be_told_apart_is_said_to_be_so():
-    assert "cannot be told apart" in what_to_ship(comparison(ranker=0.3, average=0.3))
+def test_the_ranker_is_shipped_if_the_difference_is_not_significant():
+    assert "do not differ significantly" in what_to_ship(comparison(ranker=0.3, average=0.3))
 
 
-def test_where_everybody_finds_everything_a_smaller_k_is_asked_for():
+def test_a_smaller_k_is_suggested_if_all_find_everything():
     sentence = what_to_ship(comparison(ranker=1.0, average=1.0))
-    assert sentence.startswith("Nothing to choose by: all contenders find the same")
+    assert sentence.startswith("There is no best contender: all find the same")
     assert "recall@10 1.000" in sentence
     assert "smaller k with -k" in sentence
 
 
-def test_where_nobody_finds_anything_nothing_is_shipped():
+def test_nothing_is_shipped_if_no_contender_finds_anything():
     sentence = what_to_ship(comparison(ranker=0.0, average=0.0))
-    assert sentence.startswith("Nothing to choose by: no contender finds any held-out item")
+    assert sentence.startswith("There is no best contender: none finds any held-out item")
 
 
-def test_an_encoder_that_may_equal_the_ranker_goes_before_a_simpler_one_that_does_not():
+def test_an_encoder_that_may_equal_the_ranker_is_preferred_to_a_simpler_one_below_it():
     # Of 400 users 12, 2 and 7: the encoders may be equal, and so may the tower and the ranker.
     sentence = what_to_ship(comparison(ranker=0.03, average=0.005, tower=0.0175))
-    assert sentence.startswith("'tower' and 'ranker' cannot be told apart here")
+    assert sentence.startswith("'tower' and 'ranker' do not differ significantly")
 
 
-def test_an_encoder_above_the_ranker_goes_before_a_simpler_one_that_may_equal_it():
+def test_an_encoder_above_the_ranker_is_preferred_to_a_simpler_one_that_may_equal_it():
     # 40, 52 and 64: the average may be equal to either, the tower is above the ranker.
     sentence = what_to_ship(comparison(ranker=0.1, average=0.13, tower=0.16))
     assert sentence.startswith("Ship 'tower'")

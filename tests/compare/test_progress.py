@@ -1,4 +1,4 @@
-"""What is said on stderr while the command works."""
+"""The progress of the command on stderr."""
 
 import io
 import re
@@ -22,7 +22,7 @@ class Gone(Terminal):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that is moved by hand, and a line that nobody redraws in between."""
+    """A clock that tests advance, and a line that is not redrawn in between."""
     now = [100.0]
     monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(Progress, "_tick", lambda self, ended: None)
@@ -30,7 +30,7 @@ def clock(monkeypatch):
 
 
 def shown(stream):
-    """Return what has stood in each line of the terminal."""
+    """Return all texts that were shown in the lines of the terminal."""
     return [part.rstrip() for part in re.split(r"[\r\n]", stream.getvalue()) if part.strip()]
 
 
@@ -39,7 +39,7 @@ def test_a_terminal_shows_the_epoch_the_share_and_the_time_left(clock):
     progress = Progress(stream)
     progress.n_stages = 2
     with progress.stage("two-tower"):
-        clock[0] += 10  # what comes before the first epoch is no part of it
+        clock[0] += 10  # the time before the first epoch does not count
         progress.advance(0, 4, "epoch")
         clock[0] += 30
         progress.advance(1, 4, "epoch")
@@ -53,7 +53,7 @@ def test_a_terminal_shows_the_epoch_the_share_and_the_time_left(clock):
     ]
 
 
-def test_where_the_number_of_parts_is_not_known_the_time_that_passed_is_shown(clock):
+def test_the_elapsed_time_is_shown_if_the_number_of_parts_is_unknown(clock):
     stream = Terminal()
     progress = Progress(stream)
     with progress.aside("reading"):
@@ -66,7 +66,7 @@ def test_where_the_number_of_parts_is_not_known_the_time_that_passed_is_shown(cl
     ]
 
 
-def test_a_shorter_line_wipes_out_a_longer_one(clock):
+def test_a_shorter_line_overwrites_a_longer_one(clock):
     stream = Terminal()
     progress = Progress(stream)
     with progress.stage("a stage with a long name"):
@@ -76,7 +76,7 @@ def test_a_shorter_line_wipes_out_a_longer_one(clock):
     assert len(lines[2].rstrip("\n")) >= len(lines[1])
 
 
-def test_a_line_is_no_longer_than_the_terminal_is_wide(clock, monkeypatch):
+def test_a_line_is_cut_to_the_width_of_the_terminal(clock, monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     stream = Terminal()
     with Progress(stream).stage("a stage with a name longer than thirty"):
@@ -87,7 +87,7 @@ def test_a_line_is_no_longer_than_the_terminal_is_wide(clock, monkeypatch):
         assert len(stream.getvalue().rpartition("\r")[2]) == 29
 
 
-def test_what_is_no_terminal_gets_a_line_a_stage_and_nothing_that_moves():
+def test_anything_but_a_terminal_gets_one_line_per_stage():
     stream = io.StringIO()
     progress = Progress(stream)
     with progress.aside("reading"):
@@ -97,7 +97,7 @@ def test_what_is_no_terminal_gets_a_line_a_stage_and_nothing_that_moves():
     assert stream.getvalue() == "skue compare: two-tower\n"
 
 
-def test_a_quiet_command_says_notes_alone():
+def test_a_quiet_command_writes_only_notes():
     stream = Terminal()
     progress = Progress(stream, quiet=True)
     with progress.stage("two-tower"):
@@ -107,14 +107,14 @@ def test_a_quiet_command_says_notes_alone():
     assert "".join(shown(stream)) == "skue compare: note: mind this"
 
 
-def test_work_goes_on_when_nobody_listens_any_more():
+def test_work_continues_if_stderr_is_closed():
     progress = Progress(Gone())
     with progress.stage("two-tower"):
         progress.advance(1, 4, "epoch")
     progress.note("note: mind this")
 
 
-def test_a_stage_that_fails_leaves_its_line_to_the_error(clock):
+def test_the_error_replaces_the_line_of_a_stage_that_fails(clock):
     stream = Terminal()
     progress = Progress(stream)
     with pytest.raises(ValueError, match="no log"), progress.aside("reading"):
@@ -124,7 +124,7 @@ def test_a_stage_that_fails_leaves_its_line_to_the_error(clock):
     assert stream.getvalue().endswith("\r\rskue compare: error: no log\n")
 
 
-def test_the_epochs_of_an_encoder_are_shown_and_the_encoder_forgets_it(clock):
+def test_epochs_are_shown_and_the_encoder_keeps_no_callback(clock):
     pytest.importorskip("sklearn.callback")
     stream = Terminal()
     progress = Progress(stream)
@@ -141,5 +141,5 @@ def test_the_epochs_of_an_encoder_are_shown_and_the_encoder_forgets_it(clock):
     ("seconds", "expected"),
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (59.7, "1 min 00 s")],
 )
-def test_durations_are_written_as_people_say_them(seconds, expected):
+def test_durations_are_in_hours_minutes_and_seconds(seconds, expected):
     assert duration(seconds) == expected
