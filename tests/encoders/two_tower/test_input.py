@@ -84,7 +84,10 @@ def test_targets_from_a_y_that_is_not_there_are_refused():
 
 LABELS = {
     "unknown numbers": ([100, 101] * 40, r"none of the 80 ids in y.*set targets='history'"),
-    "names": (["churns", "stays"] * 40, r"item ids of the same type as X, such as \d+, got 'churns'"),
+    "names": (
+        ["churns", "stays"] * 40,
+        r"item ids of the same type as X, such as \d+, got 'churns'",
+    ),
     "booleans": (np.arange(80) % 2 == 0, r"y must be integers or strings, got dtype bool"),
     "fractions": (np.full(80, 0.5), r"y must be whole numbers or strings, got 0.5"),
 }
