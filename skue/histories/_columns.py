@@ -121,7 +121,7 @@ def columns_of_events(
     user_ids: np.ndarray | None = None,
     vocabulary: Vocabulary | None = None,
 ) -> Columns:
-    """Build from item ids laid end to end, and sort each user's events by time.
+    """Build from a flat array of item ids, and sort each user's events by time.
 
     A vocabulary that knows all of the items becomes that of the batch.
     """

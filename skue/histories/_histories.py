@@ -67,8 +67,7 @@ class Histories:
     Raises
     ------
     ValueError
-        For codes outside ``item_ids``, decreasing offsets, unequal lengths, times that decrease
-        within a user, and weights or times that are not finite.
+        For columns that break these rules, and for weights or times that are not finite.
 
     Examples
     --------

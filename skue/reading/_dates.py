@@ -243,7 +243,7 @@ def _fits(letters: np.ndarray) -> bool:
 
 
 def _not_one_format(texts: TextColumn, label: Label) -> ValueError:
-    """Return the error for a column with several formats, or with a row that is no time."""
+    """Return the error for a column with several formats, or with a row that is not a time."""
     first_of: dict[tuple[object, ...], int] = {}
     counts: Counter[tuple[object, ...]] = Counter()
     for row, text in texts.rows():

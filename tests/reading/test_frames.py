@@ -17,7 +17,7 @@ FORMS = ["pandas", "polars", "lazy", "pyarrow", "batch", "parquet", "dict"]
 
 
 def read(form, folder, *, time=None, weight=None, **columns):
-    """Return histories from columns named u, i, and t and w where there are any."""
+    """Return histories from the columns u and i, and t and w if they are given."""
     n = len(next(iter(columns.values())))
     data = {"u": [1] * n, "i": [2] * n, **columns}
     names = {"user": "u", "item": "i", "time": time, "weight": weight}
