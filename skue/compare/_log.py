@@ -16,7 +16,6 @@ from skue.reading._log_files import (
     names_of_parquet,
     open_delimited,
 )
-from skue.reading._text_files import checked_encoding
 
 _ROLES = ("user", "item", "time", "weight")
 _DAY_FIRST = {None: None, "yes": True, "no": False}
@@ -124,7 +123,6 @@ def _columns(path: str, names: dict[str, Any], text: TextOptions) -> list[str] |
     checked, kind = checked_path(path)
     if kind == ".parquet":
         return names_of_parquet(checked)
-    checked_encoding(text.encoding)
     columns = open_delimited(checked, kind, names, text).names
     has_sequences = kind == ".txt" and set(names.values()) == {None} and text.delimiter is None
     if has_sequences and not looks_like_a_log(columns):

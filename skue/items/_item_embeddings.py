@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.histories._npz import read_arrays, write_arrays
+from skue.histories._npz import check_schema, read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._answers import similar_items
 from skue.items._checks import as_item_ids, as_more_items, as_unit_rows
@@ -295,14 +295,8 @@ class ItemEmbeddings:
         1
         """
         parts = read_arrays(path, mmap=mmap)
-        missing = {"schema", "vectors", "ids", "space_id"} - set(parts)
-        if missing:
-            raise ValueError(f"{path} has no {sorted(missing)}. Write it with ItemEmbeddings.save.")
-        if int(parts["schema"]) > _SCHEMA:
-            raise ValueError(
-                f"{path} has schema {int(parts['schema'])}, this skue reads up to {_SCHEMA}. "
-                "Upgrade skue."
-            )
+        needed = ("vectors", "ids", "space_id")
+        check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
         return cls(parts["vectors"], parts["ids"], space_id=str(parts["space_id"]))
 
     def __len__(self) -> int:

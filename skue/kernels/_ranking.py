@@ -119,8 +119,10 @@ def rank_positives(
     def rank(start: int) -> tuple[np.ndarray, ...]:
         block = _block(rows, offsets, excluded, n_items, start, min(start + size, n_users))
         if isinstance(scores, Products):
-            return block.positions, *_count_products(scores, block, n_items, width, tolerance, count)
-        return block.positions, *_count_whole(scores, block, tolerance)
+            counted = _count_products(scores, block, n_items, width, tolerance, count)
+        else:
+            counted = _count_whole(scores, block, tolerance)
+        return block.positions, *counted
 
     starts = range(0, n_users, size)
     parts = spread(rank, starts) if tiled else list(map(rank, starts))

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from skue.kernels._segments import offsets_of, owners, positions_of_ranges
+from skue.kernels._segments import offsets_of, owners, positions_of_ranges, user_item_keys
 from skue.kernels._topk import top_k
 from skue.serving.index._libraries import CellIndex, GraphIndex, LibraryIndex
 from skue.serving.index._tuning import RECALL_AT, Tuning, tune
@@ -134,8 +134,8 @@ def _is_left(rows: np.ndarray, n_items: int, excluded: Excluded, allowed: Allowe
 def _is_listed(
     rows: np.ndarray, n_items: int, listed: np.ndarray, offsets: np.ndarray
 ) -> np.ndarray:
-    keys = owners(offsets) * n_items + listed
-    return np.isin(np.arange(len(rows))[:, None] * n_items + rows, keys)
+    keys = user_item_keys(owners(offsets), listed, n_items)
+    return np.isin(user_item_keys(np.arange(len(rows))[:, None], rows, n_items), keys)
 
 
 def _of_users(limits: Any, users: np.ndarray) -> Any:

@@ -10,6 +10,7 @@ from skue.encoders._inside import find_encoder
 from skue.items._answers import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._rows import unit_rows
 from skue.serving.index._backends import check_backend, make_backend
 
 # How far from 1 the squared length of a unit vector may be.
@@ -265,6 +266,4 @@ def _unit_rows(users: np.ndarray) -> np.ndarray:
     if not np.isfinite(largest).all():
         row = int(np.flatnonzero(~np.isfinite(largest))[0])
         raise ValueError(f"user_vectors must be finite, but row {row} holds NaN or infinity.")
-    users = users / np.where(largest > 0, largest, 1.0)[:, None]
-    norms = np.linalg.norm(users, axis=1)
-    return users / np.where(norms > 0, norms, 1.0)[:, None]
+    return unit_rows(unit_rows(users, largest))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skue.kernels._rows import unit_rows
 from skue.kernels._topk import top_k
 from skue.serving.index._libraries import LibraryIndex
 
@@ -94,13 +95,9 @@ def sample_queries(item_vectors: np.ndarray, seed: int = 0) -> tuple[list[Any], 
         for n_averaged in _N_AVERAGED:
             picked = rng.integers(len(item_vectors), size=(_N_QUERIES, n_averaged))
             weights = rng.exponential(size=(_N_QUERIES, n_averaged, 1))
-            part.append(_unit((item_vectors[picked] * weights).sum(axis=1)))
+            means = (item_vectors[picked] * weights).sum(axis=1)
+            part.append(unit_rows(means).astype(np.float32))
     return parts
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
 def _scores_to_reach(queries: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
