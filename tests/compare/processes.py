@@ -1,4 +1,4 @@
-"""Functions that run in a process of their own, forked from a server that has imported skue."""
+"""Functions that run in processes forked from a server that has imported skue."""
 
 import multiprocessing
 import os
@@ -24,7 +24,7 @@ def start(function, *arguments, stdout, stderr):
 
 
 def in_process(function, *arguments, stderr):
-    """Call a function in a process of its own, and return the exit code."""
+    """Call a function in another process, and return the exit code."""
     process = start(function, *arguments, stdout=os.devnull, stderr=stderr)
     process.join()
     return process.exitcode

@@ -285,7 +285,7 @@ def test_an_unreadable_file_is_one_error_line(tmp_path, capsys, content, message
     assert message in error
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder nobody can write to")
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that is not writable")
 def test_a_folder_that_is_not_writable_is_refused_before_any_work(log, capsys):
     assert main(["compare", str(log), "--out", "/proc/report"]) == 2
     (error,) = capsys.readouterr().err.splitlines()

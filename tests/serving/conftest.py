@@ -1,4 +1,4 @@
-"""A Redis server of one's own."""
+"""A Redis server for the tests."""
 
 import shutil
 import socket
