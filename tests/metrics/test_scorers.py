@@ -158,14 +158,14 @@ def test_nan_vectors_raise():
 
 
 def test_y_of_another_length_raises():
-    with pytest.raises(ValueError, match=r"got 2 in X and 1 in y"):
+    with pytest.raises(ValueError, match=r"got 2 rows in X and 1 in y"):
         RecallAtK(2)(ENCODER, [["a"], ["b"]], ["a"])
 
 
 def test_a_user_without_a_held_out_item_raises():
     y = np.empty(2, dtype=object)
     y[:] = [np.array(["a"]), np.array([], dtype=str)]
-    with pytest.raises(ValueError, match=r"the first row 1"):
+    with pytest.raises(ValueError, match=r"the first of them row 1"):
         RecallAtK(2)(ENCODER, [["a"], ["b"]], y)
 
 
