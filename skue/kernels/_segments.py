@@ -104,12 +104,3 @@ def stable_order(codes: np.ndarray, n_codes: int) -> np.ndarray:
     n = len(codes)
     marks = np.ones(n, dtype=np.int8)
     return sp.csr_array((marks, codes, np.arange(n + 1)), shape=(n, n_codes)).tocsc().indices
-
-
-def add_at_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-    """Add each row of ``values`` to the row of ``total`` that it names; rows may repeat."""
-    chosen = sp.csr_array(
-        (np.ones(len(rows), dtype=np.float32), rows, np.arange(len(rows) + 1)),
-        shape=(len(rows), len(total)),
-    )
-    total += chosen.T @ values

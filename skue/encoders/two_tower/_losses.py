@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-
-from skue.kernels._segments import add_at_rows
+import scipy.sparse as sp
 
 
 class Loss(NamedTuple):
@@ -128,3 +127,12 @@ def sampled_softmax(
     of_candidates = (scores.T @ users) * factor
     of_log_temperature = -float(np.einsum("ud,ud->", of_users, users, dtype=np.float64))
     return Loss(value, of_users, of_candidates, of_log_temperature)
+
+
+def add_at_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    """Add each row of ``values`` to the row of ``total`` that it names; rows may repeat."""
+    chosen = sp.csr_array(
+        (np.ones(len(rows), dtype=np.float32), rows, np.arange(len(rows) + 1)),
+        shape=(len(rows), len(total)),
+    )
+    total += chosen.T @ values

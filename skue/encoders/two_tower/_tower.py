@@ -10,10 +10,9 @@ from skue.encoders.two_tower._adamw import AdamW
 from skue.encoders.two_tower._channels import Arrays, Batch, pool, pool_gradient
 from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
 from skue.encoders.two_tower._head import head, head_gradient
-from skue.encoders.two_tower._losses import Loss, full_softmax, sampled_softmax
+from skue.encoders.two_tower._losses import Loss, add_at_rows, full_softmax, sampled_softmax
 from skue.encoders.two_tower._recipe import Recipe
 from skue.kernels._rows import row_norms, unit_rows
-from skue.kernels._segments import add_at_rows
 
 _TINY = np.float32(1e-12)
 _TEMPERATURES = (0.02, 1.0)
