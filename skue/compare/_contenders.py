@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skue.compare._task import Task, drawn_users
+from skue.compare._task import Task
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
@@ -20,8 +20,6 @@ from skue.kernels._segments import kept_offsets, starts_of_runs
 
 # Scores of rankers are whole numbers, so a difference below 1 is a tie.
 TOLERANCE = 0.5
-# An epoch of the two-tower ranks every item for every event. This many pairs take minutes.
-_LEARNED_PAIRS = 4_000_000_000
 ENCODER_NAMES = (
     "plain average",
     "decay average",
@@ -124,18 +122,6 @@ def encoders(
     contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
     if items_given:
         contenders["two-tower"] = TwoTowerUserEncoder(items, random_state=0)
-    elif len(learned_by("two-tower", task)) < len(task.train):
-        # With given vectors, the space also has the items that no drawn user has.
-        contenders["two-tower"] = TwoTowerUserEncoder(items, item_tower="trained", random_state=0)
     else:
         contenders["two-tower"] = TwoTowerUserEncoder(random_state=0)
     return contenders
-
-
-def learned_by(name: str, task: Task) -> Histories:
-    """Return the histories that a contender is fitted on."""
-    n_pairs = len(task.train.codes) * len(task.train.item_ids)
-    if name != "two-tower" or n_pairs <= _LEARNED_PAIRS:
-        return task.train
-    n_drawn = max(1, len(task.train) * _LEARNED_PAIRS // n_pairs)
-    return task.train[drawn_users(len(task.train), n_drawn)]

@@ -14,7 +14,6 @@ from skue.compare._contenders import (
     ENCODER_NAMES,
     TOLERANCE,
     encoders,
-    learned_by,
     rankers,
 )
 from skue.compare._progress import EpochProgress, Progress
@@ -213,7 +212,7 @@ class _Scoring:
         queries = self.task.queries
         with self.progress.stage(name):
             started = time.perf_counter()
-            self._fit(encoder, learned_by(name, self.task))
+            self._fit(encoder, self.task.train)
             fitted = time.perf_counter()
             encoder.transform(queries)
             done = time.perf_counter()

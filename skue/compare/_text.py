@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from skue.compare._contenders import learned_by
 from skue.compare._run import Comparison, Row, paired_interval, usual_ks
 from skue.compare._task import Task
 
@@ -47,6 +46,7 @@ def notes(comparison: Comparison) -> list[str]:
     return [
         _of_the_log(comparison),
         *_of_the_users(comparison.task),
+        *_of_the_examples(comparison),
         *_of_k(comparison),
         *_of_the_split(comparison.task),
         *_of_seen_items(comparison),
@@ -82,13 +82,15 @@ def _of_the_users(task: Task) -> list[str]:
         )
     if n_possible < _FEW_USERS:
         lines.append("Few users are scored, so the intervals are wide.")
-    learned = learned_by("two-tower", task)
-    if len(learned) < len(task.train):
-        lines.append(
-            f"The two-tower learned from {len(learned)} of {len(task.train)} users, drawn at "
-            "random. With more users it may do better."
-        )
     return lines
+
+
+def _of_the_examples(comparison: Comparison) -> list[str]:
+    n_seen = comparison.encoders["two-tower"].n_examples_seen_
+    n_events = len(comparison.task.train.codes)
+    if not 0 < n_seen < n_events:
+        return []
+    return [f"The two-tower learned from {n_seen} examples, drawn from {n_events} events."]
 
 
 def _of_k(comparison: Comparison) -> list[str]:

@@ -1,4 +1,4 @@
-"""Item vectors learned from the log by co-occurrence."""
+"""Item vectors learned from the log, by co-occurrence or by transitions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from skue.kernels._cooccurrence import (
     cooccurrence_counts,
     degree_normalized,
     share_of_repeats,
+    transition_counts,
 )
 from skue.kernels._rows import unit_rows
 
@@ -146,23 +147,35 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
             vectors = random_state.normal(size=(n_items, self.n_dims))
             self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)
             return self
-        vectors = _decompose(
-            degree_normalized(counts, smoothing=self.smoothing), self, random_state
-        )
-        norms = np.linalg.norm(vectors, axis=1)
-        has_vector = norms > _NEGLIGIBLE * norms.max()
-        vectors = vectors[has_vector] / norms[has_vector, None]
-        share = share_of_repeats(codes, offsets)
-        if share:
-            own = unit_rows(random_state.normal(size=vectors.shape))
-            vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
-        self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids[has_vector])
+        table = degree_normalized(counts, smoothing=self.smoothing)
+        left, scale, _ = _decomposed(table, self.n_dims, random_state)
+        self.item_embeddings_ = _embeddings(left * scale, histories, random_state)
         return self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
         return tags
+
+
+def transition_embeddings(
+    histories: Histories, n_dims: int, *, window: int = 5, smoothing: float = 0.1
+) -> ItemEmbeddings | None:
+    """Return item vectors learned from what follows what; None if nothing follows anything.
+
+    Unlike co-occurrence, the counts have a direction. The vector of an item is the sum of its
+    left and right singular vectors, each times a power of the singular values, so items are
+    similar if the same items come after them, or before them, or one comes after the other.
+    """
+    codes, offsets, timestamps = _liked_events(histories)
+    n_items = len(histories.vocabulary)
+    counts = transition_counts(codes, offsets, n_items, window=window, timestamps=timestamps)
+    if not counts.nnz:
+        return None
+    random_state = np.random.RandomState(0)
+    table = degree_normalized(counts, smoothing=smoothing)
+    left, scale, right = _decomposed(table, n_dims, random_state)
+    return _embeddings((left + right) * scale, histories, random_state)
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
@@ -196,8 +209,26 @@ def _liked_events(histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndar
     return histories.codes, histories.offsets, histories.timestamps
 
 
-def _decompose(table: Any, embedder: CooccurrenceItemEmbedder, random_state: Any) -> np.ndarray:
-    n_dims = min(embedder.n_dims, table.shape[0])
-    left, singular_values, _ = randomized_svd(table, n_dims, random_state=random_state)
+def _decomposed(
+    table: Any, n_dims: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return left and right singular vectors, and the damped singular values between them."""
+    n_dims = min(n_dims, table.shape[0])
+    left, singular_values, right = randomized_svd(table, n_dims, random_state=random_state)
     kept = singular_values > _NEGLIGIBLE * singular_values[0]
-    return left * np.where(kept, singular_values, 0) ** _SPECTRUM_EXPONENT
+    return left, np.where(kept, singular_values, 0) ** _SPECTRUM_EXPONENT, right.T
+
+
+def _embeddings(
+    vectors: np.ndarray, histories: Histories, random_state: np.random.RandomState
+) -> ItemEmbeddings:
+    """Normalise the vectors; where items are repeated, mix in a random direction per item."""
+    norms = np.linalg.norm(vectors, axis=1)
+    has_vector = norms > _NEGLIGIBLE * norms.max()
+    vectors = vectors[has_vector] / norms[has_vector, None]
+    codes, offsets, _ = _liked_events(histories)
+    share = share_of_repeats(codes, offsets)
+    if share:
+        own = unit_rows(random_state.normal(size=vectors.shape))
+        vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
+    return ItemEmbeddings(vectors, histories.item_ids[has_vector])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from skue import Histories, ItemEmbeddings
-from skue.compare import _contenders
 from skue.compare._contenders import LastItem, OwnFrequency, Popularity
 from skue.compare._run import Row, paired_interval
 from skue.compare._task import make_task, with_at_most
@@ -56,16 +55,6 @@ def test_a_large_log_is_scored_on_some_users_and_learned_from_all():
     # Each drawn user keeps their own held-out item.
     assert task.held_out.tolist() == (task.queries.user_ids + 2).tolist()
     assert with_at_most(50, task) is task
-
-
-def test_the_two_tower_learns_from_some_users_of_a_large_log(monkeypatch):
-    monkeypatch.setattr(_contenders, "_LEARNED_PAIRS", 30 * 52)
-    task = make_task(Histories.from_lists([[u, u + 1, u + 2] for u in range(50)]), "last")
-    assert len(_contenders.learned_by("two-tower", task)) == 15
-    assert _contenders.learned_by("mix", task) is task.train
-    drawn = _contenders.encoders(task, ITEMS, {}, items_given=False)["two-tower"]
-    assert drawn.item_embeddings is ITEMS
-    assert drawn.item_tower == "trained"
 
 
 def comparison(explores=(0.0, 0.2, 0.2), **recalls):

@@ -1,15 +1,18 @@
 """Item vectors from co-occurrence, compared with slow counting."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories
+from skue.items._cooccurrence import transition_embeddings
 from skue.kernels._cooccurrence import (
     cooccurrence_counts,
     degree_normalized,
     share_of_repeats,
+    transition_counts,
 )
 
 LISTS = [[0, 1, 2, 1], [2, 3], [0, 4, 1, 2, 3, 0], [4]]
@@ -34,6 +37,45 @@ def test_pairs_count_one_over_their_distance(window):
     histories = Histories.from_lists(LISTS)
     counts = cooccurrence_counts(histories.codes, histories.offsets, 5, window=window)
     np.testing.assert_allclose(counts.toarray(), slow_counts(LISTS, window, 5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("window", [1, 2, 50])
+def test_transitions_count_the_later_item_only(window):
+    histories = Histories.from_lists(LISTS)
+    counts = transition_counts(histories.codes, histories.offsets, 5, window=window)
+    expected = np.zeros((5, 5))
+    for row in LISTS:
+        for i, j in itertools.combinations(range(len(row)), 2):
+            if j - i <= window and row[i] != row[j]:
+                expected[row[i], row[j]] += 1 / (j - i)
+    np.testing.assert_allclose(counts.toarray(), expected, rtol=1e-6)
+
+
+def test_items_of_one_basket_do_not_follow_one_another():
+    histories = Histories.from_lists([[0, 1, 2]], timestamps=[[1, 1, 2]])
+    counts = transition_counts(
+        histories.codes, histories.offsets, 3, window=2, timestamps=histories.timestamps
+    )
+    np.testing.assert_array_equal(counts.toarray(), [[0, 0, 1], [0, 0, 1], [0, 0, 0]])
+
+
+def test_transition_embeddings_are_the_sum_of_both_singular_vectors():
+    lists = np.random.default_rng(0).permuted(np.tile(np.arange(6), (40, 1)), axis=1)[:, :3]
+    histories = Histories.from_lists(lists)
+    counts = transition_counts(histories.codes, histories.offsets, 6, window=5).toarray()
+    rows, columns = (counts.sum(axis=axis, keepdims=True) for axis in (1, 0))
+    rows, columns = rows + 0.1 * rows.mean(), columns + 0.1 * columns.mean()
+    left, values, right = np.linalg.svd(counts / np.sqrt(rows * columns))
+    expected = (left + right.T) * values**0.25
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    items = transition_embeddings(histories, 6)
+    vectors = items.vectors[items.lookup(histories.item_ids)]
+    # Singular vectors are defined up to a common sign, so compare cosines.
+    np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
+
+
+def test_without_transitions_there_are_no_transition_embeddings():
+    assert transition_embeddings(Histories.from_lists([[0], [1]]), 4) is None
 
 
 def test_items_of_one_basket_are_at_distance_one_in_any_order():

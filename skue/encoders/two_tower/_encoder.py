@@ -50,9 +50,10 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
             default=None
         The item space, as in :class:`DecayAverageUserEncoder`. None learns two spaces from the
-        log with :class:`CooccurrenceItemEmbedder`, one with a window of 5, one with a window of
-        10 and smoothing 1. Each has 192, 96 or 48 dimensions, whichever gives averages with the
-        highest validation recall. Each space gets its own pair of towers.
+        log: one of wide neighbourhoods (:class:`CooccurrenceItemEmbedder` with a window of 10 and
+        smoothing 1), and one of transitions, that is which items follow which. Each has 192, 96
+        or 48 dimensions, whichever gives averages with the highest validation recall. Each space
+        gets its own pair of towers.
     hidden_layer_sizes : int or tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
@@ -63,7 +64,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         they are learned from the log.
     negatives : {"auto", "all", "sampled"}, default="auto"
         The items that the model learns to distinguish from the next item: all others, or those
-        of the batch and uniformly drawn ones. ``"auto"`` uses all items up to 50,000.
+        of the batch and 2,048 uniformly drawn ones. ``"auto"`` uses all items where that makes a
+        step cheaper: up to 5,120 with the default batch size.
     targets : {"history", "y"}, default="history"
         ``"history"`` learns from the events inside X and ignores y. ``"y"`` also learns from y,
         the item ids that came next after each history.
@@ -118,7 +120,9 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         Epoch whose weights are kept: the last one whose recall is at least as high as the
         starting average's and within one standard error of the best. 0 is the start.
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs run. An epoch uses at most 262,144 examples, drawn anew each time.
+    n_examples_seen_ : int
+        Number of examples used in all epochs, counting repeated ones.
     negatives_ : {"all", "sampled"}
         The negatives used, ``negatives`` with "auto" resolved.
     item_tower_ : {"frozen", "trained"}
@@ -329,6 +333,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         self.validation_scores_ = learned.validation_scores
         self.best_iter_ = learned.best_iter
         self.n_iter_ = learned.n_iter
+        self.n_examples_seen_ = learned.n_examples_seen
         self.interrupted_ = learned.interrupted
         if learned.item_vectors is not given.vectors:
             self.item_embeddings_ = ItemEmbeddings(learned.item_vectors, given.ids)

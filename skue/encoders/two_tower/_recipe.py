@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-# With more items, "auto" samples negatives instead of ranking all items in every step.
-_MANY_ITEMS = 50_000
+# Uniformly drawn negatives per step, beside the targets of the batch.
+N_UNIFORM = 2048
+# A sampled negative costs about this many times an item of a full softmax, because the rows of a
+# sample are gathered, and their gradients scattered.
+_COST_OF_SAMPLING = 2
 _MOST_EPOCHS = {"trained": 5, "frozen": 12}
 
 
@@ -70,10 +73,11 @@ def item_tower_of(encoder: Any) -> str:
 
 
 def negatives_of(encoder: Any, n_items: int) -> str:
-    """Return ``negatives`` with "auto" resolved: all items, unless there are many."""
+    """Return ``negatives`` with "auto" resolved: whichever makes a step cost less."""
     if encoder.negatives != "auto":
         return encoder.negatives
-    return "all" if n_items <= _MANY_ITEMS else "sampled"
+    n_sampled = encoder.batch_size + N_UNIFORM
+    return "all" if n_items <= _COST_OF_SAMPLING * n_sampled else "sampled"
 
 
 def most_epochs(encoder: Any) -> int:

@@ -8,17 +8,15 @@ import numpy as np
 from sklearn.base import clone
 
 from skue.histories._histories import Histories
-from skue.items._cooccurrence import CooccurrenceItemEmbedder
+from skue.items._cooccurrence import CooccurrenceItemEmbedder, transition_embeddings
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._rows import unit_rows
 
 # Candidate dimensions of each space; validation chooses.
 _N_DIMS = (192, 96, 48)
-# Towers with different starting points make different errors, so averaging them helps.
-_EMBEDDERS = (
-    CooccurrenceItemEmbedder(_N_DIMS[0]),
-    CooccurrenceItemEmbedder(_N_DIMS[0], window=10, smoothing=1.0),
-)
+# One space of wide neighbourhoods, and one of what follows what. Towers with different starting
+# points make different errors, so averaging them helps.
+_WIDE = CooccurrenceItemEmbedder(_N_DIMS[0], window=10, smoothing=1.0)
 
 
 def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
@@ -27,9 +25,10 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
     A space with fewer dimensions has the first ones of a larger space, because singular vectors
     are sorted by singular value.
     """
-    first, second = (clone(each).fit(histories).item_embeddings_ for each in _EMBEDDERS)
+    first = clone(_WIDE).fit(histories).item_embeddings_
+    second = transition_embeddings(histories, _N_DIMS[0])
     tables = [first.vectors]
-    if first.n_dims == second.n_dims:
+    if second is not None and first.n_dims == second.n_dims:
         tables.append(vectors_of(second, first.ids))
     yield ItemEmbeddings(np.hstack(tables), first.ids), len(tables)
     for n_dims in _N_DIMS[1:]:

@@ -11,20 +11,21 @@ from skue.encoders.two_tower._channels import Arrays, Batch, pool, pool_gradient
 from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
 from skue.encoders.two_tower._head import head, head_gradient
 from skue.encoders.two_tower._losses import Loss, add_at_rows, full_softmax, sampled_softmax
-from skue.encoders.two_tower._recipe import Recipe
+from skue.encoders.two_tower._recipe import N_UNIFORM, Recipe
 from skue.kernels._rows import row_norms, unit_rows
 
 _TINY = np.float32(1e-12)
 _TEMPERATURES = (0.02, 1.0)
 _EXAMPLES_PER_USER = 50
 _LONGEST_HISTORY = 100
-_N_UNIFORM = 2048
 # Batches have examples of similar length, sorted within groups of this many batches.
 _SORTED_BATCHES = 16
 # Share of the past in the moving average of the weights, at every step.
 _AVERAGING = 0.995
 # Share of all steps during which the learning rate rises; then it falls to zero.
 _WARM_UP = 0.05
+# An epoch uses at most this many examples; with more, each epoch draws new ones.
+_EXAMPLES_PER_EPOCH = 2**18
 # With few examples, an epoch makes several passes, up to this many steps.
 _STEPS_PER_EPOCH = 256
 _MOST_PASSES = 4
@@ -61,6 +62,7 @@ class Trainer:
         self.recipe = recipe
         self.rng = rng
         self.stopped = False
+        self.n_seen = 0
         self.max_history = min(recipe.max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
         parameters = {name: value.copy() for name, value in start.items()}
         temperature = 0.07 if recipe.temperature is None else recipe.temperature
@@ -87,7 +89,7 @@ class Trainer:
     @np.errstate(over="ignore", invalid="ignore")
     def epoch(self) -> float:
         """Train for one epoch, and return the mean loss; end early if stopped or diverged."""
-        total, n_seen = 0.0, 0
+        total, n_before = 0.0, self.n_seen
         batches = self._batches()
         n_passes = max(1, min(_MOST_PASSES, round(_STEPS_PER_EPOCH / len(batches))))
         for _ in range(n_passes - 1):
@@ -98,10 +100,10 @@ class Trainer:
                 (self.optimiser.n_steps + 0.5) / n_steps
             )
             total += self._step(chosen) * len(chosen)
-            n_seen += len(chosen)
+            self.n_seen += len(chosen)
             if self.stopped or not np.isfinite(total):
                 break
-        return total / max(n_seen, 1)
+        return total / max(self.n_seen - n_before, 1)
 
     def averages(self) -> tuple[Arrays, np.ndarray]:
         """Return the averaged weights of the encoder, and the item vectors to search."""
@@ -119,7 +121,7 @@ class Trainer:
         order = self.rng.permutation(len(users))
         order = order[np.argsort(users[order], kind="stable")]
         place = np.arange(len(users)) - np.searchsorted(users, users)
-        chosen = self.rng.permutation(order[place < _EXAMPLES_PER_USER])
+        chosen = self.rng.permutation(order[place < _EXAMPLES_PER_USER])[:_EXAMPLES_PER_EPOCH]
         lengths = np.minimum(self.examples.stops - self.examples.starts, self.max_history)
         batches = []
         for at in range(0, len(chosen), size * _SORTED_BATCHES):
@@ -224,7 +226,7 @@ class Trainer:
 
     def _touched(self, batch: Batch, targets: np.ndarray) -> tuple[np.ndarray, Batch, np.ndarray]:
         """Draw uniform negatives; return the distinct item rows of the step, and renumber."""
-        uniform = self.rng.integers(len(self.item_vectors), size=_N_UNIFORM)
+        uniform = self.rng.integers(len(self.item_vectors), size=N_UNIFORM)
         named = np.concatenate([batch.rows.ravel(), targets, uniform])
         rows, local = np.unique(named, return_inverse=True)
         n_events = batch.rows.size
@@ -234,7 +236,7 @@ class Trainer:
     def _log_expected(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
         """Return the logarithm of how often each candidate is expected among the negatives."""
         in_batch = np.log(max(batch_size - 1, 1e-12)) + self._log_target_share[rows]
-        return np.logaddexp(in_batch, np.log(_N_UNIFORM / len(self.item_vectors)))
+        return np.logaddexp(in_batch, np.log(N_UNIFORM / len(self.item_vectors)))
 
     def _keep_in_range(self) -> None:
         parameters = self.parameters

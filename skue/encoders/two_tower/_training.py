@@ -30,6 +30,7 @@ class Learned:
     validation_scores: list[float] = field(default_factory=list)
     best_iter: int = 0
     n_iter: int = 0
+    n_examples_seen: int = 0
     interrupted: bool = False
 
     def keep(self, towers: Towers, item_vectors: np.ndarray, epoch: int) -> None:
@@ -85,7 +86,7 @@ def _learn(
     for epoch in range(1, recipe.max_iter + 1):
         losses = spread(Trainer.epoch, trainers, on_failure=stop)
         learned.loss_curve.append(float(np.mean(losses)))
-        learned.n_iter = epoch
+        learned.n_iter, learned.n_examples_seen = epoch, trainers[0].n_seen
         towers, vectors = _averages(trainers, task, recipe)
         _check_finite(learned.loss_curve[-1], towers, vectors, recipe, epoch)
         if not len(task.validation):

@@ -5,26 +5,27 @@ import pytest
 
 from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower import _spaces, _tower
+from skue.encoders.two_tower import _tower
 from skue.encoders.two_tower._encode import side_by_side
 from skue.encoders.two_tower._spaces import learned_spaces, vectors_of
 from skue.encoders.two_tower._tower import _pace
 from skue.encoders.two_tower._training import _may_be_best
+from skue.items._cooccurrence import transition_embeddings
 
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 
 
 def test_the_learned_space_is_both_embeddings_side_by_side():
     items, n_towers = next(learned_spaces(WORLD.histories))
-    near = CooccurrenceItemEmbedder(192).fit(WORLD.histories).item_embeddings_
     wide = CooccurrenceItemEmbedder(192, window=10, smoothing=1.0).fit(WORLD.histories)
     wide = wide.item_embeddings_
+    transitions = transition_embeddings(WORLD.histories, 192)
     assert n_towers == 2
-    np.testing.assert_array_equal(items.ids, near.ids)
-    in_both = np.isin(near.ids, wide.ids)
+    np.testing.assert_array_equal(items.ids, wide.ids)
+    in_both = np.isin(wide.ids, transitions.ids)
     assert in_both.mean() > 0.9
-    expected = np.hstack([near.vectors[in_both], wide.vectors[wide.lookup(near.ids[in_both])]])
-    np.testing.assert_allclose(items.vectors[in_both], expected / np.sqrt(2), atol=1e-6)
+    parts = wide.vectors[in_both], transitions.vectors[transitions.lookup(wide.ids[in_both])]
+    np.testing.assert_allclose(items.vectors[in_both], np.hstack(parts) / np.sqrt(2), atol=1e-6)
 
 
 def test_an_item_unknown_to_one_space_gets_a_random_direction_there():
@@ -46,11 +47,23 @@ def test_a_small_catalogue_gives_one_number_of_dimensions():
     assert widths == [40]
 
 
-def test_spaces_of_different_dimensions_fall_back_to_the_first(monkeypatch):
-    embedders = (CooccurrenceItemEmbedder(3), CooccurrenceItemEmbedder(2))
-    monkeypatch.setattr(_spaces, "_EMBEDDERS", embedders)
-    items, n_towers = next(learned_spaces(WORLD.histories))
-    assert (n_towers, items.n_dims) == (1, 3)
+def test_a_log_of_single_baskets_has_one_space():
+    """Nothing follows anything, but items of a basket appear together."""
+    baskets = np.random.default_rng(0).integers(30, size=(60, 4))
+    histories = Histories.from_lists(baskets, timestamps=np.zeros(baskets.shape))
+    _, n_towers = next(learned_spaces(histories))
+    assert n_towers == 1
+
+
+def test_an_epoch_draws_a_limited_number_of_examples_anew(monkeypatch):
+    monkeypatch.setattr(_tower, "_EXAMPLES_PER_EPOCH", 100)
+    monkeypatch.setattr(_tower, "_STEPS_PER_EPOCH", 1)
+    drawn = []
+    monkeypatch.setattr(_tower.Trainer, "_step", lambda self, chosen: drawn.append(chosen) or 0.0)
+    encoder = TwoTowerUserEncoder(WORLD.item_embeddings, max_iter=3, early_stopping=False)
+    encoder.fit(WORLD.histories)
+    assert encoder.n_examples_seen_ == 300
+    assert 200 < len(np.unique(np.concatenate(drawn))) <= 300
 
 
 def test_the_learning_rate_rises_in_a_twentieth_and_falls_to_zero():
