@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
+from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _tower
 from skue.encoders.two_tower._encode import side_by_side

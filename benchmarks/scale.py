@@ -1,0 +1,203 @@
+"""Fit time, peak memory and recall on generated logs of growing size.
+
+    python benchmarks/scale.py                          # 200,000 and 2,000,000 events
+    python benchmarks/scale.py --events 10_000_000      # any size; half a million users
+    python benchmarks/scale.py --peers                  # with implicit's ALS and item-kNN
+
+In the generated log, the next item can be learned: items belong to clusters that follow one
+another, users come back to clusters of their own, and items in a cluster are Zipf popular. Users
+have 20 events on average, there are 5 users per item, but at most 50,000 items. Each user's last
+event is held out, and 5,000 users are scored in the whole catalogue. Each contender is fitted in a
+process of its own, on a memory-mapped log. The peers need ``python -m pip install implicit``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from skue import (
+    CooccurrenceItemEmbedder,
+    DecayAverageUserEncoder,
+    Histories,
+    TwoTowerUserEncoder,
+    leave_last_out,
+)
+from skue.compare._run import paired_interval
+from skue.metrics._evaluation import evaluate
+
+K = 20
+N_SCORED = 5_000
+EVENTS_PER_USER = 20
+SKUE = ("popularity", "best average", "two-tower")
+PEERS = ("implicit ALS", "implicit item-kNN")
+
+
+def generated_log(n_events: int, seed: int = 0) -> Histories:
+    """Return a log whose next item follows from the user and from the last cluster."""
+    rng = np.random.default_rng(seed)
+    n_users = n_events // EVENTS_PER_USER
+    n_items = int(np.clip(n_users // 5, 500, 50_000))
+    n_clusters = n_items // 20
+    cluster_of = rng.permutation(np.arange(n_items) % n_clusters)
+    by_cluster = np.argsort(cluster_of, kind="stable").reshape(n_clusters, -1)
+    by_cluster = rng.permuted(by_cluster, axis=1)
+    following = rng.permutation(n_clusters)
+    own = rng.integers(n_clusters, size=(n_users, 3))
+    zipf = 1 / np.arange(1, by_cluster.shape[1] + 1)
+    popularity = np.cumsum(zipf / zipf.sum())
+
+    clusters = own[:, 0]
+    codes = np.empty((n_users, EVENTS_PER_USER), dtype=np.int32)
+    for step in range(EVENTS_PER_USER):
+        places = np.searchsorted(popularity, rng.random(n_users))
+        codes[:, step] = by_cluster[clusters, np.minimum(places, len(zipf) - 1)]
+        kind = rng.random(n_users)
+        stray = rng.integers(n_clusters, size=n_users)
+        home = own[np.arange(n_users), rng.integers(3, size=n_users)]
+        clusters = np.where(kind < 0.5, following[clusters], np.where(kind < 0.8, home, stray))
+    offsets = np.arange(0, codes.size + 1, EVENTS_PER_USER)
+    return Histories(codes.ravel(), offsets, np.arange(n_items))
+
+
+class Popularity(DecayAverageUserEncoder):
+    """Every user gets the vector whose nearest items are the most popular ones."""
+
+    def fit(self, X, y=None):
+        counts = np.bincount(X.codes, minlength=len(X.item_ids))
+        angles = np.linspace(0, 1, len(counts))[np.argsort(np.argsort(-counts, kind="stable"))]
+        self.item_embeddings = np.column_stack([np.cos(angles), np.sin(angles)])
+        self.cold_start = np.array([1.0, 0.0])
+        return super().fit(X)
+
+    def transform(self, X):
+        return super().transform([[]] * len(X))
+
+
+def best_average(train: Histories) -> DecayAverageUserEncoder:
+    """Return the average of a small grid that finds most events that come before the last."""
+    items = CooccurrenceItemEmbedder(192).fit(train).item_embeddings_
+    X, y = leave_last_out(train[:: max(1, len(train) // N_SCORED)])
+    grid = [
+        DecayAverageUserEncoder(items, decay=decay, repeat_exponent=exponent).fit(X)
+        for decay in (0.05, 0.2, 0.5, 1.0, 2.0)
+        for exponent in (1.0, 0.3)
+    ]
+    return max(grid, key=lambda encoder: encoder.score(X, y))
+
+
+def skue_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Fit one of ours; return what is told of the fit, and the hits of each user."""
+    started = time.perf_counter()
+    if name == "popularity":
+        encoder = Popularity().fit(train)
+    elif name == "best average":
+        encoder = best_average(train)
+    else:
+        encoder = TwoTowerUserEncoder(random_state=0).fit(train)
+    found = {"fit_seconds": time.perf_counter() - started}
+    if name == "two-tower":
+        found |= {"n_examples_seen": encoder.n_examples_seen_, "best_iter": encoder.best_iter_}
+    return found, evaluate(encoder, X, y).recall(K, "hit")
+
+
+def peer_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Fit one of implicit's models on the counts of users and items; return the same."""
+    from implicit.als import AlternatingLeastSquares
+    from implicit.nearest_neighbours import CosineRecommender
+
+    started = time.perf_counter()
+    if name == "implicit ALS":
+        model = AlternatingLeastSquares(factors=128, iterations=15, random_state=0)
+    else:
+        model = CosineRecommender(K=100)
+    model.fit(counts_of(train), show_progress=False)
+    found = {"fit_seconds": time.perf_counter() - started}
+    queries = counts_of(X)
+    recalculate = {"recalculate_user": True} if name == "implicit ALS" else {}
+    ids, _ = model.recommend(
+        np.arange(len(X)), queries, N=K, filter_already_liked_items=False, **recalculate
+    )
+    return found, (ids == np.asarray(y)[:, None]).any(axis=1).astype(float)
+
+
+def counts_of(histories: Histories) -> sp.csr_matrix:
+    """Return the counts of items per user."""
+    ones = np.ones(len(histories.codes), dtype=np.float32)
+    shape = (len(histories), len(histories.item_ids))
+    table = sp.csr_matrix((ones, histories.codes, histories.offsets), shape=shape)
+    table.sum_duplicates()
+    return table
+
+
+def one(name: str, folder: Path) -> None:
+    """Fit and score one contender in this process, and write what was found."""
+    train = Histories.load(folder / "train.npz", mmap=True)
+    X, y = Histories.load(folder / "queries.npz"), np.load(folder / "held_out.npy")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found, hits = (skue_hits if name in SKUE else peer_hits)(name, train, X, y)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found |= {"peak_gb": peak / 2**20, "peak_over_imports_gb": (peak - before) / 2**20}
+    np.save(folder / f"{name}.npy", hits)
+    print(json.dumps(found))
+
+
+def measure(n_events: int, names: tuple[str, ...]) -> list[dict]:
+    """Return one row for each contender on one log."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        histories = generated_log(n_events)
+        train, held_out = leave_last_out(histories)
+        scored = np.random.default_rng(1).choice(len(train), min(N_SCORED, len(train)), False)
+        train.save(folder / "train.npz")
+        train[scored].save(folder / "queries.npz")
+        np.save(folder / "held_out.npy", held_out[scored])
+        rows = []
+        for contender in names:
+            command = [sys.executable, __file__, "--one", contender, "--folder", str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            hits = np.load(folder / f"{contender}.npy")
+            row = {"n_events": n_events, "n_users": len(train), "n_items": len(train.item_ids)}
+            row |= {"contender": contender, f"recall@{K}": float(hits.mean())}
+            row |= json.loads(done.stdout.splitlines()[-1])
+            if contender != "popularity" and (folder / "best average.npy").exists():
+                row["against_best_average"] = paired_interval(
+                    hits, np.load(folder / "best average.npy")
+                )
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+        return rows
+
+
+def main() -> None:
+    """Measure every size, and write the figures where ``--out`` says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, nargs="+", default=[200_000, 2_000_000])
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        one(options.one, options.folder)
+        return
+    names = SKUE + (PEERS if options.peers else ())
+    rows = [row for n_events in options.events for row in measure(n_events, names)]
+    if options.out:
+        machine = {"cpus": os.cpu_count(), "machine": platform.machine()}
+        options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
