@@ -57,9 +57,9 @@ def test_all_is_sorted_and_is_all_that_is_public():
     )
 
 
-def imported_modules(path, nodes=ast.walk):
-    """Modules of skue that a file imports; ``import skue`` is one, too."""
-    for node in nodes(ast.parse(path.read_text(encoding="utf-8"))):
+def imported_modules(path):
+    """Modules of skue that a file imports, also in functions; ``import skue`` is one, too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -78,15 +78,6 @@ def room_of(module):
     return name or None
 
 
-def run_on_import(tree):
-    """Nodes that run when a module is imported: not in functions, not for type checkers."""
-    for node in ast.iter_child_nodes(tree):
-        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if not typing_only and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
-            yield from run_on_import(node)
-
-
 @pytest.mark.parametrize("room", [*ROOMS, *sorted(SHARED)])
 def test_a_room_imports_only_the_rooms_before_it(room):
     paths = {module: path for module, path in MODULES.items() if room_of(module) == room}
@@ -103,7 +94,7 @@ def test_every_module_belongs_to_a_room():
 
 
 def test_no_modules_import_one_another_in_a_circle():
-    graph = {module: set(imported_modules(path, run_on_import)) for module, path in MODULES.items()}
+    graph = {module: set(imported_modules(path)) for module, path in MODULES.items()}
     assert sum(map(len, graph.values())) > 100
     try:
         TopologicalSorter(graph).prepare()

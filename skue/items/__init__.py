@@ -2,6 +2,6 @@
 
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._shared import share_items
+from skue.items._sharing import share_items
 
 __all__ = ["CooccurrenceItemEmbedder", "ItemEmbeddings", "share_items"]

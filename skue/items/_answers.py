@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skue._optional import import_optional
+from skue.histories._vocabulary import Vocabulary
 from skue.kernels._topk import top_k
 from skue.reading._ids import as_ids, is_text, shown
 
 if TYPE_CHECKING:
     import pandas
-
-    from skue.items._item_embeddings import ItemEmbeddings
 
 
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -53,7 +52,9 @@ def frame_of_answers(
     )
 
 
-def similar_items(items: ItemEmbeddings, ids: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+def similar_items(
+    vectors: np.ndarray, vocabulary: Vocabulary, ids: Any, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the k items nearest to each of the given items, without the item itself."""
     if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
@@ -62,14 +63,14 @@ def similar_items(items: ItemEmbeddings, ids: Any, k: int) -> tuple[np.ndarray, 
             f"ids must be a list of ids, got {shown(ids)}. Write one id as [{shown(ids)}]."
         )
     ids = as_ids(ids, "ids")
-    rows = items.lookup(ids)
+    rows = vocabulary.lookup(ids)
     unknown = ids[rows < 0]
     if len(unknown):
-        held = f"has ids such as {shown(items.ids[0])}" if len(items) else "is empty"
+        held = f"has ids such as {shown(vocabulary.ids[0])}" if len(vocabulary) else "is empty"
         raise ValueError(
             f"ids holds {len(unknown)} unknown id(s): {', '.join(map(shown, unknown[:5]))}. "
             f"The catalogue {held}."
         )
     itself = rows.astype(np.int64), np.arange(len(rows) + 1)
-    nearest, scores = top_k(items.vectors[rows], items.vectors, int(k), excluded=itself)
-    return ids_of_rows(items.ids, nearest), scores
+    nearest, scores = top_k(vectors[rows], vectors, int(k), excluded=itself)
+    return ids_of_rows(vocabulary.ids, nearest), scores

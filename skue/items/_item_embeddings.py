@@ -211,7 +211,7 @@ class ItemEmbeddings:
         >>> ids.tolist(), scores.round(2).tolist()
         ([['pot', 'cup']], [[0.7099999785423279, 0.0]])
         """
-        return similar_items(self, ids, k)
+        return similar_items(self.vectors, self.vocabulary, ids, k)
 
     def extend(self, vectors: Any, ids: Any) -> ItemEmbeddings:
         """Return a larger catalogue of the same space.
