@@ -162,7 +162,7 @@ class TorchTrainer(Trainer):
     def _head(self, channels: torch.Tensor, parameters: dict[str, torch.Tensor]) -> torch.Tensor:
         users = torch.einsum("j,ujd->ud", torch.softmax(parameters["mix"], 0), channels)
         inputs = channels.reshape(len(channels), -1)
-        kept = self._dropout(channels.detach().numpy())
+        kept = self._dropout(len(channels), channels.shape[2])
         if kept is not None:
             inputs = inputs * torch.from_numpy(kept)
         users = users + inputs @ parameters["linear"]
