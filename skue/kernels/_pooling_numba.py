@@ -91,33 +91,21 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
                 sums, vectors, rows, weights, start, stop, first, n_tiles * width, rest, n_parts
             )
             for part in range(n_parts):
-                defined[part, user] = _write_unit(
-                    sums[part],
-                    exact[part, first : first + stop - start],
-                    rows[start:stop],
-                    vectors,
-                    pooled[part, user],
-                )
+                mass = _mass(exact[part, first : first + stop - start])
+                norm = np.sqrt(_square(sums[part]))
+                out = pooled[part, user]
+                if norm <= CANCELS * mass and mass > 0:
+                    norm = _sum_exactly(exact[part, first:], rows[start:stop], vectors, out)
+                else:
+                    for dim in range(n_dims):
+                        out[dim] = sums[part, dim]
+                defined[part, user] = norm > NEGLIGIBLE_NORM * mass
+                factor = np.float32(1 / norm if defined[part, user] else 0.0)
+                for dim in range(n_dims):
+                    out[dim] *= factor
 
     given = (_FLOAT64S, _INT32, _INT64, _FLOAT32S, types.boolean)
     return compiled(pool_users, (*given, types.float32[:, :, ::1], types.boolean[:, ::1]))
-
-
-@njit(nogil=True)
-def _write_unit(sums, weights, rows, vectors, out):  # type: ignore[no-untyped-def]
-    """Write a sum at length 1, recomputed if it nearly cancels; tell if it has a direction."""
-    mass = _mass(weights)
-    norm = np.sqrt(_square(sums))
-    if norm <= CANCELS * mass and mass > 0:
-        norm = _sum_exactly(weights, rows, vectors, out)
-    else:
-        for dim in range(len(out)):
-            out[dim] = sums[dim]
-    has_direction = norm > NEGLIGIBLE_NORM * mass
-    factor = np.float32(1 / norm if has_direction else 0.0)
-    for dim in range(len(out)):
-        out[dim] *= factor
-    return has_direction
 
 
 @njit(**_SUM)
