@@ -33,7 +33,7 @@ def run_of(encoder, X, y, k, second_k=None, *, exclude_seen=False):
 
 
 def less(*names):
-    """Return a change that keeps these parameters of the pooling at their start values."""
+    """Return a change that leaves these numbers of the pooling where they start."""
     return lambda recipe: replace(recipe, learned=recipe.learned - set(names))
 
 

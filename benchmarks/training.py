@@ -105,7 +105,7 @@ class TorchTrainer(Trainer):
         self.torch_optimiser.step()
         self._update_rows(leaves, None if rows is None else torch.from_numpy(rows))
         self.n_steps += 1
-        self.optimiser.n_steps += 1  # The learning rate depends on it.
+        self.optimiser.n_steps += 1  # The pace of the learning rate goes by it.
         share = min(recipe.averaging, self.n_steps / (self.n_steps + 10))
         with torch.no_grad():
             self.tensors["decay"].clamp_(min=0)
