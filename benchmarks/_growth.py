@@ -1,4 +1,4 @@
-"""How time grows: ten times more users, events, items and dimensions, and the slopes fitted."""
+"""How time grows with ten times more users, events, items or dimensions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from _timing import side_by_side
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, recall_at_k
 
 STEPS = (1, 2, 5, 10)
-# Few enough items for the vectors to stay in the processor's cache at every size: what a cache
-# too small costs is not growth. Enough users to share out evenly among threads.
+# The item vectors fit into the processor's cache at every size, as cache misses would look like
+# growth. There are enough users to distribute them evenly over threads.
 ENCODED = {"n_users": 16_384, "n_events": 50, "n_items": 1000, "n_dims": 64}
 RANKED = {"n_users": 4000, "n_items": 10_000, "n_dims": 64}
 
@@ -22,7 +22,7 @@ def measure(*, scale: float = 1.0, rounds: int = 9) -> dict[str, Any]:
     found: dict[str, Any] = {"seconds": {}, "slopes": {}}
     plan = [
         ("transform", "n_users", ENCODED, encoding),
-        # From 200 events on: with fewer, what a user costs without any shows.
+        # From 200 events on. With fewer, the fixed time per user is noticeable.
         ("transform", "n_events", {**ENCODED, "n_events": 200}, encoding),
         ("transform", "n_items", ENCODED, encoding),
         ("transform", "n_dims", {**ENCODED, "n_items": 250}, encoding),
@@ -44,13 +44,13 @@ def measure(*, scale: float = 1.0, rounds: int = 9) -> dict[str, Any]:
 
 
 def slope(seconds: dict[str, float]) -> float:
-    """Return the slope of a straight line through the logarithms."""
+    """Return the slope of a line through log seconds against log size."""
     sizes = np.log([float(size) for size in seconds])
     return float(np.polyfit(sizes, np.log(list(seconds.values())), 1)[0])
 
 
 def encoding(*, n_users: int, n_events: int, n_items: int, n_dims: int) -> Any:
-    """Return a function that encodes so many users."""
+    """Return a function that encodes users."""
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(rng.normal(size=(n_items, n_dims)))
     codes = rng.integers(0, n_items, n_users * n_events)
@@ -60,7 +60,7 @@ def encoding(*, n_users: int, n_events: int, n_items: int, n_dims: int) -> Any:
 
 
 def ranking(*, n_users: int, n_items: int, n_dims: int) -> Any:
-    """Return a function that ranks so many users' targets."""
+    """Return a function that ranks one target per user."""
     rng = np.random.default_rng(0)
     users, items = (
         unit(rng.normal(size=(n_users, n_dims))),

@@ -1,4 +1,4 @@
-"""One user with 50 events, warm: microseconds of ``transform``."""
+"""Microseconds of ``transform`` for one user with 50 events, warm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
 
 
 def measure(*, n_calls: int = 3000, n_items: int = 50_000, n_dims: int = 64) -> dict[str, Any]:
-    """Return the percentiles of a list of ids, and of one row of ``Histories``."""
+    """Return the percentiles for a list of ids and for one row of ``Histories``."""
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(
         rng.normal(size=(n_items, n_dims)), ids=[f"item-{row}" for row in range(n_items)]

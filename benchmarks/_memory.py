@@ -1,4 +1,4 @@
-"""Peak memory of encoding a million users, in a process of its own."""
+"""Peak memory of encoding a million users, in a separate process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ found |= {"libraries": status("VmRSS"), "backend": pooling_backend()}
 
 vectors = rng.standard_normal((n_items, n_dims), dtype=np.float32)
 vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-# Unit rows that nobody can write to are taken as they are.
+# Read-only unit rows are not copied.
 vectors.flags.writeable = False
 items = ItemEmbeddings(vectors)
 codes = rng.integers(0, n_items, n_users * n_events, dtype=np.int32)
@@ -75,11 +75,12 @@ def measure(
     n_items: int = 50_000,
     n_dims: int = 64,
 ) -> dict[str, Any]:
-    """Return bytes: libraries, inputs, outputs, the peak, and what that is over them.
+    """Return the bytes of libraries, inputs, outputs and the peak, and their differences.
 
-    ``mapped`` is ``iter_transform`` from a memory-mapped file to a memory-mapped output, whose
-    pages the system may take back at any time: there ``anonymous`` is what the process needs.
-    Otherwise it is ``transform`` on arrays in memory. ``without`` names packages to do without.
+    With ``mapped``, it is ``iter_transform`` from a memory-mapped file to a memory-mapped output.
+    The system can reclaim their pages at any time, so the process needs only ``anonymous``.
+    Otherwise, it is ``transform`` on arrays in memory. ``without`` names packages that are not
+    imported.
     """
     with tempfile.TemporaryDirectory() as folder:
         plan = {

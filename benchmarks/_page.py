@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-# What each ratio should at least be.
+# The lowest acceptable value of each ratio.
 BARS = [
     ("pooling, 64 dimensions", "skue, numba / EmbeddingBag, weights given", 1.0),
     ("pooling, 128 dimensions", "skue, numba / EmbeddingBag, weights given", 1.0),
@@ -25,53 +25,53 @@ BARS = [
 
 PAGE = """# Speed
 
-The encoders are the cheap part of a system, so they are measured against what people would use
-instead: PyTorch's `EmbeddingBag` for the averages, a flat search by faiss and the usual few lines
-of numpy for recall, the same training loop written in PyTorch, `pandas.read_csv` for reading.
-`python benchmarks/speed.py` measures all of this, and writes this page and
-`benchmarks/speed.json` (the peers come with `python -m pip install -e ".[bench]"`; the public log
-is read from the folder that the environment variable `SKUE_DATA` names). Contenders take turns in
-one run; figures are medians of at least five rounds. Ratios travel to other machines, seconds do
-not.
+skue is compared with the usual alternatives: PyTorch's `EmbeddingBag` for the averages, a flat
+faiss index and a few lines of numpy for recall, the same training loop in PyTorch for the
+two-tower encoder, and `pandas.read_csv` for reading. `python benchmarks/speed.py` runs all
+comparisons and writes this page and `benchmarks/speed.json`. To install the alternatives, run
+`python -m pip install -e ".[bench]"`. The public log is read from the folder in the environment
+variable `SKUE_DATA`. Contenders take turns in the same run. Figures are medians of at least five
+rounds. Ratios carry over to other machines, seconds do not.
 
 {machine}
 
 ## How many times as fast
 
-![How many times as fast as its peers, and how time grows](../_static/speed.svg)
+![Speed relative to the alternatives, and growth of the time](../_static/speed.svg)
 
 {ratios}
 
-**Pooling**: `DecayAverageUserEncoder.transform` on 100,000 users of 50 events and 50,000 items,
-from item codes to unit vectors. `EmbeddingBag` starts from the same codes and ends with unit
-vectors; once its event weights are given to it free of charge, once it has to work them out as
-the encoder does. *numba* is with the extra `fast`, *scipy* without. **Recall**: `recall_at_k` of
-20,000 users among 50,000 items of 64 dimensions, exact ties included; *matrix product alone*
-works out the same scores in the same threads and drops them. **Training**: an epoch of
-`TwoTowerUserEncoder` on 200 users with 128 dimensions; 12,000 items for the full softmax, 99,000
-for the sampled one; the losses of both loops agree.
+**Pooling** is `DecayAverageUserEncoder.transform` on 100,000 users with 50 events each and 50,000
+items, from item codes to unit vectors. `EmbeddingBag` starts from the same codes and also returns
+unit vectors. With *weights given*, computing the event weights is not included in its time. With
+*weights worked out*, it is. *numba* is with the extra `fast`, *scipy* without. **Recall** is
+`recall_at_k` of 20,000 users among 50,000 items with 64 dimensions, with exact ties. *Matrix
+product alone* computes the same scores in the same threads and discards them. **Training** is an
+epoch of `TwoTowerUserEncoder` on 200 users with 128 dimensions. The full softmax has 12,000
+items, the sampled one 99,000. The losses of both loops agree.
 
 ## One user
 
-`transform` of one user with 50 events, warm, microseconds (half of the calls take at most 100):
+`transform` of one user with 50 events, warm, in microseconds (the median should be at most 100):
 
 {latency}
 
 ## Memory
 
-Encoding users of 50 events to 64 dimensions, MB of 10⁶ bytes. The process should stay within its
-input, its output and 256 MB. What is over these is nearly all libraries: scikit-learn, which
-imports pandas where that is installed, and numba, which brings LLVM; the last column but one is
-what skue and its data need beyond them. *Mapped* is `iter_transform` from a memory-mapped file to
-a memory-mapped output, whose pages the system takes back when it needs them; the last column is
-what it cannot.
+Encoding users with 50 events each to 64 dimensions, in MB of 10⁶ bytes. The process should need at
+most 256 MB in addition to its input and output. Nearly all of the additional memory is libraries:
+scikit-learn, which imports pandas if it is installed, and numba, which loads LLVM. *Over all of
+these* is what skue needs beyond input, output and libraries. *Mapped* is `iter_transform` from a
+memory-mapped file to a memory-mapped output. The system can reclaim the pages of mapped files; the
+last column is the memory that it cannot reclaim.
 
 {memory}
 
 ## Reading
 
-`load_interactions` of a log, in units of what `pandas.read_csv` and `pyarrow.csv.read_csv` take to
-read the same columns, ids as text and times as dates. Neither of them sorts or numbers anything.
+The time of `load_interactions`, relative to `pandas.read_csv` and `pyarrow.csv.read_csv`, which
+read the same columns, ids as text and times as dates. Neither of them sorts events or numbers
+users.
 
 {reading}
 
@@ -81,10 +81,10 @@ read the same columns, ids as text and times as dates. Neither of them sorts or 
 
 ## Growth
 
-Ten times more of one thing, all else equal, and the slope of a line through log time over log
-size: 1 is linear. Slopes under 1 have a fixed part, such as what a user costs whatever the number
-of events, or what a product of matrices costs to set up; `transform` barely depends on how many
-items there are.
+One size grows tenfold and all others stay the same. The slope is that of a line through log time
+against log size; 1 is linear. A slope below 1 means that part of the time is fixed, such as the
+time per user whatever the number of events, or the set-up of a matrix product. `transform` hardly
+depends on the number of items.
 
 {growth}
 """
@@ -106,7 +106,7 @@ def write(found: dict[str, Any], docs: Path) -> None:
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, float, float | None]]:
-    """Return what was compared, how many times as fast it is, and should at least be."""
+    """Return each comparison, its ratio, and the lowest acceptable ratio."""
     return [(f"{part}: {name}", found[part]["ratios"][name], bar) for part, name, bar in BARS]
 
 

@@ -1,4 +1,4 @@
-"""Parts of quality.py: the grid of averages, scores by user, and the two-tower less a part."""
+"""Parts of quality.py: the grid of averages, scores by user, and variants of the two-tower."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPEAT_EXPONENTS = (1.0, 0.7, 0.5, 0.3, 0.15, 0.0)
 
 
 def average_grid():
-    """Parameters of every average that may be the best."""
+    """Yield the parameters of every average in the grid."""
     for decay, exponent in itertools.product(DECAYS, REPEAT_EXPONENTS):
         yield {"decay": decay, "repeat_exponent": exponent}
 
@@ -45,28 +45,28 @@ def less(*names):
 
 
 def with_(**fields):
-    """Return a change of fields of the recipe."""
+    """Return a change that sets fields of the recipe."""
     return lambda recipe: replace(recipe, **fields)
 
 
 def one_space(histories):
-    """Yield the spaces of near neighbourhoods alone, for one pair of towers."""
+    """Yield only the spaces of near neighbourhoods, for one pair of towers."""
     for items, n_towers in _spaces.learned_spaces(histories):
         vectors = np.split(items.vectors, n_towers, axis=1)[0]
         yield ItemEmbeddings(vectors, items.ids), 1
 
 
 def patched(module, name, value):
-    """Return a change of something that the recipe does not hold."""
+    """Return a change of something that is not in the recipe."""
     return (module, name, value)
 
 
-# What each row of the ablation changes: the recipe by a function, or what a module holds.
+# The change in each row of the ablation: a function of the recipe, or a patch of a module.
 VARIANTS = {
     "all parts": None,
     "one pair of towers": patched(_task, "learned_spaces", one_space),
     "decays not learned": less("decay", "elapsed"),
-    # The exponent that it starts from is searched for, too.
+    # The start value of the exponent is searched for, too.
     "repeats not damped": [
         less("repeat"),
         patched(_validation, "_REPEAT_EXPONENTS", (1.0,)),
@@ -92,7 +92,7 @@ VARIANTS = {
 
 
 class Ablated(TwoTowerUserEncoder):
-    """The encoder with a part of it changed."""
+    """The encoder with some parts changed."""
 
     def changed(self, change):
         changes = change if isinstance(change, list) else [change]

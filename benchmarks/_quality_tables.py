@@ -1,4 +1,4 @@
-"""Tables of quality.py, from its figures; and the page of the documentation that they make."""
+"""Format the figures of quality.py as tables, and as a page of the documentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import statistics
 from pathlib import Path
 
-# R@10 and N@10 on the test items of exactly this file, as their authors print them.
+# Published R@10 and N@10 on the test items of this file.
 PUBLISHED = [
     ("SASRec", 0.0605, 0.0318, 1),
     ("TIGER", 0.0648, 0.0384, 1),
@@ -26,25 +26,26 @@ HEAD = """\
 # How well encoders find what comes next
 
 Made by `python benchmarks/quality.py --page` from the figures of the commands named below the
-tables. On a log each user's last event (with times: the last instant) is the test target and the
-one before it the validation target; everything, item vectors included, is learned from the rest,
-the whole catalogue is ranked, and recall is hits / min(k, held out). The best average is the best
-of 72 decays and repeat exponents, and of 128 or 256 dimensions, on validation. The two-tower has
-its defaults.
+tables. On a log, each user's last event (with times, the last instant) is the test target, and
+the one before it is the validation target. Everything, including item vectors, is learned from
+the rest. The whole catalogue is ranked, and recall is hits / min(k, held out). The best average
+is the best of 72 decays and repeat exponents, and of 128 or 256 dimensions, on validation. The
+two-tower encoder has its defaults.
 """
 ABOUT_WORLDS = """\
-In the generated worlds ({func}`skue.datasets.make_user_histories`) the item space is given and
-stays as it is; encoders learn from the first 21 events of some people, and seek the 21st of others
-by the 20 before it. After the 16th event tastes move, by 0.4 of their own size ("steady") or by as
-much as it ("fast"). In "fast-shared" they move after the 17th, by twice their size, to where those
-of others with the same taste move, as from prams to toys: what an average cannot know. The best
-average is the best of 72 decays and repeat exponents for the people learned from. Differences are
-paired by user over all worlds, with 95 % bootstrap intervals.
+In the generated worlds ({func}`skue.datasets.make_user_histories`), the item vectors are given and
+frozen. Encoders learn from the first 21 events of some people. For other people, they predict the
+21st event from the 20 before it. After the 16th event, tastes move by 0.4 of their own size
+("steady") or by their full size ("fast"). In "fast-shared", they move after the 17th event by
+twice their size, and people with the same taste move in the same direction, for example from prams
+to toys. An average cannot learn this. The best average is the best of 72 decays and repeat
+exponents on the people learned from. Differences are paired by user over all worlds, with 95 %
+bootstrap intervals.
 """
 
 
 def log_table(result):
-    """Return the table of a log: median (and range over seeds) of every figure."""
+    """Return the table of a log: the median (and the range over seeds) of every figure."""
     columns = ["validation_R", "validation_N", "test_R", "test_N", "fit_seconds"]
     k, runs = result["k"], result["runs"]
     titles = [f"validation R@{k}", f"N@{k}", f"test R@{k}", f"N@{k}", "fit, s"]
@@ -94,7 +95,7 @@ def interval(row, base, k):
 
 
 def page(paths):
-    """Return the part of the documentation that the figures of several runs make."""
+    """Return the page of the documentation for the figures of several runs."""
     parts = [HEAD]
     every = [json.loads(Path(path).read_text()) for path in paths]
     if any("worlds" in results for results in every):
@@ -118,7 +119,7 @@ def n_seeds(runs):
 
 
 def spread(values):
-    """Return median and, of several values, range."""
+    """Return the median and, for several values, the range."""
     text = short(statistics.median(values))
     if len(values) > 1:
         text += f" ({short(min(values))}–{short(max(values))})"

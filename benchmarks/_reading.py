@@ -1,4 +1,4 @@
-"""Reading a log: ``load_interactions`` beside the readers of pandas and pyarrow; and importing."""
+"""Times of ``load_interactions``, compared with pandas and pyarrow, and of ``import skue``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PEERS = ("pandas", "pyarrow")
 
 
 def measure(*, rounds: int = 7, n_lines: int = 10_000_000) -> dict[str, Any]:
-    """Return medians and ratios on the public log, and on generated ones in mixed order."""
+    """Return medians and ratios on the public log and on generated logs in random order."""
     found: dict[str, Any] = {"seconds": {}, "ratios": {}}
     with tempfile.TemporaryDirectory() as folder:
         logs = {
@@ -38,7 +38,7 @@ def measure(*, rounds: int = 7, n_lines: int = 10_000_000) -> dict[str, Any]:
         for name, path in logs.items():
             contenders = readers(path)
             assert len(contenders["skue"]().codes) == len(contenders["pandas"]())
-            # A large file takes long, and its time varies little.
+            # Reading a large file takes long, but its time varies little.
             seconds = side_by_side(contenders, rounds=3 if "large" in path.name else rounds)
             for who, median in medians(seconds).items():
                 found["seconds"][f"{name}, {who}"] = median
@@ -49,7 +49,7 @@ def measure(*, rounds: int = 7, n_lines: int = 10_000_000) -> dict[str, Any]:
 
 
 def readers(path: Path) -> dict[str, Callable[[], Any]]:
-    """Return what reads the columns of a log: ids as text and times as dates."""
+    """Return functions that read the columns of a log, ids as text and times as dates."""
     names = ["user_id", "item_id", "timestamp"]
     text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     types = {"user_id": text, "item_id": text, "timestamp": pyarrow.timestamp("us")}
@@ -67,7 +67,7 @@ def readers(path: Path) -> dict[str, Callable[[], Any]]:
 
 
 def generated(path: Path, n_lines: int = 400_000, n_users: int = 20_000) -> Path:
-    """Write a log whose lines are in no order, and no date twice."""
+    """Write a log with lines in random order and distinct dates."""
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame(
         {
@@ -83,7 +83,7 @@ def generated(path: Path, n_lines: int = 400_000, n_users: int = 20_000) -> Path
 
 
 def importing(*, rounds: int = 5) -> dict[str, Any]:
-    """Return the seconds that a fresh interpreter needs to import, medians."""
+    """Return the median seconds of imports in a new interpreter."""
     programs = {"import sklearn.base, scipy.sparse": [], "import skue": []}
     for _ in range(rounds):
         for program, seconds in programs.items():

@@ -1,4 +1,4 @@
-"""Times side by side: what shares one run, in alternating order, shares the machine's moods."""
+"""Time contenders in alternating order in the same run, so that load affects all alike."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 def side_by_side(
     contenders: dict[str, Callable[[], Any]], *, rounds: int = 7
 ) -> dict[str, list[float]]:
-    """Return the seconds of every round, after one that does not count.
+    """Return the seconds of every round, after a warm-up round.
 
-    The order turns by one place each round, so that no contender always runs after the same.
+    The order rotates by one place each round, so each contender starts some of the rounds.
     """
     names = list(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -29,7 +29,7 @@ def side_by_side(
 
 
 def speed_ratio(seconds: dict[str, list[float]], name: str, peer: str) -> float:
-    """Return how many times as fast as the peer: the median over rounds of the ratio."""
+    """Return how many times as fast as the peer it is: the median ratio over rounds."""
     rounds = zip(seconds[name], seconds[peer], strict=True)
     return statistics.median(theirs / ours for ours, theirs in rounds)
 

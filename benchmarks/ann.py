@@ -1,13 +1,13 @@
-"""Approximate backends: the recall that users get, and microseconds a user beside exact search.
+"""Approximate search: recall and microseconds per user, compared with exact search.
 
     python benchmarks/ann.py                       # random, learned-like, a million clustered
     python benchmarks/ann.py --only learned        # a minute
-    python benchmarks/ann.py --backends faiss      # without hnswlib, which takes longest to build
+    python benchmarks/ann.py --backends faiss      # without hnswlib, the slowest to build
 
-Users are averages of decaying weights over histories whose items mostly lie near each other. The
-indexes have not seen them: they tune themselves on averages of random items. Beside them stands
-what random directions get, in which no user looks. Exact search and the backend are timed in turns,
-for one user at a time and for all at once, at k = 20.
+Users are averages with decay over histories whose items are mostly near each other. The indexes
+have not seen them: they are tuned on averages of random items. For comparison, the recall of
+random directions is measured too, although no user vectors point there. Exact search and the
+backend are timed in turns, for one user at a time and for all users at once, at k = 20.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def unit(vectors):
 
 
 def make_items(kind, rng):
-    """Return vectors, and the cluster of each."""
+    """Return item vectors, and the cluster of each."""
     n_items, n_dims = SIZES[kind]
     noise = rng.standard_normal((n_items, n_dims), dtype=np.float32)
     if kind == "random":
@@ -45,13 +45,13 @@ def make_items(kind, rng):
     popularity = 1 / np.arange(1, n_centres + 1) ** 0.8
     own = rng.choice(n_centres, size=n_items, p=popularity / popularity.sum())
     if kind == "learned":
-        # Learned spaces have a direction in common, along which popularity is found.
+        # Vectors in learned spaces share a direction, which holds popularity.
         centres += 0.5 * rng.standard_normal(n_dims, dtype=np.float32)
     return unit(centres[own] + 0.6 * noise), own
 
 
 def make_users(items, own, rng, n_users=N_USERS):
-    """Average histories: each event stays in the cluster of the one before, or jumps."""
+    """Return averages of histories: each event stays in the cluster of the one before, or jumps."""
     by_cluster = np.argsort(own, kind="stable")
     first = np.searchsorted(own[by_cluster], np.arange(own.max() + 2))
     users = np.zeros((n_users, items.shape[1]))
@@ -126,7 +126,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--backends", nargs="+", default=["faiss", "hnswlib"])
-    parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--json", help="file to write the figures to")
     arguments = parser.parse_args()
     rows = []
     for kind in arguments.only:

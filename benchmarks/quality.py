@@ -1,4 +1,4 @@
-"""How well encoders find what comes next: leave-one-out on a log, generated worlds, ablations.
+"""Measure how well encoders find the next item: on a log, in generated worlds, and in ablations.
 
     python benchmarks/quality.py LOG                     # the published protocol, three seeds
     python benchmarks/quality.py --worlds                # generated users, no log needed
@@ -6,15 +6,16 @@
     python benchmarks/quality.py --worlds steady-3000 --ablation
     python benchmarks/quality.py --page A.json B.json > docs/user_guide/quality.md
 
-On a log (by default amazon-beauty.txt in the folder that SKUE_DATA names) each user's last event is
-the test target and the one before it the validation target; item vectors included, everything is
-learned from the rest. The whole catalogue is ranked, without items that the user has had already,
-unless some are bought again. The best average is chosen on validation. With times, whole instants
-are held out, and recall is hits / min(k, held out).
+On a log (by default amazon-beauty.txt in the folder SKUE_DATA), each user's last event is the
+test target, and the one before it is the validation target. Everything, including item vectors,
+is learned from the rest. The whole catalogue is ranked. Items that the user already has are left
+out, unless the log contains repeats. The best average is chosen on validation. With times, whole
+instants are held out, and recall is hits / min(k, held out).
 
-In a world the item space is given and stays as it is. Encoders learn from the first 21 events of
-some people; of the others the 21st is sought by the 20 before it. The best average is chosen among
-the people learned from. Differences are paired by user, over all generator seeds.
+In a generated world, the item vectors are given and frozen. Encoders learn from the first 21
+events of some people. For the others, they predict the 21st event from the 20 before it. The best
+average is chosen on the people learned from. Differences are paired by user, over all generator
+seeds.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ N_PREFIX = 20
 WORLDS = {
     "steady-3000": (3000, 2200, {}),
     "steady-12000": (12_000, 8_000, {}),
-    # Another intent from the 17th event on: the newest four of the query, and what is sought.
+    # Tastes move after the 16th event: the newest four of the query and the target are new.
     "fast-3000": (3000, 2200, {"drift_scale": 1.0, "drift_after": 15}),
-    # From the 18th event on, and alike for all: the new intent follows from the old one.
+    # Tastes move after the 17th event, and people with the same taste move alike.
     "fast-shared-12000": (
         12_000,
         8_000,
@@ -68,7 +69,7 @@ def say(text):
 
 
 class Log:
-    """A log with its last events (or instants) held out twice."""
+    """A log split twice: the last event (or instant), and the one before it, are held out."""
 
     def __init__(self, path, k):
         histories = load_interactions(path)
@@ -83,7 +84,7 @@ class Log:
         self.exclude_seen = seen["repeats"] == 0
 
     def run(self, encoder, *, name, seed=None, seconds=0.0):
-        """Fit, and score validation and test."""
+        """Fit the encoder and score it on validation and test."""
         started = time.perf_counter()
         encoder.fit(self.train)
         seconds += time.perf_counter() - started
@@ -97,7 +98,7 @@ class Log:
         return run
 
     def averages(self):
-        """The fixed averages, and the best of a grid on validation."""
+        """Yield the runs of fixed averages and of the best average of a grid on validation."""
         fixed = {f"decay {decay}": {"decay": decay} for decay in (0.07, 0.5, 1.0)}
         for name, parameters in fixed.items():
             yield self.run(DecayAverageUserEncoder(age_unit=self.unit, **parameters), name=name)
@@ -125,7 +126,7 @@ class Log:
 
 
 def log_part(arguments):
-    """Every encoder, or every variant of the two-tower, on a log."""
+    """Measure every encoder, or every variant of the two-tower, on a log."""
     log = Log(arguments.log, arguments.k)
     runs = []
     if arguments.ablation:
@@ -155,7 +156,7 @@ def log_part(arguments):
 
 
 class World:
-    """One generated world: people to learn from, and people to find the next event of."""
+    """One generated world, with people to learn from and people to test on."""
 
     def __init__(self, name, seed):
         n_users, self.n_train, options = WORLDS[name]
@@ -168,7 +169,7 @@ class World:
         self.others = queries[self.n_train :], held_out[self.n_train :]
 
     def scores(self, encoder, *, fit=True):
-        """Recall of each of the other people at 20 and 50."""
+        """Return the recall at 20 and 50 of each person in the test part."""
         started = time.perf_counter()
         if fit:
             encoder.fit(self.train)
@@ -177,7 +178,7 @@ class World:
         return {20: found["R"], 50: found["R2"], "seconds": seconds}
 
     def best_average(self):
-        """The average that finds most 21st events of the people learned from."""
+        """Return the average with the highest recall for the people learned from."""
         averages = [DecayAverageUserEncoder(self.items, **chosen) for chosen in average_grid()]
         recalls = [
             np.mean(run_of(average.fit(self.train), *self.learned_from, 20)["R"])
@@ -187,7 +188,7 @@ class World:
 
 
 def world_part(arguments):
-    """Encoders (or variants of the two-tower) in generated worlds, paired by user."""
+    """Measure encoders, or variants of the two-tower, in generated worlds."""
     results = []
     for name in arguments.worlds:
         found = {}
@@ -224,7 +225,7 @@ def world_part(arguments):
 
 
 def world_result(name, found, seeds):
-    """Recalls over worlds and seeds, and the differences by user with their intervals."""
+    """Return recalls over worlds and seeds, and paired differences with intervals."""
     n_users, n_train, options = WORLDS[name]
     rows = []
     for encoder, worlds in found.items():
@@ -253,19 +254,19 @@ def world_result(name, found, seeds):
 
 
 def difference(ours, theirs):
-    """Return the mean difference by user, its 95 % interval and its standard error."""
+    """Return the mean paired difference, its 95 % interval and its standard error."""
     mean, low, high = paired_interval(ours, theirs)
     error = float(np.std(ours - theirs) / np.sqrt(len(ours)))
     return {"mean": mean, "interval": [low, high], "standard_error": error}
 
 
 def mean_by_user(worlds, k):
-    """Mean over seeds of each user's recall, users of all worlds one after another."""
+    """Return each user's mean recall over seeds, for the users of all worlds."""
     return np.concatenate([np.mean([run[k] for run in runs], axis=0) for runs in worlds])
 
 
 def machine():
-    """What the seconds depend on."""
+    """Return the machine and the versions, on which the times depend."""
     import sklearn
 
     import skue
@@ -285,8 +286,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("log", nargs="?", help="any file that skue.load_interactions reads")
-    parser.add_argument("-k", type=int, default=10, help="on a log (default 10)")
+    parser.add_argument("log", nargs="?", help="a file for skue.load_interactions")
+    parser.add_argument("-k", type=int, default=10, help="k of the metrics on a log (default 10)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of each two-tower (default 3)")
     parser.add_argument(
         "--encoders",
@@ -295,13 +296,13 @@ def main():
         choices=["averages", "two-tower"],
     )
     parser.add_argument(
-        "--worlds", nargs="*", choices=list(WORLDS), help="generated worlds (default: all of them)"
+        "--worlds", nargs="*", choices=list(WORLDS), help="generated worlds (default: all)"
     )
-    parser.add_argument("--world-seeds", type=int, default=3, help="worlds of a kind (default 3)")
-    parser.add_argument("--ablation", action="store_true", help="variants of the two-tower")
+    parser.add_argument("--world-seeds", type=int, default=3, help="worlds a kind (default 3)")
+    parser.add_argument("--ablation", action="store_true", help="measure variants of the two-tower")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="only these variants")
-    parser.add_argument("--json", help="file for the figures")
-    parser.add_argument("--page", nargs="+", metavar="JSON", help="only print what these make")
+    parser.add_argument("--json", help="file to write the figures to")
+    parser.add_argument("--page", nargs="+", metavar="JSON", help="only print the page of these")
     arguments = parser.parse_args()
     if arguments.page:
         print(page(arguments.page), end="")
@@ -314,7 +315,7 @@ def main():
         if arguments.log is None:
             folder = os.environ.get("SKUE_DATA")
             if not folder:
-                sys.exit("name a log, or set SKUE_DATA to the folder that holds amazon-beauty.txt")
+                sys.exit("give a log, or set SKUE_DATA to the folder with amazon-beauty.txt")
             arguments.log = os.path.join(folder, "amazon-beauty.txt")
         results["log"] = log_part(arguments)
     if arguments.json:

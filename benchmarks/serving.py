@@ -1,13 +1,13 @@
-"""Serving under load: latency, deadline, a switch of encoders, a store that goes away.
+"""Serving under load: latency, deadlines, a switch of encoders, an outage of the store.
 
-    python benchmarks/serving.py              # a minute, as the documentation quotes it
-    python benchmarks/serving.py --seconds 9  # a short look
+    python benchmarks/serving.py              # a minute, as in the documentation
+    python benchmarks/serving.py --seconds 9  # a short run
 
-Threads ask for users by Zipf's law, one in twenty of them new; other threads append events, each
-user having one writer. Half-way a new encoder of another space is published and switched to. After
-a quarter of the time the Redis server is killed, and started again later. Every answer is kept and
-compared afterwards with the vector that its encoder gives for the history that was there. BLAS has
-one thread, as it should where requests have their own.
+Threads request users by Zipf's law; one user in twenty is new. Other threads append events, and
+each user has one writer. After a quarter of the time, the Redis server is killed, and started
+again later. Halfway, a new encoder of another space is exported and switched to. Every answer is
+kept. Afterwards, it is compared with the vector that its encoder gives for the user's history at
+that time. BLAS has one thread, as it should if each request has its own thread.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Redis:
 
 
 class World:
-    """Users, whose histories follow from their number and from how many events were appended."""
+    """Users whose histories are determined by their number and the number of appended events."""
 
     def __init__(self, n_users, seed=0):
         self.n_users = n_users
@@ -89,7 +89,7 @@ class World:
         ]
 
     def histories(self, users, n_appended):
-        """Users beyond n_users are new: they have no event but those appended."""
+        """Return histories; users beyond n_users are new and have only appended events."""
         base = np.where(users < self.n_users, N_BASE, 0)
         lengths = base + n_appended
         offsets = np.append(0, np.cumsum(lengths))
@@ -99,7 +99,7 @@ class World:
         return Histories.from_lists(np.split(_IDS[codes], offsets[1:-1]))
 
     def load(self, rng, users):
-        # A database: a few milliseconds, and now and then many.
+        # Like a database: usually a few milliseconds, sometimes many.
         time.sleep(0.05 if rng.random() < 0.01 else 0.002 + 0.002 * rng.random())
         return self.histories(users, self.n_appended[users])
 
@@ -134,7 +134,7 @@ def ask(world, serving, deadline, seed, pause, stop, answers, errors):
 
 
 def write(world, caches, seed, n_writers, pause, stop, errors):
-    """The one writer of the users whose number leaves the rest ``seed``."""
+    """Append events to the users whose number modulo n_writers is ``seed``."""
     rng = np.random.default_rng(1000 + seed)
     while not stop.is_set():
         user = int(rng.zipf(1.2)) % world.n_users
@@ -164,9 +164,9 @@ def run(arguments, folder):
     serving = [retriever(0)]
     caches, answers, errors, stop = [serving[0].cache], [], [], threading.Event()
     rng = np.random.default_rng(5)
-    # Compiles what is compiled, and fills half of the cache, as a running service would have.
+    # Compile functions and fill half of the cache, as in a running service.
     serving[0].cache.warm(np.arange(world.n_users // 2), lambda ids: world.load(rng, ids))
-    # As a service would: a full collection over all imported modules stops every thread.
+    # As in a service, because a full garbage collection stops every thread.
     gc.collect()
     gc.freeze()
     threads = [
@@ -188,7 +188,7 @@ def run(arguments, folder):
     redis.start()
     time.sleep(max(arguments.seconds / 2 - arguments.seconds / 4 - arguments.down, 0))
     new = retriever(1)
-    # Writers tell both versions of their users from before the warming on.
+    # From before the warming, writers invalidate users in both caches.
     caches.append(new.cache)
     warmed = time.perf_counter()
     new.cache.warm(np.arange(world.n_users // 10), lambda ids: world.load(rng, ids))
@@ -206,7 +206,7 @@ def run(arguments, folder):
 
 
 def verify(world, answers):
-    """Count answers that no history their user had in that time gives under their encoder."""
+    """Count wrong answers, and answers for a history without some announced event."""
     wrong = lost = 0
     for version, encoder in enumerate(world.encoders):
         mine = [answer for answer in answers if answer[1] == version]
@@ -221,7 +221,7 @@ def verify(world, answers):
             )
             wrong += int((~matches(world, encoder, stale, 0)).sum())
             right = matches(world, encoder, exact, 3)
-            # Right for an earlier state of the history: an update was lost.
+            # If the vector matches an earlier history, an update was lost.
             doubtful = [answer for answer, ok in zip(exact, right, strict=True) if not ok]
             earlier = matches(world, encoder, doubtful, 0)
             lost += int(earlier.sum())
@@ -230,7 +230,7 @@ def verify(world, answers):
 
 
 def matches(world, encoder, answers, from_column):
-    """Tell which answers fit their user's history after some number of appended events."""
+    """Return which answers match their user's history after some number of appended events."""
     first = np.array([answer[3] if from_column else 0 for answer in answers], dtype=int)
     last = np.array([answer[4] for answer in answers], dtype=int)
     users = np.array([answer[0] for answer in answers], dtype=int)
@@ -257,7 +257,7 @@ def microseconds(seconds):
 
 
 def small_costs():
-    """One user's state update, and exact search beside the bare product, in turns."""
+    """Time the update of one state, and exact search compared with the matrix product."""
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(rng.standard_normal((N_ITEMS, N_DIMS), dtype=np.float32), _IDS)
     some = Histories.from_lists(
@@ -301,12 +301,12 @@ def small_costs():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--down", type=float, default=5, help="seconds without the store")
+    parser.add_argument("--down", type=float, default=5, help="seconds of the outage")
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--deadline", type=float, default=25, help="milliseconds")
-    parser.add_argument("--pause", type=float, default=20, help="mean, ms between requests")
-    parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--deadline", type=float, default=25, help="in milliseconds")
+    parser.add_argument("--pause", type=float, default=20, help="mean ms between requests")
+    parser.add_argument("--json", help="file to write the figures to")
     arguments = parser.parse_args()
     if shutil.which("redis-server") is None:
         sys.exit("redis-server is not installed")

@@ -1,9 +1,10 @@
-"""Measure speed and memory beside what people would use instead, in one run.
+"""Compare speed and memory with the usual alternatives, in one run.
 
-``python benchmarks/speed.py`` runs everything (some ten minutes on two cores), prints every
+``python benchmarks/speed.py`` runs all parts (about ten minutes on two cores), prints every
 figure, and writes ``benchmarks/speed.json``, ``docs/_static/speed.svg`` and the page
-``docs/user_guide/speed.md``. ``--only pooling recall`` runs some parts and ``--quick`` a tenth of
-the sizes; both only print. The peers come with ``python -m pip install -e ".[bench]"``.
+``docs/user_guide/speed.md``. ``--only pooling recall`` runs some parts, and ``--quick`` runs them
+at a tenth of the size; both only print. ``python -m pip install -e ".[bench]"`` installs the
+alternatives.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch", "faiss-cpu", "pa
 
 
 def training(quick: bool) -> dict[str, Any]:
-    """Compare epochs; PyTorch is imported only here."""
+    """Compare an epoch with PyTorch, which is imported only here."""
     import training as module
 
     found: dict[str, Any] = {"seconds": {}, "ratios": {}}
@@ -57,7 +58,7 @@ def training(quick: bool) -> dict[str, Any]:
 
 
 def parts(quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Return what can be measured, by name."""
+    """Return the parts that can be measured, by name."""
     less = 10 if quick else 1
     return {
         "pooling, 64 dimensions": lambda: _pooling.measure(64, n_users=100_000 // less, rounds=9),
@@ -78,7 +79,7 @@ def parts(quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on, beside the code."""
+    """Return the machine and the versions, on which the figures depend."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -101,12 +102,12 @@ def machine() -> dict[str, str]:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes; only prints")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes; only print")
     parser.add_argument(
-        "--only", nargs="*", help="parts whose names start so; only prints", default=[]
+        "--only", nargs="*", help="parts with these prefixes; only print", default=[]
     )
     given = parser.parse_args()
-    # Asked first: the libraries of the peers bring a BLAS of their own.
+    # Called first, because the alternatives load another BLAS.
     found: dict[str, Any] = {"machine": machine()}
     started = time.perf_counter()
     for name, measure in parts(given.quick).items():

@@ -1,7 +1,7 @@
-"""Training: an epoch of the two-tower encoder, against the same loop written in PyTorch.
+"""Training: an epoch of the two-tower encoder, compared with the same loop in PyTorch.
 
-``python benchmarks/training.py`` prints both. The batches, event dropout and negatives of both
-come from the same code and the same random numbers, so that both losses must agree.
+``python benchmarks/training.py`` prints the times of both. Their batches, event dropout and
+negatives come from the same code and the same random numbers, so their losses must agree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ warnings.filterwarnings("ignore", message="index_reduce")
 
 
 class TorchTrainer(Trainer):
-    """The trainer of skue with forward, gradient and optimiser by PyTorch."""
+    """The trainer of skue with PyTorch for the forward pass, gradients and optimiser."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -116,7 +116,7 @@ class TorchTrainer(Trainer):
         return float(loss.detach())
 
     def _update_rows(self, leaves: dict[str, torch.Tensor], rows: Any) -> None:
-        """One step of Adam on the rows that the batch names (AdamW has no sparse form)."""
+        """Take one step of Adam on the rows of the batch (AdamW has no sparse form)."""
         with torch.no_grad():
             step = self.n_steps + 1
             size = self.optimiser.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
@@ -139,7 +139,7 @@ class TorchTrainer(Trainer):
         support = ((shown @ total[:, :, None])[:, :, 0] - 1) / (count - 1).clamp(min=1)[:, None]
         support = support * (present & (count > 1)[:, None])
         logits = -parameters["decay"][:, None] * ages[:, None, :]
-        # Sums of one user's events of one item, in logarithms, by a scatter.
+        # Log sums over a user's events of the same item, by a scatter.
         events = torch.from_numpy(batch.by_item)
         opens = torch.zeros(len(events), dtype=torch.int64)
         opens[torch.from_numpy(batch.item_starts[1:])] = 1
@@ -174,10 +174,10 @@ class TorchTrainer(Trainer):
 def trainers(
     kind: str, *, n_users: int, n_items: int, n_dims: int, learn_items: bool
 ) -> tuple[Trainer, TorchTrainer]:
-    """Return both trainers at the same start, with the same random numbers."""
+    """Return both trainers with the same start values and the same random numbers."""
     data = make_user_histories(n_users=n_users, n_items=1500, random_state=0)
     rng = np.random.default_rng(0)
-    # More items than were generated: each stands for several, whose events are shared out.
+    # Each generated item becomes several, which share its events at random.
     copies = -(-n_items // 1500)
     codes = data.histories.codes + 1500 * rng.integers(0, copies, len(data.histories.codes))
     vectors = rng.normal(size=(1500 * copies, n_dims)).astype(np.float32)
@@ -204,7 +204,7 @@ def trainers(
 
 
 def measure(kind: str, *, rounds: int = 5, **sizes: Any) -> dict[str, Any]:
-    """Return the seconds of an epoch of both, and their ratio, having compared the losses."""
+    """Return the seconds of an epoch of both, and their ratio; check that the losses agree."""
     ours, theirs = trainers(kind, **sizes)
     losses = ours.epoch(), theirs.epoch()
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)

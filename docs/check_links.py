@@ -1,4 +1,4 @@
-"""Check built pages: links within them resolve, and nothing is fetched from elsewhere.
+"""Check that links in the built pages resolve and nothing is fetched from other hosts.
 
 Usage: python docs/check_links.py docs/_build/html
 """
@@ -13,7 +13,7 @@ FETCHED_RELATIONS = {"stylesheet", "preload", "icon", "shortcut icon", "modulepr
 
 
 class Page(HTMLParser):
-    """Anchors of a page, the links it holds and what it fetches."""
+    """The anchors of a page, its links and the resources it fetches."""
 
     def __init__(self, path):
         super().__init__()
@@ -36,7 +36,7 @@ def problems(folder):
     paths = [path.resolve() for path in sorted(folder.rglob("*.html"))]
     pages = {path: Page(path) for path in paths if "_static" not in path.parts}
     if not pages:
-        yield f"{folder} holds no page"
+        yield f"{folder} contains no page"
     for path, page in pages.items():
         name = path.relative_to(folder.resolve())
         for address in page.fetched:
@@ -50,18 +50,18 @@ def problems(folder):
             if target.is_dir():
                 target = target / "index.html"
             if not target.exists():
-                yield f"{name}: {link} leads nowhere"
+                yield f"{name}: {link} does not exist"
             elif parts.fragment and target in pages and not _has(pages[target], parts.fragment):
                 yield f"{name}: {link} has no such anchor"
 
 
 def _has(page, fragment):
-    # Text fragments (#:~:text=) are looked up by the browser.
+    # The browser resolves text fragments (#:~:text=).
     anchor = unquote(fragment).partition(":~:")[0]
     return anchor in page.anchors or anchor in {"", "top"}
 
 
 if __name__ == "__main__":
     found = list(problems(Path(sys.argv[1])))
-    print("\n".join(found) or "all links within the pages resolve")
+    print("\n".join(found) or "all internal links resolve")
     sys.exit(bool(found))

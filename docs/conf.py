@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
-# Links of the estimators' HTML representation, as seen from a page of the gallery.
+# Base of the links in the estimators' HTML representation, relative to a gallery page.
 os.environ["SKUE_DOCS_URL"] = ".."
 
 import skue  # noqa: E402
@@ -27,10 +27,10 @@ extensions = [
     "mathml",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "**/_*.md", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 templates_path = ["_templates"]
 nitpicky = True
-# Only names of skue have pages here.
+# Only names of skue have pages in this documentation.
 nitpick_ignore_regex = [("py:.*", r"(?!skue\b).*")]
 suppress_warnings = ["config.cache"]  # the gallery's sort key is a class
 
@@ -76,40 +76,19 @@ sphinx_gallery_conf = {
 }
 warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive")
 
-_MEASURED = re.compile(r"^<!-- measured: (\S+\.md) -->$", re.M)
-
-
-def insert_measured(app, docname, source):
-    """Put in figures that a benchmark wrote, where there are any.
-
-    ``<!-- measured: _quality.md -->`` on a line of its own becomes the text of that file beside
-    the page, or nothing.
-    """
-    folder = Path(app.srcdir, docname).parent
-
-    def text_of(match):
-        path = folder / match.group(1)
-        if not path.is_file():
-            return ""
-        app.env.note_dependency(str(path))
-        return path.read_text(encoding="utf-8")
-
-    source[0] = _MEASURED.sub(text_of, source[0])
-
 
 def close_examples(app, docname, source):
-    """Take out the empty line that ends an example: doctest needs it, a reader does not."""
+    """Remove the empty line at the end of examples, which only doctest needs."""
     source[0] = re.sub(r"(```python\n.*?\n)\n(?=```$)", r"\1", source[0], flags=re.S | re.M)
 
 
 def clean_docstring(app, what, name, thing, options, lines):
-    """Join lines continued by a backslash, and keep ``(n_features_in_,)`` from being a link."""
+    """Join lines that end with a backslash, and keep ``(n_features_in_,)`` from becoming a link."""
     text = re.sub(r"\\\n\s*", "", "\n".join(lines))
     lines[:] = re.sub(r"\((\w+)_,\)", r"(\1\_,)", text).split("\n")
 
 
 def setup(app):
-    # Before numpydoc reads the docstring.
+    # Run before numpydoc reads the docstring.
     app.connect("autodoc-process-docstring", clean_docstring, priority=100)
-    app.connect("source-read", insert_measured)
     app.connect("source-read", close_examples)

@@ -1,4 +1,4 @@
-"""Print the scores of a report as a Markdown table, or check the table in a page against them.
+"""Print the scores of a report as a Markdown table, or check the table of a page.
 
 Usage: python -m skue compare --out report && python docs/score_table.py report/scores.json
        python docs/score_table.py report/scores.json --check README.md
@@ -20,7 +20,7 @@ def table(scores):
         against = row["against"].get(best)
         gap = "" if against is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*against)
         figures = [row["recall"][k] for k in ks] + [row["ndcg"][k] for k in ks]
-        # A part that no held-out item belongs to is not in the file.
+        # The file omits parts without held-out items.
         parts = [row.get("repeat"), row.get("explore")]
         cells = [_figure(value) for value in figures] + [gap] + [_figure(part) for part in parts]
         lines.append([row["name"], *cells])
@@ -28,7 +28,7 @@ def table(scores):
 
 
 def check(printed, page):
-    """Return the rows of the page's table that differ from the printed ones."""
+    """Return pairs of rows, of the page and printed, that differ."""
     lines = page.read_text(encoding="utf-8").splitlines()
     start = lines.index(printed[0])
     written = lines[start : start + len(printed)]
@@ -36,7 +36,7 @@ def check(printed, page):
 
 
 def _agree(written, printed):
-    # Another BLAS rounds differently, and training amplifies the difference.
+    # Another BLAS rounds differently, and training amplifies the differences.
     within = 0.03 if "two-tower" in printed else 0.004
     ours, theirs = _figures(written), _figures(printed)
     same_name = written.split("|")[1] == printed.split("|")[1]

@@ -2,14 +2,13 @@
 Cold starts and unknown items
 =============================
 
-Somebody comes for the first time; somebody else has bought only what the space of items does not
-know. Every encoder answers with a vector all the same, never with NaN, and says who was given what.
+Some people are new, and others have only bought items without a vector. Every encoder still
+returns a vector for them, never NaN, and tells which people got the fallback vector.
 """
 
 # %%
-# ``cold_start`` chooses the vector of those without a known event: the mean of the people seen in
-# ``fit``, the mean of the items weighted by how often they were taken, a vector of your own, zeros,
-# or an error.
+# ``cold_start`` sets the vector of people without a known event: the mean vector of the people in
+# ``fit``, the mean of the item vectors weighted by popularity, a given vector, zeros, or an error.
 import numpy as np
 
 from skue import DecayAverageUserEncoder, ItemEmbeddings, RecallAtK
@@ -20,7 +19,7 @@ histories = [["tea"], [], ["teapot"], ["teapot", "cup"]]
 print(encoder.transform(histories))
 
 # %%
-# ``coverage`` tells how much of each history counted: nobody has to guess who is on the fallback.
+# ``coverage`` tells how much of each history is known, and who gets the fallback vector.
 coverage = encoder.coverage(histories)
 for row in range(len(histories)):
     print(
@@ -29,9 +28,9 @@ for row in range(len(histories)):
     )
 
 # %%
-# How much does a vector gain with each event? 3,000 generated people, whose tastes have something
-# in common, so that a newcomer can be served at all. The first n of their 15 events are kept, and
-# the 16th is to be found.
+# How much does recall improve with each event? We generate 3,000 people whose tastes have
+# something in common, so that recommendations for new people are possible. We keep the last n of
+# their first 15 events and predict the 16th.
 rng = np.random.default_rng(0)
 vectors = rng.normal(size=(400, 16))
 tastes = 0.5 * rng.normal(size=16) + rng.normal(size=(3000, 16))
@@ -55,8 +54,8 @@ recall = {
 }
 
 # %%
-# The same with events missing from the space: each event is of an unknown item with the probability
-# on the axis. Unknown events are left out, and the vector rests on the others.
+# Next, some items are unknown: each event has an unknown item with the probability on the axis.
+# Unknown items are ignored, and the vector is computed from the others.
 shares = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0]
 encoder = DecayAverageUserEncoder(items).fit(train[:, :15])
 recall_by_share, fallback_by_share = [], []
@@ -70,24 +69,24 @@ for share in shares:
 import matplotlib.pyplot as plt
 
 _, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-# The curves are one from the first event on, so that the line beneath has to be the widest.
+# The curves coincide from the first event on, so the lowest line is the widest.
 styles = [("-", 6, 0.35), ("--", 2.5, 1), (":", 2, 1)]
 for (cold_start, values), (style, width, alpha) in zip(recall.items(), styles, strict=True):
     label = f"cold_start={cold_start!r}"
     left.plot(n_kept, values, style, lw=width, alpha=alpha, marker="o", ms=width + 2, label=label)
 left.axhline(20 / 400, color="0.5", lw=1)
 left.annotate("20 random items", (15, 20 / 400), ha="right", va="bottom", color="0.4")
-left.set(xlabel="events known of a person", ylabel="Recall@20", ylim=(0, 1.03))
+left.set(xlabel="known events per person", ylabel="Recall@20", ylim=(0, 1.03))
 left.legend(loc="center right")
 right.plot(shares, recall_by_share, marker="o", ms=4, color="C0", label="Recall@20")
-right.plot(shares, fallback_by_share, color="0.5", label="share of people on the fallback")
+right.plot(shares, fallback_by_share, color="0.5", label="share of people with the fallback")
 right.set(xlabel="share of events of unknown items")
 right.legend(loc="center left")
 plt.show()
 
 # %%
-# Without an event a zero vector finds what chance does (all items tie, and ties are counted as they
-# are); the two means find what everybody likes. One event of one's own is worth more than either,
-# and unknown items cost little until hardly any other is left.
+# Without events, a zero vector has the recall of chance, because all items are tied. The two
+# means find what most people like. A single event is better than either. Unknown items reduce
+# recall little until hardly any known item is left.
 for cold_start, values in recall.items():
     print(f"cold_start={cold_start!r:10} no event {values[0]:.3f}   one event {values[1]:.3f}")

@@ -1,15 +1,15 @@
 """
-User vectors beside tabular features, for a classifier
-======================================================
+User vectors with tabular features in a classifier
+==================================================
 
-Will this person answer the offer? Age and region say a little, what they did says more. A list
-column of a frame goes through an encoder inside a ``ColumnTransformer``, beside the scalers and
-one-hot encoders of every day.
+Will this person accept the offer? Age and region say a little, the history says more. In a
+``ColumnTransformer``, an encoder transforms the list column of a frame, next to the usual scalers
+and one-hot encoders.
 """
 
 # %%
-# A frame with one row a person: two plain columns, and the history as a list. The answer depends
-# on age, on region and on the taste behind the history.
+# The frame has one row per person, with two plain columns and the history as a list. The answer
+# depends on age, on region and on the taste behind the history.
 import numpy as np
 import pandas as pd
 
@@ -33,7 +33,7 @@ answered = rng.random(2000) < 1 / (1 + np.exp(-tendency))
 frame.head(3)
 
 # %%
-# Three classifiers: the table alone, the user vectors alone, both side by side.
+# We compare three classifiers: the table alone, the user vectors alone, and both.
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -69,12 +69,13 @@ ax.plot([0, 1], [0, 1], color="0.5", ls=":")
 plt.show()
 
 # %%
-# The pipeline shows itself as any other of scikit-learn does; the space of items is one line of it.
+# The pipeline has the usual HTML representation of scikit-learn. One line of it shows the item
+# vectors.
 classifiers["both"]
 
 # %%
-# And the decay can be chosen for the classifier's own purpose: what predicts an answer need not be
-# what finds the next item.
+# The decay can be chosen for the classifier. The best decay to predict an answer may differ from
+# the best decay to find the next item.
 from sklearn.model_selection import GridSearchCV
 
 search = GridSearchCV(

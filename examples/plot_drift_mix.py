@@ -1,13 +1,13 @@
 """
-Drift: where a mix helps
-========================
+Drift: when a mix helps
+=======================
 
-People change their minds at once, averages do so slowly. A quick average follows but forgets what
-it knew; a slow one knows but does not follow. :class:`skue.MixedUserEncoder` adds the two.
+Tastes may change suddenly. A fast average follows a new taste but forgets the old one. A slow
+average remembers the old taste but follows late. :class:`skue.MixedUserEncoder` combines the two.
 """
 
 # %%
-# 1,500 generated people with 60 events each, whose taste moves far after the 30th.
+# We generate 1,500 people with 60 events each, whose taste changes strongly after the 30th.
 import numpy as np
 
 from skue import DecayAverageUserEncoder, Histories, MixedUserEncoder, RecallAtK
@@ -26,15 +26,15 @@ items, histories = data.item_embeddings, data.histories
 encoders = {
     "slow average (decay 0.01)": DecayAverageUserEncoder(items, decay=0.01),
     "default average (decay 0.07)": DecayAverageUserEncoder(items, decay=0.07),
-    "quick average (decay 0.5)": DecayAverageUserEncoder(items, decay=0.5),
-    "mix of slow and quick": MixedUserEncoder(
+    "fast average (decay 0.5)": DecayAverageUserEncoder(items, decay=0.5),
+    "mix of slow and fast": MixedUserEncoder(
         items, long_decay=0.01, short_decay=0.5, short_weight=0.5
     ),
 }
 
 # %%
-# After each number of events the next one is to be found. An average learns nothing from people
-# but the vector for newcomers, so that one ``fit`` serves all.
+# After each number of events, we predict the next one. From people, an average only learns the
+# vector for cold users, so one ``fit`` is enough for all numbers of events.
 lists = np.array(list(histories))
 n_seen = [1, 2, 3, 5, 8, 12, 16, 20, 25, 29, 30, 31, 32, 33, 34, 36, 38, 41, 45, 50, 55, 59]
 recall = {}
@@ -51,15 +51,15 @@ _, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for name, values in recall.items():
     ax.plot(n_seen, values, label=name, lw=2.5 if "mix" in name else 1.2)
 ax.axvline(30, color="0.5", ls=":")
-ax.annotate("taste moves", (30, 0.05), xytext=(-70, 0), textcoords="offset points")
+ax.annotate("taste changes", (30, 0.05), xytext=(-70, 0), textcoords="offset points")
 ax.set(xlabel="events seen", ylabel="Recall@20 of the next event", ylim=(0, None))
 ax.legend()
 plt.show()
 
 # %%
-# Nobody foresees the first event of a new taste. What counts is how fast it is followed: with two
-# events of it seen, the mix is nearly as good as the quick average, at hardly any loss while tastes
-# are steady. A single decay can be as good in steady times or as quick, not both.
+# No encoder predicts the first event of a new taste. The question is how fast it follows. After
+# two events, the mix is nearly as good as the fast average, and it loses hardly any recall while
+# tastes are steady. A single decay can match it in one of the two cases, but not in both.
 at = {moment: n_seen.index(moment) for moment in (29, 32, 59)}
 for name, values in recall.items():
     print(
@@ -68,8 +68,8 @@ for name, values in recall.items():
     )
 
 # %%
-# Where tastes do not move that far, there is nothing to gain: on the mild shift that
-# ``make_user_histories`` makes by default a mix and a single average find the same share.
+# If tastes change less, a mix has no advantage. With the default drift of
+# ``make_user_histories``, a mix and a single average find about the same share.
 from skue import leave_last_out
 
 mild = make_user_histories()

@@ -2,15 +2,16 @@
 Grid search: from the decay to the size of a hidden layer
 =========================================================
 
-One search over everything: an average and its decay, the two-tower and the size of its hidden
-layer. Rows are people, so each fold scores people whom no encoder has seen. The data are made so
-that an average must fail: what comes next is not more of the same.
+A single grid search compares averages with different decays and two-tower encoders with different
+hidden layers. Rows are people, so each fold scores people that the encoders have not seen. The
+data are generated so that averages fail: the next item is not more of the same.
 """
 
 # %%
-# Items belong to 40 groups. In six of ten cases the next item is of the group that *follows* the
-# last one (a case after a phone, a film after the camera); otherwise of one of three favourites.
-# Which group follows which has nothing to do with where the groups lie in the space.
+# Items belong to 40 groups. In six of ten cases, the next item is from the group that *follows*
+# the group of the last item (a case after a phone, a film after a camera). Otherwise, it is from
+# one of three favourite groups. The order of the groups is independent of their positions in the
+# space.
 import numpy as np
 
 from skue import Histories, ItemEmbeddings, leave_last_out
@@ -35,8 +36,9 @@ def draw_history(n_events):
 X, y = leave_last_out(Histories.from_lists([draw_history(12) for _ in range(800)]))
 
 # %%
-# A pipeline whose first step is itself a choice. The tower steps fast and drops out little, because
-# the log is small and clean; its other parameters stay as they are.
+# The first step of the pipeline is itself a parameter of the search. The two-tower encoder has a
+# high learning rate and little dropout, because the log is small and clean. Its other parameters
+# are the defaults.
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
@@ -90,19 +92,20 @@ ax.barh(labels, results["mean_test_score"], color=colours)
 for fold in ("split0_test_score", "split1_test_score"):
     ax.plot(results[fold], labels, "k.", ms=4)
 ax.invert_yaxis()
-ax.set(xlabel="Recall@20 on people not seen (dots: the two folds)")
+ax.set(xlabel="Recall@20 on unseen people (dots: the two folds)")
 plt.show()
 
 # %%
-# No decay helps: an average points at what was there, and what comes next lies elsewhere. Linear
-# maps of the averages learn some of it; a hidden layer learns which group follows which. Where an
-# average is as good as a tower, ship the average; here the numbers say otherwise.
+# No decay helps, because an average points to past items and the next item is elsewhere. Linear
+# maps of the averages learn some of the order of the groups, and a hidden layer learns more. If
+# an average is as good as a two-tower encoder, ship the average. Here, the two-tower encoder is
+# better.
 for label, score in zip(labels, results["mean_test_score"], strict=True):
     print(f"{label:44} {score:.3f}")
 
 # %%
-# How the winner learned. Its first weights are the best plain average, and the weights kept are
-# those of the best epoch on held-out events.
+# The training curve of the best encoder. Training starts from the best plain average. The last
+# epoch within one standard error of the best recall on held-out events is kept.
 from skue import TrainingCurveDisplay
 
 TrainingCurveDisplay.from_estimator(search.best_estimator_["encode"])

@@ -2,14 +2,15 @@
 Serving: index, online update, switch
 =====================================
 
-A person clicks, and the next page should know. This example serves ten thousand events one by one:
-each is taken into its user's state, the state becomes a vector, the vector searches an index. In
-the middle a new encoder of another space takes over, and not one vector meets the wrong items.
+The next page should reflect a person's last click. This example processes ten thousand events one
+by one: each event updates its user's state, the state gives a vector, and the vector is used to
+search an index. Halfway, a new encoder with another space takes over, and vectors and items of
+the two spaces are never mixed.
 """
 
 # %%
-# The data are generated: 3,000 people with 30 events each. The first 20 of each are history, what
-# follows is the stream.
+# The data are generated: 3,000 people with 30 events each. The first 20 of each are the history,
+# the rest is the stream.
 import tempfile
 
 import numpy as np
@@ -25,27 +26,26 @@ history = [events[:20] for events in lists]
 encoder = DecayAverageUserEncoder(data.item_embeddings, decay=0.15).fit(history)
 
 # %%
-# ``export_index`` writes vectors, ids and a manifest with their checksums as a version of its own,
-# and then makes it the current one; ``open_index`` compares the checksums and reads the vectors.
+# ``export_index`` writes vectors, ids and a manifest with checksums as a new version, and then
+# makes it the current one. ``open_index`` verifies the checksums and reads the vectors.
 folder = tempfile.mkdtemp()
 export_index(encoder, folder)
 index = open_index(folder)
 print(index)
 
 # %%
-# The state of a person is a decayed sum: a few hundred bytes, from which the vector follows, and
-# into which the next event goes without the events before.
+# The state of a person is a weighted sum of a few hundred bytes. The user vector is computed from
+# it, and the next event can be added without the events before.
 states = encoder.make_state(history)
-print(f"{len(states[0].to_bytes())} bytes a person")
+print(f"{len(states[0].to_bytes())} bytes per person")
 print(
     "same vectors as from the events:",
     np.allclose(encoder.transform_state(states), encoder.transform(history), atol=1e-5),
 )
 
 # %%
-# What belongs together is held together: an encoder, its index and its states are one object, and
-# switching is one assignment. (For histories that are loaded when they are needed, ``Retriever``
-# is that object, with a cache instead of states.)
+# We keep an encoder, its index and its states in one object, so a switch is a single assignment.
+# (If histories are loaded on demand, use ``Retriever``, which has a cache instead of states.)
 from typing import Any, NamedTuple
 
 
@@ -63,10 +63,10 @@ def version_of(encoder, folder, histories):
 serving = version_of(encoder, folder, history)
 
 # %%
-# The stream: 10,000 events, people in random order, each person's own in theirs. Before an event is
-# taken in, its person is given 20 items, and we note whether the one taken next was among them.
-# After half of the stream a new version is ready: a mix of two averages, in a space that is learned
-# from what happened so far. Its index is exported to the same folder.
+# The stream has 10,000 events. People are in random order, and the events of each person are in
+# their own order. Before each event, we recommend 20 items and record whether the next item is
+# among them. After half of the stream, a new version is ready: a mix of two averages, in a space
+# learned from the events so far. Its index is exported to the same folder.
 from skue import CooccurrenceItemEmbedder, MixedUserEncoder
 
 rng = np.random.default_rng(0)
@@ -92,8 +92,8 @@ mixed = sum(users != items for users, items in spaces)
 print(f"{len(hits)} answers from {len(set(spaces))} versions, {mixed} of them mixed")
 
 # %%
-# That is no matter of care. Vectors of one version and the index of another raise an error that
-# names both, and so do the states of another encoder.
+# This is enforced. Searching the index of one version with vectors of another raises an error
+# that names both spaces. Using the states of another encoder raises an error too.
 from skue import SpaceMismatchError
 
 try:
@@ -106,14 +106,14 @@ except ValueError as error:
     print(error)
 
 # %%
-# After the stream every state equals what the whole history gives:
+# After the stream, every state gives the same vector as the whole history:
 import matplotlib.pyplot as plt
 
 from skue import UserStates
 
 streamed = serving.encoder.transform_state(UserStates.concatenate(serving.states))
 whole = serving.encoder.transform([lists[p][: n_seen[p]] for p in people])
-print(f"largest difference to the whole histories: {np.abs(streamed - whole).max():.0e}")
+print(f"largest difference from the whole histories: {np.abs(streamed - whole).max():.0e}")
 
 window = 1_000
 found = np.convolve(hits, np.ones(window) / window, mode="valid")
@@ -129,8 +129,9 @@ ax.set(
 plt.show()
 
 # %%
-# The new version finds fewer of the next items: it had to learn its space from a short log, where
-# the old one was given the space that generated the data. The old version is still there:
+# The new version finds fewer of the next items. It had to learn its space from a short log, but
+# the old version was given the space that generated the data. We can roll back to the old
+# version:
 from skue import rollback
 
 rollback(folder)

@@ -1,14 +1,15 @@
 """
-A map of users that moves
-=========================
+Plotting how users move
+=======================
 
-User vectors lie in the space of the items, so people and items share one map, and a person's way
-through it can be drawn. Here tastes move once, halfway: the map shows who goes where, and how far a
-slow average lags behind a quick one.
+User vectors are in the space of the items, so people and items can be plotted on the same map. In
+this example, tastes change once, halfway. The map shows how the user vectors move, and how far a
+slow average lags behind a fast one.
 """
 
 # %%
-# Five people in a space of eight dimensions, with 60 events each and a far move after the 30th.
+# We generate five people with 60 events each, in eight dimensions. Tastes change strongly after
+# event 30.
 import numpy as np
 
 from skue import DecayAverageUserEncoder, Histories
@@ -36,8 +37,8 @@ def paths(decay):
 
 
 # %%
-# The map: the two directions in which these people's tastes, before and after, differ most. Cosines
-# become nearness only roughly in two dimensions; the picture is for looking, not for measuring.
+# The map shows the two directions in which the tastes, before and after the change, differ most.
+# Distances in two dimensions reflect cosines only roughly, so do not measure them in the plot.
 from sklearn.decomposition import PCA
 
 
@@ -65,16 +66,21 @@ for ax, decay in zip(axes, (0.01, 0.1), strict=True):
         ax.plot(*at[-1], "s", color=colour, ms=7)
         ax.plot(*plane.transform(after[person : person + 1])[0], "*", color=colour, ms=13)
     ax.set(title=f"decay {decay:g}", xticks=[], yticks=[])
-marks = {"an item": ".", "when the taste moves": "o", "30 events later": "s", "the new taste": "*"}
+marks = {
+    "an item": ".",
+    "when the taste changes": "o",
+    "30 events later": "s",
+    "the new taste": "*",
+}
 for name, mark in marks.items():
     axes[0].plot([], [], mark, color="0.75" if mark == "." else "0.3", ms=8, label=name)
 axes[0].figure.legend(loc="outside lower center", ncols=4, frameon=False)
 plt.show()
 
 # %%
-# A colour is a person. With a small decay the paths stop well before the stars, for the old taste
-# still holds them back; with a larger one they come close, and tremble there. In numbers, as the
-# mean cosine to the taste of the moment:
+# Each colour is a person. With a small decay, the paths stop well before the stars, because old
+# events still have much weight. With a larger decay, they come close to the stars but fluctuate.
+# The next plot shows the mean cosine to the current taste:
 _, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
 true = np.where(moments[None, :, None] <= 30, before[:, None], after[:, None])
 for decay in (0.0, 0.01, 0.1, 0.3):
