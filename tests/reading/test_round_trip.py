@@ -113,11 +113,26 @@ def delimited(log, delimiter, quoting, line_end):
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
+@example(
+    (["7", "7"], ["3", "-1"], [1700000000, 1700000001], [1.0, 1.0]),
+    ",",
+    csv.QUOTE_MINIMAL,
+    "\n",
+    "utf-8",
+)
 def test_delimited_text_is_read_as_it_was_written(
     tmp_path_factory, log, delimiter, quoting, line_end, encoding
 ):
     path = tmp_path_factory.getbasetemp() / ("log.tsv" if delimiter == "\t" else "log.csv")
     path.write_bytes(delimited(log, delimiter, quoting, line_end).encode(encoding))
+    items = as_written(log[1])
+    if any(isinstance(item, int) and item < 0 for item in items):
+        # A column of integers with a negative item id is an error, not padding.
+        with pytest.raises(ValueError, match=r"'item_id' must not be negative") as error:
+            load_interactions(path, weight="weight", encoding=encoding)
+        line = int(re.search(r"at line (\d+)", str(error.value)).group(1))
+        assert items[line - 2] < 0
+        return
     histories = load_interactions(path, weight="weight", encoding=encoding)
     assert found(histories) == expected(log, as_text=True)
 
