@@ -149,7 +149,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
             return self
         table = degree_normalized(counts, smoothing=self.smoothing)
         left, scale, _ = _decomposed(table, self.n_dims, random_state)
-        self.item_embeddings_ = _embeddings(left * scale, histories, random_state)
+        share = share_of_repeats(codes, offsets)
+        self.item_embeddings_ = _embeddings(left * scale, histories.item_ids, share, random_state)
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -175,7 +176,8 @@ def transition_embeddings(
     random_state = np.random.RandomState(0)
     table = degree_normalized(counts, smoothing=smoothing)
     left, scale, right = _decomposed(table, n_dims, random_state)
-    return _embeddings((left + right) * scale, histories, random_state)
+    share = share_of_repeats(codes, offsets)
+    return _embeddings((left + right) * scale, histories.item_ids, share, random_state)
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
@@ -220,15 +222,13 @@ def _decomposed(
 
 
 def _embeddings(
-    vectors: np.ndarray, histories: Histories, random_state: np.random.RandomState
+    vectors: np.ndarray, ids: np.ndarray, share: float, random_state: np.random.RandomState
 ) -> ItemEmbeddings:
-    """Normalise the vectors; where items are repeated, mix in a random direction per item."""
+    """Normalise the vectors, and mix in a random direction per item by the share of repeats."""
     norms = np.linalg.norm(vectors, axis=1)
     has_vector = norms > _NEGLIGIBLE * norms.max()
     vectors = vectors[has_vector] / norms[has_vector, None]
-    codes, offsets, _ = _liked_events(histories)
-    share = share_of_repeats(codes, offsets)
     if share:
         own = unit_rows(random_state.normal(size=vectors.shape))
         vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
-    return ItemEmbeddings(vectors, histories.item_ids[has_vector])
+    return ItemEmbeddings(vectors, ids[has_vector])
