@@ -18,7 +18,7 @@ from torch.nn import functional
 from skue import ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower._channels import start_of_pooling
-from skue.encoders.two_tower._examples import batch_of, examples_of, sequences_of
+from skue.encoders.two_tower._examples import examples_of, sequences_of
 from skue.encoders.two_tower._head import start_of_dense
 from skue.encoders.two_tower._recipe import recipe_of
 from skue.encoders.two_tower._tower import _AVERAGING, Trainer
@@ -62,19 +62,11 @@ class TorchTrainer(Trainer):
 
     def _step(self, chosen: np.ndarray) -> float:
         recipe, parameters = self.recipe, dict(self.tensors)
-        examples = self.examples.take(chosen)
-        batch = batch_of(
-            self.sequences,
-            examples.starts,
-            examples.stops,
-            max_history=self.max_history,
-            event_dropout=recipe.event_dropout,
-            rng=self.rng,
-        )
+        batch, targets, negatives = self._draw(chosen)
         table = parameters["items"] if recipe.learn_items else self.frozen
-        targets, rows, leaves = examples.targets, None, {}
-        if recipe.sampled:
-            rows, batch, candidates = self._touched(batch, examples.targets)
+        rows, leaves = None, {}
+        if negatives is not None:
+            rows, candidates, log_expected = negatives
             index = torch.from_numpy(rows)
             for name in self.by_row:
                 leaves[name] = self.tensors[name][index].requires_grad_()
@@ -91,7 +83,7 @@ class TorchTrainer(Trainer):
                 label_smoothing=recipe.label_smoothing,
             )
         else:
-            correction = torch.from_numpy(self._log_expected(rows[candidates], len(users))).float()
+            correction = torch.from_numpy(log_expected).float()
             named = torch.from_numpy(rows[candidates])
             scores = (users * scale) @ functional.embedding(torch.from_numpy(candidates), vectors).T
             every = torch.arange(len(users))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -68,35 +69,29 @@ def best_task(
         columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
         opens = sequences_of(Events(*columns)).opens
         held_out = held_out_events(histories.offsets, opens, validation_fraction, rng)
-    split_seed = rng.integers(np.iinfo(np.int64).max)
+    split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
+    spaces = _spaces(item_embeddings, histories._keep_events(~held_out))
+    first = next(spaces)
+    # All candidate spaces have the same items, so the examples are the same for all.
+    known = first[0].rows_of(histories) >= 0
+    sequences = sequences_of(known_events(first[0], histories, None))
+    examples, events = examples_of(sequences)
+    training, validating = split_examples(examples, held_out[known][events], split_rng)
+    validation = Validation(sequences, validating)
     tasks = (
-        _task(*space, histories, held_out, np.random.default_rng(split_seed))
-        for space in _spaces(item_embeddings, histories._keep_events(~held_out))
+        Task(
+            items, n_towers, sequences, training, validation, validation.best_average(items.vectors)
+        )
+        for items, n_towers in itertools.chain([first], spaces)
     )
     return max(tasks, key=lambda task: task.best.recall)
 
 
 def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
-    """Candidate item spaces, and how many spaces are concatenated in each."""
+    """Candidate spaces of the same items, and how many spaces are concatenated in each."""
     if item_embeddings is None:
         return learned_spaces(histories)
     return iter([(item_space(item_embeddings, histories), 1)])
-
-
-def _task(
-    items: ItemEmbeddings,
-    n_towers: int,
-    histories: Histories,
-    held_out: np.ndarray,
-    rng: np.random.Generator,
-) -> Task:
-    known = items.rows_of(histories) >= 0
-    sequences = sequences_of(known_events(items, histories, None))
-    examples, events = examples_of(sequences)
-    training, validating = split_examples(examples, held_out[known][events], rng)
-    validation = Validation(sequences, validating)
-    best = validation.best_average(items.vectors)
-    return Task(items, n_towers, sequences, training, validation, best)
 
 
 def unknown_targets(

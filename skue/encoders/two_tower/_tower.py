@@ -12,7 +12,6 @@ from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
 from skue.encoders.two_tower._head import head, head_gradient
 from skue.encoders.two_tower._losses import Loss, add_at_rows, full_softmax, sampled_softmax
 from skue.encoders.two_tower._recipe import N_UNIFORM, Recipe
-from skue.kernels._rows import row_norms, unit_rows
 
 _TINY = np.float32(1e-12)
 _TEMPERATURES = (0.02, 1.0)
@@ -112,8 +111,7 @@ class Trainer:
         np.maximum(averages["decay"], 0, out=averages["decay"])
         if not self.recipe.learn_items:
             return averages, self.item_vectors
-        items = averages.pop("items")
-        return averages, unit_rows(items, np.maximum(row_norms(items), _TINY))
+        return averages, _unit(averages.pop("items"))[0]
 
     def _batches(self) -> list[np.ndarray]:
         """Return shuffled batches of examples of similar length, with a limit per user."""
@@ -132,27 +130,16 @@ class Trainer:
 
     def _step(self, chosen: np.ndarray) -> float:
         recipe, parameters = self.recipe, self.parameters
-        examples = self.examples.take(chosen)
-        batch = batch_of(
-            self.sequences,
-            examples.starts,
-            examples.stops,
-            max_history=self.max_history,
-            event_dropout=recipe.event_dropout,
-            rng=self.rng,
-        )
+        batch, targets, negatives = self._draw(chosen)
         table = parameters["items"] if recipe.learn_items else self.item_vectors
-        negatives: Negatives | None = None
-        if recipe.sampled:
-            negatives, batch = self._sampled_negatives(batch, examples.targets)
+        if negatives is not None:
             table = table[negatives.rows]
             parameters = parameters | {"gate": parameters["gate"][negatives.rows]}
-        norms = np.maximum(np.sqrt(np.einsum("nd,nd->n", table, table)), _TINY)
-        vectors = table / norms[:, None]
+        vectors, norms = _unit(table)
         kept = self._dropout(len(chosen), vectors.shape[1])
         pooled = pool(batch, parameters, vectors)
         headed = head(pooled.channels, parameters, kept)
-        loss = self._loss(headed.users, vectors, examples.targets, negatives)
+        loss = self._loss(headed.users, vectors, targets, negatives)
         gradients, of_channels = head_gradient(pooled.channels, parameters, headed, loss.users)
         of_pooling, of_events = pool_gradient(
             batch,
@@ -176,6 +163,31 @@ class Trainer:
         self.optimiser.step(gradients, None if negatives is None else negatives.rows)
         self._keep_in_range()
         return loss.value
+
+    def _draw(self, chosen: np.ndarray) -> tuple[Batch, np.ndarray, Negatives | None]:
+        """Return the batch of a step, its targets, and its negatives if they are sampled.
+
+        The rows of the batch are then positions in the rows of the negatives.
+        """
+        examples = self.examples.take(chosen)
+        batch = batch_of(
+            self.sequences,
+            examples.starts,
+            examples.stops,
+            max_history=self.max_history,
+            event_dropout=self.recipe.event_dropout,
+            rng=self.rng,
+        )
+        if not self.recipe.sampled:
+            return batch, examples.targets, None
+        uniform = self.rng.integers(len(self.item_vectors), size=N_UNIFORM)
+        named = np.concatenate([batch.rows.ravel(), examples.targets, uniform])
+        rows, local = np.unique(named, return_inverse=True)
+        n_events = batch.rows.size
+        candidates = local[n_events:]
+        log_expected = self._log_expected(rows[candidates], len(chosen))
+        batch = batch._replace(rows=local[:n_events].reshape(batch.rows.shape))
+        return batch, examples.targets, Negatives(rows, candidates, log_expected)
 
     def _dropout(self, n_users: int, n_dims: int) -> np.ndarray | None:
         """Return the factors of dropout: 0, or one over the share that is kept."""
@@ -219,20 +231,6 @@ class Trainer:
         add_at_rows(of_vectors, candidates, loss.items)
         return loss._replace(items=of_vectors)
 
-    def _sampled_negatives(self, batch: Batch, targets: np.ndarray) -> tuple[Negatives, Batch]:
-        rows, batch, candidates = self._touched(batch, targets)
-        log_expected = self._log_expected(rows[candidates], len(targets))
-        return Negatives(rows, candidates, log_expected), batch
-
-    def _touched(self, batch: Batch, targets: np.ndarray) -> tuple[np.ndarray, Batch, np.ndarray]:
-        """Draw uniform negatives; return the distinct item rows of the step, and renumber."""
-        uniform = self.rng.integers(len(self.item_vectors), size=N_UNIFORM)
-        named = np.concatenate([batch.rows.ravel(), targets, uniform])
-        rows, local = np.unique(named, return_inverse=True)
-        n_events = batch.rows.size
-        renumbered = batch._replace(rows=local[:n_events].reshape(batch.rows.shape))
-        return rows, renumbered, local[n_events:]
-
     def _log_expected(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
         """Return the logarithm of how often each candidate is expected among the negatives."""
         in_batch = np.log(max(batch_size - 1, 1e-12)) + self._log_target_share[rows]
@@ -257,6 +255,12 @@ def _log_target_share(examples: Examples, n_items: int) -> np.ndarray:
     counts = np.bincount(examples.targets, chance, minlength=n_items)
     with np.errstate(divide="ignore"):
         return np.log(counts / max(counts.sum(), 1e-300))
+
+
+def _unit(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows at length 1, and their norms, which are never zero."""
+    norms = np.maximum(np.sqrt(np.einsum("nd,nd->n", table, table)), _TINY)
+    return table / norms[:, None], norms
 
 
 def _decays(name: str) -> bool:
