@@ -2,6 +2,9 @@
 
 ``python benchmarks/training.py`` prints the times of both. Their batches, event dropout and
 negatives come from the same code and the same random numbers, so their losses must agree.
+
+Trained items mean two pairs of towers, as when the items are learned from the log. skue trains
+each pair in a thread of its own. PyTorch trains one pair after the other, each with all threads.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from torch.nn import functional
 from skue import ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower._channels import start_of_pooling
-from skue.encoders.two_tower._examples import examples_of, sequences_of
+from skue.encoders.two_tower._examples import Targets, target_events
 from skue.encoders.two_tower._head import start_of_dense
 from skue.encoders.two_tower._recipe import recipe_of
+from skue.encoders.two_tower._sequences import sequences_of
 from skue.encoders.two_tower._tower import _AVERAGING, Trainer
 from skue.histories import Histories
+from skue.kernels._threads import spread
 
 _TINY = 1e-12
 warnings.filterwarnings("ignore", message="index_reduce")
@@ -60,9 +65,9 @@ class TorchTrainer(Trainer):
         self.frozen = torch.from_numpy(self.item_vectors.copy())
         self.n_steps = 0
 
-    def _step(self, chosen: np.ndarray) -> float:
+    def _step(self, events: np.ndarray) -> float:
         recipe, parameters = self.recipe, dict(self.tensors)
-        batch, targets, negatives = self._draw(chosen)
+        batch, targets, negatives = self._draw(events)
         table = parameters["items"] if recipe.learn_items else self.frozen
         rows, leaves = None, {}
         if negatives is not None:
@@ -165,8 +170,8 @@ class TorchTrainer(Trainer):
 
 def trainers(
     kind: str, *, n_users: int, n_items: int, n_dims: int, learn_items: bool
-) -> tuple[Trainer, TorchTrainer]:
-    """Return both trainers with the same start values and the same random numbers."""
+) -> tuple[list[Trainer], list[TorchTrainer]]:
+    """Return the trainers of both, with the same start values and the same random numbers."""
     data = make_user_histories(n_users=n_users, n_items=1500, random_state=0)
     rng = np.random.default_rng(0)
     # Each generated item becomes several, which share its events at random.
@@ -183,24 +188,31 @@ def trainers(
     encoder.item_embeddings_ = items
     recipe = recipe_of(encoder, len(items))
     sequences = sequences_of(encoder._events_of(log))
-    examples, _ = examples_of(sequences)
-    found = []
-    for trainer in (Trainer, TorchTrainer):
+    targets = Targets(sequences, target_events(sequences))
+
+    def pair_of_towers(trainer: type, seed: int) -> Any:
         start = start_of_pooling(np.asarray(recipe.decays, dtype=np.float32), 0.5, len(items))
         start["mix"] = np.zeros(len(recipe.decays), dtype=np.float32)
         dense = np.random.default_rng(1)
         start |= start_of_dense(len(recipe.decays), n_dims, recipe.hidden_layer_sizes, dense)
-        rng = np.random.default_rng(2)
-        found.append(trainer(sequences, examples, items.vectors, start, recipe, rng))
-    return found[0], found[1]
+        rng = np.random.default_rng(seed)
+        return trainer(targets, items.vectors, start, recipe, rng)
+
+    seeds = (2, 3) if learn_items else (2,)
+    ours, theirs = ([pair_of_towers(kind, s) for s in seeds] for kind in (Trainer, TorchTrainer))
+    return ours, theirs
 
 
 def measure(kind: str, *, rounds: int = 5, **sizes: Any) -> dict[str, Any]:
     """Return the seconds of an epoch of both, and their ratio; check that the losses agree."""
     ours, theirs = trainers(kind, **sizes)
-    losses = ours.epoch(), theirs.epoch()
+    epochs = {
+        "skue": lambda: spread(Trainer.epoch, ours),
+        "PyTorch": lambda: [trainer.epoch() for trainer in theirs],
+    }
+    losses = [epoch() for epoch in epochs.values()]
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)
-    seconds = side_by_side({"skue": ours.epoch, "PyTorch": theirs.epoch}, rounds=rounds)
+    seconds = side_by_side(epochs, rounds=rounds)
     return {
         "seconds": medians(seconds),
         "losses of the first epoch": losses,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from skue.kernels._backend import pooling_backend
+
 Arrays = dict[str, np.ndarray]
 
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8
@@ -57,6 +59,11 @@ class AdamW:
         # averaged.
         self._log_past = 0.0
         self._averaged_at = {name: np.zeros(len(parameters[name])) for name in by_row}
+        self._update_rows = update_rows
+        if pooling_backend() == "numba":
+            from skue.encoders.two_tower import _adamw_numba
+
+            self._update_rows = _adamw_numba.update_rows
 
     def step(self, gradients: Arrays, rows: np.ndarray | None = None) -> None:
         """Update the parameters.
@@ -65,8 +72,8 @@ class AdamW:
         ----------
         gradients : dict
             Gradients of arrays in ``by_row`` have the given rows only.
-        rows : ndarray of int, default=None
-            Distinct rows; None means all rows.
+        rows : ndarray of int64, default=None
+            Distinct rows in increasing order; None means all rows.
         """
         self.n_steps += 1
         # Forget the start faster during the first steps.
@@ -74,19 +81,10 @@ class AdamW:
         before = self._log_past
         self._log_past += np.log(averaging)
         for name, gradient in gradients.items():
-            if rows is None or name not in self.by_row:
-                self._update(name, gradient, self.parameters[name], self._averages[name], averaging)
-                continue
-            value, average = self.parameters[name][rows], self._averages[name][rows]
-            unchanged = np.exp(before - self._averaged_at[name][rows])
-            average = value + (average - value) * _as_column(unchanged, value)
-            means, squares = self._means[name][rows], self._squares[name][rows]
-            self._update(name, gradient, value, average, averaging, means, squares)
-            self.parameters[name][rows] = value
-            self._averages[name][rows] = average
-            self._means[name][rows] = means
-            self._squares[name][rows] = squares
-            self._averaged_at[name][rows] = self._log_past
+            by_row = rows is not None and name in self.by_row
+            self._update(name, gradient, rows if by_row else None, averaging, before)
+            if by_row:
+                self._averaged_at[name][rows] = self._log_past
 
     def averages(self) -> Arrays:
         """Return copies of the averaged parameters."""
@@ -102,32 +100,68 @@ class AdamW:
         self,
         name: str,
         gradient: np.ndarray,
-        value: np.ndarray,
-        average: np.ndarray,
+        rows: np.ndarray | None,
         averaging: float,
-        mean: np.ndarray | None = None,
-        square: np.ndarray | None = None,
+        log_past: float,
     ) -> None:
-        mean = self._means[name] if mean is None else mean
-        square = self._squares[name] if square is None else square
+        tables = [
+            _as_table(of[name])
+            for of in (self.parameters, self._averages, self._means, self._squares)
+        ]
+        unchanged = np.empty(0, dtype=np.float32)
+        if rows is not None:
+            unchanged = np.exp(log_past - self._averaged_at[name][rows]).astype(np.float32)
         size = self.learning_rate * np.sqrt(1 - _SECOND**self.n_steps) / (1 - _FIRST**self.n_steps)
-        scratch = gradient * np.float32(1 - _FIRST)
-        mean *= np.float32(_FIRST)
-        mean += scratch
-        np.multiply(gradient, gradient, out=scratch)
-        scratch *= np.float32(1 - _SECOND)
-        square *= np.float32(_SECOND)
-        square += scratch
-        np.sqrt(square, out=scratch)
-        scratch += np.float32(_EPSILON)
-        np.divide(mean, scratch, out=scratch)
-        scratch *= np.float32(size)
-        if name in self.decayed:
-            value *= np.float32(1 - self.learning_rate * self.weight_decay)
-        value -= scratch
-        np.subtract(value, average, out=scratch)
-        scratch *= np.float32(1 - averaging)
-        average += scratch
+        decay = 1 - self.learning_rate * self.weight_decay if name in self.decayed else 1
+        factors = [_FIRST, 1 - _FIRST, _SECOND, 1 - _SECOND, _EPSILON, size, decay, 1 - averaging]
+        if rows is None:
+            rows = np.arange(len(tables[0]))
+        gradient = _as_table(np.ascontiguousarray(gradient, dtype=np.float32))
+        self._update_rows(*tables, gradient, rows, unchanged, np.array(factors, np.float32))
+
+
+def update_rows(
+    values: np.ndarray,
+    averages: np.ndarray,
+    means: np.ndarray,
+    squares: np.ndarray,
+    gradients: np.ndarray,
+    rows: np.ndarray,
+    unchanged: np.ndarray,
+    factors: np.ndarray,
+) -> None:
+    """Take a step of AdamW on some rows of a table, and update their average.
+
+    ``unchanged`` is the weight that each row's average keeps because of the steps since its last
+    update; empty if every step updates all rows. ``_adamw_numba`` does the same in one pass.
+    """
+    first, first_rest, second, second_rest, epsilon, size, decay, average_rest = factors
+    every = len(rows) == len(values)
+    at = slice(None) if every else rows
+    value, average, mean, square = (of[at] for of in (values, averages, means, squares))
+    if len(unchanged):
+        average = value + (average - value) * unchanged[:, None]
+    scratch = gradients * first_rest
+    mean *= first
+    mean += scratch
+    np.multiply(gradients, gradients, out=scratch)
+    scratch *= second_rest
+    square *= second
+    square += scratch
+    np.sqrt(square, out=scratch)
+    scratch += epsilon
+    np.divide(mean, scratch, out=scratch)
+    scratch *= size
+    value *= decay
+    value -= scratch
+    np.subtract(value, average, out=scratch)
+    scratch *= average_rest
+    average += scratch
+    values[at], averages[at], means[at], squares[at] = value, average, mean, square
+
+
+def _as_table(array: np.ndarray) -> np.ndarray:
+    return array.reshape(len(array), -1)
 
 
 def _as_column(factors: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from skue.encoders.two_tower._channels import Arrays, pool
-from skue.encoders.two_tower._examples import Sequences, batch_of, blocks_by_length
 from skue.encoders.two_tower._head import head
+from skue.encoders.two_tower._sequences import Sequences, batch_of, blocks_by_length
 from skue.kernels._rows import row_norms, unit_rows
 
 Towers = list[Arrays]

@@ -14,7 +14,6 @@ from skue.encoders._cold_start import ColdStart
 from skue.encoders._events import Events
 from skue.encoders._unknown import UnknownItem, report_unknown
 from skue.encoders.two_tower._encode import encode
-from skue.encoders.two_tower._examples import sequences_of
 from skue.encoders.two_tower._progress import CallbackSupport, Progress, with_callbacks
 from skue.encoders.two_tower._recipe import (
     checked_decays,
@@ -25,6 +24,7 @@ from skue.encoders.two_tower._recipe import (
     negatives_of,
     recipe_of,
 )
+from skue.encoders.two_tower._sequences import sequences_of
 from skue.encoders.two_tower._task import best_task, unknown_targets
 from skue.encoders.two_tower._training import Learned, train
 from skue.histories._histories import Histories
@@ -120,7 +120,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         Epoch whose weights are kept: the last one whose recall is at least as high as the
         starting average's and within one standard error of the best. 0 is the start.
     n_iter_ : int
-        Number of epochs run. An epoch uses at most 262,144 examples, drawn anew each time.
+        Number of epochs run. An epoch uses about 262,144 examples, or fewer, drawn
+        anew each time.
     n_examples_seen_ : int
         Number of examples used in all epochs, counting repeated ones.
     negatives_ : {"all", "sampled"}

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from skue.kernels._segments import positions_of_ranges
+
 
 class Loss(NamedTuple):
     """Mean loss of a batch and its gradients."""
@@ -82,6 +84,8 @@ def sampled_softmax(
     candidate_rows: np.ndarray,
     log_expected: np.ndarray,
     log_temperature: float,
+    *,
+    buffer: np.ndarray | None = None,
 ) -> Loss:
     r"""Cross-entropy of the held-out item against in-batch and uniform negatives.
 
@@ -95,12 +99,16 @@ def sampled_softmax(
     Parameters
     ----------
     users : ndarray of shape (batch_size, n_dims)
+        Unit rows.
     candidates : ndarray of shape (batch_size + n_uniform, n_dims)
-        The batch's targets, then the uniform negatives, duplicates kept.
+        Unit rows: the batch's targets, then the uniform negatives, duplicates kept.
     candidate_rows : ndarray of shape (batch_size + n_uniform,)
         Item rows of the candidates.
     log_expected : ndarray of shape (batch_size + n_uniform,)
         Logarithm of the expected number of each candidate.
+    log_temperature : float
+    buffer : ndarray of shape (at least batch_size, batch_size + n_uniform), default=None
+        Reusable memory for the scores. Rows and columns beyond the batch are not used.
 
     References
     ----------
@@ -109,24 +117,35 @@ def sampled_softmax(
     """
     n_users = len(users)
     scale = users.dtype.type(np.exp(-log_temperature))
-    scores = (users * scale) @ candidates.T
+    out = None if buffer is None else buffer[:n_users, : len(candidates)]
+    scores = np.matmul(users * scale, candidates.T, out=out)
     every = np.arange(n_users)
-    of_target = scores[every, every].copy()
-    scores -= log_expected.astype(np.float32)
-    scores[candidate_rows[None, :] == candidate_rows[:n_users, None]] = -np.inf
-    scores[every, every] = of_target
-    largest = scores.max(axis=1, keepdims=True)
-    scores -= largest
+    of_target = scores[every, every]
+    # No cosine is above 1, so this shift is safe for every row without computing its maximum.
+    scores -= scale + log_expected.astype(users.dtype)
     np.exp(scores, out=scores)
-    mass = scores.sum(axis=1, keepdims=True)
-    value = float(np.mean(np.log(mass[:, 0]) + largest[:, 0] - of_target, dtype=np.float64))
-    scores /= mass
-    scores[every, every] -= 1
+    scores[_same_item(candidate_rows, n_users)] = 0
+    scores[every, every] = np.exp(of_target - scale)
+    mass = np.maximum(scores.sum(axis=1), np.float32(1e-37))
+    value = float(np.mean(np.log(mass) + scale - of_target, dtype=np.float64))
+    # The gradient is (probabilities - one-hot targets) times vectors, part by part.
     factor = scale / users.dtype.type(n_users)
-    of_users = (scores @ candidates) * factor
-    of_candidates = (scores.T @ users) * factor
+    of_users = (scores @ candidates) / mass[:, None]
+    of_users -= candidates[:n_users]
+    of_users *= factor
+    of_candidates = scores.T @ (users * (factor / mass)[:, None])
+    of_candidates[:n_users] -= users * factor
     of_log_temperature = -float(np.einsum("ud,ud->", of_users, users, dtype=np.float64))
     return Loss(value, of_users, of_candidates, of_log_temperature)
+
+
+def _same_item(candidate_rows: np.ndarray, n_users: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return all pairs of a user and a candidate that is the same item as the user's target."""
+    order = np.argsort(candidate_rows, kind="stable")
+    ordered, targets = candidate_rows[order], candidate_rows[:n_users]
+    first = np.searchsorted(ordered, targets)
+    n_same = np.searchsorted(ordered, targets, side="right") - first
+    return np.repeat(np.arange(n_users), n_same), order[positions_of_ranges(first, n_same)]
 
 
 def add_at_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:

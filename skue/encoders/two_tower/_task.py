@@ -12,18 +12,20 @@ from skue._warn import warn_caller
 from skue.encoders._events import Events, known_events
 from skue.encoders._unknown import nothing_known
 from skue.encoders.two_tower._examples import (
-    Examples,
-    Sequences,
+    Targets,
     examples_of,
     held_out_events,
-    sequences_of,
-    split_examples,
+    target_events,
 )
+from skue.encoders.two_tower._sequences import Sequences, sequences_of
 from skue.encoders.two_tower._spaces import learned_spaces
 from skue.encoders.two_tower._validation import BestAverage, Validation
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
 from skue.items._item_embeddings import ItemEmbeddings
+
+# At most this many held-out events are scored.
+_MOST_VALIDATING = 5000
 
 
 class Task(NamedTuple):
@@ -35,7 +37,7 @@ class Task(NamedTuple):
     items: ItemEmbeddings
     n_towers: int
     sequences: Sequences
-    training: Examples
+    training: Targets
     validation: Validation
     best: BestAverage
 
@@ -50,7 +52,8 @@ class Task(NamedTuple):
             "validate by are too few: the encoder is a plain average. Pass more or longer "
             "histories, or set early_stopping=False to train without validation."
         )
-        return self._replace(training=self.training.take(np.arange(0)))
+        none = np.zeros_like(self.training.chosen)
+        return self._replace(training=Targets(self.sequences, none))
 
 
 def best_task(
@@ -67,17 +70,19 @@ def best_task(
     held_out = np.zeros(len(histories.codes), dtype=bool)
     if validation_fraction is not None:
         columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
-        opens = sequences_of(Events(*columns)).opens
-        held_out = held_out_events(histories.offsets, opens, validation_fraction, rng)
+        held_out = held_out_events(sequences_of(Events(*columns)), validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
     spaces = _spaces(item_embeddings, histories._keep_events(~held_out))
     first = next(spaces)
     # All candidate spaces have the same items, so the examples are the same for all.
-    known = first[0].rows_of(histories) >= 0
     sequences = sequences_of(known_events(first[0], histories, None))
-    examples, events = examples_of(sequences)
-    training, validating = split_examples(examples, held_out[known][events], split_rng)
-    validation = Validation(sequences, validating)
+    held_out = held_out[first[0].rows_of(histories) >= 0]
+    can = target_events(sequences)
+    training = Targets(sequences, can & ~held_out)
+    validating = np.flatnonzero(can & held_out)
+    if len(validating) > _MOST_VALIDATING:
+        validating = np.sort(split_rng.choice(validating, _MOST_VALIDATING, replace=False))
+    validation = Validation(sequences, examples_of(sequences, validating))
     tasks = (
         Task(
             items, n_towers, sequences, training, validation, validation.best_average(items.vectors)

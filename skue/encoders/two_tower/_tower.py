@@ -8,14 +8,14 @@ import numpy as np
 
 from skue.encoders.two_tower._adamw import AdamW
 from skue.encoders.two_tower._channels import Arrays, Batch, pool, pool_gradient
-from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
+from skue.encoders.two_tower._examples import Targets, examples_of
 from skue.encoders.two_tower._head import head, head_gradient
 from skue.encoders.two_tower._losses import Loss, add_at_rows, full_softmax, sampled_softmax
 from skue.encoders.two_tower._recipe import N_UNIFORM, Recipe
+from skue.encoders.two_tower._sequences import batch_of
 
 _TINY = np.float32(1e-12)
 _TEMPERATURES = (0.02, 1.0)
-_EXAMPLES_PER_USER = 50
 _LONGEST_HISTORY = 100
 # Batches have examples of similar length, sorted within groups of this many batches.
 _SORTED_BATCHES = 16
@@ -23,8 +23,6 @@ _SORTED_BATCHES = 16
 _AVERAGING = 0.995
 # Share of all steps during which the learning rate rises; then it falls to zero.
 _WARM_UP = 0.05
-# An epoch uses at most this many examples; with more, each epoch draws new ones.
-_EXAMPLES_PER_EPOCH = 2**18
 # With few examples, an epoch makes several passes, up to this many steps.
 _STEPS_PER_EPOCH = 256
 _MOST_PASSES = 4
@@ -48,20 +46,18 @@ class Trainer:
 
     def __init__(
         self,
-        sequences: Sequences,
-        examples: Examples,
+        targets: Targets,
         item_vectors: np.ndarray,
         start: Arrays,
         recipe: Recipe,
         rng: np.random.Generator,
     ) -> None:
-        self.sequences = sequences
-        self.examples = examples
+        self.targets = targets
         self.item_vectors = item_vectors
         self.recipe = recipe
         self.rng = rng
         self.stopped = False
-        self.n_seen = 0
+        self.n_seen = self.n_epochs = 0
         self.max_history = min(recipe.max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
         parameters = {name: value.copy() for name, value in start.items()}
         temperature = 0.07 if recipe.temperature is None else recipe.temperature
@@ -80,9 +76,10 @@ class Trainer:
             else frozenset(),
             averaging=_AVERAGING,
         )
-        shape = (recipe.batch_size, len(item_vectors))
-        self._scores = None if recipe.sampled else np.empty(shape, dtype=np.float32)
-        self._log_target_share = _log_target_share(examples, len(item_vectors))
+        n_candidates = recipe.batch_size + N_UNIFORM if recipe.sampled else len(item_vectors)
+        self._scores = np.empty((recipe.batch_size, n_candidates), dtype=np.float32)
+        with np.errstate(divide="ignore"):
+            self._log_target_share = np.log(targets.shares(len(item_vectors)))
 
     # Training that diverges overflows first. The caller notices it by the loss.
     @np.errstate(over="ignore", invalid="ignore")
@@ -93,15 +90,14 @@ class Trainer:
         n_passes = max(1, min(_MOST_PASSES, round(_STEPS_PER_EPOCH / len(batches))))
         for _ in range(n_passes - 1):
             batches += self._batches()
-        n_steps = len(batches) * self.recipe.max_iter
-        for chosen in batches:
-            self.optimiser.learning_rate = self.recipe.learning_rate * _pace(
-                (self.optimiser.n_steps + 0.5) / n_steps
-            )
-            total += self._step(chosen) * len(chosen)
-            self.n_seen += len(chosen)
+        for at, events in enumerate(batches):
+            done = (self.n_epochs + (at + 0.5) / len(batches)) / self.recipe.max_iter
+            self.optimiser.learning_rate = self.recipe.learning_rate * _pace(done)
+            total += self._step(events) * len(events)
+            self.n_seen += len(events)
             if self.stopped or not np.isfinite(total):
                 break
+        self.n_epochs += 1
         return total / max(self.n_seen - n_before, 1)
 
     def averages(self) -> tuple[Arrays, np.ndarray]:
@@ -114,29 +110,26 @@ class Trainer:
         return averages, _unit(averages.pop("items"))[0]
 
     def _batches(self) -> list[np.ndarray]:
-        """Return shuffled batches of examples of similar length, with a limit per user."""
-        users, size = self.examples.users, self.recipe.batch_size
-        order = self.rng.permutation(len(users))
-        order = order[np.argsort(users[order], kind="stable")]
-        place = np.arange(len(users)) - np.searchsorted(users, users)
-        chosen = self.rng.permutation(order[place < _EXAMPLES_PER_USER])[:_EXAMPLES_PER_EPOCH]
-        lengths = np.minimum(self.examples.stops - self.examples.starts, self.max_history)
+        """Draw targets in shuffled batches, whose prefixes have similar lengths."""
+        drawn, size = self.targets.draw(self.rng), self.recipe.batch_size
+        examples = examples_of(self.targets.sequences, drawn)
+        lengths = np.minimum(examples.stops - examples.starts, self.max_history)
         batches = []
-        for at in range(0, len(chosen), size * _SORTED_BATCHES):
-            several = chosen[at : at + size * _SORTED_BATCHES]
-            several = several[np.argsort(lengths[several], kind="stable")]
-            batches += [several[i : i + size] for i in range(0, len(several), size)]
+        for at in range(0, len(drawn), size * _SORTED_BATCHES):
+            several = slice(at, at + size * _SORTED_BATCHES)
+            ordered = drawn[several][np.argsort(lengths[several], kind="stable")]
+            batches += [ordered[i : i + size] for i in range(0, len(ordered), size)]
         return [batches[index] for index in self.rng.permutation(len(batches))]
 
-    def _step(self, chosen: np.ndarray) -> float:
+    def _step(self, events: np.ndarray) -> float:
         recipe, parameters = self.recipe, self.parameters
-        batch, targets, negatives = self._draw(chosen)
+        batch, targets, negatives = self._draw(events)
         table = parameters["items"] if recipe.learn_items else self.item_vectors
         if negatives is not None:
             table = table[negatives.rows]
             parameters = parameters | {"gate": parameters["gate"][negatives.rows]}
         vectors, norms = _unit(table)
-        kept = self._dropout(len(chosen), vectors.shape[1])
+        kept = self._dropout(len(events), vectors.shape[1])
         pooled = pool(batch, parameters, vectors)
         headed = head(pooled.channels, parameters, kept)
         loss = self._loss(headed.users, vectors, targets, negatives)
@@ -164,14 +157,14 @@ class Trainer:
         self._keep_in_range()
         return loss.value
 
-    def _draw(self, chosen: np.ndarray) -> tuple[Batch, np.ndarray, Negatives | None]:
+    def _draw(self, events: np.ndarray) -> tuple[Batch, np.ndarray, Negatives | None]:
         """Return the batch of a step, its targets, and its negatives if they are sampled.
 
         The rows of the batch are then positions in the rows of the negatives.
         """
-        examples = self.examples.take(chosen)
+        examples = examples_of(self.targets.sequences, events)
         batch = batch_of(
-            self.sequences,
+            self.targets.sequences,
             examples.starts,
             examples.stops,
             max_history=self.max_history,
@@ -185,7 +178,7 @@ class Trainer:
         rows, local = np.unique(named, return_inverse=True)
         n_events = batch.rows.size
         candidates = local[n_events:]
-        log_expected = self._log_expected(rows[candidates], len(chosen))
+        log_expected = self._log_expected(rows[candidates], len(events))
         batch = batch._replace(rows=local[:n_events].reshape(batch.rows.shape))
         return batch, examples.targets, Negatives(rows, candidates, log_expected)
 
@@ -224,6 +217,7 @@ class Trainer:
             negatives.rows[candidates],
             negatives.log_expected,
             log_temperature,
+            buffer=self._scores,
         )
         if not self.recipe.learn_items or loss.items is None:
             return loss._replace(items=None)
@@ -246,15 +240,6 @@ class Trainer:
 def _pace(done: float) -> float:
     """Return the factor of the learning rate after a share of all steps: it rises, then falls."""
     return min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP), 1.0)
-
-
-def _log_target_share(examples: Examples, n_items: int) -> np.ndarray:
-    """Return the logarithm of the share of each item among the targets of an epoch."""
-    n_of_user = np.bincount(examples.users)[examples.users]
-    chance = np.minimum(1.0, _EXAMPLES_PER_USER / np.maximum(n_of_user, 1))
-    counts = np.bincount(examples.targets, chance, minlength=n_items)
-    with np.errstate(divide="ignore"):
-        return np.log(counts / max(counts.sum(), 1e-300))
 
 
 def _unit(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -109,7 +109,7 @@ def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generato
         n_channels, n_dims = len(recipe.decays), vectors.shape[1]
         dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
         weights = parameters | dense
-        trainers.append(Trainer(task.sequences, task.training, vectors, weights, recipe, own))
+        trainers.append(Trainer(task.training, vectors, weights, recipe, own))
     return trainers
 
 

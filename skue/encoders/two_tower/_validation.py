@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.encoders.two_tower._examples import Examples, Sequences
+from skue.encoders.two_tower._examples import Examples
+from skue.encoders.two_tower._sequences import Sequences
 from skue.kernels._pooling import decayed_averages
 from skue.kernels._ranking import Products, rank_positives
 from skue.kernels._segments import offsets_of, positions_of_ranges
@@ -71,10 +72,9 @@ class Validation:
         """Return the best plain average of a small grid of decays and repeat exponents."""
         if not len(self):
             return BestAverage(0.1, 1.0, -1.0)
-        instants, weights = self.sequences.instants, self.sequences.weights
-        newest = np.repeat(instants[self.examples.stops - 1], np.diff(self._offsets))
-        ages = (newest - instants[self._events]).astype(np.float64)
+        weights = self.sequences.weights
         weights = None if weights is None else weights[self._events]
+        ages = self._ages.astype(np.float64)
         recalls = np.empty((len(_DECAYS), len(_REPEAT_EXPONENTS)))
         for at, exponent in enumerate(_REPEAT_EXPONENTS):
             users, _ = decayed_averages(
@@ -93,6 +93,14 @@ class Validation:
     def _events(self) -> np.ndarray:
         """Positions of the events of all prefixes, one prefix after the other."""
         return positions_of_ranges(self.examples.starts, np.diff(self._offsets))
+
+    @cached_property
+    def _ages(self) -> np.ndarray:
+        """Number of later instants in the prefix, for each event of all prefixes."""
+        place = self.sequences.place
+        instants = self._events if place is None else np.cumsum(place[self._events] == 0)
+        newest = self._offsets[1:] - 1
+        return np.repeat(instants[newest], np.diff(self._offsets)) - instants
 
     @cached_property
     def _seen(self) -> np.ndarray:

@@ -5,7 +5,14 @@ import pytest
 
 from skue import Histories
 from skue.encoders._events import Events
-from skue.encoders.two_tower._examples import batch_of, examples_of, held_out_events, sequences_of
+from skue.encoders.two_tower import _sequences
+from skue.encoders.two_tower._examples import (
+    Targets,
+    examples_of,
+    held_out_events,
+    target_events,
+)
+from skue.encoders.two_tower._sequences import batch_of, sequences_of
 
 
 def events_of(lists, timestamps=None, weights=None):
@@ -15,8 +22,9 @@ def events_of(lists, timestamps=None, weights=None):
 
 def test_a_prefix_is_all_events_before_the_instant_of_its_target():
     sequences = sequences_of(events_of([[5, 6, 7, 8], [5, 5]], [[0.0, 1, 1, 2], [3.0, 3]]))
-    examples, events = examples_of(sequences)
+    events = np.flatnonzero(target_events(sequences))
     assert events.tolist() == [1, 2, 3]
+    examples = examples_of(sequences, events)
     assert examples.starts.tolist() == [0, 0, 0]
     assert examples.stops.tolist() == [1, 1, 3]
     assert examples.targets.tolist() == [1, 2, 3]
@@ -24,7 +32,7 @@ def test_a_prefix_is_all_events_before_the_instant_of_its_target():
 
 def test_disliked_items_are_not_targets():
     sequences = sequences_of(events_of([[5, 6, 7, 8]], weights=[[1.0, -1, 0, 2]]))
-    assert examples_of(sequences)[1].tolist() == [3]
+    assert np.flatnonzero(target_events(sequences)).tolist() == [3]
 
 
 @pytest.mark.parametrize("fraction", [0.2, 0.999])
@@ -34,7 +42,7 @@ def test_validation_never_holds_out_a_whole_history_or_part_of_an_instant(fracti
     times = [np.sort(rng.integers(0, 6, size=n)).astype(float) for n in lengths]
     events = events_of([rng.integers(5, size=n) for n in lengths], times)
     sequences = sequences_of(events)
-    held_out = held_out_events(events.offsets, sequences.opens, fraction, rng)
+    held_out = held_out_events(sequences, fraction, rng)
     touched = 0
     for start, stop in zip(events.offsets[:-1], events.offsets[1:], strict=True):
         kept, own = ~held_out[start:stop], events.timestamps[start:stop]
@@ -74,3 +82,53 @@ def test_event_dropout_keeps_at_least_one_event():
     starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
     batch = batch_of(sequences, starts, stops, event_dropout=0.99, rng=np.random.default_rng(0))
     assert (batch.present.sum(axis=1) >= 1).all()
+
+
+def random_log(rng, n_users=60):
+    lengths = rng.integers(0, 90, size=n_users)
+    times = [np.sort(rng.integers(0, 40, size=n)).astype(float) for n in lengths]
+    return events_of([rng.integers(5, size=n) for n in lengths], times)
+
+
+def test_targets_and_places_are_the_same_when_a_log_is_read_in_stretches(monkeypatch):
+    events = random_log(np.random.default_rng(0))
+    whole = sequences_of(events)
+    targets, shares = target_events(whole), Targets(whole, target_events(whole)).shares(5)
+    monkeypatch.setattr(_sequences, "_STRETCH", 50)
+    assert len(list(_sequences.stretches(events.offsets))) > 20
+    parts = sequences_of(events)
+    np.testing.assert_array_equal(parts.place, whole.place)
+    np.testing.assert_array_equal(target_events(parts), targets)
+    np.testing.assert_allclose(Targets(parts, targets).shares(5), shares)
+
+
+def test_ages_in_a_batch_count_the_later_instants_of_the_prefix():
+    events = random_log(np.random.default_rng(1))
+    sequences = sequences_of(events)
+    chosen = np.flatnonzero(target_events(sequences))[::7]
+    examples = examples_of(sequences, chosen)
+    batch = batch_of(sequences, examples.starts, examples.stops)
+    for row, (start, stop) in enumerate(zip(examples.starts, examples.stops, strict=True)):
+        own = events.timestamps[start:stop][::-1]
+        expected = [len({later for later in own if later > time}) for time in own]
+        assert batch.ages[row][batch.present[row]].tolist() == expected
+
+
+def test_an_epoch_draws_about_50_targets_of_a_user_with_many():
+    sequences = sequences_of(events_of([list(range(1000)), [1, 2, 3]]))
+    targets = Targets(sequences, target_events(sequences))
+    assert len(targets) == 999 + 2
+    rng = np.random.default_rng(0)
+    drawn = [targets.draw(rng) for _ in range(200)]
+    long = [np.count_nonzero(events < 1000) for events in drawn]
+    assert np.mean(long) == pytest.approx(50, abs=2)
+    assert all({1001, 1002} <= set(events) for events in drawn)
+
+
+def test_the_share_of_an_item_is_how_often_an_epoch_draws_it():
+    rng = np.random.default_rng(0)
+    sequences = sequences_of(events_of([rng.integers(3, size=300), [2, 0, 1, 1]]))
+    targets = Targets(sequences, target_events(sequences))
+    drawn = np.concatenate([targets.draw(rng) for _ in range(400)])
+    seen = np.bincount(sequences.rows[drawn], minlength=3) / len(drawn)
+    np.testing.assert_allclose(targets.shares(3), seen, atol=0.01)

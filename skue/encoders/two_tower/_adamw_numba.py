@@ -1,0 +1,47 @@
+"""The update of AdamW compiled by numba: one pass over each array, with the same rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from skue.kernels._backend import compiled
+
+_TABLE = types.float32[:, ::1]
+_READ_ONLY_TABLE = types.Array(types.float32, 2, "C", readonly=True)
+_TYPES: Any = (
+    _TABLE,
+    _TABLE,
+    _TABLE,
+    _TABLE,
+    _READ_ONLY_TABLE,
+    types.Array(types.int64, 1, "C", readonly=True),
+    types.Array(types.float32, 1, "C", readonly=True),
+    types.Array(types.float32, 1, "C", readonly=True),
+)
+
+
+def _update_rows(  # type: ignore[no-untyped-def]
+    values, averages, means, squares, gradients, rows, unchanged, factors
+):
+    first, first_rest, second, second_rest, epsilon, size, decay, average_rest = factors
+    for at in range(len(rows)):
+        row = rows[at]
+        value, average, mean, square = values[row], averages[row], means[row], squares[row]
+        gradient = gradients[at]
+        if len(unchanged):
+            for column in range(len(value)):
+                old = value[column]
+                average[column] = old + (average[column] - old) * unchanged[at]
+        for column in range(len(value)):
+            of = gradient[column]
+            mean[column] = mean[column] * first + of * first_rest
+            square[column] = square[column] * second + (of * of) * second_rest
+            step = mean[column] / (np.sqrt(square[column]) + epsilon) * size
+            value[column] = value[column] * decay - step
+            average[column] += (value[column] - average[column]) * average_rest
+
+
+update_rows = compiled(_update_rows, _TYPES)
