@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from skue.kernels._backend import pooling_backend
@@ -59,7 +61,7 @@ class AdamW:
         # averaged.
         self._log_past = 0.0
         self._averaged_at = {name: np.zeros(len(parameters[name])) for name in by_row}
-        self._update_rows = update_rows
+        self._update_rows: Callable[..., None] = update_rows
         if pooling_backend() == "numba":
             from skue.encoders.two_tower import _adamw_numba
 
