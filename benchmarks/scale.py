@@ -44,11 +44,22 @@ SKUE = ("popularity", "best average", "two-tower")
 PEERS = ("implicit ALS", "implicit item-kNN")
 
 
-def generated_log(n_events: int, seed: int = 0) -> Histories:
-    """Return a log whose next item follows from the user and from the last cluster."""
+def generated_log(
+    n_events: int,
+    seed: int = 0,
+    *,
+    events_per_user: int = EVENTS_PER_USER,
+    n_items: int | None = None,
+) -> Histories:
+    """Return a log whose next item follows from the user and from the last cluster.
+
+    ``n_items`` must be a multiple of 20. By default it is a fifth of the number of users, but
+    between 500 and 50,000.
+    """
     rng = np.random.default_rng(seed)
-    n_users = n_events // EVENTS_PER_USER
-    n_items = int(np.clip(n_users // 5, 500, 50_000))
+    n_users = n_events // events_per_user
+    if n_items is None:
+        n_items = int(np.clip(n_users // 5, 500, 50_000)) // 20 * 20
     n_clusters = n_items // 20
     cluster_of = rng.permutation(np.arange(n_items) % n_clusters)
     by_cluster = np.argsort(cluster_of, kind="stable").reshape(n_clusters, -1)
@@ -59,15 +70,15 @@ def generated_log(n_events: int, seed: int = 0) -> Histories:
     popularity = np.cumsum(zipf / zipf.sum())
 
     clusters = own[:, 0]
-    codes = np.empty((n_users, EVENTS_PER_USER), dtype=np.int32)
-    for step in range(EVENTS_PER_USER):
+    codes = np.empty((n_users, events_per_user), dtype=np.int32)
+    for step in range(events_per_user):
         places = np.searchsorted(popularity, rng.random(n_users))
         codes[:, step] = by_cluster[clusters, np.minimum(places, len(zipf) - 1)]
         kind = rng.random(n_users)
         stray = rng.integers(n_clusters, size=n_users)
         home = own[np.arange(n_users), rng.integers(3, size=n_users)]
         clusters = np.where(kind < 0.5, following[clusters], np.where(kind < 0.8, home, stray))
-    offsets = np.arange(0, codes.size + 1, EVENTS_PER_USER)
+    offsets = np.arange(0, codes.size + 1, events_per_user)
     return Histories(codes.ravel(), offsets, np.arange(n_items))
 
 
