@@ -11,6 +11,7 @@ import numpy as np
 from skue._warn import warn_caller
 from skue.encoders._events import Events, known_events
 from skue.encoders._unknown import nothing_known
+from skue.encoders.two_tower._encode import Towers
 from skue.encoders.two_tower._examples import (
     Examples,
     Sequences,
@@ -19,6 +20,7 @@ from skue.encoders.two_tower._examples import (
     sequences_of,
     split_examples,
 )
+from skue.encoders.two_tower._fingerprints import learned_ends
 from skue.encoders.two_tower._spaces import learned_spaces
 from skue.encoders.two_tower._validation import BestAverage, Validation
 from skue.histories._histories import Histories
@@ -26,10 +28,19 @@ from skue.items._cooccurrence import item_space
 from skue.items._item_embeddings import ItemEmbeddings
 
 
-class Task(NamedTuple):
-    """A space of items, the examples in it, and its best average.
+class Start(NamedTuple):
+    """Fitted towers to start from, and the temperature of each."""
 
-    The item vectors are those of ``n_towers`` spaces, concatenated.
+    towers: Towers
+    temperatures: list[float]
+
+
+class Task(NamedTuple):
+    """A space of items, the examples in it, and where training starts.
+
+    The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
+    the best average, or with a warm start from ``start``. ``learned`` are the hashes of the
+    histories that will have been learned from.
     """
 
     items: ItemEmbeddings
@@ -38,16 +49,23 @@ class Task(NamedTuple):
     training: Examples
     validation: Validation
     best: BestAverage
+    learned: np.ndarray
+    start: Start | None = None
 
     def is_enough(self, *, validated: bool) -> bool:
-        """Whether there are examples to train and, if wanted, to validate."""
-        return len(self.training) > 0 and (len(self.validation) > 0 or not validated)
+        """Whether there are examples to train and, if wanted, to validate.
+
+        A warm start does not need validation: without it, the last weights are kept.
+        """
+        is_validated = len(self.validation) > 0 or not validated or self.start is not None
+        return len(self.training) > 0 and is_validated
 
     def without_training(self) -> Task:
         """Return the task without training examples, and warn that there were too few."""
+        result = "is a plain average" if self.start is None else "keeps its fitted towers"
         warn_caller(
             f"{len(self.training)} examples to learn from and {len(self.validation)} to "
-            "validate by are too few: the encoder is a plain average. Pass more or longer "
+            f"validate by are too few: the encoder {result}. Pass more or longer "
             "histories, or set early_stopping=False to train without validation."
         )
         return self._replace(training=self.training.take(np.arange(0)))
@@ -71,20 +89,46 @@ def best_task(
         held_out = held_out_events(histories.offsets, opens, validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
     spaces = _spaces(item_embeddings, histories._keep_events(~held_out))
-    first = next(spaces)
+    items, n_towers = next(spaces)
+    learned = learned_ends(histories, held_out)
+    first, _ = task_in(items, n_towers, histories, held_out, learned, split_rng)
     # All candidate spaces have the same items, so the examples are the same for all.
-    known = first[0].rows_of(histories) >= 0
-    sequences = sequences_of(known_events(first[0], histories, None))
-    examples, events = examples_of(sequences)
-    training, validating = split_examples(examples, held_out[known][events], split_rng)
-    validation = Validation(sequences, validating)
     tasks = (
-        Task(
-            items, n_towers, sequences, training, validation, validation.best_average(items.vectors)
+        first._replace(
+            items=items, n_towers=n_towers, best=first.validation.best_average(items.vectors)
         )
-        for items, n_towers in itertools.chain([first], spaces)
+        for items, n_towers in spaces
     )
-    return max(tasks, key=lambda task: task.best.recall)
+    return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+
+
+def task_in(
+    items: ItemEmbeddings,
+    n_towers: int,
+    histories: Histories,
+    held_out: np.ndarray,
+    learned: np.ndarray,
+    rng: np.random.Generator,
+    start: Start | None = None,
+) -> tuple[Task, np.ndarray]:
+    """Return the task in a space, and the position in ``histories`` of each training target.
+
+    Parameters
+    ----------
+    held_out : ndarray of shape (n_events,), bool
+        The events to validate by.
+    """
+    known = items.rows_of(histories) >= 0
+    sequences = sequences_of(known_events(items, histories, None))
+    examples, events = examples_of(sequences)
+    is_held_out = held_out[known][events]
+    training, validating = split_examples(examples, is_held_out, rng)
+    validation = Validation(sequences, validating)
+    best = BestAverage(0.1, 1.0, -1.0)
+    if start is None:
+        best = validation.best_average(items.vectors)
+    task = Task(items, n_towers, sequences, training, validation, best, learned, start)
+    return task, np.flatnonzero(known)[events[~is_held_out]]
 
 
 def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
