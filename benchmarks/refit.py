@@ -22,7 +22,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from scale import K, N_SCORED, generated_log
+from scale import N_SCORED, K, generated_log
 
 from skue import Histories, TwoTowerUserEncoder, leave_last_out
 from skue.compare._run import paired_interval

@@ -18,6 +18,7 @@ from skue.items._shared import shared
 from skue.reading._ids import is_text, pack_text
 
 _SCHEMA = 2
+_SPACE = ("space_id", "aligned_with", "agreement")
 
 
 class ItemEmbeddings:
@@ -262,13 +263,9 @@ class ItemEmbeddings:
         ItemEmbeddings(n_items=2, n_dims=2, space_id='shop-1')
         """
         vectors, ids = as_more_items(vectors, ids, self.n_dims, self.ids)
-        return ItemEmbeddings(
-            np.concatenate([self.vectors, vectors]),
-            np.concatenate([self.ids, ids]),
-            space_id=self.space_id,
-            aligned_with=self.aligned_with,
-            agreement=self.agreement,
-        )
+        space = {name: getattr(self, name) for name in _SPACE}
+        vectors = np.concatenate([self.vectors, vectors])
+        return ItemEmbeddings(vectors, np.concatenate([self.ids, ids]), **space)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write vectors and ids to an ``.npz`` file.
@@ -280,16 +277,10 @@ class ItemEmbeddings:
         path : str or path
             Used as given, without adding a suffix. An existing file is replaced.
         """
-        parts = {
-            "schema": np.array(_SCHEMA),
-            "vectors": self.vectors,
-            "ids": self.ids,
-            "space_id": np.array(self.space_id),
-        }
-        for name in ("aligned_with", "agreement"):
-            if getattr(self, name) is not None:
-                parts[name] = np.array(getattr(self, name))
-        write_arrays(path, parts)
+        parts = {"schema": np.array(_SCHEMA), "vectors": self.vectors, "ids": self.ids}
+        space = {name: getattr(self, name) for name in _SPACE}
+        held = {name: np.array(value) for name, value in space.items() if value is not None}
+        write_arrays(path, parts | held)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> ItemEmbeddings:
@@ -323,8 +314,7 @@ class ItemEmbeddings:
         parts = read_arrays(path, mmap=mmap)
         needed = ("vectors", "ids", "space_id")
         check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
-        names = ("space_id", "aligned_with", "agreement")
-        space = {name: parts[name].item() for name in names if name in parts}
+        space = {name: parts[name].item() for name in _SPACE if name in parts}
         return cls(parts["vectors"], parts["ids"], **space)
 
     def __len__(self) -> int:
@@ -344,13 +334,11 @@ class ItemEmbeddings:
             "vocabulary": self.vocabulary,
             "space_id": self._space_id,
             "catalog_id": self._catalog_id,
-            "aligned_with": self.aligned_with,
-            "agreement": self.agreement,
+            "alignment": (self.aligned_with, self.agreement),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles of 0.1 have no alignment.
-        alignment = state.get("aligned_with"), state.get("agreement")
+        alignment = state.get("alignment", (None, None))  # pickles of 0.1 have none
         self._set(state["vectors"], state["vocabulary"], state["space_id"], *alignment)
         self._catalog_id = state["catalog_id"]
 

@@ -73,7 +73,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     batch_size : int, default=512
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen;
-        1 and 2 with a warm start, at half the learning rate. The learning rate rises during the first twentieth of the steps, then falls to zero.
+        1 and 2 with a warm start, at half the learning rate. The learning rate rises during the
+        first twentieth of the steps, then falls to zero.
     early_stopping : bool, default=True
         Whether to hold out the newest events of some users, stop when their recall no longer
         improves, and keep the best weights. Otherwise training runs for ``max_iter`` epochs.
@@ -139,8 +140,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     Raises
     ------
     ValueError
-        If X has no event of a known item, or if training diverges. With a warm start, if ``decays``,
-        ``hidden_layer_sizes`` or the dimensions of ``item_embeddings`` do not fit the towers.
+        If X has no event of a known item, or if training diverges. With a warm start, if
+        ``decays``, ``hidden_layer_sizes`` or the dimensions of ``item_embeddings`` do not match.
     KeyboardInterrupt
         If fit is interrupted from the keyboard. At a Python prompt or in a notebook, the encoder
         then has the best weights so far, and ``interrupted_`` is True. Elsewhere it is left

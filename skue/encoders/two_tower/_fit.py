@@ -18,7 +18,13 @@ from skue.encoders.two_tower._recipe import (
 )
 from skue.encoders.two_tower._task import Task, best_task, unknown_targets
 from skue.encoders.two_tower._training import Learned, train
-from skue.encoders.two_tower._warm_start import aligned, checked_state, continues, state_after, warm_task
+from skue.encoders.two_tower._warm_start import (
+    aligned,
+    checked_state,
+    continues,
+    state_after,
+    warm_task,
+)
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._item_embeddings import ItemEmbeddings

@@ -247,4 +247,3 @@ def _mostly_new(is_new: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n_old = _MOST_EXAMPLES - n_new
     chosen = [rng.choice(new, n_new, replace=False), rng.choice(old, n_old, replace=False)]
     return np.sort(np.concatenate(chosen))
-
