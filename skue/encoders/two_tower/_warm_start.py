@@ -21,8 +21,9 @@ from skue.kernels._segments import positions_of_ranges
 
 # With fewer held-out events, validation cannot tell epochs apart, so nothing is held out.
 _FEWEST_HELD_OUT = 200
-# Examples of a fit with a warm start: all new ones, but at most half of an epoch.
-_MOST_EXAMPLES = 2**18
+# An epoch has at most this many examples: all new ones, but at most half of these if there are
+# enough others.
+_MOST_EXAMPLES = 3 * 2**16
 _SAMPLED_USERS = 2000
 _WAY_OUT = "Set it back, or set warm_start=False to learn from scratch."
 
