@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,21 @@ def as_item_ids(ids: Any, n_items: int) -> np.ndarray:
             f"{refused[0]}. Such ids mean padding and missing recommendations. Use other ids."
         )
     return ids
+
+
+def check_space(space_id: Any, aligned_with: Any, agreement: Any) -> None:
+    """Raise if the name of a space or its alignment is invalid."""
+    for name, value in (("space_id", space_id), ("aligned_with", aligned_with)):
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} must be a string or None, got {value!r}.")
+    if agreement is None:
+        return
+    if isinstance(agreement, bool) or not isinstance(agreement, Real) or not 0 <= agreement <= 1:
+        raise ValueError(f"agreement must be a number from 0 to 1 or None, got {agreement!r}.")
+    if aligned_with is None:
+        raise ValueError(
+            f"agreement={agreement!r} needs aligned_with: the space_id that it was measured with."
+        )
 
 
 def as_more_items(

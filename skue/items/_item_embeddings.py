@@ -13,11 +13,12 @@ from skue.histories._histories import Histories
 from skue.histories._npz import check_schema, read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._answers import similar_items
-from skue.items._checks import as_item_ids, as_more_items, as_unit_rows
+from skue.items._checks import as_item_ids, as_more_items, as_unit_rows, check_space
 from skue.items._shared import shared
 from skue.reading._ids import is_text, pack_text
 
 _SCHEMA = 2
+_SPACE = ("space_id", "aligned_with", "agreement")
 
 
 class ItemEmbeddings:
@@ -36,12 +37,19 @@ class ItemEmbeddings:
     space_id : str, default=None
         Name of the vector space. Only vectors of the same space can be compared. By default a
         hash of the content.
+    aligned_with : str, default=None
+        ``space_id`` of an earlier space that this one was rotated onto, so that user vectors of
+        that space find almost what vectors of this space find.
+    agreement : float, default=None
+        How well both agree, from 0 to 1: for a sample of user vectors of the earlier space, the
+        mean share of their 20 nearest items that is the same with the earlier item vectors and
+        with these, among the items that both spaces hold.
 
     Attributes
     ----------
     vectors : ndarray of shape (n_items, n_dims), float32
     ids : ndarray of shape (n_items,), int64 or str
-    space_id : str
+    space_id, aligned_with, agreement : as given
     catalog_id : str
         Hash of the ids and the vectors. Changes whenever an item changes.
     vocabulary : Vocabulary
@@ -64,18 +72,34 @@ class ItemEmbeddings:
     array([ 1, -1], dtype=int32)
     """
 
-    def __init__(self, vectors: Any, ids: Any = None, *, space_id: str | None = None) -> None:
+    def __init__(
+        self,
+        vectors: Any,
+        ids: Any = None,
+        *,
+        space_id: str | None = None,
+        aligned_with: str | None = None,
+        agreement: float | None = None,
+    ) -> None:
         vectors = as_unit_rows(vectors)
         ids = as_item_ids(ids, len(vectors))
-        if space_id is not None and not isinstance(space_id, str):
-            raise ValueError(f"space_id must be a string or None, got {space_id!r}.")
-        self._set(vectors, Vocabulary(ids), space_id)
+        check_space(space_id, aligned_with, agreement)
+        self._set(vectors, Vocabulary(ids), space_id, aligned_with, agreement)
 
-    def _set(self, vectors: np.ndarray, vocabulary: Vocabulary, space_id: str | None) -> None:
+    def _set(
+        self,
+        vectors: np.ndarray,
+        vocabulary: Vocabulary,
+        space_id: str | None,
+        aligned_with: str | None,
+        agreement: float | None,
+    ) -> None:
         self.vectors = vectors
         self.vectors.flags.writeable = False
         self.vocabulary = vocabulary
         self._space_id = space_id
+        self.aligned_with = aligned_with
+        self.agreement = None if agreement is None else float(agreement)
         self._catalog_id: str | None = None
         self._shared_as: str | None = None
         self._rows_by_vocabulary: Any = weakref.WeakKeyDictionary()
@@ -224,7 +248,7 @@ class ItemEmbeddings:
         Returns
         -------
         items : ItemEmbeddings
-            With the same ``space_id`` and another ``catalog_id``.
+            With the same ``space_id`` and alignment, and another ``catalog_id``.
 
         Raises
         ------
@@ -239,11 +263,9 @@ class ItemEmbeddings:
         ItemEmbeddings(n_items=2, n_dims=2, space_id='shop-1')
         """
         vectors, ids = as_more_items(vectors, ids, self.n_dims, self.ids)
-        return ItemEmbeddings(
-            np.concatenate([self.vectors, vectors]),
-            np.concatenate([self.ids, ids]),
-            space_id=self.space_id,
-        )
+        space = {name: getattr(self, name) for name in _SPACE}
+        vectors = np.concatenate([self.vectors, vectors])
+        return ItemEmbeddings(vectors, np.concatenate([self.ids, ids]), **space)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write vectors and ids to an ``.npz`` file.
@@ -255,15 +277,10 @@ class ItemEmbeddings:
         path : str or path
             Used as given, without adding a suffix. An existing file is replaced.
         """
-        write_arrays(
-            path,
-            {
-                "schema": np.array(_SCHEMA),
-                "vectors": self.vectors,
-                "ids": self.ids,
-                "space_id": np.array(self.space_id),
-            },
-        )
+        parts = {"schema": np.array(_SCHEMA), "vectors": self.vectors, "ids": self.ids}
+        space = {name: getattr(self, name) for name in _SPACE}
+        held = {name: np.array(value) for name, value in space.items() if value is not None}
+        write_arrays(path, parts | held)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> ItemEmbeddings:
@@ -297,7 +314,8 @@ class ItemEmbeddings:
         parts = read_arrays(path, mmap=mmap)
         needed = ("vectors", "ids", "space_id")
         check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
-        return cls(parts["vectors"], parts["ids"], space_id=str(parts["space_id"]))
+        space = {name: parts[name].item() for name in _SPACE if name in parts}
+        return cls(parts["vectors"], parts["ids"], **space)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -316,10 +334,12 @@ class ItemEmbeddings:
             "vocabulary": self.vocabulary,
             "space_id": self._space_id,
             "catalog_id": self._catalog_id,
+            "alignment": (self.aligned_with, self.agreement),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._set(state["vectors"], state["vocabulary"], state["space_id"])
+        alignment = state.get("alignment", (None, None))  # pickles of 0.1 have none
+        self._set(state["vectors"], state["vocabulary"], state["space_id"], *alignment)
         self._catalog_id = state["catalog_id"]
 
     def __repr__(self) -> str:

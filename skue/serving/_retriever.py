@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skue.serving.cache._cache import UserVectorCache
-from skue.serving.index._index import SpaceMismatchError, VectorIndex
+from skue.serving.index._index import VectorIndex, check_accept, check_space_of_users
 
 
 class Retriever:
@@ -22,16 +22,20 @@ class Retriever:
     cache : UserVectorCache
     index : VectorIndex
         An index of the same space as the encoder of the cache.
+    accept : {"same", "aligned"}, default="same"
+        With ``"aligned"``, the encoder may also be of the earlier space that the items are aligned
+        with, after a fit with ``warm_start=True``.
 
     Attributes
     ----------
     cache : UserVectorCache
     index : VectorIndex
+    accept : str
 
     Raises
     ------
     SpaceMismatchError
-        If the index has another space.
+        If the index has another space, and does not accept that of the encoder.
 
     Examples
     --------
@@ -48,12 +52,12 @@ class Retriever:
     array([['tea']], dtype=object)
     """
 
-    __slots__ = ("cache", "index")
+    __slots__ = ("accept", "cache", "index")
 
-    def __init__(self, cache: UserVectorCache, index: VectorIndex) -> None:
-        if cache.space_id != index.space_id:
-            raise SpaceMismatchError(cache.space_id, index.space_id)
-        self.cache, self.index = cache, index
+    def __init__(self, cache: UserVectorCache, index: VectorIndex, *, accept: str = "same") -> None:
+        check_accept(accept)
+        check_space_of_users(cache.space_id, index.items, accept)
+        self.cache, self.index, self.accept = cache, index, accept
 
     def recommend(
         self,
@@ -82,7 +86,6 @@ class Retriever:
             Where the vector of each user came from: see :meth:`UserVectorCache.get`.
         """
         vectors, status = self.cache.get(user_ids, load)
-        found = self.index.search(
-            vectors, k, space_id=self.cache.space_id, exclude=exclude, allow=allow
-        )
+        # The spaces were checked when the retriever was made.
+        found = self.index.search(vectors, k, space_id=None, exclude=exclude, allow=allow)
         return *found, status

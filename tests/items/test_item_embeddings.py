@@ -158,3 +158,61 @@ def test_slices_of_a_batch_share_one_lookup(monkeypatch):
     assert ITEMS.rows_of(histories).tolist() == [0, -1, 1]
     assert ITEMS.rows_of(histories[1:]).tolist() == [-1, 1]
     assert len(calls) == 1
+
+
+ALIGNED = ItemEmbeddings(np.eye(3), aligned_with="monday", agreement=0.75)
+
+
+def reloaded(items, tmp_path):
+    items.save(tmp_path / "items.npz")
+    return ItemEmbeddings.load(tmp_path / "items.npz")
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda items, _: pickle.loads(pickle.dumps(items)),
+        reloaded,
+        lambda items, _: items.extend([[1, 1, 1]], [7]),
+        lambda items, _: clone(items, safe=False),
+    ],
+    ids=["pickle", "file", "extend", "clone"],
+)
+def test_the_alignment_is_kept(again, tmp_path):
+    items = again(ALIGNED, tmp_path)
+    assert (items.aligned_with, items.agreement) == ("monday", 0.75)
+    assert items.space_id == ALIGNED.space_id
+
+
+def test_the_alignment_does_not_change_the_ids_of_space_and_catalogue():
+    plain = ItemEmbeddings(np.eye(3))
+    assert (plain.aligned_with, plain.agreement) == (None, None)
+    assert (plain.space_id, plain.catalog_id) == (ALIGNED.space_id, ALIGNED.catalog_id)
+
+
+@pytest.mark.parametrize(
+    ("alignment", "message"),
+    [
+        ({"aligned_with": 3}, "aligned_with must be a string or None, got 3"),
+        ({"aligned_with": "a", "agreement": 1.5}, "agreement must be a number from 0 to 1"),
+        ({"aligned_with": "a", "agreement": np.nan}, "agreement must be a number from 0 to 1"),
+        ({"aligned_with": "a", "agreement": "high"}, "agreement must be a number from 0 to 1"),
+        ({"agreement": 0.5}, "agreement=0.5 needs aligned_with"),
+    ],
+)
+def test_an_invalid_alignment_raises(alignment, message):
+    with pytest.raises(ValueError, match=message):
+        ItemEmbeddings(np.eye(3), **alignment)
+
+
+def test_items_saved_and_pickled_without_an_alignment_have_none(tmp_path):
+    ids = np.arange(2)
+    vectors = np.eye(2, dtype=np.float32)
+    np.savez(tmp_path / "items.npz", schema=2, vectors=vectors, ids=ids, space_id="x")
+    loaded = ItemEmbeddings.load(tmp_path / "items.npz")
+    assert (loaded.space_id, loaded.aligned_with, loaded.agreement) == ("x", None, None)
+    state = loaded.__getstate__()
+    del state["alignment"]
+    restored = ItemEmbeddings.__new__(ItemEmbeddings)
+    restored.__setstate__(state)
+    assert (restored.aligned_with, restored.agreement) == (None, None)

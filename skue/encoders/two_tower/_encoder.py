@@ -12,24 +12,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skue.encoders._base import UserEncoder
 from skue.encoders._cold_start import ColdStart
 from skue.encoders._events import Events
-from skue.encoders._unknown import UnknownItem, report_unknown
+from skue.encoders._unknown import UnknownItem
 from skue.encoders.two_tower._encode import encode
-from skue.encoders.two_tower._progress import CallbackSupport, Progress, with_callbacks
-from skue.encoders.two_tower._recipe import (
-    checked_decays,
-    checked_sizes,
-    generator,
-    item_tower_of,
-    most_epochs,
-    negatives_of,
-    recipe_of,
-)
+from skue.encoders.two_tower._fit import fit_towers
+from skue.encoders.two_tower._progress import CallbackSupport, with_callbacks
 from skue.encoders.two_tower._sequences import sequences_of
-from skue.encoders.two_tower._task import best_task, unknown_targets
-from skue.encoders.two_tower._training import Learned, train
 from skue.histories._histories import Histories
-from skue.histories._targets import append_targets
-from skue.items._item_embeddings import ItemEmbeddings
 
 
 class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
@@ -84,8 +72,9 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen.
-        The learning rate rises during the first twentieth of the steps, then falls to zero.
+        Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen;
+        1 and 2 with a warm start, at half the learning rate. The learning rate rises during the
+        first twentieth of the steps, then falls to zero.
     early_stopping : bool, default=True
         Whether to hold out the newest events of some users, stop when their recall no longer
         improves, and keep the best weights. Otherwise training runs for ``max_iter`` epochs.
@@ -94,6 +83,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         to five events of each of these users are held out.
     n_iter_no_change : int, default=5
         Stop after this many epochs in a row whose weights were not kept.
+    warm_start : bool, default=False
+        Whether ``fit`` on an encoder that is fitted already continues from its towers: see Notes.
     max_history : int or None, default=None
         Use only this many newest known events per user. Training uses at most 100.
     cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
@@ -132,6 +123,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         Whether fit was interrupted. The weights are then the best before the interrupt.
     n_unknown_targets_ : int
         Number of items of y that are unknown. They were ignored.
+    training_state_ : tuple
+        What a later fit with ``warm_start=True`` needs. It has 8 bytes for each learned history.
     fallback_vector_ : ndarray of shape (n_dims,), float32
         Vector of a user without known events, or whose weights cancel.
     item_vectors_ : ndarray of shape (n_items, n_dims), float32
@@ -148,7 +141,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     Raises
     ------
     ValueError
-        If X has no event of a known item, or if training diverges.
+        If X has no event of a known item, or if training diverges. With a warm start, if
+        ``decays``, ``hidden_layer_sizes`` or the dimensions of ``item_embeddings`` do not match.
     KeyboardInterrupt
         If fit is interrupted from the keyboard. At a Python prompt or in a notebook, the encoder
         then has the best weights so far, and ``interrupted_`` is True. Elsewhere it is left
@@ -188,6 +182,13 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     When the items are learned from the log, there are two pairs of towers that start from
     different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
+
+    With ``warm_start=True``, X is a log with newer or more events. All fitted items are kept, and
+    new items start where their neighbours in X are; new items without neighbours stay unknown.
+    With ``item_tower="frozen"``, fitted vectors do not change, so the space is the same. If items
+    are trained, the new space is rotated onto the fitted one: see :attr:`ItemEmbeddings.agreement`.
+    Only events that earlier fits did not learn from are held out. If that gives fewer than 200,
+    nothing is held out and the last weights are kept.
 
     With scikit-learn 1.9 or newer, ``encoder.set_callbacks(sklearn.callback.ProgressBar())`` shows
     a progress bar that moves with each epoch (this needs the package rich). Older versions have no
@@ -229,6 +230,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
@@ -253,6 +255,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
+        warm_start: bool = False,
         max_history: int | None = None,
         cold_start: ColdStart = "mean",
         unknown_item: UnknownItem = "ignore",
@@ -276,6 +279,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.max_history = max_history
         self.cold_start = cold_start
         self.unknown_item = unknown_item
@@ -306,38 +310,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         return self
 
     def _learn(self, histories: Histories, y: Any) -> None:
-        checked_sizes(self.hidden_layer_sizes)
-        checked_decays(self.decays)
-        rng = generator(self.random_state)
-        if self.targets == "y" and y is None:
-            raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
-        with Progress(self, most_epochs(self)) as on_epoch:
-            appended = None
-            if self.targets == "y":
-                histories, appended = append_targets(histories, y)
-            fraction = self.validation_fraction if self.early_stopping else None
-            task = best_task(self.item_embeddings, histories, fraction, rng)
-            self.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
-            self.item_embeddings_ = task.items
-            if self.unknown_item == "raise":
-                report_unknown(self, histories)  # before training, not after it
-            if not task.is_enough(validated=self.early_stopping):
-                task = task.without_training()
-            recipe = recipe_of(self, len(task.items))
-            self._keep(train(task, recipe, rng, on_epoch), task.items)
-
-    def _keep(self, learned: Learned, given: ItemEmbeddings) -> None:
-        self.item_tower_ = item_tower_of(self)
-        self.negatives_ = negatives_of(self, len(given))
-        self.parameters_ = learned.towers
-        self.loss_curve_ = learned.loss_curve
-        self.validation_scores_ = learned.validation_scores
-        self.best_iter_ = learned.best_iter
-        self.n_iter_ = learned.n_iter
-        self.n_examples_seen_ = learned.n_examples_seen
-        self.interrupted_ = learned.interrupted
-        if learned.item_vectors is not given.vectors:
-            self.item_embeddings_ = ItemEmbeddings(learned.item_vectors, given.ids)
+        fit_towers(self, histories, y)
 
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
         sequences = sequences_of(events)

@@ -15,6 +15,9 @@ N_UNIFORM = 2048
 # sample are gathered, and their gradients scattered.
 _COST_OF_SAMPLING = 2
 _MOST_EPOCHS = {"trained": 5, "frozen": 12}
+# From fitted towers, this many epochs are enough, at this share of the learning rate.
+_WARM_EPOCHS = {"trained": 1, "frozen": 2}
+_WARM_RATE = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,22 @@ class Recipe:
     max_history: int | None
 
 
-def recipe_of(encoder: Any, n_items: int) -> Recipe:
+def recipe_of(encoder: Any, n_items: int, *, warm: bool = False) -> Recipe:
     """Return the settings that the parameters of an encoder give.
+
+    Parameters
+    ----------
+    encoder : TwoTowerUserEncoder
+    n_items : int
+    warm : bool, default=False
+        Whether training starts from fitted towers.
 
     Raises
     ------
     ValueError
         If ``hidden_layer_sizes`` or ``decays`` is invalid.
     """
-    max_iter = most_epochs(encoder)
+    max_iter = most_epochs(encoder, warm=warm)
     return Recipe(
         hidden_layer_sizes=checked_sizes(encoder.hidden_layer_sizes),
         decays=checked_decays(encoder.decays),
@@ -55,7 +65,7 @@ def recipe_of(encoder: Any, n_items: int) -> Recipe:
         dropout=float(encoder.dropout),
         event_dropout=float(encoder.event_dropout),
         label_smoothing=float(encoder.label_smoothing),
-        learning_rate=float(encoder.learning_rate_init),
+        learning_rate=float(encoder.learning_rate_init) * (_WARM_RATE if warm else 1),
         alpha=float(encoder.alpha),
         batch_size=int(encoder.batch_size),
         max_iter=max_iter,
@@ -80,10 +90,10 @@ def negatives_of(encoder: Any, n_items: int) -> str:
     return "all" if n_items <= _COST_OF_SAMPLING * n_sampled else "sampled"
 
 
-def most_epochs(encoder: Any) -> int:
+def most_epochs(encoder: Any, *, warm: bool = False) -> int:
     """Return ``max_iter`` with "auto" resolved."""
     if encoder.max_iter == "auto":
-        return _MOST_EPOCHS[item_tower_of(encoder)]
+        return (_WARM_EPOCHS if warm else _MOST_EPOCHS)[item_tower_of(encoder)]
     return int(encoder.max_iter)
 
 

@@ -11,12 +11,14 @@ import numpy as np
 from skue._warn import warn_caller
 from skue.encoders._events import Events, known_events
 from skue.encoders._unknown import nothing_known
+from skue.encoders.two_tower._encode import Towers
 from skue.encoders.two_tower._examples import (
     Targets,
     examples_of,
     held_out_events,
     target_events,
 )
+from skue.encoders.two_tower._fingerprints import learned_ends
 from skue.encoders.two_tower._sequences import Sequences, sequences_of
 from skue.encoders.two_tower._spaces import learned_spaces
 from skue.encoders.two_tower._validation import BestAverage, Validation
@@ -28,10 +30,19 @@ from skue.items._item_embeddings import ItemEmbeddings
 _MOST_VALIDATING = 5000
 
 
-class Task(NamedTuple):
-    """A space of items, the examples in it, and its best average.
+class Start(NamedTuple):
+    """Fitted towers to start from, and the temperature of each."""
 
-    The item vectors are those of ``n_towers`` spaces, concatenated.
+    towers: Towers
+    temperatures: list[float]
+
+
+class Task(NamedTuple):
+    """A space of items, the examples in it, and where training starts.
+
+    The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
+    the best average, or with a warm start from ``start``. ``learned`` are the hashes of the
+    histories that will have been learned from.
     """
 
     items: ItemEmbeddings
@@ -40,16 +51,23 @@ class Task(NamedTuple):
     training: Targets
     validation: Validation
     best: BestAverage
+    learned: np.ndarray
+    start: Start | None = None
 
     def is_enough(self, *, validated: bool) -> bool:
-        """Whether there are examples to train and, if wanted, to validate."""
-        return len(self.training) > 0 and (len(self.validation) > 0 or not validated)
+        """Whether there are examples to train and, if wanted, to validate.
+
+        A warm start does not need validation: without it, the last weights are kept.
+        """
+        is_validated = len(self.validation) > 0 or not validated or self.start is not None
+        return len(self.training) > 0 and is_validated
 
     def without_training(self) -> Task:
         """Return the task without training examples, and warn that there were too few."""
+        result = "is a plain average" if self.start is None else "keeps its fitted towers"
         warn_caller(
             f"{len(self.training)} examples to learn from and {len(self.validation)} to "
-            "validate by are too few: the encoder is a plain average. Pass more or longer "
+            f"validate by are too few: the encoder {result}. Pass more or longer "
             "histories, or set early_stopping=False to train without validation."
         )
         none = np.zeros_like(self.training.chosen)
@@ -73,23 +91,47 @@ def best_task(
         held_out = held_out_events(sequences_of(Events(*columns)), validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
     spaces = _spaces(item_embeddings, histories._keep_events(~held_out))
-    first = next(spaces)
+    items, n_towers = next(spaces)
+    learned = learned_ends(histories, held_out)
+    first = task_in(items, n_towers, histories, held_out, learned, split_rng)
     # All candidate spaces have the same items, so the examples are the same for all.
-    sequences = sequences_of(known_events(first[0], histories, None))
-    held_out = held_out[first[0].rows_of(histories) >= 0]
+    tasks = (
+        first._replace(
+            items=items, n_towers=n_towers, best=first.validation.best_average(items.vectors)
+        )
+        for items, n_towers in spaces
+    )
+    return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+
+
+def task_in(
+    items: ItemEmbeddings,
+    n_towers: int,
+    histories: Histories,
+    held_out: np.ndarray,
+    learned: np.ndarray,
+    rng: np.random.Generator,
+    start: Start | None = None,
+) -> Task:
+    """Return the task in a space.
+
+    Parameters
+    ----------
+    held_out : ndarray of shape (n_events,), bool
+        The events to validate by.
+    """
+    sequences = sequences_of(known_events(items, histories, None))
+    held_out = held_out[items.rows_of(histories) >= 0]
     can = target_events(sequences)
     training = Targets(sequences, can & ~held_out)
     validating = np.flatnonzero(can & held_out)
     if len(validating) > _MOST_VALIDATING:
-        validating = np.sort(split_rng.choice(validating, _MOST_VALIDATING, replace=False))
+        validating = np.sort(rng.choice(validating, _MOST_VALIDATING, replace=False))
     validation = Validation(sequences, examples_of(sequences, validating))
-    tasks = (
-        Task(
-            items, n_towers, sequences, training, validation, validation.best_average(items.vectors)
-        )
-        for items, n_towers in itertools.chain([first], spaces)
-    )
-    return max(tasks, key=lambda task: task.best.recall)
+    best = BestAverage(0.1, 1.0, -1.0)
+    if start is None:
+        best = validation.best_average(items.vectors)
+    return Task(items, n_towers, sequences, training, validation, best, learned, start)
 
 
 def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:

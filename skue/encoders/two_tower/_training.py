@@ -26,6 +26,7 @@ class Learned:
 
     towers: Towers
     item_vectors: np.ndarray
+    temperatures: list[float] = field(default_factory=list)
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     best_iter: int = 0
@@ -33,26 +34,25 @@ class Learned:
     n_examples_seen: int = 0
     interrupted: bool = False
 
-    def keep(self, towers: Towers, item_vectors: np.ndarray, epoch: int) -> None:
+    def keep(
+        self, towers: Towers, item_vectors: np.ndarray, temperatures: list[float], epoch: int
+    ) -> None:
         """Keep these weights as the best so far."""
         self.towers, self.item_vectors, self.best_iter = towers, item_vectors, epoch
+        self.temperatures = temperatures
 
 
 def train(
     task: Task, recipe: Recipe, rng: np.random.Generator, on_epoch: Callable[[], bool]
 ) -> Learned:
-    """Start from the best average, train, and keep the last weights that may be the best.
+    """Start from the best average or from fitted towers, train, and keep the last weights that
+    may be the best.
 
     ``on_epoch`` is called after every epoch; training stops when it returns True. At a prompt, an
     interrupt from the keyboard ends training and keeps the best weights so far. Elsewhere it is
     raised.
     """
-    average, start, score = _start(task, recipe)
-    learned = Learned(average, task.items.vectors)
-    if len(task.validation):
-        learned.validation_scores.append(max(score, task.best.recall))
-        if score > task.best.recall:
-            learned.towers = start
+    start, learned = _warm_start(task, recipe) if task.start else _cold_start(task, recipe)
     if not len(task.training):
         return learned
     try:
@@ -90,12 +90,12 @@ def _learn(
         towers, vectors = _averages(trainers, task, recipe)
         _check_finite(learned.loss_curve[-1], towers, vectors, recipe, epoch)
         if not len(task.validation):
-            learned.keep(towers, vectors, epoch)
+            learned.keep(towers, vectors, _temperatures(trainers), epoch)
         else:
             score = _validation_recall(task, towers, vectors, recipe.max_history)
             learned.validation_scores.append(score)
-            if _may_be_best(learned.validation_scores, len(task.validation)):
-                learned.keep(towers, vectors, epoch)
+            if _may_be_best(learned.validation_scores, task):
+                learned.keep(towers, vectors, _temperatures(trainers), epoch)
         if on_epoch() or epoch - learned.best_iter >= recipe.n_iter_no_change:
             return
 
@@ -108,9 +108,16 @@ def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generato
         vectors = np.ascontiguousarray(block) * np.float32(np.sqrt(task.n_towers))
         n_channels, n_dims = len(recipe.decays), vectors.shape[1]
         dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
-        weights = parameters | dense
+        weights = dense | parameters  # fitted towers have their own
         trainers.append(Trainer(task.training, vectors, weights, recipe, own))
+    if task.start and recipe.temperature is None:
+        for trainer, temperature in zip(trainers, task.start.temperatures, strict=True):
+            trainer.parameters["log_temperature"][:] = np.log(temperature)
     return trainers
+
+
+def _temperatures(trainers: list[Trainer]) -> list[float]:
+    return [float(np.exp(trainer.parameters["log_temperature"][0])) for trainer in trainers]
 
 
 # The check that follows finds and reports overflows.
@@ -137,15 +144,37 @@ def _check_finite(
     )
 
 
-def _may_be_best(scores: list[float], n_examples: int) -> bool:
-    """Whether the last score is at least the first and within one standard error of the best.
+def _may_be_best(scores: list[float], task: Task) -> bool:
+    """Whether the last score is within one standard error of the best, and at least the average's.
 
     If validation cannot tell two epochs apart, the later one is kept. Breiman et al. (1984) use
-    the same rule for the size of trees.
+    the same rule for the size of trees. With a warm start, fitted towers are treated as any epoch.
     """
     best = max(scores)
-    standard_error = np.sqrt(best * (1 - best) / n_examples)
-    return bool(scores[-1] >= max(scores[0], best - standard_error))
+    lowest = best - np.sqrt(best * (1 - best) / len(task.validation))
+    return bool(scores[-1] >= (lowest if task.start else max(scores[0], lowest)))
+
+
+def _warm_start(task: Task, recipe: Recipe) -> tuple[Towers, Learned]:
+    """Return the fitted towers as the start, and as the best so far."""
+    assert task.start is not None
+    towers, temperatures = task.start
+    learned = Learned(towers, task.items.vectors, temperatures)
+    if len(task.validation):
+        score = _validation_recall(task, towers, task.items.vectors, recipe.max_history)
+        learned.validation_scores.append(score)
+    return towers, learned
+
+
+def _cold_start(task: Task, recipe: Recipe) -> tuple[Towers, Learned]:
+    """Return where training starts, and the better of that and the best average."""
+    average, start, score = _start(task, recipe)
+    learned = Learned(average, task.items.vectors)
+    if len(task.validation):
+        learned.validation_scores.append(max(score, task.best.recall))
+        if score > task.best.recall:
+            learned.towers = start
+    return start, learned
 
 
 def _start(task: Task, recipe: Recipe) -> tuple[Towers, Towers, float]:

@@ -16,7 +16,7 @@ from skue.items._item_embeddings import ItemEmbeddings
 from skue.serving.index._arrays import read_array, sync_folder, write_array, write_synced
 from skue.serving.index._backends import check_backend
 from skue.serving.index._folder import UNUSED, one_writer, partial_folder, remove_abandoned
-from skue.serving.index._index import VectorIndex
+from skue.serving.index._index import VectorIndex, check_accept
 from skue.serving.index._manifest import (
     MANIFEST,
     SCHEMA,
@@ -81,6 +81,8 @@ def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
     folder = Path(folder)
     facts = {
         "space_id": items.space_id,
+        "aligned_with": items.aligned_with,
+        "agreement": items.agreement,
         "catalog_id": items.catalog_id,
         "encoder_id": encoder_id,
         "n_items": len(items),
@@ -100,6 +102,7 @@ def open_index(
     backend: str = "exact",
     target_recall: float = 0.95,
     mmap: bool = False,
+    accept: str = "same",
 ) -> VectorIndex:
     """Open the current version of an index. Nothing is unpickled.
 
@@ -122,6 +125,10 @@ def open_index(
         share them. Do not change the files while the index is in use: a process that reads from a
         truncated mapped file is killed (SIGBUS). :func:`export_index` and :func:`prune` are safe,
         as they never change mapped files.
+    accept : {"same", "aligned"}, default="same"
+        ``"aligned"`` also takes user vectors of the earlier space that the items are aligned with,
+        after a fit with ``warm_start=True``. They find almost what vectors of the new space find:
+        see ``agreement`` of the index.
 
     Returns
     -------
@@ -147,6 +154,7 @@ def open_index(
     """
     folder = Path(folder)
     check_backend(backend, target_recall)
+    check_accept(accept)
     version = read_current(folder)
     for _ in range(_TRIES):
         try:
@@ -169,6 +177,7 @@ def open_index(
                 version=version,
                 encoder_id=manifest["encoder_id"],
                 catalog_id=manifest["catalog_id"],
+                accept=accept,
             )
     raise ValueError(f"{folder} changed {_TRIES} times while it was opened. Try again.")
 

@@ -26,6 +26,8 @@ class SpaceMismatchError(ValueError):
         The space of the user vectors.
     expected : str
         The space of the items.
+    aligned_with : str, default=None
+        The earlier space that the items are aligned with.
 
     Examples
     --------
@@ -34,16 +36,45 @@ class SpaceMismatchError(ValueError):
     "The user vectors are of space 'shop-2', but the items are"
     """
 
-    def __init__(self, given: str, expected: str) -> None:
-        super().__init__(given, expected)
-        self.given, self.expected = given, expected
+    def __init__(self, given: str, expected: str, aligned_with: str | None = None) -> None:
+        super().__init__(given, expected, aligned_with)
+        self.given, self.expected, self.aligned_with = given, expected, aligned_with
 
     def __str__(self) -> str:
-        return (
+        both = (
             f"The user vectors are of space {self.given!r}, but the items are of space "
-            f"{self.expected!r}: their cosines are meaningless. Export the index from the encoder "
+            f"{self.expected!r}"
+        )
+        if self.given == self.aligned_with:
+            return (
+                f"{both}, which is aligned with it: their cosines are approximate. Set "
+                "accept='aligned' to use them until the users are encoded again, or open the "
+                "version that belongs to the user vectors."
+            )
+        return (
+            f"{both}: their cosines are meaningless. Export the index from the encoder "
             "of the user vectors, or open the version that belongs to it."
         )
+
+
+def check_space_of_users(space_id: str, items: ItemEmbeddings, accept: str) -> None:
+    """Raise unless the items are of this space, or aligned with it if that is accepted.
+
+    Parameters
+    ----------
+    space_id : str
+        The space of the user vectors.
+    items : ItemEmbeddings
+    accept : {"same", "aligned"}
+    """
+    if space_id == items.space_id or (accept == "aligned" and space_id == items.aligned_with):
+        return
+    raise SpaceMismatchError(space_id, items.space_id, items.aligned_with)
+
+
+def check_accept(accept: Any) -> None:
+    if not isinstance(accept, str) or accept not in ("same", "aligned"):
+        raise ValueError(f"accept must be 'same' or 'aligned', got {accept!r}.")
 
 
 class VectorIndex:
@@ -68,11 +99,18 @@ class VectorIndex:
         The encoder that the index was exported from.
     catalog_id : str, default=None
         By default the ``catalog_id`` of the items.
+    accept : {"same", "aligned"}, default="same"
+        Which user vectors :meth:`search` and :meth:`recommend` take: those of the space of the
+        items only, or also those of the earlier space that it is aligned with.
 
     Attributes
     ----------
     items : ItemEmbeddings
-    backend, version, encoder_id, space_id, catalog_id : str
+    backend, version, encoder_id, space_id, catalog_id, accept : str
+    aligned_with : str or None
+        The earlier space that the items are aligned with.
+    agreement : float or None
+        How well both agree: see :class:`ItemEmbeddings`.
     backend_info : dict
         How the backend searches. ``method`` is ``"exact"``, ``"cells"`` (faiss) or ``"graph"``
         (hnswlib). ``recall`` is the share of the 20 nearest items found for queries that were not
@@ -104,11 +142,15 @@ class VectorIndex:
         version: str | None = None,
         encoder_id: str | None = None,
         catalog_id: str | None = None,
+        accept: str = "same",
     ) -> None:
         check_backend(backend, target_recall)
+        check_accept(accept)
         self.items, self.backend, self.version = items, backend, version
         self.encoder_id, self.space_id = encoder_id, items.space_id
         self.catalog_id = items.catalog_id if catalog_id is None else catalog_id
+        self.aligned_with, self.agreement = items.aligned_with, items.agreement
+        self.accept = accept
         self._backend = make_backend(backend, items.vectors, float(target_recall))
         self.backend_info = self._backend.info
         # Builds the look-up of ids. Otherwise the first request with limits would wait for it.
@@ -152,8 +194,8 @@ class VectorIndex:
             If they have another number of dimensions or NaN, or if ids have another type than
             those of the items.
         """
-        if space_id is not None and space_id != self.space_id:
-            raise SpaceMismatchError(space_id, self.space_id)
+        if space_id is not None:
+            check_space_of_users(space_id, self.items, self.accept)
         if not isinstance(k, (int, np.integer)) or k < 1:
             raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
         users = self._checked(user_vectors)
@@ -172,7 +214,7 @@ class VectorIndex:
         exclude: Any = None,
         allow: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Encode histories and search, if encoder and index have the same space.
+        """Encode histories and search, if the index takes vectors of the encoder's space.
 
         Parameters
         ----------
@@ -186,8 +228,7 @@ class VectorIndex:
         ids, scores : ndarray of shape (n_users, k)
         """
         space_id = find_encoder(encoder).space_id
-        if space_id != self.space_id:
-            raise SpaceMismatchError(space_id, self.space_id)
+        check_space_of_users(space_id, self.items, self.accept)
         return self.search(
             np.asarray(encoder.transform(X)), k, space_id=space_id, exclude=exclude, allow=allow
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skue.items._checks import check_space
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.reading._ids import is_text, pack_text, unpack_text
 from skue.serving.index._arrays import new_digest, read_array, read_small
@@ -89,6 +90,8 @@ def _check_facts(manifest: dict[str, Any]) -> None:
             raise ValueError(f"{name} in its manifest is {manifest.get(name)!r}, not a string.")
     if not isinstance(manifest.get("encoder_id"), (str, NoneType)):
         raise ValueError(f"encoder_id in its manifest is {manifest['encoder_id']!r}.")
+    # Folders of 0.1 have no alignment.
+    check_space(None, manifest.get("aligned_with"), manifest.get("agreement"))
     files = manifest.get("files")
     if not isinstance(files, dict) or set(files) not in _FILES:
         raise ValueError("its manifest does not list the files of an index.")
@@ -112,7 +115,13 @@ def _items_of(arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> ItemEm
             raise ValueError(f"ids.npy holds {ids.dtype}, not ids.")
     else:
         ids = unpack_text(arrays["ids_utf8.npy"], arrays["ids_offsets.npy"])
-    items = ItemEmbeddings(vectors, ids, space_id=manifest["space_id"])
+    items = ItemEmbeddings(
+        vectors,
+        ids,
+        space_id=manifest["space_id"],
+        aligned_with=manifest.get("aligned_with"),
+        agreement=manifest.get("agreement"),
+    )
     # Schema 1 used another hash of the ids.
     if manifest["schema"] > 1 and items.catalog_id != manifest["catalog_id"]:
         raise ValueError(

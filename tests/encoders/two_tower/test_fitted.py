@@ -164,7 +164,7 @@ def distinct_arrays(part, found=None, seen=None):
     elif isinstance(part, dict):
         for value in part.values():
             distinct_arrays(value, found, seen)
-    elif isinstance(part, list):
+    elif isinstance(part, (list, tuple)):
         for value in part:
             distinct_arrays(value, found, seen)
     elif type(part).__module__.startswith("skue"):

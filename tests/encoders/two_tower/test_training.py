@@ -1,5 +1,7 @@
 """How the two-tower encoder trains: its item spaces, its pace, and the weights that it keeps."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -87,7 +89,8 @@ def test_the_learning_rate_rises_in_a_twentieth_and_falls_to_zero():
     ],
 )
 def test_the_last_weights_are_kept_unless_they_are_worse(scores, kept):
-    assert _may_be_best(scores, n_examples=500) is kept
+    task = SimpleNamespace(validation=range(500), start=None)
+    assert _may_be_best(scores, task) is kept
 
 
 @pytest.mark.parametrize(("n_users", "n_passes"), [(20, 4), (3000, 2), (6000, 1)])

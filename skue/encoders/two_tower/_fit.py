@@ -1,0 +1,82 @@
+"""One fit: from the parameters and the histories to the fitted attributes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from skue.encoders._unknown import report_unknown
+from skue.encoders.two_tower._progress import Progress
+from skue.encoders.two_tower._recipe import (
+    checked_decays,
+    checked_sizes,
+    generator,
+    item_tower_of,
+    most_epochs,
+    negatives_of,
+    recipe_of,
+)
+from skue.encoders.two_tower._task import Task, best_task, unknown_targets
+from skue.encoders.two_tower._training import Learned, train
+from skue.encoders.two_tower._warm_start import (
+    aligned,
+    checked_state,
+    continues,
+    state_after,
+    warm_task,
+)
+from skue.histories._histories import Histories
+from skue.histories._targets import append_targets
+from skue.items._item_embeddings import ItemEmbeddings
+
+
+def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
+    """Learn the items and the towers, and set the fitted attributes of a TwoTowerUserEncoder."""
+    checked_sizes(encoder.hidden_layer_sizes)
+    checked_decays(encoder.decays)
+    rng = generator(encoder.random_state)
+    if encoder.targets == "y" and y is None:
+        raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
+    before = copy.copy(encoder) if continues(encoder) else None
+    is_warm = before is not None and checked_state(before).is_trained
+    with Progress(encoder, most_epochs(encoder, warm=is_warm)) as on_epoch:
+        appended = None
+        if encoder.targets == "y":
+            histories, appended = append_targets(histories, y)
+        fraction = encoder.validation_fraction if encoder.early_stopping else None
+        if before is None:
+            task = best_task(encoder.item_embeddings, histories, fraction, rng)
+        else:
+            task = warm_task(before, histories, fraction, rng)
+        encoder.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
+        encoder.item_embeddings_ = task.items
+        if encoder.unknown_item == "raise":
+            report_unknown(encoder, histories)  # before training, not after it
+        if not task.is_enough(validated=encoder.early_stopping):
+            task = task.without_training()
+        recipe = recipe_of(encoder, len(task.items), warm=is_warm)
+        learned = train(task, recipe, rng, on_epoch)
+        if learned.item_vectors is not task.items.vectors:
+            if before is None:
+                encoder.item_embeddings_ = ItemEmbeddings(learned.item_vectors, task.items.ids)
+            else:
+                learned.towers, encoder.item_embeddings_ = aligned(
+                    before, task, learned.towers, learned.item_vectors, histories, rng
+                )
+        _keep(encoder, before, task, learned)
+
+
+def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
+    encoder.item_tower_ = item_tower_of(encoder)
+    encoder.negatives_ = negatives_of(encoder, len(task.items))
+    encoder.parameters_ = learned.towers
+    encoder.loss_curve_ = learned.loss_curve
+    encoder.validation_scores_ = learned.validation_scores
+    encoder.best_iter_ = learned.best_iter
+    encoder.n_iter_ = learned.n_iter
+    encoder.n_examples_seen_ = learned.n_examples_seen
+    encoder.interrupted_ = learned.interrupted
+    state = state_after(encoder, task, learned.temperatures)
+    if before is not None and not learned.best_iter:  # nothing was learned from the new events
+        state = state._replace(learned=before.training_state_.learned)
+    encoder.training_state_ = state

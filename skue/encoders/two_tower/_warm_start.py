@@ -1,0 +1,255 @@
+"""Warm start: what a fit keeps for the next one, and the task of the next one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skue.encoders._events import Events, known_events
+from skue.encoders._unknown import nothing_known
+from skue.encoders.two_tower._alignment import agreement, rotated_onto
+from skue.encoders.two_tower._channels import Arrays
+from skue.encoders.two_tower._examples import Targets
+from skue.encoders.two_tower._fingerprints import count_new_events, learned_ends
+from skue.encoders.two_tower._new_items import with_new_items
+from skue.encoders.two_tower._recipe import checked_decays, checked_sizes, item_tower_of
+from skue.encoders.two_tower._sequences import Sequences, sequences_of
+from skue.encoders.two_tower._task import Start, Task, task_in
+from skue.histories._histories import Histories
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._segments import positions_of_ranges
+
+# With fewer held-out events, validation cannot tell epochs apart, so nothing is held out.
+_FEWEST_HELD_OUT = 200
+# An epoch has at most this many examples: all new ones, but at most half of these if there are
+# enough others.
+_MOST_EXAMPLES = 3 * 2**16
+_SAMPLED_USERS = 2000
+_WAY_OUT = "Set it back, or set warm_start=False to learn from scratch."
+
+
+class TrainingState(NamedTuple):
+    """What a fit with ``warm_start=True`` needs to know about the fit before it.
+
+    Parameters
+    ----------
+    n_towers : int
+        Number of blocks of the item vectors.
+    temperatures : tuple of float
+        Temperature of the softmax of each trained tower; empty without trained towers.
+    learned : ndarray of shape (n_hashes,), uint64
+        Hashes of the ends of the histories that were learned from.
+    n_dims : int or None
+        Number of dimensions that the embedder was asked for.
+    """
+
+    n_towers: int
+    temperatures: tuple[float, ...]
+    learned: np.ndarray
+    n_dims: int | None
+
+    @property
+    def is_trained(self) -> bool:
+        return bool(self.temperatures)
+
+
+def state_after(encoder: Any, task: Task, temperatures: list[float]) -> TrainingState:
+    """Return the state to keep after a fit."""
+    return TrainingState(
+        task.n_towers, tuple(temperatures), task.learned, _asked_dims(encoder.item_embeddings)
+    )
+
+
+def continues(encoder: Any) -> bool:
+    """Whether this fit starts from an earlier one."""
+    return bool(encoder.warm_start) and hasattr(encoder, "parameters_")
+
+
+def warm_task(
+    encoder: Any, histories: Histories, validation_fraction: float | None, rng: np.random.Generator
+) -> Task:
+    """Return the task in the fitted space, with new items, that starts from the fitted towers.
+
+    Only events that the fits before have not learned from are held out.
+
+    Raises
+    ------
+    ValueError
+        If no event has a known item.
+    """
+    state = encoder.training_state_
+    items = encoder.item_embeddings_
+    if not (items.rows_of(histories) >= 0).any():
+        raise ValueError(
+            f"{nothing_known(items, histories)} warm_start=True has nothing to continue from. "
+            "Pass histories with items of the last fit, or set warm_start=False to learn from "
+            "scratch."
+        )
+    n_new, outdated = count_new_events(histories, state.learned)
+    held_out = np.zeros(len(histories.codes), dtype=bool)
+    if validation_fraction is not None:
+        columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
+        held_out = held_out_new_events(
+            sequences_of(Events(*columns)), n_new, validation_fraction, rng
+        )
+        if held_out.sum() < _FEWEST_HELD_OUT:
+            held_out[:] = False
+    learning = histories._keep_events(~held_out) if held_out.any() else histories
+    known = _with_given_items(encoder, items, learning)
+    items = with_new_items(known, state.n_towers, learning)
+    learned = np.union1d(
+        np.setdiff1d(state.learned, outdated, assume_unique=True),
+        learned_ends(histories, held_out),
+    )
+    start = None
+    if state.is_trained:
+        towers = [_with_gates(tower, len(items)) for tower in encoder.parameters_]
+        start = Start(towers, list(state.temperatures))
+    task = task_in(items, state.n_towers, histories, held_out, learned, rng, start)
+    is_new = np.zeros(len(histories.codes), dtype=bool)
+    is_new[positions_of_ranges(histories.offsets[1:] - n_new, n_new)] = True
+    is_new = is_new[items.rows_of(histories) >= 0]
+    chosen = _mostly_new(task.training.chosen, is_new, rng)
+    return task._replace(training=Targets(task.sequences, chosen))
+
+
+def held_out_new_events(
+    sequences: Sequences,
+    n_new: np.ndarray,
+    fraction: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Mark the newest events of some users for validation, but only new events.
+
+    As :func:`held_out_events`, among the users whose newest instant is new.
+    """
+    offsets = sequences.offsets
+    held_out = np.zeros(offsets[-1], dtype=bool)
+    starts, stops = offsets[:-1], offsets[1:]
+    filled = np.flatnonzero((n_new > 0) & (stops > starts))
+    newest = sequences.opens_of(stops[filled] - 1)
+    able = filled[(newest > starts[filled]) & (newest >= (stops - n_new)[filled])]
+    n_users = round(fraction * len(able))
+    if not n_users:
+        return held_out
+    users = rng.choice(able, n_users, replace=False)
+    starts, stops, n_new = starts[users], stops[users], n_new[users]
+    each = min(5, -(-2000 // n_users))
+    first = sequences.opens_of(stops - np.clip(np.minimum((stops - starts) // 2, n_new), 1, each))
+    is_allowed = (first > starts) & (first >= stops - n_new)
+    first = np.where(is_allowed, first, sequences.opens_of(stops - 1))
+    held_out[positions_of_ranges(first, stops - first)] = True
+    return held_out
+
+
+def aligned(
+    before: Any,
+    task: Task,
+    towers: list[Arrays],
+    item_vectors: np.ndarray,
+    histories: Histories,
+    rng: np.random.Generator,
+) -> tuple[list[Arrays], ItemEmbeddings]:
+    """Return trained towers and items, rotated onto the space of the fit before.
+
+    Parameters
+    ----------
+    before : TwoTowerUserEncoder
+        As it was before this fit.
+    """
+    old = before.item_embeddings_
+    towers, vectors = rotated_onto(towers, item_vectors, old.vectors, task.n_towers)
+    users = np.flatnonzero(np.diff(histories.offsets))
+    if len(users) > _SAMPLED_USERS:
+        users = np.sort(rng.choice(users, _SAMPLED_USERS, replace=False))
+    sequences = sequences_of(known_events(old, histories[users], before.max_history))
+    share = agreement(
+        sequences, before.parameters_, old.vectors, vectors[: len(old)], before.max_history
+    )
+    return towers, ItemEmbeddings(
+        vectors, task.items.ids, aligned_with=old.space_id, agreement=share
+    )
+
+
+def checked_state(encoder: Any) -> TrainingState:
+    """Return the state of the fit before; raise if the parameters do not match its towers."""
+    state = getattr(encoder, "training_state_", None)
+    if state is None:
+        raise ValueError(
+            "warm_start=True needs an encoder that was fitted by skue 0.2 or later, but this one "
+            "is older. Set warm_start=False for one fit."
+        )
+    given, fitted = encoder.item_embeddings, encoder.item_embeddings_
+    pairs = {}
+    if hasattr(given, "fit"):
+        if state.n_dims is not None and _asked_dims(given) is not None:
+            pairs["the n_dims of item_embeddings"] = state.n_dims, _asked_dims(given)
+    elif given is not None:
+        vectors = given.vectors if isinstance(given, ItemEmbeddings) else np.asarray(given)
+        n_dims = vectors.shape[1] if vectors.ndim == 2 else None
+        pairs["the number of dimensions of item_embeddings"] = fitted.n_dims, n_dims
+    if state.is_trained:
+        tower = encoder.parameters_[0]
+        n_layers = sum(name.startswith("weight") for name in tower)
+        sizes = tuple(len(tower[f"bias{layer}"]) for layer in range(n_layers - 1))
+        n_decays = len(checked_decays(encoder.decays))
+        pairs["the number of decays"] = len(tower["decay"]), n_decays
+        pairs["hidden_layer_sizes"] = sizes, checked_sizes(encoder.hidden_layer_sizes)
+    for name, (before, now) in pairs.items():
+        if before != now:
+            raise ValueError(
+                f"warm_start=True continues from the fitted towers, but {name} was {before} in "
+                f"the last fit and is {now} now. {_WAY_OUT}"
+            )
+    return state
+
+
+def _with_given_items(encoder: Any, items: ItemEmbeddings, histories: Histories) -> ItemEmbeddings:
+    """Add the items that ``item_embeddings`` has and the fitted space lacks, if both are one space.
+
+    Raises
+    ------
+    ValueError
+        If frozen vectors differ from those given in the last fit.
+    """
+    given = encoder.item_embeddings
+    is_frozen = item_tower_of(encoder) == "frozen" == encoder.item_tower_
+    if given is None or hasattr(given, "fit") or not is_frozen:
+        return items
+    if not isinstance(given, ItemEmbeddings):
+        given = ItemEmbeddings(given)
+    rows = items.lookup(given.ids)
+    differing = np.flatnonzero((given.vectors != items.vectors[rows]).any(axis=1) & (rows >= 0))
+    if len(differing):
+        raise ValueError(
+            f"item_embeddings has other vectors than in the last fit for {len(differing)} items, "
+            f"such as {given.ids[differing[0]]!r}. With warm_start=True and a frozen item tower, "
+            "vectors stay as they are; use extend to add items. Pass the same vectors, or set "
+            "warm_start=False to learn from scratch."
+        )
+    added = rows < 0
+    return items.extend(given.vectors[added], given.ids[added]) if added.any() else items
+
+
+def _asked_dims(given: Any) -> int | None:
+    return getattr(given, "n_dims", None) if hasattr(given, "fit") else None
+
+
+def _with_gates(tower: Arrays, n_items: int) -> Arrays:
+    """Return a tower with a gate for each item; new items get the mean of the others."""
+    gate = tower["gate"]
+    added = np.full(n_items - len(gate), gate.mean(dtype=np.float64), dtype=np.float32)
+    return tower | {"gate": np.concatenate([gate, added])}
+
+
+def _mostly_new(targets: np.ndarray, is_new: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mark the targets to learn from: up to half are new events, the others are drawn."""
+    new, old = np.flatnonzero(targets & is_new), np.flatnonzero(targets & ~is_new)
+    if len(new) + len(old) <= _MOST_EXAMPLES:
+        return targets
+    n_new = min(len(new), max(_MOST_EXAMPLES // 2, _MOST_EXAMPLES - len(old)))
+    chosen = np.zeros_like(targets)
+    chosen[rng.choice(new, n_new, replace=False)] = True
+    chosen[rng.choice(old, _MOST_EXAMPLES - n_new, replace=False)] = True
+    return chosen

@@ -1,0 +1,434 @@
+"""A fit that continues from fitted towers: items, spaces, validation, interrupts and errors."""
+
+import pickle
+import signal
+import sys
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
+from skue.encoders.two_tower import _tower, _warm_start
+from skue.encoders.two_tower._fingerprints import count_new_events, learned_ends
+
+RNG = np.random.default_rng(0)
+ITEMS = ItemEmbeddings(RNG.normal(size=(40, 6)), space_id="toys")
+
+
+def made_up_lists(n_users=150, n_items=40, seed=0):
+    """The next item is near the last one, so that something can be learned."""
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(-2, 4, size=(n_users, 9)).cumsum(axis=1)
+    return ((rng.integers(n_items, size=(n_users, 1)) + steps) % n_items).tolist()
+
+
+LISTS = made_up_lists()
+
+
+def encoder_of(item_embeddings=None, **parameters):
+    settings = {"max_iter": 2, "batch_size": 64, "random_state": 0, "warm_start": True}
+    settings |= {"early_stopping": False, "hidden_layer_sizes": (8,)}
+    return TwoTowerUserEncoder(item_embeddings, **{**settings, **parameters})
+
+
+def small_embedder():
+    return CooccurrenceItemEmbedder(n_dims=6)
+
+
+@pytest.fixture
+def fitted():
+    return encoder_of(small_embedder()).fit(LISTS)
+
+
+def fitted_attributes(encoder):
+    return {name: value for name, value in vars(encoder).items() if name.endswith("_")}
+
+
+def test_training_starts_from_the_fitted_towers(fitted):
+    towers, items = fitted.parameters_, fitted.item_vectors_
+    fitted.set_params(learning_rate_init=1e-9, alpha=0.0).fit(LISTS)
+    assert fitted.best_iter_ == 2
+    np.testing.assert_allclose(fitted.item_vectors_, items, atol=1e-4)
+    for name, value in towers[0].items():
+        np.testing.assert_allclose(fitted.parameters_[0][name], value, atol=1e-4)
+    scratch = encoder_of(small_embedder(), learning_rate_init=1e-9).fit(LISTS)
+    assert np.abs(scratch.item_vectors_ - items).max() > 0.01
+
+
+def test_the_temperature_continues(fitted):
+    before = fitted.training_state_.temperatures
+    assert abs(before[0] - 0.07) > 1e-4
+    fitted.set_params(learning_rate_init=1e-9).fit(LISTS)
+    np.testing.assert_allclose(fitted.training_state_.temperatures, before, rtol=1e-6)
+
+
+def test_without_warm_start_a_second_fit_is_like_the_first():
+    X = LISTS
+    once = encoder_of(warm_start=False).fit(X)
+    twice = encoder_of(warm_start=False).fit(made_up_lists(seed=1)).fit(X)
+    first_warm = encoder_of(warm_start=True).fit(X)
+    assert once.encoder_id_ == twice.encoder_id_ == first_warm.encoder_id_
+
+
+def test_a_clone_starts_from_scratch(fitted):
+    expected = fitted.encoder_id_
+    fitted.fit(LISTS)
+    assert fitted.encoder_id_ != expected
+    assert clone(fitted).fit(LISTS).encoder_id_ == expected
+
+
+def test_a_pickle_continues_like_the_encoder(fitted):
+    other = pickle.loads(pickle.dumps(fitted))
+    assert other.fit(LISTS).encoder_id_ == fitted.fit(LISTS).encoder_id_
+
+
+def test_items_missing_from_the_new_log_stay(fitted):
+    ids = fitted.item_embeddings_.ids
+    fitted.fit([[1, 2, 3], [4, 3, 2], [2, 3, 5]] * 10)
+    np.testing.assert_array_equal(fitted.item_embeddings_.ids[: len(ids)], ids)
+
+
+NEW = [[*row[:4], 100, *row[4:], 101] for row in LISTS[:50]] + LISTS[50:]
+
+
+@pytest.mark.parametrize("source", ["log", "embedder"])
+def test_new_items_are_added_and_known_ones_keep_their_rows(source):
+    encoder = encoder_of(None if source == "log" else small_embedder()).fit(LISTS)
+    before = encoder.item_embeddings_
+    encoder.fit(NEW)
+    after = encoder.item_embeddings_
+    np.testing.assert_array_equal(after.ids, [*before.ids, 100, 101])
+    assert all(len(tower["gate"]) == len(after) for tower in encoder.parameters_)
+    assert after.aligned_with == before.space_id != after.space_id
+    assert 0 < after.agreement <= 1
+
+
+def test_the_trained_space_is_rotated_onto_the_fitted_one(fitted, monkeypatch):
+    before, unaligned = fitted.item_embeddings_, []
+    real = _warm_start.rotated_onto
+
+    def spying(towers, vectors, *arguments):
+        unaligned.append(vectors)
+        return real(towers, vectors, *arguments)
+
+    monkeypatch.setattr(_warm_start, "rotated_onto", spying)
+    fitted.set_params(learning_rate_init=0.1, max_iter=10).fit(NEW)
+    after = fitted.item_vectors_
+    np.testing.assert_allclose(after @ after.T, unaligned[0] @ unaligned[0].T, atol=1e-5)
+    n_old = len(before)
+    distances = [np.linalg.norm(v[:n_old] - before.vectors) for v in (after, unaligned[0])]
+    assert distances[0] < distances[1]
+
+
+@pytest.mark.parametrize("first", ["frozen", "trained"])
+def test_a_frozen_item_tower_keeps_old_vectors_to_the_bit(first):
+    encoder = encoder_of(ITEMS, item_tower=first).fit(LISTS)
+    before = encoder.item_embeddings_
+    encoder.set_params(item_tower="frozen").fit(NEW)
+    after = encoder.item_embeddings_
+    assert after.space_id == before.space_id
+    assert after.ids.tolist() == [*before.ids.tolist(), 100, 101]
+    assert after.vectors[: len(before)].tobytes() == before.vectors.tobytes()
+    assert after.catalog_id != before.catalog_id
+
+
+def test_a_frozen_catalogue_without_new_items_stays_the_same_object():
+    encoder = encoder_of(ITEMS).fit(LISTS)
+    assert encoder.fit(LISTS).item_embeddings_ is ITEMS
+
+
+def test_frozen_items_that_are_given_later_get_the_given_vectors():
+    encoder = encoder_of(ITEMS).fit(LISTS)
+    larger = ITEMS.extend(RNG.normal(size=(1, 6)), [100])
+    encoder.set_params(item_embeddings=larger).fit(NEW)
+    found = encoder.item_embeddings_
+    row = found.lookup([100])[0]
+    np.testing.assert_array_equal(found.vectors[row], larger.vectors[-1])
+    assert found.ids.tolist()[-1] == 101
+
+
+def test_a_new_item_starts_at_the_weighted_mean_of_its_neighbours():
+    items = ItemEmbeddings(RNG.normal(size=(3, 4)))
+    # Item 9 is once beside 0 and twice beside 1; 0 has two events, 1 has three, 2 has one.
+    log = Histories.from_lists([[0, 9], [9, 1], [1, 9], [1], [0, 2]])
+    larger = _warm_start.with_new_items(items, 1, log)
+    expected = items.vectors[0] / np.sqrt(2) + 2 * items.vectors[1] / np.sqrt(3)
+    expected /= np.linalg.norm(expected)
+    np.testing.assert_allclose(larger.vectors[-1], expected, atol=1e-6)
+
+
+def test_each_block_of_a_new_item_has_the_same_length():
+    blocks = [ItemEmbeddings(RNG.normal(size=(3, 4))).vectors for _ in range(2)]
+    items = ItemEmbeddings(np.hstack(blocks) / np.sqrt(2))
+    larger = _warm_start.with_new_items(items, 2, Histories.from_lists([[0, 9], [9, 1]]))
+    for at, block in enumerate(blocks):
+        mean = block[0] + block[1]
+        expected = mean / np.linalg.norm(mean) / np.sqrt(2)
+        np.testing.assert_allclose(larger.vectors[-1, 4 * at : 4 * at + 4], expected, atol=1e-6)
+
+
+def test_new_items_among_new_ones_start_at_those_and_lonely_ones_stay_unknown():
+    items = ItemEmbeddings(RNG.normal(size=(3, 4)))
+    log = Histories.from_lists([[0, 8], [8, 9], [7], [1, 2]])
+    larger = _warm_start.with_new_items(items, 1, log)
+    assert larger.ids.tolist() == [0, 1, 2, 8, 9]
+    np.testing.assert_allclose(larger.vectors[3], items.vectors[0], atol=1e-6)
+    np.testing.assert_allclose(larger.vectors[4], items.vectors[0], atol=1e-6)
+
+
+def test_disliked_events_place_no_item():
+    items = ItemEmbeddings(RNG.normal(size=(3, 4)))
+    log = Histories.from_lists([[0, 8], [1, 9]], weights=[[1.0, -1.0], [1.0, 1.0]])
+    assert _warm_start.with_new_items(items, 1, log).ids.tolist() == [0, 1, 2, 9]
+
+
+def test_items_without_neighbours_are_unknown_to_the_encoder(fitted):
+    fitted.fit([*LISTS, [200]])
+    assert fitted.item_embeddings_.lookup([200]).tolist() == [-1]
+
+
+def as_words(lists):
+    return [[f"id-{item}" for item in row] for row in lists]
+
+
+@pytest.mark.parametrize("form", [list, as_words])
+def test_new_events_are_those_after_the_learned_ones(form):
+    yesterday = Histories.from_lists(form(LISTS))
+    learned = learned_ends(yesterday, np.zeros(len(yesterday.codes), dtype=bool))
+    n_added = np.random.default_rng(1).integers(0, 4, size=len(LISTS))
+    today = [row + [7, 8, 9][:n] for row, n in zip(LISTS, n_added, strict=True)]
+    order = np.random.default_rng(2).permutation(len(today))
+    log = Histories.from_lists(form([today[i] for i in order] + [[3, 3, 3, 3], []]))
+    n_new, outdated = count_new_events(log, learned)
+    np.testing.assert_array_equal(n_new, [*n_added[order], 4, 0])
+    assert len(outdated) == (n_added > 0).sum()
+
+
+def test_new_events_are_found_when_the_oldest_are_gone():
+    rows = np.random.default_rng(3).integers(1000, size=(30, 20)).tolist()
+    yesterday = Histories.from_lists(rows)
+    learned = learned_ends(yesterday, np.zeros(len(yesterday.codes), dtype=bool))
+    n_new, _ = count_new_events(Histories.from_lists([[*row[9:], 1, 2] for row in rows]), learned)
+    assert set(n_new.tolist()) == {2}
+
+
+def test_held_out_events_were_not_learned_from():
+    yesterday = Histories.from_lists(LISTS)
+    held_out = np.zeros(len(yesterday.codes), dtype=bool)
+    ends = yesterday.offsets[1:]
+    held_out[ends[:40] - 1] = held_out[ends[:40] - 2] = True
+    n_new, _ = count_new_events(yesterday, learned_ends(yesterday, held_out))
+    np.testing.assert_array_equal(n_new, [2] * 40 + [0] * (len(LISTS) - 40))
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+def test_only_new_events_are_held_out(with_times, monkeypatch):
+    monkeypatch.setattr(_warm_start, "_FEWEST_HELD_OUT", 5)
+    n_old = 110
+    today = [[*row, 5, 6] for row in LISTS[:n_old]] + LISTS[n_old:]
+    logs = [LISTS, today]
+    if with_times:
+        logs = [
+            Histories.from_lists(log, timestamps=[np.arange(len(row)) // 2 for row in log])
+            for log in logs
+        ]
+    encoder = encoder_of(small_embedder(), early_stopping=True, validation_fraction=0.3)
+    encoder.fit(logs[0])
+    validating = []
+    real = _warm_start.task_in
+
+    def spying(items, n_towers, histories, held_out, *rest):
+        validating.append(held_out)
+        return real(items, n_towers, histories, held_out, *rest)
+
+    monkeypatch.setattr(_warm_start, "task_in", spying)
+    learned = encoder.training_state_.learned
+    encoder.fit(logs[1])
+    X = Histories.from_lists(today)
+    n_new, _ = count_new_events(X, learned)
+    place = X.offsets[1:].repeat(X.lengths) - np.arange(len(X.codes))
+    is_new = place <= n_new.repeat(X.lengths)
+    assert validating[0].sum() >= 20
+    assert is_new[validating[0]].all()
+    assert not is_new.all()
+
+
+def test_with_few_new_events_nothing_is_held_out_and_the_last_weights_stay():
+    encoder = encoder_of(small_embedder(), early_stopping=True).fit(LISTS)
+    assert encoder.validation_scores_
+    encoder.fit([*LISTS[:-1], [*LISTS[-1], 3]])
+    assert encoder.validation_scores_ == []
+    assert encoder.best_iter_ == encoder.n_iter_ == 2
+
+
+def test_events_of_a_rejected_fit_can_be_held_out_again(monkeypatch):
+    monkeypatch.setattr(_warm_start, "_FEWEST_HELD_OUT", 1)
+    encoder = encoder_of(small_embedder(), early_stopping=True).fit(LISTS)
+    encoder.best_iter_ = None
+    before = encoder.training_state_.learned
+    today = [[*row, 5] for row in LISTS]
+    monkeypatch.setattr("skue.encoders.two_tower._training._may_be_best", lambda *_: False)
+    items = encoder.item_embeddings_
+    encoder.fit(today)
+    assert encoder.best_iter_ == 0
+    assert encoder.item_embeddings_ is items
+    np.testing.assert_array_equal(encoder.training_state_.learned, before)
+
+
+def test_histories_of_other_logs_stay_learned(fitted):
+    fitted.fit(made_up_lists(seed=5))
+    n_new, _ = count_new_events(Histories.from_lists(LISTS), fitted.training_state_.learned)
+    assert not n_new.any()
+
+
+def test_new_examples_are_drawn_first(monkeypatch):
+    monkeypatch.setattr(_warm_start, "_MOST_EXAMPLES", 100)
+    is_new = np.zeros(1000, dtype=bool)
+    is_new[::25] = True
+    targets = np.arange(1000) % 10 > 0
+    chosen = _warm_start._mostly_new(targets, is_new, np.random.default_rng(0))
+    assert chosen.sum() == 100
+    assert not (chosen & ~targets).any()
+    assert (chosen & is_new).sum() == (targets & is_new).sum() == 20
+    chosen = _warm_start._mostly_new(targets, np.arange(1000) < 990, np.random.default_rng(0))
+    assert chosen.sum() == 100
+    assert chosen[990:].sum() == 9
+
+
+def test_an_encoder_that_kept_the_average_is_trained_in_its_space(monkeypatch):
+    average = encoder_of(small_embedder(), early_stopping=True, learning_rate_init=1e-12)
+    monkeypatch.setattr("skue.encoders.two_tower._training._may_be_best", lambda *_: False)
+    average.fit(LISTS)
+    monkeypatch.undo()
+    assert average.best_iter_ == 0
+    before = average.item_embeddings_
+    average.set_params(learning_rate_init=0.001, early_stopping=False, decays=(0.1, 1.0)).fit(LISTS)
+    assert average.best_iter_ == 2
+    assert average.item_embeddings_.aligned_with == before.space_id
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"decays": (0.1, 0.2)}, r"the number of decays was 5 in the last fit and is 2 now"),
+        (
+            {"hidden_layer_sizes": (8, 4)},
+            r"hidden_layer_sizes was \(8,\) in the last fit and is \(8, 4\)",
+        ),
+        ({"hidden_layer_sizes": ()}, r"hidden_layer_sizes was \(8,\) .* is \(\) now"),
+        (
+            {"item_embeddings": np.ones((40, 7))},
+            r"number of dimensions of item_embeddings was 6 in the last fit and is 7 now",
+        ),
+        (
+            {"item_embeddings": CooccurrenceItemEmbedder(n_dims=9)},
+            r"n_dims of item_embeddings was 6 .* is 9 now",
+        ),
+    ],
+)
+def test_parameters_that_do_not_match_are_named(fitted, parameters, message):
+    before = fitted_attributes(fitted)
+    with pytest.raises(ValueError, match=f"{message}.*warm_start=False to learn from scratch"):
+        fitted.set_params(**parameters).fit(LISTS)
+    after = fitted_attributes(fitted)
+    assert before.keys() == after.keys()
+    assert all(after[name] is before[name] for name in before)
+    fitted.set_params(warm_start=False).fit(LISTS)
+
+
+def test_other_frozen_vectors_are_refused():
+    encoder = encoder_of(ITEMS).fit(LISTS)
+    vectors = ITEMS.vectors.copy()
+    vectors[3] = -vectors[3]
+    with pytest.raises(ValueError, match=r"item_embeddings has other vectors .* 1 items, such as"):
+        encoder.set_params(item_embeddings=ItemEmbeddings(vectors)).fit(LISTS)
+
+
+@pytest.mark.parametrize("X", [[[500, 501], [502]], [["a", "b"]], [[], []]])
+def test_a_log_without_a_known_item_raises(fitted, X):
+    before = fitted_attributes(fitted)
+    with pytest.raises(ValueError, match=r"nothing to continue from.*warm_start=False"):
+        fitted.fit(X)
+    assert all(vars(fitted)[name] is value for name, value in before.items())
+
+
+def test_a_fit_by_an_older_version_is_refused(fitted):
+    del fitted.training_state_
+    with pytest.raises(ValueError, match=r"fitted by skue 0\.2 or later"):
+        fitted.fit(LISTS)
+
+
+def test_a_log_without_examples_keeps_the_towers(fitted):
+    expected = fitted.transform(LISTS)
+    items = fitted.item_embeddings_
+    with pytest.warns(UserWarning, match=r"the encoder keeps its fitted towers"):
+        fitted.fit([[1], [2]])
+    assert fitted.item_embeddings_ is items
+    np.testing.assert_array_equal(fitted.transform(LISTS), expected)
+
+
+def interrupt_at_step(monkeypatch, n):
+    """Press Ctrl-C in the middle of an epoch."""
+    real, steps = _tower.Trainer._step, []
+
+    def step(trainer, chosen):
+        steps.append(1)
+        if len(steps) == n:
+            signal.raise_signal(signal.SIGINT)
+        return real(trainer, chosen)
+
+    monkeypatch.setattr(_tower.Trainer, "_step", step)
+    return steps
+
+
+def test_an_interrupt_in_an_epoch_leaves_the_encoder_as_it_was(fitted, monkeypatch):
+    before, expected = fitted_attributes(fitted), fitted.transform(LISTS)
+    steps = interrupt_at_step(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(NEW)
+    assert len(steps) == 5
+    after = fitted_attributes(fitted)
+    assert before.keys() == after.keys()
+    assert all(after[name] is before[name] for name in before)
+    np.testing.assert_array_equal(fitted.transform(LISTS), expected)
+
+
+def test_an_interrupt_at_a_prompt_leaves_a_whole_encoder(fitted, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    before = fitted.item_embeddings_
+    n_steps = interrupt_at_step(monkeypatch, 10**9)
+    clone(fitted).fit(NEW)
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    interrupt_at_step(monkeypatch, len(n_steps) * 3 // 4)
+    with pytest.raises(KeyboardInterrupt, match="those after epoch 1"):
+        fitted.fit(NEW)
+    assert fitted.interrupted_
+    assert fitted.best_iter_ == 1
+    assert fitted.item_embeddings_.aligned_with == before.space_id
+    assert len(fitted.item_embeddings_) == len(before) + 2
+    assert fitted.transform(NEW).shape == (len(NEW), 6)
+    monkeypatch.undo()
+    fitted.fit(NEW)
+    assert not fitted.interrupted_
+
+
+def test_an_interrupt_at_a_prompt_before_the_first_epoch_keeps_the_towers(fitted, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    before, expected = fitted.item_embeddings_, fitted.transform(LISTS)
+    interrupt_at_step(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(NEW)
+    assert fitted.space_id_ == before.space_id
+    np.testing.assert_array_equal(fitted.item_vectors_[: len(before)], before.vectors)
+    np.testing.assert_allclose(fitted.transform(LISTS), expected, atol=1e-6)
+
+
+def test_targets_y_continue_too():
+    X, y = [row[:-1] for row in LISTS], [row[-1] for row in LISTS]
+    encoder = encoder_of(small_embedder(), targets="y").fit(X, y)
+    before = encoder.space_id_
+    encoder.fit(X, y)
+    assert encoder.item_embeddings_.aligned_with == before
+    assert encoder.n_unknown_targets_ == 0
