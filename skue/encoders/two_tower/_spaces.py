@@ -11,12 +11,17 @@ from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder, transition_embeddings
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._rows import unit_rows
+from skue.kernels._segments import kept_offsets
 
 # Candidate dimensions of each space; validation chooses.
 _N_DIMS = (192, 96, 48)
 # One space of wide neighbourhoods, and one of what follows what. Towers with different starting
 # points make different errors, so averaging them helps.
 _WIDE = CooccurrenceItemEmbedder(_N_DIMS[0], window=10, smoothing=1.0)
+# Of a longer log, pairs are counted in the histories of some users.
+_MOST_EVENTS = 2**24
+# Further users are added for items with fewer events than this among those users.
+_ENOUGH_EVENTS = 50
 
 
 def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
@@ -25,6 +30,7 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
     A space with fewer dimensions has the first ones of a larger space, because singular vectors
     are sorted by singular value.
     """
+    histories = some_users(histories)
     first = clone(_WIDE).fit(histories).item_embeddings_
     second = transition_embeddings(histories, _N_DIMS[0])
     tables = [first.vectors]
@@ -37,6 +43,29 @@ def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]
         if n_dims < first.n_dims and all(norm.min() > 1e-6 for norm in norms):
             shorter = list(map(unit_rows, parts, norms))
             yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
+
+
+def some_users(histories: Histories) -> Histories:
+    """Return the histories of random users, with about 16 million events at most.
+
+    Users are added until every item has at least 50 events, or all that it has.
+    """
+    if len(histories.codes) <= _MOST_EVENTS:
+        return histories
+    rng = np.random.default_rng(0)
+    share = _MOST_EVENTS / len(histories.codes)
+    chosen = rng.random(len(histories)) < share
+    counts = np.zeros(len(histories.vocabulary), dtype=np.int64)
+    drawn, missing = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    for users in np.array_split(drawn, 64):
+        counts += np.bincount(histories[users].codes, minlength=len(counts))
+    for users in np.array_split(rng.permutation(missing), 1024):
+        part = histories[users]
+        is_rare = counts[part.codes] < _ENOUGH_EVENTS
+        is_needed = np.diff(kept_offsets(part.offsets, is_rare)) > 0
+        chosen[users[is_needed]] = True
+        counts += np.bincount(part[is_needed].codes, minlength=len(counts))
+    return histories[chosen]
 
 
 def vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:

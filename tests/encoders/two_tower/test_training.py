@@ -7,7 +7,7 @@ import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower import _examples, _tower
+from skue.encoders.two_tower import _examples, _spaces, _tower
 from skue.encoders.two_tower._encode import side_by_side
 from skue.encoders.two_tower._spaces import learned_spaces, vectors_of
 from skue.encoders.two_tower._tower import _pace
@@ -121,3 +121,18 @@ def test_the_score_of_two_pairs_of_towers_is_the_mean_of_their_scores():
         for user, item in halves
     ]
     np.testing.assert_allclose(users @ items.T, np.mean(parts, axis=0), atol=1e-5)
+
+
+def test_a_part_of_a_long_log_has_events_of_every_item(monkeypatch):
+    rng = np.random.default_rng(0)
+    shares = 1 / np.arange(1, 201) ** 1.5
+    log = Histories.from_lists(rng.choice(200, size=(4000, 5), p=shares / shares.sum()))
+    monkeypatch.setattr(_spaces, "_MOST_EVENTS", 2000)
+    part = _spaces.some_users(log)
+    counts = [np.bincount(histories.codes, minlength=200) for histories in (log, part)]
+    assert len(part.codes) < 0.8 * len(log.codes)
+    assert (counts[1] >= np.minimum(counts[0], 50)).all()
+    again = _spaces.some_users(log)
+    np.testing.assert_array_equal(again.codes, part.codes)
+    monkeypatch.setattr(_spaces, "_MOST_EVENTS", len(log.codes))
+    assert _spaces.some_users(log) is log
