@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from skue.kernels._backend import pooling_backend
+from skue.encoders.two_tower._loops import update_rows
 
 Arrays = dict[str, np.ndarray]
 
@@ -61,11 +59,6 @@ class AdamW:
         # averaged.
         self._log_past = 0.0
         self._averaged_at = {name: np.zeros(len(parameters[name])) for name in by_row}
-        self._update_rows: Callable[..., None] = update_rows
-        if pooling_backend() == "numba":
-            from skue.encoders.two_tower import _adamw_numba
-
-            self._update_rows = _adamw_numba.update_rows
 
     def step(self, gradients: Arrays, rows: np.ndarray | None = None) -> None:
         """Update the parameters.
@@ -119,47 +112,7 @@ class AdamW:
         if rows is None:
             rows = np.arange(len(tables[0]))
         gradient = _as_table(np.ascontiguousarray(gradient, dtype=np.float32))
-        self._update_rows(*tables, gradient, rows, unchanged, np.array(factors, np.float32))
-
-
-def update_rows(
-    values: np.ndarray,
-    averages: np.ndarray,
-    means: np.ndarray,
-    squares: np.ndarray,
-    gradients: np.ndarray,
-    rows: np.ndarray,
-    unchanged: np.ndarray,
-    factors: np.ndarray,
-) -> None:
-    """Take a step of AdamW on some rows of a table, and update their average.
-
-    ``unchanged`` is the weight that each row's average keeps because of the steps since its last
-    update; empty if every step updates all rows. ``_adamw_numba`` does the same in one pass.
-    """
-    first, first_rest, second, second_rest, epsilon, size, decay, average_rest = factors
-    every = len(rows) == len(values)
-    at = slice(None) if every else rows
-    value, average, mean, square = (of[at] for of in (values, averages, means, squares))
-    if len(unchanged):
-        average = value + (average - value) * unchanged[:, None]
-    scratch = gradients * first_rest
-    mean *= first
-    mean += scratch
-    np.multiply(gradients, gradients, out=scratch)
-    scratch *= second_rest
-    square *= second
-    square += scratch
-    np.sqrt(square, out=scratch)
-    scratch += epsilon
-    np.divide(mean, scratch, out=scratch)
-    scratch *= size
-    value *= decay
-    value -= scratch
-    np.subtract(value, average, out=scratch)
-    scratch *= average_rest
-    average += scratch
-    values[at], averages[at], means[at], squares[at] = value, average, mean, square
+        update_rows(*tables, gradient, rows, unchanged, np.array(factors, np.float32))
 
 
 def _as_table(array: np.ndarray) -> np.ndarray:

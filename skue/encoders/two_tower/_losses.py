@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
+from skue.encoders.two_tower._loops import add_at_rows
 from skue.kernels._segments import positions_of_ranges
 
 
@@ -146,12 +146,3 @@ def _same_item(candidate_rows: np.ndarray, n_users: int) -> tuple[np.ndarray, np
     first = np.searchsorted(ordered, targets)
     n_same = np.searchsorted(ordered, targets, side="right") - first
     return np.repeat(np.arange(n_users), n_same), order[positions_of_ranges(first, n_same)]
-
-
-def add_at_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-    """Add each row of ``values`` to the row of ``total`` that it names; rows may repeat."""
-    chosen = sp.csr_array(
-        (np.ones(len(rows), dtype=np.float32), rows, np.arange(len(rows) + 1)),
-        shape=(len(rows), len(total)),
-    )
-    total += chosen.T @ values

@@ -10,7 +10,8 @@ from skue.encoders.two_tower._adamw import AdamW
 from skue.encoders.two_tower._channels import Arrays, Batch, pool, pool_gradient
 from skue.encoders.two_tower._examples import Targets, examples_of
 from skue.encoders.two_tower._head import head, head_gradient
-from skue.encoders.two_tower._losses import Loss, add_at_rows, full_softmax, sampled_softmax
+from skue.encoders.two_tower._loops import add_at_rows
+from skue.encoders.two_tower._losses import Loss, full_softmax, sampled_softmax
 from skue.encoders.two_tower._recipe import N_UNIFORM, Recipe
 from skue.encoders.two_tower._sequences import batch_of
 

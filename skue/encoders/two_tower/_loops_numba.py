@@ -1,4 +1,4 @@
-"""The update of AdamW compiled by numba: one pass over each array, with the same rounding."""
+"""Loops of training compiled by numba: each passes over its arrays once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from skue.kernels._backend import compiled
 
 _TABLE = types.float32[:, ::1]
 _READ_ONLY_TABLE = types.Array(types.float32, 2, "C", readonly=True)
-_TYPES: Any = (
+_ROWS = types.Array(types.int64, 1, "C", readonly=True)
+_FLOATS = types.Array(types.float32, 1, "C", readonly=True)
+_UPDATE: Any = (
     _TABLE,
     _TABLE,
     _TABLE,
     _TABLE,
     _READ_ONLY_TABLE,
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.float32, 1, "C", readonly=True),
-    types.Array(types.float32, 1, "C", readonly=True),
+    _ROWS,
+    _FLOATS,
+    _FLOATS,
 )
 
 
 def _update_rows(  # type: ignore[no-untyped-def]
     values, averages, means, squares, gradients, rows, unchanged, factors
 ):
+    # The same operations as in numpy, in the same order, so the rounding is the same.
     first, first_rest, second, second_rest, epsilon, size, decay, average_rest = factors
     for at in range(len(rows)):
         row = rows[at]
@@ -44,4 +47,14 @@ def _update_rows(  # type: ignore[no-untyped-def]
             average[column] += (value[column] - average[column]) * average_rest
 
 
-update_rows = compiled(_update_rows, _TYPES)
+update_rows = compiled(_update_rows, _UPDATE)
+
+
+def _add_at_rows(total, rows, values):  # type: ignore[no-untyped-def]
+    for at in range(len(rows)):
+        sums, added = total[rows[at]], values[at]
+        for column in range(len(sums)):
+            sums[column] += added[column]
+
+
+add_at_rows = compiled(_add_at_rows, (_TABLE, _ROWS, _READ_ONLY_TABLE))
