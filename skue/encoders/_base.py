@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue._html import ItemSpaceCaption
-from skue.encoders._atomic_fit import atomic_fit
+from skue.histories._atomic_fit import atomic_fit
 from skue.encoders._chunks import encode_histories, encoded_chunks
 from skue.encoders._cold_start import ColdStart, fallback_vector, refuse_nothing_known
 from skue.encoders._events import Events, known_events
