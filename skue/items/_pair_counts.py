@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +96,7 @@ def _chunks(offsets: np.ndarray) -> list[slice]:
     """Return chunks of users that do not depend on the number of workers."""
     bounds = np.searchsorted(offsets, np.arange(0, offsets[-1], CHUNK_EVENTS))
     bounds = np.unique(np.append(bounds, len(offsets) - 1)).tolist()
-    return [slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [slice(*pair) for pair in pairwise(bounds)]
 
 
 def _columns(histories: Histories, users: slice) -> tuple[np.ndarray | None, ...]:

@@ -104,7 +104,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         contribute to the vector.
     random_state : int, RandomState instance or None, default=None
     n_jobs : int or None, default=None
-        Number of joblib workers used by ``transform``. It does not change the result.
+        Number of joblib workers that encode, and count pairs for learned start vectors. It does
+        not change the result.
 
     Attributes
     ----------
@@ -315,7 +316,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
             if self.targets == "y":
                 histories, appended = append_targets(histories, y)
             fraction = self.validation_fraction if self.early_stopping else None
-            task = best_task(self.item_embeddings, histories, fraction, rng)
+            task = best_task(self.item_embeddings, histories, fraction, rng, self.n_jobs)
             self.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
             self.item_embeddings_ = task.items
             if self.unknown_item == "raise":

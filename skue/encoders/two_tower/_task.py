@@ -58,6 +58,7 @@ def best_task(
     histories: Histories,
     validation_fraction: float | None,
     rng: np.random.Generator,
+    n_jobs: int | None = None,
 ) -> Task:
     """Return the task in the space whose best average has the highest validation recall.
 
@@ -70,7 +71,7 @@ def best_task(
         opens = sequences_of(Events(*columns)).opens
         held_out = held_out_events(histories.offsets, opens, validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
-    spaces = _spaces(item_embeddings, histories._keep_events(~held_out))
+    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs)
     first = next(spaces)
     # All candidate spaces have the same items, so the examples are the same for all.
     known = first[0].rows_of(histories) >= 0
@@ -87,10 +88,12 @@ def best_task(
     return max(tasks, key=lambda task: task.best.recall)
 
 
-def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
+def _spaces(
+    item_embeddings: Any, histories: Histories, n_jobs: int | None
+) -> Iterator[tuple[ItemEmbeddings, int]]:
     """Candidate spaces of the same items, and how many spaces are concatenated in each."""
     if item_embeddings is None:
-        return learned_spaces(histories)
+        return learned_spaces(histories, n_jobs)
     return iter([(item_space(item_embeddings, histories), 1)])
 
 
