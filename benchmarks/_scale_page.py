@@ -11,12 +11,15 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "user_guide" / "past_one_machine.md"
 START, END = "<!-- scale table -->\n", "<!-- end of scale table -->"
-HEAD = "| events | users | items | contender | fit | peak over imports | examples seen | recall@20 |"
+HEAD = (
+    "| events | users | items | contender | fit | peak over imports | examples seen | recall@20 |"
+)
 
 
 def table(rows: list[dict]) -> str:
     """Return one line for each size and contender."""
-    lines = [HEAD, "|" + "---|" * 8]
+    names = [name.replace("_", " ") for name in NAMES]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in sorted(rows, key=lambda row: row["n_events"]):
         seen = row.get("n_examples_seen")
         cells = [

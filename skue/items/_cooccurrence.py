@@ -170,11 +170,16 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``window`` changed since the first counts, or if some item ids are text and others
-            integers.
+            If ``window`` changed since the first counts, if some item ids are text and others
+            integers, or if the embedder was fitted by skue 0.1, which did not keep the counts.
         """
         with atomic_fit(self):
-            is_first = not hasattr(self, "pair_counts_")
+            is_first = not hasattr(self, "item_embeddings_")
+            if not is_first and not hasattr(self, "pair_counts_"):
+                raise ValueError(
+                    "This embedder was fitted by a version of skue that did not keep the counts, "
+                    "so none can be added. Call fit on all histories."
+                )
             if not is_first and self.window != self.window_:
                 raise ValueError(
                     f"window={self.window}, but the counts so far are of window={self.window_}. "
@@ -216,6 +221,10 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         self.item_embeddings_ = items
         self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_ = counts
         self.window_ = self.window
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickles of 0.1 have no n_jobs.
+        super().__setstate__({"n_jobs": None, **state})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -43,7 +43,8 @@ def pair_counts(
         If directed, entry (i, j) is for j after i. If not, it is for both orders, and i < j.
     """
     events = _instants(codes, offsets, n_items, timestamps)
-    weights = _weights(min(window, len(events.codes)))
+    window = min(window, len(events.codes))
+    weights = _weights(window)
     instants = np.arange(len(events.ends))
     last = np.minimum(instants + window, events.ends - 1)
     stops = events.starts[last + 1][events.instants]

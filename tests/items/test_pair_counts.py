@@ -202,3 +202,20 @@ def test_a_failed_fit_changes_nothing():
     with pytest.raises(ValueError, match="no event"):
         embedder.fit([[]])
     assert vars(embedder) == before
+
+
+def test_a_window_of_any_size_is_taken():
+    counts = counted(Histories.from_lists([[0, 1, 2]]), window=10**30)
+    np.testing.assert_array_equal(counts.pairs.toarray(), [[0, 1, 0.5], [0, 0, 1], [0, 0, 0]])
+
+
+def test_an_embedder_pickled_before_it_kept_counts_loads_but_cannot_add_any():
+    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2]])
+    state = embedder.__getstate__()
+    for name in ("n_jobs", "pair_counts_", "counted_item_ids_", "n_events_", "window_"):
+        del state[name]
+    old = CooccurrenceItemEmbedder.__new__(CooccurrenceItemEmbedder)
+    old.__setstate__(state)
+    assert old.get_params()["n_jobs"] is None
+    with pytest.raises(ValueError, match="did not keep the counts"):
+        old.partial_fit([[1, 2]])
