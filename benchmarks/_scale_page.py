@@ -11,9 +11,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "user_guide" / "past_one_machine.md"
 START, END = "<!-- scale table -->\n", "<!-- end of scale table -->"
-HEAD = (
-    "| events | users | items | contender | fit | peak over imports | examples seen | recall@20 |"
-)
+NAMES = "events users items contender fit peak_over_imports examples_seen recall@20".split()
 
 
 def table(rows: list[dict]) -> str:
