@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue._html import ItemSpaceCaption
-from skue.encoders._atomic_fit import atomic_fit
 from skue.encoders._chunks import encode_histories, encoded_chunks
 from skue.encoders._cold_start import ColdStart, fallback_vector, refuse_nothing_known
 from skue.encoders._events import Events, known_events
@@ -22,6 +21,7 @@ from skue.encoders._output import indexed_by_user
 from skue.encoders._recommender import RecommenderMixin, check_positive
 from skue.encoders._unknown import UnknownItem, report_unknown
 from skue.encoders._versions import encoder_id, restored, stamped
+from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space

@@ -9,20 +9,17 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.extmath import randomized_svd
 
 from skue._html import DocumentationLink
 from skue._warn import warn_caller
+from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._cooccurrence import (
-    cooccurrence_counts,
-    degree_normalized,
-    share_of_repeats,
-    transition_counts,
-)
+from skue.items._pair_counts import PairCounts, counted
+from skue.kernels._cooccurrence import degree_normalized
 from skue.kernels._rows import unit_rows
+from skue.kernels._svd import truncated_svd
 
 # Between the spectral embedding (0) and vectors whose inner products approximate the counts (1/2).
 # With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
@@ -60,11 +57,25 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     random_state : int, RandomState instance or None, default=0
         Seed of the decomposition and of the random directions. Fixed by default, so that fitting
         again on the same log gives the same space and stored vectors stay valid.
+    n_jobs : int, default=None
+        Number of joblib workers that count pairs, each a chunk of users at a time. The vectors
+        are bit for bit the same for every number of workers.
 
     Attributes
     ----------
     item_embeddings_ : ItemEmbeddings
         The items with at least one pair. All other items are unknown.
+    pair_counts_ : csr_array of shape (n_counted_items, n_counted_items), float64
+        Counts of the pairs, in the upper triangle, to which :meth:`partial_fit` adds. About
+        12 bytes per pair of items. Encoders do not keep it.
+    counted_item_ids_ : ndarray of shape (n_counted_items,)
+        Items of the rows and columns of ``pair_counts_``.
+    n_events_ : int
+        Number of events counted, without those that are ignored.
+    n_repeats_ : int
+        Number of those events whose item occurs earlier in the same history.
+    window_ : int
+        The window of ``pair_counts_``.
     n_features_in_ : int
         Number of columns of X, if X was a 2-D array.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -97,6 +108,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         "window": [Interval(Integral, 1, None, closed="left")],
         "smoothing": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
+        "n_jobs": [None, Integral],
     }
 
     def __init__(
@@ -106,11 +118,13 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         window: int = 5,
         smoothing: float = 0.1,
         random_state: Any = 0,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_dims = n_dims
         self.window = window
         self.smoothing = smoothing
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @with_checked_parameters
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -126,32 +140,91 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         -------
         self : CooccurrenceItemEmbedder
         """
-        histories = validate_histories(self, X, reset=True)
-        codes, offsets, timestamps = _liked_events(histories)
-        if not len(codes):
+        with atomic_fit(self):
+            histories = validate_histories(self, X, reset=True)
+            self._learn(self._counts_of(histories), histories)
+        return self
+
+    @with_checked_parameters
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Add the counts of more users, and learn the vectors again from all counts.
+
+        Every row of X counts as a new user: no pair spans the events of X and those counted
+        before. So ``fit(A).partial_fit(B)`` gives the counts, and to the bit the vectors, of one
+        ``fit`` on the rows of A and B together, if the item ids of A are sorted. The first call
+        is ``fit``. New items are added. If it fails or is interrupted, the embedder is unchanged.
+
+        Item vectors change as a whole: the new space has another ``space_id``.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+            It may be without events, except in the first call.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : CooccurrenceItemEmbedder
+
+        Raises
+        ------
+        ValueError
+            If ``window`` changed since the first counts, if some item ids are text and others
+            integers, or if the embedder was fitted by skue 0.1, which did not keep the counts.
+        """
+        with atomic_fit(self):
+            is_first = not hasattr(self, "item_embeddings_")
+            if not is_first and not hasattr(self, "pair_counts_"):
+                raise ValueError(
+                    "This embedder was fitted by a version of skue that did not keep the counts, "
+                    "so none can be added. Call fit on all histories."
+                )
+            if not is_first and self.window != self.window_:
+                raise ValueError(
+                    f"window={self.window}, but the counts so far are of window={self.window_}. "
+                    f"Set window={self.window_}, or call fit on all histories."
+                )
+            histories = validate_histories(self, X, reset=is_first)
+            counts = self._counts_of(histories)
+            if not is_first:
+                before = PairCounts(
+                    self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_
+                )
+                counts = before.plus(counts)
+            self._learn(counts, histories)
+        return self
+
+    def _counts_of(self, histories: Histories) -> PairCounts:
+        return counted(histories, window=self.window, n_jobs=self.n_jobs)
+
+    def _learn(self, counts: PairCounts, histories: Histories) -> None:
+        """Set the fitted attributes."""
+        if not counts.n_events:
             held = "only events of weight zero or less" if len(histories.codes) else "no event"
             raise ValueError(
                 f"X holds {held}, so no item vectors can be learned. Pass histories with events, "
                 "or pass item_embeddings to the encoder."
             )
-        n_items = len(histories.vocabulary)
-        counts = cooccurrence_counts(
-            codes, offsets, n_items, window=self.window, timestamps=timestamps
-        )
         random_state = check_random_state(self.random_state)
-        if not counts.nnz:
+        if counts.pairs.nnz:
+            table = degree_normalized(counts.pairs, smoothing=self.smoothing)
+            left, scale, _ = _decomposed(table, self.n_dims, random_state)
+            items = _embeddings(left * scale, counts, random_state)
+        else:
             warn_caller(
                 "No two items appear together in a history, so the item vectors are random "
                 "directions. Pass histories of two or more items, or pass item_embeddings."
             )
-            vectors = random_state.normal(size=(n_items, self.n_dims))
-            self.item_embeddings_ = ItemEmbeddings(vectors, histories.item_ids)
-            return self
-        table = degree_normalized(counts, smoothing=self.smoothing)
-        left, scale, _ = _decomposed(table, self.n_dims, random_state)
-        share = share_of_repeats(codes, offsets)
-        self.item_embeddings_ = _embeddings(left * scale, histories.item_ids, share, random_state)
-        return self
+            vectors = random_state.normal(size=(len(counts.item_ids), self.n_dims))
+            items = ItemEmbeddings(vectors, counts.item_ids)
+        self.item_embeddings_ = items
+        self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_ = counts
+        self.window_ = self.window
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickles of 0.1 have no n_jobs.
+        super().__setstate__({"n_jobs": None, **state})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -160,7 +233,12 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
 
 
 def transition_embeddings(
-    histories: Histories, n_dims: int, *, window: int = 5, smoothing: float = 0.1
+    histories: Histories,
+    n_dims: int,
+    *,
+    window: int = 5,
+    smoothing: float = 0.1,
+    n_jobs: int | None = None,
 ) -> ItemEmbeddings | None:
     """Return item vectors learned from what follows what; None if nothing follows anything.
 
@@ -168,16 +246,13 @@ def transition_embeddings(
     left and right singular vectors, each times a power of the singular values, so items are
     similar if the same items come after them, or before them, or one comes after the other.
     """
-    codes, offsets, timestamps = _liked_events(histories)
-    n_items = len(histories.vocabulary)
-    counts = transition_counts(codes, offsets, n_items, window=window, timestamps=timestamps)
-    if not counts.nnz:
+    counts = counted(histories, window=window, directed=True, n_jobs=n_jobs)
+    if not counts.pairs.nnz:
         return None
     random_state = np.random.RandomState(0)
-    table = degree_normalized(counts, smoothing=smoothing)
+    table = degree_normalized(counts.pairs, smoothing=smoothing, directed=True)
     left, scale, right = _decomposed(table, n_dims, random_state)
-    share = share_of_repeats(codes, offsets)
-    return _embeddings((left + right) * scale, histories.item_ids, share, random_state)
+    return _embeddings((left + right) * scale, counts, random_state)
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
@@ -205,30 +280,25 @@ def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
     return embedder.item_embeddings_
 
 
-def _liked_events(histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if histories.weights is not None and (histories.weights <= 0).any():
-        histories = histories._keep_events(histories.weights > 0)
-    return histories.codes, histories.offsets, histories.timestamps
-
-
 def _decomposed(
     table: Any, n_dims: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return left and right singular vectors, and the damped singular values between them."""
     n_dims = min(n_dims, table.shape[0])
-    left, singular_values, right = randomized_svd(table, n_dims, random_state=random_state)
+    left, singular_values, right = truncated_svd(table, n_dims, random_state)
     kept = singular_values > _NEGLIGIBLE * singular_values[0]
     return left, np.where(kept, singular_values, 0) ** _SPECTRUM_EXPONENT, right.T
 
 
 def _embeddings(
-    vectors: np.ndarray, ids: np.ndarray, share: float, random_state: np.random.RandomState
+    vectors: np.ndarray, counts: PairCounts, random_state: np.random.RandomState
 ) -> ItemEmbeddings:
     """Normalise the vectors, and mix in a random direction per item by the share of repeats."""
     norms = np.linalg.norm(vectors, axis=1)
     has_vector = norms > _NEGLIGIBLE * norms.max()
     vectors = vectors[has_vector] / norms[has_vector, None]
+    share = counts.share_of_repeats
     if share:
         own = unit_rows(random_state.normal(size=vectors.shape))
         vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
-    return ItemEmbeddings(vectors, ids[has_vector])
+    return ItemEmbeddings(vectors, counts.item_ids[has_vector])

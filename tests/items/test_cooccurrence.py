@@ -8,14 +8,30 @@ import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories
 from skue.items._cooccurrence import transition_embeddings
-from skue.kernels._cooccurrence import (
-    cooccurrence_counts,
-    degree_normalized,
-    share_of_repeats,
-    transition_counts,
-)
+from skue.items._pair_counts import counted
+from skue.kernels._cooccurrence import degree_normalized, pair_counts
 
 LISTS = [[0, 1, 2, 1], [2, 3], [0, 4, 1, 2, 3, 0], [4]]
+
+
+def cooccurrence_counts(histories, window):
+    upper = pair_counts(
+        histories.codes,
+        histories.offsets,
+        len(histories.vocabulary),
+        window=window,
+        timestamps=histories.timestamps,
+    )
+    assert upper.has_canonical_format
+    return (upper + upper.T).toarray()
+
+
+def transition_counts(histories, window):
+    return counted(histories, window=window, directed=True).pairs.toarray()
+
+
+def share_of_repeats(histories):
+    return counted(histories, window=1).share_of_repeats
 
 
 def slow_counts(lists, window, n_items):
@@ -35,34 +51,32 @@ def slow_counts(lists, window, n_items):
 @pytest.mark.parametrize("window", [1, 2, 5, 50])
 def test_pairs_count_one_over_their_distance(window):
     histories = Histories.from_lists(LISTS)
-    counts = cooccurrence_counts(histories.codes, histories.offsets, 5, window=window)
-    np.testing.assert_allclose(counts.toarray(), slow_counts(LISTS, window, 5), rtol=1e-6)
+    counts = cooccurrence_counts(histories, window)
+    np.testing.assert_allclose(counts, slow_counts(LISTS, window, 5), rtol=1e-6)
 
 
 @pytest.mark.parametrize("window", [1, 2, 50])
 def test_transitions_count_the_later_item_only(window):
     histories = Histories.from_lists(LISTS)
-    counts = transition_counts(histories.codes, histories.offsets, 5, window=window)
+    counts = transition_counts(histories, window)
     expected = np.zeros((5, 5))
     for row in LISTS:
         for i, j in itertools.combinations(range(len(row)), 2):
             if j - i <= window and row[i] != row[j]:
                 expected[row[i], row[j]] += 1 / (j - i)
-    np.testing.assert_allclose(counts.toarray(), expected, rtol=1e-6)
+    np.testing.assert_allclose(counts, expected, rtol=1e-6)
 
 
 def test_items_of_one_basket_do_not_follow_one_another():
     histories = Histories.from_lists([[0, 1, 2]], timestamps=[[1, 1, 2]])
-    counts = transition_counts(
-        histories.codes, histories.offsets, 3, window=2, timestamps=histories.timestamps
-    )
-    np.testing.assert_array_equal(counts.toarray(), [[0, 0, 1], [0, 0, 1], [0, 0, 0]])
+    counts = transition_counts(histories, 2)
+    np.testing.assert_array_equal(counts, [[0, 0, 1], [0, 0, 1], [0, 0, 0]])
 
 
 def test_transition_embeddings_are_the_sum_of_both_singular_vectors():
     lists = np.random.default_rng(0).permuted(np.tile(np.arange(6), (40, 1)), axis=1)[:, :3]
     histories = Histories.from_lists(lists)
-    counts = transition_counts(histories.codes, histories.offsets, 6, window=5).toarray()
+    counts = transition_counts(histories, 5)
     rows, columns = (counts.sum(axis=axis, keepdims=True) for axis in (1, 0))
     rows, columns = rows + 0.1 * rows.mean(), columns + 0.1 * columns.mean()
     left, values, right = np.linalg.svd(counts / np.sqrt(rows * columns))
@@ -81,10 +95,7 @@ def test_without_transitions_there_are_no_transition_embeddings():
 def test_items_of_one_basket_are_at_distance_one_in_any_order():
     first = Histories.from_lists([[0, 1, 2, 3]], timestamps=[[1, 1, 1, 2]])
     second = Histories.from_lists([[2, 0, 1, 3]], timestamps=[[1, 1, 1, 2]])
-    tables = [
-        cooccurrence_counts(h.codes, h.offsets, 4, window=1, timestamps=h.timestamps).toarray()
-        for h in (first, second)
-    ]
+    tables = [cooccurrence_counts(histories, 1) for histories in (first, second)]
     np.testing.assert_array_equal(tables[0], tables[1])
     assert tables[0][0, 2] == tables[0][0, 3] == 1
 
@@ -92,8 +103,8 @@ def test_items_of_one_basket_are_at_distance_one_in_any_order():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 def test_counts_are_divided_by_the_root_of_both_degrees(smoothing):
     histories = Histories.from_lists(LISTS)
-    counts = cooccurrence_counts(histories.codes, histories.offsets, 5, window=2)
-    table = counts.toarray().astype(float)
+    table = cooccurrence_counts(histories, 2)
+    counts = counted(histories, window=2).pairs
     degrees = table.sum(axis=1)
     added = smoothing * degrees.mean()
     expected = np.zeros_like(table)
@@ -127,9 +138,9 @@ def test_fitting_again_gives_the_same_vectors():
 
 def test_the_share_of_repeats_counts_events_whose_item_occurred_before():
     histories = Histories.from_lists([[0, 1, 0], [2, 2, 2], [0]])
-    assert share_of_repeats(histories.codes, histories.offsets) == pytest.approx(3 / 7)
+    assert share_of_repeats(histories) == pytest.approx(3 / 7)
     histories = Histories.from_lists([[0, 1], [1, 0]])
-    assert share_of_repeats(histories.codes, histories.offsets) == 0
+    assert share_of_repeats(histories) == 0
 
 
 def test_repeats_add_a_random_direction_to_each_item():

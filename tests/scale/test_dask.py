@@ -14,6 +14,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 from skue import (
+    CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
     ItemEmbeddings,
@@ -24,6 +25,8 @@ from skue import (
     share_items,
 )
 from skue.encoders import _chunks
+from skue.items import _pair_counts
+from skue.items._cooccurrence import transition_embeddings
 
 pytestmark = pytest.mark.slow
 distributed = pytest.importorskip("distributed")
@@ -106,6 +109,18 @@ def test_without_sharing_the_vectors_are_the_same(client, items, histories, smal
     with joblib.parallel_config(backend="dask"):
         found = fitted.set_params(n_jobs=-1).transform(histories)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_pairs_counted_on_a_cluster_give_the_same_item_vectors(client, histories, monkeypatch):
+    expected = CooccurrenceItemEmbedder(n_dims=16).fit(histories).item_embeddings_
+    transitions = transition_embeddings(histories, 16)
+    monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 5000)
+    assert len(_pair_counts._chunks(histories.offsets)) > 10
+    with joblib.parallel_config(backend="dask"):
+        found = CooccurrenceItemEmbedder(n_dims=16, n_jobs=-1).fit(histories).item_embeddings_
+        found_transitions = transition_embeddings(histories, 16, n_jobs=-1)
+    assert found.catalog_id == expected.catalog_id
+    assert found_transitions.catalog_id == transitions.catalog_id
 
 
 def test_a_search_on_a_cluster_is_the_search(client, items, histories, received):

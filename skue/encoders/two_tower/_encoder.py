@@ -95,7 +95,8 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         contribute to the vector.
     random_state : int, RandomState instance or None, default=None
     n_jobs : int or None, default=None
-        Number of joblib workers used by ``transform``. It does not change the result.
+        Number of joblib workers that encode, and count pairs for learned start vectors. It does
+        not change the result.
 
     Attributes
     ----------

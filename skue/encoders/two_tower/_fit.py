@@ -45,7 +45,7 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
             histories, appended = append_targets(histories, y)
         fraction = encoder.validation_fraction if encoder.early_stopping else None
         if before is None:
-            task = best_task(encoder.item_embeddings, histories, fraction, rng)
+            task = best_task(encoder.item_embeddings, histories, fraction, rng, encoder.n_jobs)
         else:
             task = warm_task(before, histories, fraction, rng)
         encoder.n_unknown_targets_ = unknown_targets(task.items, histories, appended)

@@ -6,7 +6,7 @@ import numpy as np
 
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._cooccurrence import cooccurrence_counts, share_of_repeats
+from skue.items._pair_counts import counted
 from skue.kernels._rows import unit_rows
 from skue.kernels._segments import owners
 
@@ -50,11 +50,9 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     if not len(new):
         return items
     has_new = np.unique(owners(histories.offsets)[(rows < 0)[histories.codes]])
-    near = histories[has_new]
-    counts = cooccurrence_counts(
-        near.codes, near.offsets, len(rows), window=_WINDOW, timestamps=near.timestamps
-    )
-    weights = counts[new].multiply(1 / np.sqrt(np.maximum(n_events, 1))).tocsr()
+    counts = counted(histories[has_new], window=_WINDOW)
+    near = counts.pairs + counts.pairs.T
+    weights = near[new].multiply(1 / np.sqrt(np.maximum(n_events, 1))).tocsr()
     blocks = np.zeros((len(rows), n_towers, items.n_dims // n_towers), dtype=np.float32)
     known = rows >= 0
     blocks[known] = items.vectors[rows[known]].reshape(-1, *blocks.shape[1:])
@@ -68,8 +66,7 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     new = new[known[new]]
     if not len(new):
         return items
-    share = share_of_repeats(near.codes, near.offsets)
-    vectors = _with_own_directions(blocks[new], share)
+    vectors = _with_own_directions(blocks[new], counts.share_of_repeats)
     return items.extend(vectors, histories.item_ids[new])
 
 

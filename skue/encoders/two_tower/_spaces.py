@@ -24,15 +24,17 @@ _MOST_EVENTS = 2**24
 _ENOUGH_EVENTS = 50
 
 
-def learned_spaces(histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
+def learned_spaces(
+    histories: Histories, n_jobs: int | None = None
+) -> Iterator[tuple[ItemEmbeddings, int]]:
     """Yield candidate spaces, and how many spaces are concatenated in each.
 
     A space with fewer dimensions has the first ones of a larger space, because singular vectors
     are sorted by singular value.
     """
     histories = some_users(histories)
-    first = clone(_WIDE).fit(histories).item_embeddings_
-    second = transition_embeddings(histories, _N_DIMS[0])
+    first = clone(_WIDE).set_params(n_jobs=n_jobs).fit(histories).item_embeddings_
+    second = transition_embeddings(histories, _N_DIMS[0], n_jobs=n_jobs)
     tables = [first.vectors]
     if second is not None and first.n_dims == second.n_dims:
         tables.append(vectors_of(second, first.ids))

@@ -79,6 +79,7 @@ def best_task(
     histories: Histories,
     validation_fraction: float | None,
     rng: np.random.Generator,
+    n_jobs: int | None = None,
 ) -> Task:
     """Return the task in the space whose best average has the highest validation recall.
 
@@ -90,7 +91,7 @@ def best_task(
         columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
         held_out = held_out_events(sequences_of(Events(*columns)), validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
-    spaces = _spaces(item_embeddings, histories._keep_events(~held_out))
+    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs)
     items, n_towers = next(spaces)
     learned = learned_ends(histories, held_out)
     first = task_in(items, n_towers, histories, held_out, learned, split_rng)
@@ -134,10 +135,12 @@ def task_in(
     return Task(items, n_towers, sequences, training, validation, best, learned, start)
 
 
-def _spaces(item_embeddings: Any, histories: Histories) -> Iterator[tuple[ItemEmbeddings, int]]:
+def _spaces(
+    item_embeddings: Any, histories: Histories, n_jobs: int | None
+) -> Iterator[tuple[ItemEmbeddings, int]]:
     """Candidate spaces of the same items, and how many spaces are concatenated in each."""
     if item_embeddings is None:
-        return learned_spaces(histories)
+        return learned_spaces(histories, n_jobs)
     return iter([(item_space(item_embeddings, histories), 1)])
 
 

@@ -1,0 +1,221 @@
+"""Counts of pairs in chunks, by workers, and in several calls: always the same sums."""
+
+import tracemalloc
+
+import joblib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skue import CooccurrenceItemEmbedder, Histories
+from skue.items import _pair_counts
+from skue.items._cooccurrence import transition_embeddings
+from skue.items._pair_counts import counted
+from skue.kernels import _cooccurrence
+
+lists_of_items = st.lists(st.lists(st.integers(0, 6), max_size=7), min_size=1, max_size=6)
+
+
+def random_log(n_users=300, n_items=40, seed=0):
+    rng = np.random.default_rng(seed)
+    lists = [rng.integers(0, n_items, rng.integers(0, 12)).tolist() for _ in range(n_users)]
+    times = [np.sort(rng.integers(0, 8, len(row))).tolist() for row in lists]
+    weights = [rng.choice([-1.0, 1.0, 2.0], len(row)).tolist() for row in lists]
+    return Histories.from_lists(lists, timestamps=times, weights=weights)
+
+
+def slow_pairs(histories, window, directed):
+    """Count by loops over the instants of every user, in double precision."""
+    table = np.zeros((len(histories.vocabulary),) * 2)
+    for user in range(len(histories)):
+        events = slice(histories.offsets[user], histories.offsets[user + 1])
+        columns = zip(
+            histories.codes[events], histories.timestamps[events], histories.weights[events],
+            strict=True,
+        )  # fmt: skip
+        baskets = {}
+        for code, time, weight in columns:
+            if weight > 0:
+                baskets.setdefault(time, set()).add(int(code))
+        baskets = [baskets[time] for time in sorted(baskets)]
+        for i, earlier in enumerate(baskets):
+            for d, later in enumerate(baskets[i : i + window + 1]):
+                for a in earlier:
+                    for b in later:
+                        if directed and d and a != b:
+                            table[a, b] += 1 / d
+                        elif not directed and a != b and (d or a < b):
+                            table[min(a, b), max(a, b)] += 1 / max(d, 1)
+    return table
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 100)
+
+
+@pytest.mark.parametrize("block", [1, 7, 2**22])
+@pytest.mark.parametrize("window", [1, 3, 30])
+@pytest.mark.parametrize("directed", [False, True])
+def test_counts_in_chunks_are_those_of_a_slow_loop(
+    small_chunks, monkeypatch, block, window, directed
+):
+    monkeypatch.setattr(_cooccurrence, "_BLOCK", block)
+    log = random_log(60)
+    counts = counted(log, window=window, directed=directed)
+    expected = slow_pairs(log, window, directed)
+    assert expected.any()
+    np.testing.assert_allclose(counts.pairs.toarray(), expected, rtol=1e-6)
+    assert counts.n_events == (log.weights > 0).sum()
+
+
+@pytest.mark.parametrize("directed", [False, True])
+@pytest.mark.parametrize("size", [1, 37, 1000])
+def test_counts_have_the_same_bits_for_every_chunk_size(monkeypatch, size, directed):
+    log = random_log()
+    expected = counted(log, window=5, directed=directed)
+    monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", size)
+    found = counted(log, window=5, directed=directed)
+    np.testing.assert_array_equal(found.pairs.toarray(), expected.pairs.toarray())
+    assert found[2:] == expected[2:]
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_every_number_of_workers_gives_the_same_vectors(small_chunks, backend):
+    log = random_log()
+    expected = CooccurrenceItemEmbedder(n_dims=8).fit(log).item_embeddings_
+    with joblib.parallel_config(backend=backend):
+        found = CooccurrenceItemEmbedder(n_dims=8, n_jobs=2).fit(log).item_embeddings_
+        transitions = transition_embeddings(log, 8, n_jobs=2)
+    assert found.catalog_id == expected.catalog_id
+    assert transitions.catalog_id == transition_embeddings(log, 8).catalog_id
+
+
+def test_chunks_hold_every_user_once(small_chunks):
+    log = random_log()
+    chunks = _pair_counts._chunks(log.offsets)
+    assert len(chunks) > 5
+    users = np.concatenate([np.arange(chunk.start, chunk.stop) for chunk in chunks])
+    np.testing.assert_array_equal(users, np.arange(len(log)))
+
+
+def test_a_history_longer_than_a_chunk_is_counted_whole(monkeypatch):
+    monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 3)
+    counts = counted(Histories.from_lists([[], list(range(10)), [0], []]), window=1)
+    np.testing.assert_array_equal(counts.pairs.toarray(), np.eye(10, k=1))
+
+
+def test_counting_a_memory_mapped_log_does_not_copy_it(small_chunks, tmp_path):
+    rng = np.random.default_rng(0)
+    n_users = 50_000
+    log = Histories(
+        rng.integers(0, 20, 4 * n_users),
+        np.arange(n_users + 1) * 4,
+        np.arange(20),
+        timestamps=np.arange(4.0 * n_users),
+        weights=rng.choice([-1.0, 1.0], 4 * n_users),
+    )
+    log.save(tmp_path / "log.npz")
+    mapped = Histories.load(tmp_path / "log.npz", mmap=True)
+    tracemalloc.start()
+    counted(mapped[:100], window=2)
+    tracemalloc.reset_peak()
+    counted(mapped, window=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < log.codes.nbytes
+
+
+@settings(max_examples=60)
+@pytest.mark.filterwarnings("ignore:No two items appear together")
+@given(lists_of_items, lists_of_items)
+def test_partial_fit_counts_the_new_rows_as_separate_users(earlier, later):
+    if not any(earlier):
+        earlier = [*earlier, [3]]
+    whole = CooccurrenceItemEmbedder(n_dims=3).fit(earlier + later)
+    parts = CooccurrenceItemEmbedder(n_dims=3).fit(earlier).partial_fit(later)
+    np.testing.assert_array_equal(parts.pair_counts_.toarray(), whole.pair_counts_.toarray())
+    np.testing.assert_array_equal(parts.counted_item_ids_, whole.counted_item_ids_)
+    assert (parts.n_events_, parts.n_repeats_) == (whole.n_events_, whole.n_repeats_)
+    assert parts.item_embeddings_.catalog_id == whole.item_embeddings_.catalog_id
+
+
+def test_partial_fit_on_a_new_embedder_is_fit():
+    log = [["tea", "cup", "pot"], ["cup", "pot"]]
+    fitted = CooccurrenceItemEmbedder(n_dims=2).fit(log).item_embeddings_
+    found = CooccurrenceItemEmbedder(n_dims=2).partial_fit(log).item_embeddings_
+    assert found.catalog_id == fitted.catalog_id
+
+
+def test_partial_fit_adds_new_items():
+    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([["b", "d"]]).partial_fit([["a", "d", "e"]])
+    assert embedder.item_embeddings_.ids.tolist() == ["a", "b", "d", "e"]
+
+
+def test_partial_fit_keeps_counts_of_items_in_any_order():
+    unsorted = Histories([0, 1, 1, 2], [0, 2, 4], [9, 5, 7])
+    embedder = CooccurrenceItemEmbedder(n_dims=2, window=1).fit(unsorted).partial_fit([[5, 9, 6]])
+    assert embedder.counted_item_ids_.tolist() == [5, 6, 7, 9]
+    expected = [[0, 0, 1, 2], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(embedder.pair_counts_.toarray(), expected)
+
+
+def test_partial_fit_without_events_changes_nothing():
+    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2], [2, 3]])
+    before = embedder.item_embeddings_.catalog_id
+    assert embedder.partial_fit([[]]).item_embeddings_.catalog_id == before
+
+
+def test_partial_fit_with_another_window_says_what_to_do():
+    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2]]).set_params(window=3)
+    with pytest.raises(ValueError, match="window=3, but the counts so far are of window=5"):
+        embedder.partial_fit([[1, 2]])
+
+
+def test_partial_fit_refuses_text_after_integers():
+    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2]])
+    with pytest.raises(ValueError, match=r"of X are text .*'cup'.*, but those .* integers"):
+        embedder.partial_fit([["tea", "cup"]])
+
+
+@pytest.mark.parametrize("first", [[[1, 2], [2, 3]], None])
+def test_an_interrupted_partial_fit_changes_nothing(monkeypatch, first):
+    embedder = CooccurrenceItemEmbedder(n_dims=2)
+    if first:
+        embedder.fit(first)
+    before = dict(vars(embedder))
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skue.items._cooccurrence._embeddings", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        embedder.partial_fit(np.array([[1, 2], [3, 4]]))
+    assert vars(embedder).keys() == before.keys()
+    assert all(value is before[name] for name, value in vars(embedder).items())
+
+
+def test_a_failed_fit_changes_nothing():
+    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2], [2, 3]])
+    before = dict(vars(embedder))
+    with pytest.raises(ValueError, match="no event"):
+        embedder.fit([[]])
+    assert vars(embedder) == before
+
+
+def test_a_window_of_any_size_is_taken():
+    counts = counted(Histories.from_lists([[0, 1, 2]]), window=10**30)
+    np.testing.assert_array_equal(counts.pairs.toarray(), [[0, 1, 0.5], [0, 0, 1], [0, 0, 0]])
+
+
+def test_an_embedder_pickled_before_it_kept_counts_loads_but_cannot_add_any():
+    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2]])
+    state = embedder.__getstate__()
+    for name in ("n_jobs", "pair_counts_", "counted_item_ids_", "n_events_", "window_"):
+        del state[name]
+    old = CooccurrenceItemEmbedder.__new__(CooccurrenceItemEmbedder)
+    old.__setstate__(state)
+    assert old.get_params()["n_jobs"] is None
+    with pytest.raises(ValueError, match="did not keep the counts"):
+        old.partial_fit([[1, 2]])
