@@ -11,7 +11,16 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "user_guide" / "past_one_machine.md"
 START, END = "<!-- scale table -->\n", "<!-- end of scale table -->"
-NAMES = "events users items contender fit peak_over_imports examples_seen recall@20".split()
+NAMES = [
+    "events",
+    "users",
+    "items",
+    "contender",
+    "fit",
+    "peak_over_imports",
+    "examples_seen",
+    "recall@20",
+]
 
 
 def table(rows: list[dict]) -> str:
