@@ -186,10 +186,12 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     With ``warm_start=True``, X is a log with newer or more events. All fitted items are kept, and
     new items start where their neighbours in X are; new items without neighbours stay unknown.
+    ``item_embeddings`` is not read again, except for vectors of new items if they are frozen.
     With ``item_tower="frozen"``, fitted vectors do not change, so the space is the same. If items
     are trained, the new space is rotated onto the fitted one: see :attr:`ItemEmbeddings.agreement`.
     Only events that earlier fits did not learn from are held out. If that gives fewer than 200,
-    nothing is held out and the last weights are kept.
+    nothing is held out and the last weights are kept. If the last fit kept the starting average,
+    there are no towers to continue from, and ``fit`` starts from scratch.
 
     With scikit-learn 1.9 or newer, ``encoder.set_callbacks(sklearn.callback.ProgressBar())`` shows
     a progress bar that moves with each epoch (this needs the package rich). Older versions have no

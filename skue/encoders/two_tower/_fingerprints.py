@@ -12,7 +12,6 @@ import hashlib
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.kernels._segments import kept_offsets
 from skue.reading._ids import is_text
 
 # Number of newest events in a hash.
@@ -36,7 +35,8 @@ def learned_ends(histories: Histories, held_out: np.ndarray) -> np.ndarray:
     hashes : ndarray of shape (n_distinct_hashes,), uint64
     """
     starts = histories.offsets[:-1]
-    stops = starts + np.diff(kept_offsets(histories.offsets, ~held_out))
+    owner = np.searchsorted(histories.offsets, np.flatnonzero(held_out), side="right") - 1
+    stops = histories.offsets[1:] - np.bincount(owner, minlength=len(histories))
     filled = stops > starts
     return np.unique(_end_hashes(histories, starts[filled], stops[filled], _id_hashes(histories)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from skue.encoders._unknown import report_unknown
@@ -20,8 +19,7 @@ from skue.encoders.two_tower._task import Task, best_task, unknown_targets
 from skue.encoders.two_tower._training import Learned, train
 from skue.encoders.two_tower._warm_start import (
     aligned,
-    checked_state,
-    continues,
+    fitted_before,
     state_after,
     warm_task,
 )
@@ -37,9 +35,8 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
     rng = generator(encoder.random_state)
     if encoder.targets == "y" and y is None:
         raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
-    before = copy.copy(encoder) if continues(encoder) else None
-    is_warm = before is not None and checked_state(before).is_trained
-    with Progress(encoder, most_epochs(encoder, warm=is_warm)) as on_epoch:
+    before = fitted_before(encoder)
+    with Progress(encoder, most_epochs(encoder, warm=before is not None)) as on_epoch:
         appended = None
         if encoder.targets == "y":
             histories, appended = append_targets(histories, y)
@@ -54,7 +51,7 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
             report_unknown(encoder, histories)  # before training, not after it
         if not task.is_enough(validated=encoder.early_stopping):
             task = task.without_training()
-        recipe = recipe_of(encoder, len(task.items), warm=is_warm)
+        recipe = recipe_of(encoder, len(task.items), warm=before is not None)
         learned = train(task, recipe, rng, on_epoch)
         if learned.item_vectors is not task.items.vectors:
             if before is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class TrainingState(NamedTuple):
     n_towers : int
         Number of blocks of the item vectors.
     temperatures : tuple of float
-        Temperature of the softmax of each trained tower; empty without trained towers.
+        Temperature of the softmax of each tower; empty if the starting average was kept.
     learned : ndarray of shape (n_hashes,), uint64
         Hashes of the ends of the histories that were learned from.
     n_dims : int or None
@@ -49,10 +50,6 @@ class TrainingState(NamedTuple):
     learned: np.ndarray
     n_dims: int | None
 
-    @property
-    def is_trained(self) -> bool:
-        return bool(self.temperatures)
-
 
 def state_after(encoder: Any, task: Task, temperatures: list[float]) -> TrainingState:
     """Return the state to keep after a fit."""
@@ -61,9 +58,28 @@ def state_after(encoder: Any, task: Task, temperatures: list[float]) -> Training
     )
 
 
-def continues(encoder: Any) -> bool:
-    """Whether this fit starts from an earlier one."""
-    return bool(encoder.warm_start) and hasattr(encoder, "parameters_")
+def fitted_before(encoder: Any) -> Any | None:
+    """Return the encoder as it is before this fit, or None if the fit starts from scratch.
+
+    If the last fit kept the starting average, there are no towers to continue from.
+
+    Raises
+    ------
+    ValueError
+        If the parameters do not match the fitted towers.
+    """
+    if not encoder.warm_start or not hasattr(encoder, "parameters_"):
+        return None
+    state = getattr(encoder, "training_state_", None)
+    if state is None:
+        raise ValueError(
+            "warm_start=True needs an encoder that was fitted by skue 0.2 or later, but this one "
+            "is older. Set warm_start=False for one fit."
+        )
+    if not state.temperatures:
+        return None
+    _check_parameters(encoder, state)
+    return copy.copy(encoder)
 
 
 def warm_task(
@@ -95,17 +111,15 @@ def warm_task(
         )
         if held_out.sum() < _FEWEST_HELD_OUT:
             held_out[:] = False
-    learning = histories._keep_events(~held_out) if held_out.any() else histories
-    known = _with_given_items(encoder, items, learning)
-    items = with_new_items(known, state.n_towers, learning)
+    items = _with_given_items(encoder, items)
+    if not items._row_map(histories.vocabulary)[1]:
+        items = with_new_items(items, state.n_towers, histories._keep_events(~held_out))
     learned = np.union1d(
         np.setdiff1d(state.learned, outdated, assume_unique=True),
         learned_ends(histories, held_out),
     )
-    start = None
-    if state.is_trained:
-        towers = [_with_gates(tower, len(items)) for tower in encoder.parameters_]
-        start = Start(towers, list(state.temperatures))
+    towers = [_with_gates(tower, len(items)) for tower in encoder.parameters_]
+    start = Start(towers, list(state.temperatures))
     task = task_in(items, state.n_towers, histories, held_out, learned, rng, start)
     is_new = np.zeros(len(histories.codes), dtype=bool)
     is_new[positions_of_ranges(histories.offsets[1:] - n_new, n_new)] = True
@@ -172,14 +186,8 @@ def aligned(
     )
 
 
-def checked_state(encoder: Any) -> TrainingState:
-    """Return the state of the fit before; raise if the parameters do not match its towers."""
-    state = getattr(encoder, "training_state_", None)
-    if state is None:
-        raise ValueError(
-            "warm_start=True needs an encoder that was fitted by skue 0.2 or later, but this one "
-            "is older. Set warm_start=False for one fit."
-        )
+def _check_parameters(encoder: Any, state: TrainingState) -> None:
+    """Raise if the parameters do not match the fitted towers."""
     given, fitted = encoder.item_embeddings, encoder.item_embeddings_
     pairs = {}
     if hasattr(given, "fit"):
@@ -189,23 +197,20 @@ def checked_state(encoder: Any) -> TrainingState:
         vectors = given.vectors if isinstance(given, ItemEmbeddings) else np.asarray(given)
         n_dims = vectors.shape[1] if vectors.ndim == 2 else None
         pairs["the number of dimensions of item_embeddings"] = fitted.n_dims, n_dims
-    if state.is_trained:
-        tower = encoder.parameters_[0]
-        n_layers = sum(name.startswith("weight") for name in tower)
-        sizes = tuple(len(tower[f"bias{layer}"]) for layer in range(n_layers - 1))
-        n_decays = len(checked_decays(encoder.decays))
-        pairs["the number of decays"] = len(tower["decay"]), n_decays
-        pairs["hidden_layer_sizes"] = sizes, checked_sizes(encoder.hidden_layer_sizes)
+    tower = encoder.parameters_[0]
+    n_layers = sum(name.startswith("weight") for name in tower)
+    sizes = tuple(len(tower[f"bias{layer}"]) for layer in range(n_layers - 1))
+    pairs["the number of decays"] = len(tower["decay"]), len(checked_decays(encoder.decays))
+    pairs["hidden_layer_sizes"] = sizes, checked_sizes(encoder.hidden_layer_sizes)
     for name, (before, now) in pairs.items():
         if before != now:
             raise ValueError(
                 f"warm_start=True continues from the fitted towers, but {name} was {before} in "
                 f"the last fit and is {now} now. {_WAY_OUT}"
             )
-    return state
 
 
-def _with_given_items(encoder: Any, items: ItemEmbeddings, histories: Histories) -> ItemEmbeddings:
+def _with_given_items(encoder: Any, items: ItemEmbeddings) -> ItemEmbeddings:
     """Add the items that ``item_embeddings`` has and the fitted space lacks, if both are one space.
 
     Raises
