@@ -86,11 +86,14 @@ def _of_the_users(task: Task) -> list[str]:
 
 
 def _of_the_examples(comparison: Comparison) -> list[str]:
-    n_seen = comparison.encoders["two-tower"].n_examples_seen_
-    n_events = len(comparison.task.train.codes)
-    if not 0 < n_seen < n_events:
+    encoder = comparison.encoders["two-tower"]
+    n_seen, n_examples = encoder.n_examples_seen_, encoder.n_examples_
+    if not 0 < n_seen < n_examples:
         return []
-    return [f"The two-tower learned from {n_seen} examples, drawn from {n_events} events."]
+    return [
+        f"The two-tower learned from {n_seen} examples, drawn from {n_examples} "
+        f"({n_seen / n_examples:.1%})."
+    ]
 
 
 def _of_k(comparison: Comparison) -> list[str]:

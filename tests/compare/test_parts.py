@@ -9,7 +9,7 @@ from skue import Histories, ItemEmbeddings
 from skue.compare._contenders import LastItem, OwnFrequency, Popularity
 from skue.compare._run import Row, paired_interval
 from skue.compare._task import make_task, with_at_most
-from skue.compare._text import what_to_ship
+from skue.compare._text import _of_the_examples, what_to_ship
 
 ITEMS = ItemEmbeddings(np.eye(4), ids=["a", "b", "c", "d"])
 TRAIN = Histories.from_lists([["a", "a", "a", "b", "b", "c"]])
@@ -120,3 +120,16 @@ def test_an_encoder_above_the_ranker_is_preferred_to_a_simpler_one_that_may_equa
     # 40, 52 and 64: the average may be equal to either, the tower is above the ranker.
     sentence = what_to_ship(comparison(ranker=0.1, average=0.13, tower=0.16))
     assert sentence.startswith("Ship 'tower'")
+
+
+@pytest.mark.parametrize(
+    ("n_seen", "notes"),
+    [
+        (250, ["The two-tower learned from 250 examples, drawn from 1000 (25.0%)."]),
+        (1000, []),  # all of them
+        (0, []),  # nothing was trained
+    ],
+)
+def test_the_report_tells_from_which_share_of_a_long_log_the_two_tower_learned(n_seen, notes):
+    encoder = SimpleNamespace(n_examples_seen_=n_seen, n_examples_=1000)
+    assert _of_the_examples(SimpleNamespace(encoders={"two-tower": encoder})) == notes

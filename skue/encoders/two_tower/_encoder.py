@@ -114,8 +114,11 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     n_iter_ : int
         Number of epochs run. An epoch uses about 262,144 examples, or fewer, drawn
         anew each time.
+    n_examples_ : int
+        Number of examples that training could draw from.
     n_examples_seen_ : int
-        Number of examples used in all epochs, counting repeated ones.
+        Number of examples used in all epochs, counting repeated ones. If it is smaller than
+        ``n_examples_``, the towers were learned from a part of the log.
     negatives_ : {"all", "sampled"}
         The negatives used, ``negatives`` with "auto" resolved.
     item_tower_ : {"frozen", "trained"}

@@ -71,6 +71,7 @@ def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
     encoder.validation_scores_ = learned.validation_scores
     encoder.best_iter_ = learned.best_iter
     encoder.n_iter_ = learned.n_iter
+    encoder.n_examples_ = len(task.training)
     encoder.n_examples_seen_ = learned.n_examples_seen
     encoder.interrupted_ = learned.interrupted
     state = state_after(encoder, task, learned.temperatures)

@@ -64,6 +64,7 @@ def test_an_epoch_draws_a_limited_number_of_examples_anew(monkeypatch):
     monkeypatch.setattr(_tower.Trainer, "_step", lambda self, events: drawn.append(events) or 0.0)
     encoder = TwoTowerUserEncoder(WORLD.item_embeddings, max_iter=3, early_stopping=False)
     encoder.fit(WORLD.histories)
+    assert encoder.n_examples_ == sum(len(row) - 1 for row in WORLD.histories)
     assert encoder.n_examples_seen_ == len(np.concatenate(drawn)) == pytest.approx(300, abs=75)
     assert 200 < len(np.unique(np.concatenate(drawn))) <= 375
 
