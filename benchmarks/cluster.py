@@ -1,7 +1,7 @@
 """From Parquet parts to vectors in Parquet parts on a dask cluster, while a worker is killed.
 
-    python benchmarks/cluster.py                     # 100,000 events, two worker processes
-    python benchmarks/cluster.py --events 2_000_000
+    python benchmarks/cluster.py                     # a million events, two worker processes
+    python benchmarks/cluster.py --events 20_000     # one chunk, which the client counts
 
 Pairs of items are counted by the workers, the two-tower encoder is trained on the client, and the
 workers encode and write one part at a time. When the first part is written, one worker is killed
@@ -124,7 +124,7 @@ def run(n_events: int, folder: Path, max_iter: int = 3) -> dict:
 def main() -> None:
     """Run it in a temporary folder, and print what happened."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--events", type=int, default=1_000_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(run(options.events, Path(folder)), indent=1))
