@@ -78,7 +78,8 @@ class FoundEncoder(NamedTuple):
         items = self.encoder.item_embeddings_
         if not self.after:
             return items
-        space_id, alignment = self.space_id, {}
+        space_id = self.space_id
+        alignment: dict[str, Any] = {}
         if space_id == items.space_id:  # no step changes the vectors
             alignment = {"aligned_with": items.aligned_with, "agreement": items.agreement}
         return ItemEmbeddings(self.item_vectors(), items.ids, space_id=space_id, **alignment)

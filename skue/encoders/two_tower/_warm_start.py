@@ -189,7 +189,7 @@ def aligned(
 def _check_parameters(encoder: Any, state: TrainingState) -> None:
     """Raise if the parameters do not match the fitted towers."""
     given, fitted = encoder.item_embeddings, encoder.item_embeddings_
-    pairs = {}
+    pairs: dict[str, tuple[Any, Any]] = {}
     if hasattr(given, "fit"):
         if state.n_dims is not None and _asked_dims(given) is not None:
             pairs["the n_dims of item_embeddings"] = state.n_dims, _asked_dims(given)
