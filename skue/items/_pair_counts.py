@@ -99,7 +99,9 @@ def _chunks(offsets: np.ndarray) -> list[slice]:
     return [slice(*pair) for pair in pairwise(bounds)]
 
 
-def _columns(histories: Histories, users: slice) -> tuple[np.ndarray | None, ...]:
+def _columns(
+    histories: Histories, users: slice
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return what workers need of these users; the ids stay here."""
     chunk = histories[users]
     return chunk.codes, chunk.offsets, chunk.timestamps, chunk.weights
