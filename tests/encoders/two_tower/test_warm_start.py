@@ -369,6 +369,7 @@ def test_a_log_without_examples_keeps_the_towers(fitted):
 
 def interrupt_at_step(monkeypatch, n):
     """Press Ctrl-C in the middle of an epoch."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     real, steps = _tower.Trainer._step, []
 
     def step(trainer, chosen):
