@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from skue import (
     CooccurrenceItemEmbedder,
@@ -128,7 +129,8 @@ def peer_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple
         model = AlternatingLeastSquares(factors=128, iterations=15, random_state=0)
     else:
         model = CosineRecommender(K=100)
-    model.fit(counts_of(train), show_progress=False)
+    with threadpool_limits(1, "blas"):  # as implicit asks for; it has threads of its own
+        model.fit(counts_of(train), show_progress=False)
     found = {"fit_seconds": time.perf_counter() - started}
     queries = counts_of(X)
     recalculate = {"recalculate_user": True} if name == "implicit ALS" else {}
