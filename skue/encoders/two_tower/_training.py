@@ -139,8 +139,8 @@ def _check_finite(
         return
     raise ValueError(
         f"Training diverged in epoch {epoch}: the loss or the weights are no longer finite "
-        f"(loss {loss}). Set a lower learning_rate_init (it is {recipe.learning_rate}) or a lower "
-        f"alpha (it is {recipe.alpha})."
+        f"(loss {loss}). Set a lower learning_rate_init (the highest rate was "
+        f"{recipe.learning_rate}) or a lower alpha (it is {recipe.alpha})."
     )
 
 
