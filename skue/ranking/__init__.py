@@ -1,15 +1,6 @@
-"""Ranking: rankers that count, and a second stage that orders candidates."""
+"""Ranking: a second stage that orders candidates, and a ranker by transitions."""
 
-from skue.ranking._item_rankers import (
-    FrequencyItemRanker,
-    TransitionItemRanker,
-    UserPopularityItemRanker,
-)
+from skue.ranking._transition_ranker import TransitionItemRanker
 from skue.ranking._two_stage import TwoStageRecommender
 
-__all__ = [
-    "FrequencyItemRanker",
-    "TransitionItemRanker",
-    "TwoStageRecommender",
-    "UserPopularityItemRanker",
-]
+__all__ = ["TransitionItemRanker", "TwoStageRecommender"]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.kernels._segments import pairs_of_block
 from skue.ranking._counts import LogCounts, OwnItems
 
 

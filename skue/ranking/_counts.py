@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import scipy.sparse as sp
 
 from skue.encoders._events import Events, as_seconds, known_events
 from skue.histories._histories import Histories
-from skue.kernels._cooccurrence import transition_counts
 from skue.kernels._segments import (
     elapsed_ages,
     instant_ages,
@@ -16,11 +16,8 @@ from skue.kernels._segments import (
     step_ages,
     user_item_keys,
 )
+from skue.kernels._transitions import transition_scores, transition_table
 
-_WINDOW = 5
-_WAY_BACK = 0.5
-_POPULARITY_POWER = 0.15
-_TRANSITION_DECAY = 0.5
 _OWN_DECAY = 0.2
 _LATELY_DAYS = 30.0
 _LATELY_INSTANTS = 2.0
@@ -29,11 +26,21 @@ _DAY = 86400.0
 _PRIOR_PEOPLE = 5.0
 
 
-def liked_events(items: object, histories: Histories) -> Events:
+def liked_events(items: Any, histories: Histories) -> Events:
     """Return the events of known items with a positive weight."""
     if histories.weights is not None and (histories.weights <= 0).any():
         histories = histories._keep_events(histories.weights > 0)
     return known_events(items, histories, None)
+
+
+def liked_log(items: Any, histories: Histories) -> Histories:
+    """Return the liked events, with the item rows as codes, sorted by user id."""
+    events = liked_events(items, histories)
+    log = Histories._trusted(
+        events.rows, events.offsets, items.vocabulary, events.timestamps, None, histories.user_ids
+    )
+    # In a fixed order, sums of floating-point numbers do not depend on the order of the users.
+    return log if log.user_ids is None else log[np.argsort(log.user_ids, kind="stable")]
 
 
 def ages_in_instants(events: Events) -> np.ndarray:
@@ -110,7 +117,7 @@ class LogCounts:
         Item rows, the most popular first.
     """
 
-    def __init__(self, items: object, histories: Histories) -> None:
+    def __init__(self, items: Any, histories: Histories) -> None:
         n_items = len(items)
         events = liked_events(items, histories)
         own = OwnItems(events, n_items)
@@ -119,8 +126,15 @@ class LogCounts:
         mean = returned.sum() / max(self.popularity.sum(), 1.0)
         self.return_rate = (returned + _PRIOR_PEOPLE * mean) / (self.popularity + _PRIOR_PEOPLE)
         self.lately = np.bincount(events.rows, _recency(events), n_items)
-        self.transitions = transition_table(events, n_items)
+        self.transitions = transition_table(
+            events.rows, events.offsets, n_items, timestamps=events.timestamps
+        )
         self.by_popularity = np.argsort(-self.popularity, kind="stable")
+
+    def transition_scores(self, events: Events) -> np.ndarray:
+        """Return the transition scores of all items, shape (n_users, n_items)."""
+        ages = ages_in_instants(events)
+        return transition_scores(events.rows, events.offsets, ages, self.transitions)
 
 
 def _recency(events: Events) -> np.ndarray:
@@ -128,31 +142,3 @@ def _recency(events: Events) -> np.ndarray:
         return 0.5 ** (ages_in_instants(events) / _LATELY_INSTANTS)
     seconds = as_seconds(events.timestamps)
     return 0.5 ** ((seconds.max() - seconds) / (_DAY * _LATELY_DAYS))
-
-
-def transition_table(events: Events, n_items: int) -> sp.csr_array:
-    r"""Return how strongly an item follows another one.
-
-    .. math:: T_{ij} = \frac{F_{ij} + F_{ji} / 2}{\sqrt{n_i}\, n_j^{0.15}},
-
-    with :math:`F_{ij}` the sum of 1/distance over all pairs of j at most 5 events (with times,
-    instants) after i, and :math:`n` the number of events.
-    """
-    counts = transition_counts(
-        events.rows, events.offsets, n_items, window=_WINDOW, timestamps=events.timestamps
-    )
-    both = (counts + _WAY_BACK * counts.T).tocoo()
-    n = np.maximum(np.bincount(events.rows, minlength=n_items), 1)
-    scaled = both.data * (n**-0.5)[both.row] * (n**-_POPULARITY_POWER)[both.col]
-    return sp.csr_array((scaled.astype(np.float32), (both.row, both.col)), shape=both.shape)
-
-
-def transition_scores(events: Events, transitions: sp.csr_array) -> sp.csr_array:
-    """Return the transition score of each user and item, shape (n_users, n_items).
-
-    The sum of the transitions from all events, each times exp(-age / 2), with the age in newer
-    events (with times, instants) of the same user.
-    """
-    weights = np.exp(-_TRANSITION_DECAY * ages_in_instants(events)).astype(np.float32)
-    shape = events.n_users, transitions.shape[0]
-    return sp.csr_array((weights, events.rows, events.offsets), shape=shape) @ transitions

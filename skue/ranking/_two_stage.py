@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +22,30 @@ from skue._html import DocumentationLink
 from skue._warn import warn_caller
 from skue.encoders._atomic_fit import atomic_fit
 from skue.encoders._output import indexed_by_user
+from skue.encoders._recommender import Pairs, check_positive
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
+from skue.histories._joined import joined
+from skue.histories._newest import newest_instants
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import owners, pairs_of_block, user_item_keys
 from skue.kernels._topk import not_allowed
+from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock, blocks_of_users
 from skue.ranking._candidates import Candidates, candidates_of
-from skue.ranking._choice import TrainingTable, cross_validated, default_rankers, ranker_scores
-from skue.ranking._counts import LogCounts, OwnItems, liked_events, transition_scores
+from skue.ranking._choice import (
+    TrainingTable,
+    cross_validated,
+    default_rankers,
+    ranker_scores,
+)
+from skue.ranking._counts import LogCounts, OwnItems, liked_events, liked_log
+from skue.ranking._explain import explained
 from skue.ranking._features import FEATURES, feature_table
-from skue.ranking._log import extended_log, liked_log, newest_instants
-from skue.ranking._recommending import ItemScorerMixin, ScoreBlock, Seen, block_size
+
+if TYPE_CHECKING:
+    import pandas
 
 _HELD_OUT_SHARE = 0.25
 
@@ -46,7 +57,90 @@ class TwoStageRecommender(
     TransformerMixin,
     BaseEstimator,
 ):
-    """TODO"""
+    r"""Retrieve candidates by user vectors and counts, then rank them by a classifier.
+
+    A cosine of unit vectors cannot tell how often a user chose an item before, nor how popular
+    the item is. The second stage can. The candidates of a user are the ``n_candidates`` items
+    nearest to the user vector, half as many by transitions from the newest items, half as many of
+    the most popular, and all items of the history. A classifier ranks them by features of the
+    user, the item and both. All other items rank below the candidates, by cosine.
+
+    ``fit`` holds out the newest instant (without times: the newest event) of a quarter of the
+    users. Encoder and counts learn from the rest, and the classifier learns to find the held-out
+    items among the candidates. Then the counts are made anew from all events. The features of a
+    candidate therefore never know what comes after the query.
+
+    Parameters
+    ----------
+    encoder : encoder or None, default=None
+        The first stage, cloned and fitted. None is :class:`TwoTowerUserEncoder`. A
+        :class:`sklearn.frozen.FrozenEstimator` is used as it is; it should not have learned from
+        the held-out events.
+    ranker : classifier or None, default=None
+        A scikit-learn classifier with ``decision_function`` or ``predict_proba``, cloned and
+        fitted. None chooses among a scaled :class:`sklearn.linear_model.LogisticRegression`, a
+        :class:`sklearn.ensemble.HistGradientBoostingClassifier` and no second stage, by the
+        NDCG@10 in a cross-validation over users.
+    n_candidates : int, default=100
+        Number of candidates by cosine.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the users whose newest instant is held out, of the folds, of the default encoder
+        and of the boosted trees.
+
+    Attributes
+    ----------
+    encoder_ : encoder
+        The fitted first stage.
+    ranker_ : classifier or None
+        The fitted second stage.
+    second_stage_ : {"encoder", "linear", "boosted", "given"}
+        Which second stage was chosen. ``"encoder"`` ranks by the encoder alone.
+    validation_scores_ : dict of str to float
+        NDCG@10 of each choice in the cross-validation; empty with a given ranker.
+    feature_names_in_ranker_ : ndarray of shape (n_features,), object
+        Names of the features of a candidate.
+    counts_ : LogCounts
+        Popularity, recent popularity, return rates and transitions of the items.
+    log_ : Histories
+        The events that were counted.
+    item_embeddings_ : ItemEmbeddings
+        The items of the encoder.
+    n_features_in_ : int
+        Number of columns of X, if X was a 2-D array.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X was a DataFrame of numbers.
+
+    Warns
+    -----
+    UserWarning
+        If no held-out item is among the candidates, for example because no history has two
+        instants. The encoder then ranks alone.
+
+    See Also
+    --------
+    TransitionItemRanker : One of the sources of candidates, as a ranker.
+
+    Notes
+    -----
+    Events with a weight of zero or less are not counted. The encoder decides what they mean for
+    its vectors.
+
+    References
+    ----------
+    P. Covington, J. Adams, E. Sargin (2016). Deep neural networks for YouTube recommendations.
+    RecSys.
+
+    Examples
+    --------
+    >>> from skue import DecayAverageUserEncoder, TwoStageRecommender
+    >>> from skue.datasets import make_user_histories
+    >>> data = make_user_histories(n_users=300)
+    >>> encoder = DecayAverageUserEncoder(data.item_embeddings)
+    >>> recommender = TwoStageRecommender(encoder, random_state=0).fit(data.histories)
+    >>> ids, scores = recommender.recommend(data.histories[:2], k=3)
+    >>> ids.shape
+    (2, 3)
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "encoder": [None, HasMethods(["fit", "transform", "recommend"])],
@@ -74,6 +168,20 @@ class TwoStageRecommender(
 
     @with_checked_parameters
     def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit the encoder, count the log, and fit the ranker.
+
+        If ``fit`` fails or is interrupted, the recommender is left unchanged.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : TwoStageRecommender
+        """
         with atomic_fit(self):
             histories = validate_histories(self, X, reset=True)
             random_state = check_random_state(self.random_state)
@@ -83,62 +191,123 @@ class TwoStageRecommender(
             self.counts_ = LogCounts(self.item_embeddings_, earlier)
             table = self._training_table(earlier[rows], histories._keep_events(held_out)[rows])
             self._choose(table, random_state)
-            self.log_ = liked_log(self.item_embeddings_, histories)
-            self.counts_ = LogCounts(self.item_embeddings_, self.log_)
+            self._count(liked_log(self.item_embeddings_, histories))
             self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
         return self
 
+    def update(self, X: Any) -> Self:
+        """Add newer events to the counts. Neither the encoder nor the ranker is fitted again.
+
+        The result is the same as counting all events anew. Call it, for example, once a day.
+
+        Parameters
+        ----------
+        X : Histories with ``user_ids``
+            Only events that were not counted before; users may be new. Items that the encoder
+            does not know are ignored.
+
+        Returns
+        -------
+        self : TwoStageRecommender
+
+        Raises
+        ------
+        ValueError
+            If the histories of ``fit`` or ``update`` have no ``user_ids``, or an event is older
+            than one of the same user that is counted already.
+        """
+        self._count(joined(self.log_, liked_log(self.item_embeddings_, self._read(X))))
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Return the user vectors of the encoder.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+
+        Returns
+        -------
+        user_vectors : ndarray of shape (n_users, n_dims), float32
+        """
+        return indexed_by_user(self, self._vectors_of(self._read(X)), X)
+
+    def explain(self, X: Any, k: int = 10) -> pandas.DataFrame:
+        """Return the features behind each recommendation.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        k : int, default=10
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row per recommended candidate: ``user``, ``item``, ``score``, ``rank`` and the
+            features. With a linear ranker, ``share of <feature>`` is what the feature adds to the
+            score, compared with its mean in training.
+        """
+        check_positive("k", k)
+        return explained(self, X, k)
+
+    @property
+    def item_embeddings_(self) -> ItemEmbeddings:
+        """The items of the encoder."""
+        check_is_fitted(self, "encoder_")
+        return self.encoder_.item_embeddings_
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.item_embeddings_.n_dims
+
     def _new_encoder(self, random_state: np.random.RandomState) -> Any:
-        if self.encoder is None:
-            return TwoTowerUserEncoder(random_state=random_state.randint(2**31 - 1))
-        return clone(self.encoder)
+        seed = random_state.randint(2**31 - 1)
+        return (
+            TwoTowerUserEncoder(random_state=seed) if self.encoder is None else clone(self.encoder)
+        )
+
+    def _count(self, log: Histories) -> None:
+        self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
 
     def _training_table(self, queries: Histories, held_out: Histories) -> TrainingTable:
+        """Return the candidates of these queries, and which of them are held out."""
         n_items = len(self.item_embeddings_)
         targets = self.item_embeddings_.rows_of(held_out)
-        keys = np.unique(user_item_keys(owners(held_out.offsets), targets, n_items)[targets >= 0])
+        keys = user_item_keys(owners(held_out.offsets), targets, n_items)
+        keys = np.unique(keys[targets >= 0])
+        parts = [(np.empty(0, dtype=np.int64), np.empty((0, len(FEATURES))), np.empty(0))]
+        if len(keys):
+            block = self._candidate_block(queries)
+            for start, stop in blocks_of_users(len(queries), n_items):
+                c, _ = block(start, stop)
+                own_keys = user_item_keys(c.users + start, c.rows, n_items)
+                parts.append((own_keys, feature_table(c), c.cosine))
+        own_keys, features, cosine = map(np.concatenate, zip(*parts, strict=True))
         n_held_out = np.bincount(keys // n_items, minlength=len(queries))
-        parts = []
-        block, size = self._candidate_block(queries), block_size(n_items)
-        for start in range(0, len(queries) if len(keys) else 0, size):
-            candidates, _ = block(start, min(start + size, len(queries)))
-            users = candidates.users + start
-            chosen = np.isin(user_item_keys(users, candidates.rows, n_items), keys)
-            parts.append((users, feature_table(candidates), candidates.cosine, chosen))
-        if not parts:
-            empty = np.empty(0)
-            return TrainingTable(empty, empty[:, None], empty, empty.astype(bool), n_held_out)
-        return TrainingTable(*map(np.concatenate, zip(*parts, strict=True)), n_held_out)
+        users = own_keys // n_items
+        return TrainingTable(users, features, cosine, np.isin(own_keys, keys), n_held_out)
 
     def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""
-        self.validation_scores_: dict[str, float] = {}
         self.second_stage_, self.ranker_ = "encoder", None
-        if not table.has_both_classes():
+        self.validation_scores_: dict[str, float] = {}
+        if not table.chosen.any() or table.chosen.all():
             warn_caller(
-                "No history is long enough to hold out its newest instant and find it among the "
-                "candidates, so items are ranked by the encoder alone. Pass more or longer "
-                "histories."
+                "No newest instant could be held out and found among the candidates, so the "
+                "encoder ranks alone. Pass more or longer histories."
             )
             return
         if self.ranker is not None:
             self.second_stage_, chosen = "given", clone(self.ranker)
         else:
-            rankers = default_rankers(random_state.randint(2**31 - 1))
-            scores = cross_validated(table, rankers, random_state)
-            self.validation_scores_ = {name: float(s.mean()) for name, s in scores.items()}
-            self.second_stage_ = max(scores, key=lambda name: scores[name].mean())
-            if self.second_stage_ == "encoder":
-                return
-            chosen = rankers[self.second_stage_]
-        self.ranker_ = chosen.fit(table.features, table.chosen)
-
-    def transform(self, X: Any) -> NDArray[np.float32]:
-        histories = self._read(X)
-        return indexed_by_user(self, self._vectors_of(histories), X)
+            rankers = default_rankers(random_state)
+            self.validation_scores_ = cross_validated(table, rankers, random_state)
+            self.second_stage_ = max(self.validation_scores_, key=self.validation_scores_.get)
+            chosen = rankers.get(self.second_stage_)
+        if chosen is not None:
+            self.ranker_ = chosen.fit(table.features, table.chosen)
 
     def _read(self, X: Any) -> Histories:
-        check_is_fitted(self, "second_stage_")
         vocabulary = self.item_embeddings_.vocabulary
         return validate_histories(self, X, reset=False, vocabulary=vocabulary)
 
@@ -146,49 +315,60 @@ class TwoStageRecommender(
         return np.asarray(self.encoder_.transform(histories), dtype=np.float32)
 
     def _candidate_block(
-        self, histories: Histories, excluded: Seen | None = None, allowed: Rows | None = None
+        self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
     ) -> Callable[[int, int], tuple[Candidates, np.ndarray]]:
         """Return a function that finds candidates and cosines for a range of users."""
-        vectors = self._vectors_of(histories)
-        items, n_items = self.item_embeddings_.vectors, len(self.item_embeddings_)
-        events = liked_events(self.item_embeddings_, histories)
+        vectors, items = self._vectors_of(histories), self.item_embeddings_
+        events, n_items = liked_events(items, histories), len(items)
 
-        def block(start: int, stop: int) -> tuple[Candidates, np.ndarray]:
-            cosines = vectors[start:stop] @ items.T
+        def candidate_block(start: int, stop: int) -> tuple[Candidates, np.ndarray]:
+            cosines = vectors[start:stop] @ items.vectors.T
             if allowed is not None:
                 cosines[not_allowed(allowed, start, stop, n_items)] = -np.inf
             if excluded is not None:
                 cosines[pairs_of_block(*excluded, start, stop)] = -np.inf
-            own = events.of_users(start, stop)
-            transitions = transition_scores(own, self.counts_.transitions).toarray()
-            history = OwnItems(own, n_items)
-            return (
-                candidates_of(cosines, transitions, history, self.counts_, self.n_candidates),
-                cosines,
-            )
+            events_of_block = events.of_users(start, stop)
+            transitions = self.counts_.transition_scores(events_of_block)
+            own = OwnItems(events_of_block, n_items)
+            return candidates_of(
+                cosines, transitions, own, self.counts_, self.n_candidates
+            ), cosines
 
-        return block
+        return candidate_block
+
+    def _ranked(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features and the scores of candidates."""
+        features = feature_table(candidates)
+        if self.ranker_ is None or not len(features):
+            return features, candidates.cosine
+        return features, ranker_scores(self.ranker_, features)
 
     def _score_block(
-        self, histories: Histories, excluded: Seen | None, allowed: Rows | None
+        self, histories: Histories, excluded: Pairs | None, allowed: Rows | None
     ) -> ScoreBlock:
-        block = self._candidate_block(histories, excluded, allowed)
+        candidate_block = self._candidate_block(histories, excluded, allowed)
 
         def score_block(start: int, stop: int) -> np.ndarray:
-            candidates, scores = block(start, stop)
-            if self.ranker_ is None or not len(candidates.users):
-                return scores
-            ranked = ranker_scores(self.ranker_, feature_table(candidates))
+            candidates, cosines = candidate_block(start, stop)
+            if self.ranker_ is None:
+                return cosines
+            _, scores = self._ranked(candidates)
             lowest = np.zeros(stop - start)
-            np.minimum.at(lowest, candidates.users, ranked)
-            # All other items follow below the candidates, by cosine.
-            scores = scores + (lowest - 2.0)[:, None]
-            scores[candidates.users, candidates.rows] = ranked
-            return scores
+            np.minimum.at(lowest, candidates.users, scores)
+            # Cosines are at most 1, so all other items are below the candidates.
+            table = cosines + (lowest - 2.0)[:, None]
+            table[candidates.users, candidates.rows] = scores
+            return table
 
         return score_block
 
-    @property
-    def item_embeddings_(self) -> ItemEmbeddings:
-        """Items of the encoder."""
-        return self.encoder_.item_embeddings_
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text = super().__repr__(N_CHAR_MAX)
+        fitted = getattr(self, "second_stage_", None)
+        return text if fitted is None else f"{text} with second stage {fitted!r}"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,33 +1,25 @@
-"""The log that a ranker counts: newer events are added, and newest instants are held out."""
+"""Add newer events to a log."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from skue.histories._columns import optional
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.kernels._segments import offsets_of, owners, starts_of_runs
-from skue.ranking._counts import liked_events
+from skue.kernels._segments import offsets_of, owners
 from skue.reading._ids import is_text, shown
 
 
-def liked_log(items: Any, histories: Histories) -> Histories:
-    """Return the liked events of known items, with the item rows as codes, sorted by user id."""
-    events = liked_events(items, histories)
-    log = Histories._trusted(
-        events.rows, events.offsets, items.vocabulary, events.timestamps, None, histories.user_ids
-    )
-    if log.user_ids is None:
-        return log
-    # In a fixed order, sums of floating-point numbers do not depend on the order of the users.
-    return log[np.argsort(log.user_ids, kind="stable")]
+def joined(log: Histories, newer: Histories) -> Histories:
+    """Return a log with newer events, matched by user id and sorted by it.
 
+    Both have the same vocabulary. Weights are dropped.
 
-def extended_log(log: Histories, newer: Histories) -> Histories:
-    """Return the log with newer events, matched by user id. Both are from :func:`liked_log`."""
+    Raises
+    ------
+    ValueError
+        If one has no user ids, or a newer event is older than one of the same user in the log.
+    """
     if log.user_ids is None or newer.user_ids is None:
         raise ValueError(
             f"update needs user_ids to know whose the newer events are, but the histories of "
@@ -70,30 +62,3 @@ def _refuse_late_events(
             f"has one at {timestamps[late[0]]}, before {timestamps[late[0] - 1]}. Pass the newer "
             "events alone, each once."
         )
-
-
-def newest_instants(
-    histories: Histories, share: float, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose people with two or more instants, and mark their newest instant.
-
-    Returns
-    -------
-    rows : ndarray of shape (n_chosen,)
-        Rows of the chosen people.
-    held_out : ndarray of shape (n_events,), bool
-    """
-    position = np.arange(len(histories.codes))
-    times = position if histories.timestamps is None else histories.timestamps
-    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
-    ends = histories.offsets[1:]
-    newest = ends.copy()
-    filled = histories.lengths > 0
-    newest[filled] = opens[np.searchsorted(opens, ends[filled], side="left") - 1]
-    able = np.flatnonzero(newest > histories.offsets[:-1])
-    able = able[filled[able]]
-    rows = np.sort(random_state.permutation(able)[: round(share * len(able))])
-    chosen = np.zeros(len(histories), dtype=bool)
-    chosen[rows] = True
-    lengths = histories.lengths
-    return rows, np.repeat(chosen, lengths) & (position >= np.repeat(newest, lengths))
