@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skue.histories._histories import Histories
+from skue.kernels._segments import owners, user_item_keys
 from skue.kernels._ties import ideal_dcg
-from skue.ranking._features import ranks_of_user
+from skue.metrics._item_scorer import blocks_of_users
+from skue.ranking._candidates import Candidates
+from skue.ranking._features import FEATURES, feature_table, ranks_of_user
 
 _K = 10
 _N_FOLDS = 3
@@ -47,6 +52,34 @@ class TrainingTable(NamedTuple):
         counted = self.n_held_out > 0
         dcg = np.bincount(self.users, gains, len(counted))[counted]
         return float((dcg / ideal_dcg(self.n_held_out[counted], _K)).mean())
+
+
+def training_table(
+    candidate_block: Callable[[int, int], tuple[Candidates, Any]] | None,
+    held_out: Histories,
+    items: Any,
+) -> TrainingTable:
+    """Return the candidates of all queries, and which of them are held out.
+
+    Parameters
+    ----------
+    candidate_block : callable or None
+        Returns the candidates of a range of queries. None if there are no queries.
+    held_out : Histories
+        The held-out events of the queries.
+    items : ItemEmbeddings
+    """
+    n_users, n_items = len(held_out), len(items)
+    rows = items.rows_of(held_out)
+    targets = np.unique(user_item_keys(owners(held_out.offsets), rows, n_items)[rows >= 0])
+    parts = [(np.empty(0, dtype=np.int64), np.empty((0, len(FEATURES))), np.empty(0))]
+    for start, stop in blocks_of_users(n_users, n_items) if candidate_block else ():
+        found, _ = candidate_block(start, stop)
+        keys = user_item_keys(found.users + start, found.rows, n_items)
+        parts.append((keys, feature_table(found), found.cosine))
+    keys, features, cosine = map(np.concatenate, zip(*parts, strict=True))
+    n_held_out = np.bincount(targets // n_items, minlength=n_users)
+    return TrainingTable(keys // n_items, features, cosine, np.isin(keys, targets), n_held_out)
 
 
 def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:

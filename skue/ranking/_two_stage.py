@@ -30,15 +30,16 @@ from skue.histories._joined import joined
 from skue.histories._newest import newest_instants
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._segments import owners, pairs_of_block, user_item_keys
+from skue.kernels._segments import pairs_of_block
 from skue.kernels._topk import not_allowed
-from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock, blocks_of_users
+from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
 from skue.ranking._candidates import Candidates, candidates_of
 from skue.ranking._choice import (
     TrainingTable,
     cross_validated,
     default_rankers,
     ranker_scores,
+    training_table,
 )
 from skue.ranking._counts import LogCounts, OwnItems, liked_events, liked_log
 from skue.ranking._explain import explained
@@ -68,7 +69,8 @@ class TwoStageRecommender(
     ``fit`` holds out the newest instant (without times: the newest event) of a quarter of the
     users. Encoder and counts learn from the rest, and the classifier learns to find the held-out
     items among the candidates. Then the counts are made anew from all events. The features of a
-    candidate therefore never know what comes after the query.
+    candidate therefore never know what comes after the query. Events with a weight of zero or
+    less are not counted.
 
     Parameters
     ----------
@@ -105,10 +107,8 @@ class TwoStageRecommender(
         The events that were counted.
     item_embeddings_ : ItemEmbeddings
         The items of the encoder.
-    n_features_in_ : int
-        Number of columns of X, if X was a 2-D array.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, if X was a DataFrame of numbers.
+    n_features_in_, feature_names_in_ : int, ndarray of shape (n_features_in_,)
+        Number and names of the columns, if X was a 2-D array or a DataFrame of numbers.
 
     Warns
     -----
@@ -118,12 +118,7 @@ class TwoStageRecommender(
 
     See Also
     --------
-    TransitionItemRanker : One of the sources of candidates, as a ranker.
-
-    Notes
-    -----
-    Events with a weight of zero or less are not counted. The encoder decides what they mean for
-    its vectors.
+    TransitionItemRanker : One of the sources of candidates.
 
     References
     ----------
@@ -187,11 +182,14 @@ class TwoStageRecommender(
             random_state = check_random_state(self.random_state)
             rows, held_out = newest_instants(histories, _HELD_OUT_SHARE, random_state)
             earlier = histories._keep_events(~held_out)
-            self.encoder_ = self._new_encoder(random_state).fit(earlier)
+            self.encoder_ = self._new_encoder(random_state).fit(earlier, None)
             self.counts_ = LogCounts(self.item_embeddings_, earlier)
-            table = self._training_table(earlier[rows], histories._keep_events(held_out)[rows])
+            block = self._candidate_block(earlier[rows]) if len(rows) else None
+            newest = histories._keep_events(held_out)[rows]
+            table = training_table(block, newest, self.item_embeddings_)
             self._choose(table, random_state)
-            self._count(liked_log(self.item_embeddings_, histories))
+            self.log_ = liked_log(self.item_embeddings_, histories)
+            self.counts_ = LogCounts(self.item_embeddings_, self.log_)
             self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
         return self
 
@@ -216,7 +214,8 @@ class TwoStageRecommender(
             If the histories of ``fit`` or ``update`` have no ``user_ids``, or an event is older
             than one of the same user that is counted already.
         """
-        self._count(joined(self.log_, liked_log(self.item_embeddings_, self._read(X))))
+        log = joined(self.log_, liked_log(self.item_embeddings_, self._read(X)))
+        self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -265,27 +264,6 @@ class TwoStageRecommender(
         return (
             TwoTowerUserEncoder(random_state=seed) if self.encoder is None else clone(self.encoder)
         )
-
-    def _count(self, log: Histories) -> None:
-        self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
-
-    def _training_table(self, queries: Histories, held_out: Histories) -> TrainingTable:
-        """Return the candidates of these queries, and which of them are held out."""
-        n_items = len(self.item_embeddings_)
-        targets = self.item_embeddings_.rows_of(held_out)
-        keys = user_item_keys(owners(held_out.offsets), targets, n_items)
-        keys = np.unique(keys[targets >= 0])
-        parts = [(np.empty(0, dtype=np.int64), np.empty((0, len(FEATURES))), np.empty(0))]
-        if len(keys):
-            block = self._candidate_block(queries)
-            for start, stop in blocks_of_users(len(queries), n_items):
-                c, _ = block(start, stop)
-                own_keys = user_item_keys(c.users + start, c.rows, n_items)
-                parts.append((own_keys, feature_table(c), c.cosine))
-        own_keys, features, cosine = map(np.concatenate, zip(*parts, strict=True))
-        n_held_out = np.bincount(keys // n_items, minlength=len(queries))
-        users = own_keys // n_items
-        return TrainingTable(users, features, cosine, np.isin(own_keys, keys), n_held_out)
 
     def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""
