@@ -118,12 +118,11 @@ class TwoStageRecommender(
 
     See Also
     --------
-    TransitionItemRanker : One of the sources of candidates.
+    TransitionItemRanker : Gives some of the candidates.
 
     References
     ----------
-    P. Covington, J. Adams, E. Sargin (2016). Deep neural networks for YouTube recommendations.
-    RecSys.
+    P. Covington et al. (2016). Deep neural networks for YouTube recommendations. RecSys.
 
     Examples
     --------
@@ -261,9 +260,9 @@ class TwoStageRecommender(
 
     def _new_encoder(self, random_state: np.random.RandomState) -> Any:
         seed = random_state.randint(2**31 - 1)
-        return (
-            TwoTowerUserEncoder(random_state=seed) if self.encoder is None else clone(self.encoder)
-        )
+        if self.encoder is None:
+            return TwoTowerUserEncoder(random_state=seed)
+        return clone(self.encoder)
 
     def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""
@@ -342,8 +341,8 @@ class TwoStageRecommender(
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)
-        fitted = getattr(self, "second_stage_", None)
-        return text if fitted is None else f"{text} with second stage {fitted!r}"
+        has = hasattr(self, "second_stage_")
+        return f"{text} with second stage {self.second_stage_!r}" if has else text
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
