@@ -2,6 +2,7 @@
 
     python benchmarks/two_stage.py                       # online-retail: the last instant
     python benchmarks/two_stage.py --log amazon-beauty.txt
+    python benchmarks/two_stage.py --earlier             # learned one instant earlier, then updated
     python benchmarks/two_stage.py --validation          # one instant earlier, for tuning
 
 The logs are in the folder SKUE_DATA. On online-retail, everything but each user's last instant is
@@ -99,6 +100,7 @@ def main():
     )
     parser.add_argument("--log", default="online-retail.csv.gz")
     parser.add_argument("--validation", action="store_true", help="one instant earlier")
+    parser.add_argument("--earlier", action="store_true", help="learn from all but the last two")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--encoder", help="a fitted encoder (.joblib) to use as it is")
     parser.add_argument("--each", action="store_true", help="measure both rankers, not the choice")
@@ -111,9 +113,9 @@ def main():
     by = "event" if histories.timestamps is None else "instant"
     X, y = split(histories, by, 1 + arguments.validation)
     train, newer = X, None
-    if by == "event":
+    if (arguments.earlier or by == "event") and not arguments.validation:
         train, _ = split(histories, by, 2)
-        newer = newest_events(X, train) if not arguments.validation else None
+        newer = newest_events(X, train)
     exclude_seen = by == "event"
     report("transitions", figures(TransitionItemRanker().fit(train), X, y, exclude_seen))
     encoder = TwoTowerUserEncoder(random_state=arguments.seed)

@@ -41,7 +41,7 @@ class ItemScorerMixin(RecommendMixin):
         -------
         recall : float
         """
-        return RecallAtK(20)(self, X, y)
+        return RecallAtK(20)(self, self._read(X), y)
 
     def score_blocks(self, X: Any, *, exclude_seen: bool = False) -> ScoreBlock:
         """Return a function that scores all items, by which the metrics rank them.

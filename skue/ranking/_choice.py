@@ -82,6 +82,14 @@ def training_table(
     return TrainingTable(keys // n_items, features, cosine, np.isin(keys, targets), n_held_out)
 
 
+def seeded_clone(estimator: Any, random_state: np.random.RandomState) -> Any:
+    """Return an unfitted copy in which every ``random_state`` of None is a drawn seed."""
+    copy = clone(estimator)
+    names = [name for name in sorted(copy.get_params()) if name.endswith("random_state")]
+    missing = [name for name in names if copy.get_params()[name] is None]
+    return copy.set_params(**{name: random_state.randint(2**31 - 1) for name in missing})
+
+
 def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
     """Return the classifiers to choose from."""
     return {

@@ -12,7 +12,6 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    clone,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
@@ -39,6 +38,7 @@ from skue.ranking._choice import (
     cross_validated,
     default_rankers,
     ranker_scores,
+    seeded_clone,
     training_table,
 )
 from skue.ranking._counts import LogCounts, OwnItems, liked_events, liked_log
@@ -86,8 +86,8 @@ class TwoStageRecommender(
     n_candidates : int, default=100
         Number of candidates by cosine.
     random_state : int, RandomState instance or None, default=None
-        Seed of the users whose newest instant is held out, of the folds, of the default encoder
-        and of the boosted trees.
+        Seed of the users whose newest instant is held out, of the folds, and of encoder and ranker
+        where their own ``random_state`` is None.
 
     Attributes
     ----------
@@ -181,7 +181,8 @@ class TwoStageRecommender(
             random_state = check_random_state(self.random_state)
             rows, held_out = newest_instants(histories, _HELD_OUT_SHARE, random_state)
             earlier = histories._keep_events(~held_out)
-            self.encoder_ = self._new_encoder(random_state).fit(earlier, None)
+            encoder = TwoTowerUserEncoder() if self.encoder is None else self.encoder
+            self.encoder_ = seeded_clone(encoder, random_state).fit(earlier, None)
             self.counts_ = LogCounts(self.item_embeddings_, earlier)
             block = self._candidate_block(earlier[rows]) if len(rows) else None
             newest = histories._keep_events(held_out)[rows]
@@ -258,12 +259,6 @@ class TwoStageRecommender(
     def _n_features_out(self) -> int:
         return self.item_embeddings_.n_dims
 
-    def _new_encoder(self, random_state: np.random.RandomState) -> Any:
-        seed = random_state.randint(2**31 - 1)
-        if self.encoder is None:
-            return TwoTowerUserEncoder(random_state=seed)
-        return clone(self.encoder)
-
     def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""
         self.second_stage_, self.ranker_ = "encoder", None
@@ -275,7 +270,7 @@ class TwoStageRecommender(
             )
             return
         if self.ranker is not None:
-            self.second_stage_, chosen = "given", clone(self.ranker)
+            self.second_stage_, chosen = "given", seeded_clone(self.ranker, random_state)
         else:
             rankers = default_rankers(random_state)
             self.validation_scores_ = cross_validated(table, rankers, random_state)
