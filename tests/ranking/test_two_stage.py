@@ -310,6 +310,25 @@ def test_an_update_with_events_that_are_counted_already_is_an_error_and_changes_
     assert model.counts_ is before
 
 
+def without_times(log):
+    return Histories(log.codes, log.offsets, log.item_ids, user_ids=log.user_ids)
+
+
+def test_an_update_with_whole_histories_without_times_is_an_error():
+    early, late = map(without_times, cut_in_two(LOG, 15))
+    model = recommender(ranker=LogisticRegression()).fit(early)
+    with pytest.raises(ValueError, match="most histories start with all events"):
+        model.update(without_times(LOG))
+    model.update(late)
+    assert_same_counts(model.counts_, LogCounts(ITEMS, liked_log(ITEMS, without_times(LOG))))
+
+
+def test_an_update_with_two_histories_of_one_user_is_an_error():
+    newer = Histories.from_lists([[1], [2]], timestamps=[[9e9], [9e9]], user_ids=["u000", "u000"])
+    with pytest.raises(ValueError, match="user_ids has duplicates"):
+        recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
+
+
 def test_an_update_without_user_ids_is_an_error():
     with pytest.raises(ValueError, match="update needs user_ids"):
         recommender(ranker=LogisticRegression()).fit(LOG).update([[1, 2]])
