@@ -152,8 +152,8 @@ def _of_seen_items(comparison: Comparison) -> list[str]:
     else:
         lines.append(f"{again}. Items of the history are left out of the ranking (--seen exclude).")
     lines.append(
-        "'last item', 'own frequency' and 'own count + popularity' differ from 'popularity' only in "
-        "items of the history, so they are left out here."
+        "'last item', 'own frequency' and 'own count + popularity' differ from 'popularity' only "
+        "in items of the history, so they are left out here."
     )
     return lines
 
