@@ -9,14 +9,20 @@ from skue.kernels._segments import starts_of_runs
 
 
 def newest_instants(
-    histories: Histories, share: float, random_state: np.random.RandomState
+    histories: Histories,
+    share: float,
+    random_state: np.random.RandomState,
+    *,
+    n_most: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose people with two or more instants, and mark their newest instant.
+    """Choose a share of the users with two or more instants, and mark their newest instant.
+
+    At most ``n_most`` users are chosen.
 
     Returns
     -------
     rows : ndarray of shape (n_chosen,)
-        Rows of the chosen people.
+        Rows of the chosen users.
     held_out : ndarray of shape (n_events,), bool
     """
     position = np.arange(len(histories.codes))
@@ -28,7 +34,10 @@ def newest_instants(
     newest[filled] = opens[np.searchsorted(opens, ends[filled], side="left") - 1]
     able = np.flatnonzero(newest > histories.offsets[:-1])
     able = able[filled[able]]
-    rows = np.sort(random_state.permutation(able)[: round(share * len(able))])
+    n_chosen = round(share * len(able))
+    if n_most is not None:
+        n_chosen = min(n_chosen, n_most)
+    rows = np.sort(random_state.permutation(able)[:n_chosen])
     chosen = np.zeros(len(histories), dtype=bool)
     chosen[rows] = True
     lengths = histories.lengths

@@ -84,12 +84,12 @@ def return_rate(c: Candidates) -> np.ndarray:
 
 def popularity(c: Candidates) -> np.ndarray:
     """Logarithm of the number of people who chose the item."""
-    return np.log1p(c.counts.popularity)[c.rows]
+    return np.log1p(c.counts.popularity[c.rows])
 
 
 def popularity_lately(c: Candidates) -> np.ndarray:
     """Logarithm of the number of recent events of the item, see :class:`LogCounts`."""
-    return np.log1p(c.counts.lately)[c.rows]
+    return np.log1p(c.counts.lately[c.rows])
 
 
 def trend(c: Candidates) -> np.ndarray:

@@ -48,7 +48,8 @@ from skue.ranking._features import FEATURES, feature_table
 if TYPE_CHECKING:
     import pandas
 
-_HELD_OUT_SHARE = 0.25
+# The ranker needs no more users, and the table of their candidates has to fit into memory.
+_HELD_OUT_SHARE, _HELD_OUT_USERS = 0.25, 10_000
 
 
 class TwoStageRecommender(
@@ -67,10 +68,10 @@ class TwoStageRecommender(
     user, the item and both. All other items rank below the candidates, by cosine.
 
     ``fit`` holds out the newest instant (without times: the newest event) of a quarter of the
-    users. Encoder and counts learn from the rest, and the classifier learns to find the held-out
-    items among the candidates. Then the counts are made anew from all events. The features of a
-    candidate therefore never know what comes after the query. Events with a weight of zero or
-    less are not counted.
+    users, at most 10,000. Encoder and counts learn from the rest, and the classifier learns to
+    find the held-out items among the candidates. Then the counts are made anew from all events.
+    The features of a candidate therefore never know what comes after the query. Events with a
+    weight of zero or less are not counted.
 
     Parameters
     ----------
@@ -179,7 +180,9 @@ class TwoStageRecommender(
         with atomic_fit(self):
             histories = validate_histories(self, X, reset=True)
             random_state = check_random_state(self.random_state)
-            rows, held_out = newest_instants(histories, _HELD_OUT_SHARE, random_state)
+            rows, held_out = newest_instants(
+                histories, _HELD_OUT_SHARE, random_state, n_most=_HELD_OUT_USERS
+            )
             earlier = histories._keep_events(~held_out)
             encoder = TwoTowerUserEncoder() if self.encoder is None else self.encoder
             self.encoder_ = seeded_clone(encoder, random_state).fit(earlier, None)
