@@ -26,6 +26,7 @@ from skue.metrics import (
     TrainingCurveDisplay,
     recall_at_k,
 )
+from skue.ranking import TransitionItemRanker, TwoStageRecommender
 from skue.serving import (
     LMDBStore,
     RedisStore,
@@ -56,6 +57,8 @@ __all__ = [
     "Retriever",
     "SpaceMismatchError",
     "TrainingCurveDisplay",
+    "TransitionItemRanker",
+    "TwoStageRecommender",
     "TwoTowerUserEncoder",
     "UserStates",
     "UserVectorCache",

@@ -29,11 +29,12 @@ ROOMS = {
     "encoders.two_tower": TO_ITEMS | {"encoders"},
     "encoders._two_tower": {"encoders.two_tower"},  # the module path in pickles of skue 0.1
     "metrics": TO_ITEMS | {"encoders"},
+    "ranking": TO_METRICS | {"encoders.two_tower"},
     "serving.index": TO_METRICS,
     "serving.cache": TO_METRICS,
     "serving": TO_METRICS | {"serving.index", "serving.cache"},
     "datasets": {"histories", "items"},
-    "compare": TO_METRICS | {"encoders.two_tower", "datasets"},
+    "compare": TO_METRICS | {"encoders.two_tower", "datasets", "ranking"},
 }
 SHARED = {"_html", "_optional", "_version", "_warn"}
 MODULES = {
@@ -122,6 +123,8 @@ def test_everything_public_documents_its_parameters_and_has_an_example(thing):
         "CooccurrenceItemEmbedder",
         "DecayAverageUserEncoder",
         "MixedUserEncoder",
+        "TransitionItemRanker",
+        "TwoStageRecommender",
         "TwoTowerUserEncoder",
     ],
 )

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import clone
 
+from skue.compare._counting import OwnCountAndPopularity, SimilarUsers, Transitions
 from skue.compare._task import Task
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
@@ -17,9 +19,8 @@ from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets, starts_of_runs
+from skue.ranking._two_stage import TwoStageRecommender
 
-# Scores of rankers are whole numbers, so a difference below 1 is a tie.
-TOLERANCE = 0.5
 ENCODER_NAMES = (
     "plain average",
     "decay average",
@@ -27,12 +28,16 @@ ENCODER_NAMES = (
     "decay average, searched",
     "mix",
     "two-tower",
+    "two-stage",
 )
 """All encoders that a comparison can have. Each has a file in the report."""
 
 
 class Popularity:
     """Rank items by their number of training events."""
+
+    # The scores are whole numbers, so a difference below 1 is a tie.
+    tolerance = 0.5
 
     def fit(self, histories: Histories, items: ItemEmbeddings) -> Popularity:
         rows = items.rows_of(histories)
@@ -94,15 +99,20 @@ def _newest_instant(histories: Histories) -> Histories:
     return histories._keep_events(position >= np.repeat(starts, histories.lengths))
 
 
-def rankers(*, exclude_seen: bool) -> dict[str, Callable[[], Popularity]]:
+def rankers(*, exclude_seen: bool, baskets: bool = False) -> dict[str, Callable[[], Any]]:
     """Return the rankers by name.
 
-    The last two rank items of the history first, and the others by popularity. If items of the
-    history are excluded, all three are the same.
+    Rankers that only put items of the history before the popular ones are left out if items of
+    the history are excluded. Similar users are compared on baskets.
     """
-    if exclude_seen:
-        return {"popularity": Popularity}
-    return {"popularity": Popularity, "last item": LastItem, "own frequency": OwnFrequency}
+    chosen: dict[str, Callable[[], Any]] = {"popularity": Popularity}
+    if not exclude_seen:
+        chosen |= {"last item": LastItem, "own frequency": OwnFrequency}
+        chosen["own count + popularity"] = OwnCountAndPopularity
+    chosen["transitions"] = Transitions
+    if baskets:
+        chosen["similar users"] = SimilarUsers
+    return chosen
 
 
 def encoders(
@@ -124,4 +134,5 @@ def encoders(
         contenders["two-tower"] = TwoTowerUserEncoder(items, random_state=0)
     else:
         contenders["two-tower"] = TwoTowerUserEncoder(random_state=0)
+    contenders["two-stage"] = TwoStageRecommender(clone(contenders["two-tower"]), random_state=0)
     return contenders

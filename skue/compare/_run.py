@@ -12,7 +12,6 @@ import numpy as np
 from skue.compare._about import About
 from skue.compare._contenders import (
     ENCODER_NAMES,
-    TOLERANCE,
     encoders,
     rankers,
 )
@@ -32,6 +31,9 @@ _FEW_ITEMS = 100
 # If a smaller share of events repeats an item, seen items displace new ones in the ranking. In a
 # log with added repeats, keeping seen items became better at about 1.7 %.
 RARELY_AGAIN = 0.01
+_BASKETS_FROM = 0.5
+# Similar users are found among all, which takes time and memory with the square of their number.
+_COMPARED_USERS = 10_000
 
 
 @dataclass
@@ -89,7 +91,7 @@ def compare(
     events repeat an item.
     """
     exclude_seen = seen == "exclude" or (seen == "auto" and task.again_share < RARELY_AGAIN)
-    chosen_rankers = rankers(exclude_seen=exclude_seen)
+    chosen_rankers = rankers(exclude_seen=exclude_seen, baskets=_has_few_baskets(task))
     n_encoders = len(ENCODER_NAMES) - (task.unit == "event")
     progress.n_stages = (given is None) + len(chosen_rankers) + 1 + n_encoders
     items, items_seconds = _items(task, given, progress)
@@ -112,7 +114,9 @@ def compare(
     for name, encoder in fitted.items():
         row = scoring.add_encoder(name, encoder)
         # The time to learn the item vectors is part of the cost of the encoders that use them.
-        row.fit_seconds += items_seconds if encoder.item_embeddings is items else 0.0
+        row.fit_seconds += (
+            items_seconds if getattr(encoder, "item_embeddings", None) is items else 0.0
+        )
         if name.endswith("searched"):
             row.fit_seconds += search_seconds
             row.parameters = search.found
@@ -132,6 +136,11 @@ def compare(
         scoring.repeat_share,
         scoring.unknown_share,
     )
+
+
+def _has_few_baskets(task: Task) -> bool:
+    """Whether several items share an instant, and all users can be compared with one another."""
+    return task.simultaneous_share > _BASKETS_FROM and len(task.train) <= _COMPARED_USERS
 
 
 def usual_ks(n_items: int = _FEW_ITEMS) -> list[int]:
@@ -204,7 +213,7 @@ class _Scoring:
                 self.task.queries,
                 self.task.held_out,
                 exclude_seen=self.exclude_seen,
-                tolerance=TOLERANCE,
+                tolerance=ranker.tolerance,
             )
         self._keep(_row(name, False, evaluation, self.ks, seconds, float("nan")), evaluation)
 
@@ -214,7 +223,10 @@ class _Scoring:
             started = time.perf_counter()
             self._fit(encoder, self.task.train)
             fitted = time.perf_counter()
-            encoder.transform(queries)
+            # A second stage has more to do for a recommendation than the vector.
+            encoder.recommend(queries) if hasattr(encoder, "encoder_") else encoder.transform(
+                queries
+            )
             done = time.perf_counter()
             evaluation = evaluate(
                 encoder, queries, self.task.held_out, exclude_seen=self.exclude_seen

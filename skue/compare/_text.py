@@ -155,8 +155,8 @@ def _of_seen_items(comparison: Comparison) -> list[str]:
     else:
         lines.append(f"{again}. Items of the history are left out of the ranking (--seen exclude).")
     lines.append(
-        "'last item' and 'own frequency' differ from 'popularity' only in items of the history, so "
-        "they are left out here."
+        "'last item', 'own frequency' and 'own count + popularity' differ from 'popularity' only "
+        "in items of the history, so they are left out here."
     )
     return lines
 
@@ -215,15 +215,6 @@ def what_to_ship(comparison: Comparison) -> str:
             f"Ship '{simplest.name}': {measured}, above the best ranker without vectors "
             f"({against})."
         )
-    finder = _best_at_new_items(averages)
-    rival = _best_at_new_items([row for row in comparison.rows if not row.is_encoder])
-    if high < 0 and finder.explore > rival.explore:
-        return (
-            f"Ship '{ranker.name}' for what people buy again, and '{finder.name}' for what is new "
-            f"to them: no encoder is as good overall ({simplest.name}: {measured}; {against}), but "
-            f"'{finder.name}' finds {finder.explore:.3f} of the new items, while the best ranker "
-            f"for these, '{rival.name}', finds {rival.explore:.3f}."
-        )
     if high < 0:
         return f"Ship '{ranker.name}': no encoder is as good here ({measured}; {against})."
     return (
@@ -269,11 +260,6 @@ def _listed(parts: list[str]) -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _best_at_new_items(rows: list[Row]) -> Row:
-    """Return the row with the best recall of new items. NaN (no new items) is the worst."""
-    return max(rows, key=lambda row: -1.0 if math.isnan(row.explore) else row.explore)
 
 
 def _simplest(

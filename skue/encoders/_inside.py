@@ -85,6 +85,33 @@ class FoundEncoder(NamedTuple):
         return ItemEmbeddings(self.item_vectors(), items.ids, space_id=space_id, **alignment)
 
 
+class FoundScorer(NamedTuple):
+    """An estimator that scores all items itself, and the transformations before it."""
+
+    scorer: Any
+    before: tuple[Callable[[Any], Any], ...] = ()
+
+    def histories(self, X: Any) -> Any:
+        """Return the input of the scorer for an input X of the estimator."""
+        for change in self.before:
+            X = change(X)
+        return X
+
+
+def find_item_scorer(estimator: Any) -> FoundScorer | None:
+    """Return the item scorer that an estimator is, or that a Pipeline or search ends with."""
+    if hasattr(estimator, "score_blocks"):
+        return FoundScorer(estimator)
+    if isinstance(estimator, Pipeline):
+        steps = [step for _, step in estimator.steps if not _does_nothing(step)]
+        last = find_item_scorer(steps[-1]) if steps else None
+        before = tuple(step.transform for step in steps[:-1])
+        return None if last is None else FoundScorer(last.scorer, before + last.before)
+    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
+        return find_item_scorer(getattr(estimator, "best_estimator_", None))
+    return None
+
+
 def find_encoder(estimator: Any) -> FoundEncoder:
     """Find the encoder whose vectors an estimator returns.
 
@@ -128,6 +155,8 @@ def _find(estimator: Any) -> FoundEncoder | None:
     if isinstance(estimator, UserEncoder):
         check_is_fitted(estimator, "fallback_vector_")
         return FoundEncoder(estimator)
+    if hasattr(estimator, "encoder_"):  # a second stage on top of an encoder
+        return _find(estimator.encoder_)
     if isinstance(estimator, Pipeline):
         return _find_in_pipeline(estimator)
     if isinstance(estimator, ColumnTransformer):

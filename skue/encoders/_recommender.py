@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from skue.encoders._output import users_of
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.items._answers import frame_of_answers, ids_of_rows
-from skue.items._id_lists import limits_of_id_lists
+from skue.items._id_lists import Rows, limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._pooling import sums_by_user
 from skue.kernels._segments import kept_offsets
@@ -25,19 +25,25 @@ from skue.kernels._topk import top_k
 if TYPE_CHECKING:
     import pandas
 
+Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
 
-class RecommenderMixin:
-    """What follows from the vectors of an encoder: recommendations, recall and coverage."""
 
-    item_embeddings_: ItemEmbeddings
+class RecommendMixin:
+    """Recommendations of an estimator that finds the best items of each user."""
+
+    item_embeddings_: Any
 
     if TYPE_CHECKING:
 
         def _read(self, X: Any) -> Histories: ...
 
-        def _events_of(self, histories: Histories, *, truncate: bool = True) -> Events: ...
+        def _seen(self, histories: Histories) -> Pairs: ...
 
-        def _vectors_of(self, histories: Histories) -> np.ndarray: ...
+        def _best_items(
+            self, histories: Histories, k: int, excluded: Pairs | None, allowed: Rows | None
+        ) -> Pairs:
+            """Return rows and scores of shape (n_users, k), best first, as in ``top_k``."""
+            ...
 
     @overload
     def recommend(
@@ -113,17 +119,35 @@ class RecommenderMixin:
         """
         check_positive("k", k)
         histories, items = self._read(X), self.item_embeddings_
-        seen = None
-        if exclude_seen:
-            events = self._events_of(histories, truncate=False)
-            seen = events.rows, events.offsets
+        seen = self._seen(histories) if exclude_seen else None
         excluded, allowed = limits_of_id_lists(
             items, len(histories), exclude=exclude, allow=allow, seen=seen
         )
-        vectors = self._vectors_of(histories)
-        rows, scores = top_k(vectors, items.vectors, int(k), excluded=excluded, allowed=allowed)
+        rows, scores = self._best_items(histories, int(k), excluded, allowed)
         ids = ids_of_rows(items.ids, rows)
         return frame_of_answers(ids, scores, users_of(X, histories)) if as_frame else (ids, scores)
+
+
+class RecommenderMixin(RecommendMixin):
+    """What follows from the vectors of an encoder: recommendations, recall and coverage."""
+
+    item_embeddings_: ItemEmbeddings
+
+    if TYPE_CHECKING:
+
+        def _events_of(self, histories: Histories, *, truncate: bool = True) -> Events: ...
+
+        def _vectors_of(self, histories: Histories) -> np.ndarray: ...
+
+    def _seen(self, histories: Histories) -> Pairs:
+        events = self._events_of(histories, truncate=False)
+        return events.rows, events.offsets
+
+    def _best_items(
+        self, histories: Histories, k: int, excluded: Pairs | None, allowed: Rows | None
+    ) -> Pairs:
+        vectors, items = self._vectors_of(histories), self.item_embeddings_
+        return top_k(vectors, items.vectors, k, excluded=excluded, allowed=allowed)
 
     def score(self, X: Any, y: Any) -> float:
         """Return recall@20: the mean share of the held-out items among the 20 nearest.

@@ -43,7 +43,7 @@ def top_k(
     limited = excluded is not None or allowed is not None
     if n_users == 1 and not limited and 0 < k <= n_items:
         # One user is usually an online request: skip the preparation for blocks.
-        best, found = _best((user_vectors @ item_vectors.T)[0], k)
+        best, found = best_of_row((user_vectors @ item_vectors.T)[0], k)
         return best[None], found[None]
     rows = np.full((n_users, k), -1, dtype=np.int64)
     scores = np.full((n_users, k), -np.inf, dtype=np.float32)
@@ -55,17 +55,17 @@ def top_k(
         stop = min(start + block, n_users)
         products = user_vectors[start:stop] @ item_vectors.T
         if allowed is not None:
-            products[_not_allowed(allowed, start, stop, n_items)] = -np.inf
+            products[not_allowed(allowed, start, stop, n_items)] = -np.inf
         if excluded is not None:
             products[pairs_of_block(*excluded, start, stop)] = -np.inf
         for user, own_products in enumerate(products, start):
-            rows[user, :n_best], scores[user, :n_best] = _best(own_products, n_best)
+            rows[user, :n_best], scores[user, :n_best] = best_of_row(own_products, n_best)
     if limited:
         rows[np.isneginf(scores)] = -1
     return rows, scores
 
 
-def _not_allowed(
+def not_allowed(
     allowed: tuple[np.ndarray, np.ndarray | None], start: int, stop: int, n_items: int
 ) -> np.ndarray | tuple[slice, np.ndarray]:
     """Return an index of the items that the users of a block may not get."""
@@ -79,7 +79,7 @@ def _not_allowed(
     return others
 
 
-def _best(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
+def best_of_row(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
     """Return positions and values of the n_best largest scores, best first, ties by position."""
     candidates = (scores >= _lower_bound(scores, n_best)).nonzero()[0]
     found = scores[candidates]

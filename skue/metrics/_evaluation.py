@@ -9,7 +9,7 @@ import numpy as np
 from sklearn import get_config
 
 from skue.encoders._base import UserEncoder
-from skue.encoders._inside import find_encoder
+from skue.encoders._inside import find_encoder, find_item_scorer
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
@@ -108,11 +108,11 @@ class Evaluation:
 
 
 def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> Evaluation:
-    """Rank the held-out items of every user with the estimator's vectors.
+    """Rank the held-out items of every user with the estimator's vectors, or its own scores.
 
     Parameters
     ----------
-    estimator : encoder, Pipeline or ColumnTransformer
+    estimator : encoder, Pipeline or ColumnTransformer, or one that ends with an item scorer
         Fitted.
     X : Histories or any form that the estimator takes
     y : array-like of shape (n_users,)
@@ -123,6 +123,12 @@ def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> E
     -------
     evaluation : Evaluation
     """
+    found = find_item_scorer(estimator)
+    if found is not None:
+        histories = as_histories(found.histories(X))
+        scores = found.scorer.score_blocks(histories, exclude_seen=exclude_seen)
+        catalogue = found.scorer.item_embeddings_
+        return Evaluation(scores, catalogue, histories, y, exclude_seen=exclude_seen)
     users, items, encoder, history = user_and_item_vectors(estimator, X)
     products = Products(checked_unit_rows(users), checked_unit_rows(items))
     histories = as_histories(history)

@@ -77,17 +77,21 @@ def test_the_table_has_every_contender(compared):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split()[:2] == ["recall@3", "recall@5"]
-    names = [line.split("  ")[0] for line in lines[1:10]]
+    names = [line.split("  ")[0] for line in lines[1:14]]
     assert names == [
         "popularity",
         "last item",
         "own frequency",
+        "own count + popularity",
+        "transitions",
+        "similar users",
         "plain average",
         "decay average",
         "decay average, 30 days",
         "decay average, searched",
         "mix",
         "two-tower",
+        "two-stage",
     ]
     assert "Ship" in done.stdout or "do not differ significantly" in done.stdout
 
@@ -450,7 +454,8 @@ def test_seen_items_are_excluded_where_fewer_than_1_percent_of_events_repeat_an_
     assert content["exclude_seen"] is excluded
     assert content["repeated_events"] == pytest.approx(n_again / 480)
     names = [row["name"] for row in content["rows"] if not row["is_encoder"]]
-    assert names == (["popularity"] if excluded else ["popularity", "last item", "own frequency"])
+    of_the_history = ["last item", "own frequency", "own count + popularity"]
+    assert names == ["popularity", *([] if excluded else of_the_history), "transitions"]
     said = " ".join(content["notes"])
     assert f"{n_again / 480:.1%} of all events repeat" in said
     assert ("left out of the ranking" in said) is excluded

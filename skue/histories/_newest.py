@@ -1,0 +1,44 @@
+"""Hold out the newest instant of some users."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skue.histories._histories import Histories
+from skue.kernels._segments import starts_of_runs
+
+
+def newest_instants(
+    histories: Histories,
+    share: float,
+    random_state: np.random.RandomState,
+    *,
+    n_most: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose a share of the users with two or more instants, and mark their newest instant.
+
+    At most ``n_most`` users are chosen.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_chosen,)
+        Rows of the chosen users.
+    held_out : ndarray of shape (n_events,), bool
+    """
+    position = np.arange(len(histories.codes))
+    times = position if histories.timestamps is None else histories.timestamps
+    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
+    ends = histories.offsets[1:]
+    newest = ends.copy()
+    filled = histories.lengths > 0
+    newest[filled] = opens[np.searchsorted(opens, ends[filled], side="left") - 1]
+    able = np.flatnonzero(newest > histories.offsets[:-1])
+    able = able[filled[able]]
+    n_chosen = round(share * len(able))
+    if n_most is not None:
+        n_chosen = min(n_chosen, n_most)
+    rows = np.sort(random_state.permutation(able)[:n_chosen])
+    chosen = np.zeros(len(histories), dtype=bool)
+    chosen[rows] = True
+    lengths = histories.lengths
+    return rows, np.repeat(chosen, lengths) & (position >= np.repeat(newest, lengths))

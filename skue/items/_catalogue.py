@@ -1,0 +1,36 @@
+"""The items of a ranker that has no vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skue.histories._histories import Histories
+from skue.histories._vocabulary import Vocabulary
+
+
+class Catalogue:
+    """Items with ids, but without vectors."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self.vocabulary.ids
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def lookup(self, ids: Any) -> np.ndarray:
+        """Return the row of each id, -1 if it is unknown."""
+        return self.vocabulary.lookup(ids)
+
+    def rows_of(self, histories: Histories) -> np.ndarray:
+        """Return the row of every event's item, -1 if it is unknown."""
+        return self._row_map(histories.vocabulary)[0][histories.codes]
+
+    def _row_map(self, vocabulary: Vocabulary) -> tuple[np.ndarray, bool]:
+        rows = self.lookup(vocabulary.ids)
+        return rows, not len(rows) or bool(rows.min() >= 0)

@@ -1,0 +1,52 @@
+"""Which items follow an item: a table of transitions, and scores of histories."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from skue.kernels._cooccurrence import transition_counts
+
+_WINDOW = 5
+_WAY_BACK = 0.5
+_POPULARITY_POWER = 0.1
+_DECAY = 0.5
+
+
+def transition_table(
+    rows: np.ndarray, offsets: np.ndarray, n_items: int, *, timestamps: np.ndarray | None = None
+) -> sp.csr_array:
+    r"""Return how strongly an item follows another one, shape (n_items, n_items).
+
+    .. math:: T_{ij} = \frac{F_{ij} + F_{ji} / 2}{\sqrt{n_i}\, n_j^{0.1}},
+
+    with :math:`F_{ij}` the sum of 1/distance over all pairs of j at most 5 events (with times,
+    instants) after i, and :math:`n` the number of events.
+    """
+    counts = transition_counts(rows, offsets, n_items, window=_WINDOW, timestamps=timestamps)
+    both = (counts + _WAY_BACK * counts.T).tocoo()
+    n = np.maximum(np.bincount(rows, minlength=n_items), 1)
+    scaled = both.data * (n**-0.5)[both.row] * (n**-_POPULARITY_POWER)[both.col]
+    return sp.csr_array((scaled.astype(np.float32), (both.row, both.col)), shape=both.shape)
+
+
+def transition_scores(
+    rows: np.ndarray, offsets: np.ndarray, ages: np.ndarray, table: sp.csr_array
+) -> np.ndarray:
+    """Return the sum of the transitions from all events of each user, each times exp(-age / 2).
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_events,)
+    offsets : ndarray of shape (n_users + 1,)
+    ages : ndarray of shape (n_events,)
+        In events, or with times in instants.
+    table : csr_array of shape (n_items, n_items)
+
+    Returns
+    -------
+    scores : ndarray of shape (n_users, n_items), float32
+    """
+    weights = np.exp(-_DECAY * ages).astype(np.float32)
+    shape = len(offsets) - 1, table.shape[0]
+    return (sp.csr_array((weights, rows, offsets), shape=shape) @ table).toarray()

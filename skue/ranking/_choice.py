@@ -1,0 +1,136 @@
+"""Choice of the second stage by cross-validation over people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skue.histories._histories import Histories
+from skue.kernels._segments import owners, user_item_keys
+from skue.kernels._ties import ideal_dcg
+from skue.metrics._item_scorer import blocks_of_users
+from skue.ranking._candidates import Candidates
+from skue.ranking._features import FEATURES, feature_table, ranks_of_user
+
+_K = 10
+_N_FOLDS = 3
+
+
+class TrainingTable(NamedTuple):
+    """Candidates of people whose newest instant is held out.
+
+    Attributes
+    ----------
+    users : ndarray of shape (n_candidates,)
+        Sorted.
+    features : ndarray of shape (n_candidates, n_features)
+    cosine : ndarray of shape (n_candidates,)
+    chosen : ndarray of shape (n_candidates,), bool
+        Whether the item is held out.
+    n_held_out : ndarray of shape (n_users,)
+        Number of distinct held-out items of each user, candidates or not.
+    """
+
+    users: np.ndarray
+    features: np.ndarray
+    cosine: np.ndarray
+    chosen: np.ndarray
+    n_held_out: np.ndarray
+
+    def ndcg(self, scores: np.ndarray) -> float:
+        """Return the mean NDCG@10 of the users if the candidates are ranked by these scores."""
+        ranks = ranks_of_user(self.users, scores)
+        gains = np.where(self.chosen & (ranks < _K), 1 / np.log2(ranks + 2), 0.0)
+        counted = self.n_held_out > 0
+        dcg = np.bincount(self.users, gains, len(counted))[counted]
+        return float((dcg / ideal_dcg(self.n_held_out[counted], _K)).mean())
+
+
+def training_table(
+    candidate_block: Callable[[int, int], tuple[Candidates, Any]] | None,
+    held_out: Histories,
+    items: Any,
+) -> TrainingTable:
+    """Return the candidates of all queries, and which of them are held out.
+
+    Parameters
+    ----------
+    candidate_block : callable or None
+        Returns the candidates of a range of queries. None if there are no queries.
+    held_out : Histories
+        The held-out events of the queries.
+    items : ItemEmbeddings
+    """
+    n_users, n_items = len(held_out), len(items)
+    rows = items.rows_of(held_out)
+    targets = np.unique(user_item_keys(owners(held_out.offsets), rows, n_items)[rows >= 0])
+    parts = [(np.empty(0, dtype=np.int64), np.empty((0, len(FEATURES))), np.empty(0))]
+    for start, stop in blocks_of_users(n_users, n_items) if candidate_block else ():
+        found, _ = candidate_block(start, stop)
+        keys = user_item_keys(found.users + start, found.rows, n_items)
+        parts.append((keys, feature_table(found), found.cosine))
+    keys, features, cosine = map(np.concatenate, zip(*parts, strict=True))
+    n_held_out = np.bincount(targets // n_items, minlength=n_users)
+    return TrainingTable(keys // n_items, features, cosine, np.isin(keys, targets), n_held_out)
+
+
+def seeded_clone(estimator: Any, random_state: np.random.RandomState) -> Any:
+    """Return an unfitted copy in which every ``random_state`` of None is a drawn seed."""
+    copy = clone(estimator)
+    names = [name for name in sorted(copy.get_params()) if name.endswith("random_state")]
+    missing = [name for name in names if copy.get_params()[name] is None]
+    return copy.set_params(**{name: random_state.randint(2**31 - 1) for name in missing})
+
+
+def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
+    """Return the classifiers to choose from."""
+    return {
+        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
+        "boosted": HistGradientBoostingClassifier(
+            learning_rate=0.05,
+            max_iter=200,
+            max_leaf_nodes=7,
+            min_samples_leaf=50,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=random_state.randint(2**31 - 1),
+        ),
+    }
+
+
+def ranker_scores(ranker: Any, features: np.ndarray) -> np.ndarray:
+    """Return the decision of a classifier that an item is chosen, one number per candidate."""
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        if hasattr(ranker, "decision_function"):
+            return np.asarray(ranker.decision_function(features), dtype=np.float64)
+        return np.asarray(ranker.predict_proba(features), dtype=np.float64)[:, 1]
+
+
+def cross_validated(
+    table: TrainingTable, rankers: dict[str, Any], random_state: np.random.RandomState
+) -> dict[str, float]:
+    """Return the mean NDCG@10 of each second stage, fitted on some users and tested on others.
+
+    ``"encoder"`` ranks the candidates by their cosine.
+    """
+    folds = random_state.permutation(len(table.n_held_out)) % _N_FOLDS
+    found = {"encoder": table.ndcg(table.cosine)}
+    for name, ranker in rankers.items():
+        scores = np.zeros(len(table.users))
+        for fold in range(_N_FOLDS):
+            test = folds[table.users] == fold
+            if len(np.unique(table.chosen[~test])) < 2:
+                return found  # too few users to compare
+            if test.any():
+                fitted = clone(ranker).fit(table.features[~test], table.chosen[~test])
+                scores[test] = ranker_scores(fitted, table.features[test])
+        found[name] = table.ndcg(scores)
+    return found

@@ -1,0 +1,144 @@
+"""What a log says about its items: how popular they are, who comes back, and what follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skue.encoders._events import Events, as_seconds, known_events
+from skue.histories._histories import Histories
+from skue.kernels._segments import (
+    elapsed_ages,
+    instant_ages,
+    offsets_of,
+    owners,
+    step_ages,
+    user_item_keys,
+)
+from skue.kernels._transitions import transition_scores, transition_table
+
+_OWN_DECAY = 0.2
+_LATELY_DAYS = 30.0
+_LATELY_INSTANTS = 2.0
+_DAY = 86400.0
+# Number of people that the mean return rate counts as.
+_PRIOR_PEOPLE = 5.0
+
+
+def liked_events(items: Any, histories: Histories) -> Events:
+    """Return the events of known items with a positive weight."""
+    if histories.weights is not None and (histories.weights <= 0).any():
+        histories = histories._keep_events(histories.weights > 0)
+    return known_events(items, histories, None)
+
+
+def liked_log(items: Any, histories: Histories) -> Histories:
+    """Return the liked events, with the item rows as codes, sorted by user id."""
+    events = liked_events(items, histories)
+    log = Histories._trusted(
+        events.rows, events.offsets, items.vocabulary, events.timestamps, None, histories.user_ids
+    )
+    # In a fixed order, sums of floating-point numbers do not depend on the order of the users.
+    return log if log.user_ids is None else log[np.argsort(log.user_ids, kind="stable")]
+
+
+def ages_in_instants(events: Events) -> np.ndarray:
+    """Return how many newer instants (without times: events) of the same user follow an event."""
+    if events.timestamps is None:
+        return step_ages(events.offsets)
+    return instant_ages(events.timestamps, events.offsets)
+
+
+def ages_in_days(events: Events) -> np.ndarray:
+    """Return the days from an event to the newest of the same user; zeros without times."""
+    if events.timestamps is None:
+        return np.zeros(len(events.rows))
+    return elapsed_ages(as_seconds(events.timestamps), events.offsets, _DAY)
+
+
+class OwnItems:
+    """The distinct items of each user, sorted by user and item, and how each was chosen.
+
+    All ages are measured from the newest event of the user.
+    """
+
+    def __init__(self, events: Events, n_items: int) -> None:
+        keys = user_item_keys(owners(events.offsets), events.rows, n_items)
+        order = np.argsort(keys, kind="stable")
+        keys, instants, days = keys[order], ages_in_instants(events)[order], ages_in_days(events)
+        opens = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+        first = np.flatnonzero(opens)
+        last = np.append(first[1:], len(keys))[: len(first)] - 1
+        group = np.cumsum(opens) - 1
+        again = ~opens
+        again[1:] &= instants[1:] != instants[:-1]
+        self.keys = keys[first]
+        self.users, self.rows = np.divmod(self.keys, n_items)
+        self.count = np.bincount(group, minlength=len(first)).astype(np.float64)
+        self.instants = np.bincount(group, opens | again, len(first))
+        self.decayed = np.bincount(group, np.exp(-_OWN_DECAY * instants), len(first))
+        self.age = instants[last]
+        self.days = days[order][last]
+        self.span = instants[first] - instants[last]
+        # Of the users.
+        self.n_events = np.diff(events.offsets)
+        self.n_distinct = np.bincount(self.users, minlength=events.n_users)
+        filled = self.n_events > 0
+        self.n_instants, self.n_days = np.zeros((2, events.n_users))
+        oldest = events.offsets[:-1][filled]
+        self.n_instants[filled] = ages_in_instants(events)[oldest] + 1
+        self.n_days[filled] = days[oldest]
+        self.offsets = offsets_of(self.n_distinct)
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Return the position of each pair of user and item, -1 for items that are not own."""
+        if not len(self.keys):
+            return np.full(len(keys), -1)
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[at] == keys, at, -1)
+
+
+class LogCounts:
+    """Counts of a log by item, and its transitions.
+
+    Attributes
+    ----------
+    popularity : ndarray of shape (n_items,)
+        Number of people who chose the item.
+    lately : ndarray of shape (n_items,)
+        Number of events, each halved for every 30 days before the end of the log; without times,
+        for every two newer events of the same user.
+    return_rate : ndarray of shape (n_items,)
+        Share of its people who chose the item at two or more instants, smoothed.
+    transitions : csr_array of shape (n_items, n_items)
+        See :func:`transition_table`.
+    by_popularity : ndarray of shape (n_items,)
+        Item rows, the most popular first.
+    """
+
+    def __init__(self, items: Any, histories: Histories) -> None:
+        n_items = len(items)
+        events = liked_events(items, histories)
+        own = OwnItems(events, n_items)
+        self.popularity = np.bincount(own.rows, minlength=n_items).astype(np.float64)
+        returned = np.bincount(own.rows, own.instants > 1, n_items)
+        mean = returned.sum() / max(self.popularity.sum(), 1.0)
+        self.return_rate = (returned + _PRIOR_PEOPLE * mean) / (self.popularity + _PRIOR_PEOPLE)
+        self.lately = np.bincount(events.rows, _recency(events), n_items)
+        self.transitions = transition_table(
+            events.rows, events.offsets, n_items, timestamps=events.timestamps
+        )
+        self.by_popularity = np.argsort(-self.popularity, kind="stable")
+
+    def transition_scores(self, events: Events) -> np.ndarray:
+        """Return the transition scores of all items, shape (n_users, n_items)."""
+        ages = ages_in_instants(events)
+        return transition_scores(events.rows, events.offsets, ages, self.transitions)
+
+
+def _recency(events: Events) -> np.ndarray:
+    if events.timestamps is None or not len(events.rows):
+        return 0.5 ** (ages_in_instants(events) / _LATELY_INSTANTS)
+    seconds = as_seconds(events.timestamps)
+    return 0.5 ** ((seconds.max() - seconds) / (_DAY * _LATELY_DAYS))

@@ -1,0 +1,53 @@
+"""The features behind recommendations, as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from skue._optional import import_optional
+from skue.encoders._output import users_of
+from skue.metrics._item_scorer import blocks_of_users
+from skue.ranking._features import FEATURES, ranks_of_user
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
+    """Return the k best candidates of each user, with their features."""
+    pandas = import_optional("pandas", "io")
+    histories, items = recommender._read(X), recommender.item_embeddings_
+    candidate_block = recommender._candidate_block(histories)
+    users = users_of(X, histories)
+    tables = []
+    for start, stop in blocks_of_users(len(histories), len(items)):
+        candidates, _ = candidate_block(start, stop)
+        features, scores = recommender._ranked(candidates)
+        ranks = ranks_of_user(candidates.users, scores)
+        best = np.lexsort((ranks, candidates.users))
+        best = best[ranks[best] < k]
+        rows = candidates.users[best] + start
+        columns = {
+            "user": rows if users is None else users[rows],
+            "item": items.ids[candidates.rows[best]],
+            "score": scores[best].astype(np.float32),
+            "rank": ranks[best].astype(np.int64) + 1,
+            **dict(zip(FEATURES, features[best].T, strict=True)),
+        }
+        shares = shares_of_features(recommender.ranker_, features[best])
+        if shares is not None:
+            columns |= {f"share of {n}": s for n, s in zip(FEATURES, shares.T, strict=True)}
+        tables.append(pandas.DataFrame(columns))
+    return pandas.concat(tables, ignore_index=True)
+
+
+def shares_of_features(ranker: Any, features: np.ndarray) -> np.ndarray | None:
+    """Return the terms of a linear decision, shape (n_candidates, n_features); else None."""
+    model = ranker
+    if isinstance(ranker, Pipeline):
+        model, features = ranker[-1], np.asarray(ranker[:-1].transform(features))
+    weights = np.ravel(getattr(model, "coef_", ()))
+    return features * weights if len(weights) == features.shape[1] else None

@@ -1,0 +1,349 @@
+"""Retrieve candidates by user vectors and counts, then rank them by a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import check_is_fitted
+
+from skue._html import DocumentationLink
+from skue._warn import warn_caller
+from skue.encoders._atomic_fit import atomic_fit
+from skue.encoders._output import indexed_by_user
+from skue.encoders._recommender import Pairs, check_positive
+from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
+from skue.histories._forms import validate_histories, with_checked_parameters
+from skue.histories._histories import Histories
+from skue.histories._joined import joined
+from skue.histories._newest import newest_instants
+from skue.items._id_lists import Rows
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._segments import pairs_of_block
+from skue.kernels._topk import not_allowed
+from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
+from skue.ranking._candidates import Candidates, candidates_of
+from skue.ranking._choice import (
+    TrainingTable,
+    cross_validated,
+    default_rankers,
+    ranker_scores,
+    seeded_clone,
+    training_table,
+)
+from skue.ranking._counts import LogCounts, OwnItems, liked_events, liked_log
+from skue.ranking._explain import explained
+from skue.ranking._features import FEATURES, feature_table
+
+if TYPE_CHECKING:
+    import pandas
+
+# The ranker needs no more users, and the table of their candidates has to fit into memory.
+_HELD_OUT_SHARE, _HELD_OUT_USERS = 0.25, 10_000
+
+
+class TwoStageRecommender(
+    ItemScorerMixin,
+    DocumentationLink,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    r"""Retrieve candidates by user vectors and counts, then rank them by a classifier.
+
+    A cosine of unit vectors cannot tell how often a user chose an item before, nor how popular
+    the item is. The second stage can. The candidates of a user are the ``n_candidates`` items
+    nearest to the user vector, half as many by transitions from the newest items, half as many of
+    the most popular, and all items of the history. A classifier ranks them by features of the
+    user, the item and both. All other items rank below the candidates, by cosine.
+
+    ``fit`` holds out the newest instant (without times: the newest event) of a quarter of the
+    users, at most 10,000. Encoder and counts learn from the rest, and the classifier learns to
+    find the held-out items among the candidates. Then the counts are made anew from all events.
+    The features of a candidate therefore never know what comes after the query. Events with a
+    weight of zero or less are not counted.
+
+    Parameters
+    ----------
+    encoder : encoder or None, default=None
+        The first stage, cloned and fitted. None is :class:`TwoTowerUserEncoder`. A
+        :class:`sklearn.frozen.FrozenEstimator` is used as it is; it should not have learned from
+        the held-out events.
+    ranker : classifier or None, default=None
+        A scikit-learn classifier with ``decision_function`` or ``predict_proba``, cloned and
+        fitted. None chooses among a scaled :class:`sklearn.linear_model.LogisticRegression`, a
+        :class:`sklearn.ensemble.HistGradientBoostingClassifier` and no second stage, by the
+        NDCG@10 in a cross-validation over users.
+    n_candidates : int, default=100
+        Number of candidates by cosine.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the users whose newest instant is held out, of the folds, and of encoder and ranker
+        where their own ``random_state`` is None.
+
+    Attributes
+    ----------
+    encoder_ : encoder
+        The fitted first stage.
+    ranker_ : classifier or None
+        The fitted second stage.
+    second_stage_ : {"encoder", "linear", "boosted", "given"}
+        Which second stage was chosen. ``"encoder"`` ranks by the encoder alone.
+    validation_scores_ : dict of str to float
+        NDCG@10 of each choice in the cross-validation; empty with a given ranker.
+    feature_names_in_ranker_ : ndarray of shape (n_features,), object
+        Names of the features of a candidate.
+    counts_ : LogCounts
+        Popularity, recent popularity, return rates and transitions of the items.
+    log_ : Histories
+        The events that were counted.
+    item_embeddings_ : ItemEmbeddings
+        The items of the encoder.
+    n_features_in_, feature_names_in_ : int, ndarray of shape (n_features_in_,)
+        Number and names of the columns, if X was a 2-D array or a DataFrame of numbers.
+
+    Warns
+    -----
+    UserWarning
+        If no held-out item is among the candidates, for example because no history has two
+        instants. The encoder then ranks alone.
+
+    See Also
+    --------
+    TransitionItemRanker : Gives some of the candidates.
+
+    References
+    ----------
+    P. Covington et al. (2016). Deep neural networks for YouTube recommendations. RecSys.
+
+    Examples
+    --------
+    >>> from skue import DecayAverageUserEncoder, TwoStageRecommender
+    >>> from skue.datasets import make_user_histories
+    >>> data = make_user_histories(n_users=300)
+    >>> encoder = DecayAverageUserEncoder(data.item_embeddings)
+    >>> recommender = TwoStageRecommender(encoder, random_state=0).fit(data.histories)
+    >>> ids, scores = recommender.recommend(data.histories[:2], k=3)
+    >>> ids.shape
+    (2, 3)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "encoder": [None, HasMethods(["fit", "transform", "recommend"])],
+        "ranker": [
+            None,
+            HasMethods(["fit", "predict_proba"]),
+            HasMethods(["fit", "decision_function"]),
+        ],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        encoder: Any = None,
+        ranker: Any = None,
+        *,
+        n_candidates: int = 100,
+        random_state: Any = None,
+    ) -> None:
+        self.encoder = encoder
+        self.ranker = ranker
+        self.n_candidates = n_candidates
+        self.random_state = random_state
+
+    @with_checked_parameters
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit the encoder, count the log, and fit the ranker.
+
+        If ``fit`` fails or is interrupted, the recommender is left unchanged.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : TwoStageRecommender
+        """
+        with atomic_fit(self):
+            histories = validate_histories(self, X, reset=True)
+            random_state = check_random_state(self.random_state)
+            rows, held_out = newest_instants(
+                histories, _HELD_OUT_SHARE, random_state, n_most=_HELD_OUT_USERS
+            )
+            earlier = histories._keep_events(~held_out)
+            encoder = TwoTowerUserEncoder() if self.encoder is None else self.encoder
+            self.encoder_ = seeded_clone(encoder, random_state).fit(earlier, None)
+            self.counts_ = LogCounts(self.item_embeddings_, earlier)
+            block = self._candidate_block(earlier[rows]) if len(rows) else None
+            newest = histories._keep_events(held_out)[rows]
+            table = training_table(block, newest, self.item_embeddings_)
+            self._choose(table, random_state)
+            self.log_ = liked_log(self.item_embeddings_, histories)
+            self.counts_ = LogCounts(self.item_embeddings_, self.log_)
+            self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
+        return self
+
+    def update(self, X: Any) -> Self:
+        """Add newer events to the counts. Neither the encoder nor the ranker is fitted again.
+
+        The result is the same as counting all events anew. Call it, for example, once a day.
+
+        Parameters
+        ----------
+        X : Histories with ``user_ids``
+            Only events that were not counted before; users may be new. Items that the encoder
+            does not know are ignored.
+
+        Returns
+        -------
+        self : TwoStageRecommender
+
+        Raises
+        ------
+        ValueError
+            If the histories of ``fit`` or ``update`` have no ``user_ids``, or an event is older
+            than one of the same user that is counted already.
+        """
+        log = joined(self.log_, liked_log(self.item_embeddings_, self._read(X)))
+        self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Return the user vectors of the encoder.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+
+        Returns
+        -------
+        user_vectors : ndarray of shape (n_users, n_dims), float32
+        """
+        return indexed_by_user(self, self._vectors_of(self._read(X)), X)
+
+    def explain(self, X: Any, k: int = 10) -> pandas.DataFrame:
+        """Return the features behind each recommendation.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        k : int, default=10
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row per recommended candidate: ``user``, ``item``, ``score``, ``rank`` and the
+            features. With a linear ranker, ``share of <feature>`` is what the feature adds to the
+            score, compared with its mean in training.
+        """
+        check_positive("k", k)
+        return explained(self, X, k)
+
+    @property
+    def item_embeddings_(self) -> ItemEmbeddings:
+        """The items of the encoder."""
+        check_is_fitted(self, "encoder_")
+        return self.encoder_.item_embeddings_
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.item_embeddings_.n_dims
+
+    def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
+        """Fit the ranker; without one, choose among the defaults and the encoder alone."""
+        self.second_stage_, self.ranker_ = "encoder", None
+        self.validation_scores_: dict[str, float] = {}
+        if not table.chosen.any() or table.chosen.all():
+            warn_caller(
+                "No newest instant could be held out and found among the candidates, so the "
+                "encoder ranks alone. Pass more or longer histories."
+            )
+            return
+        if self.ranker is not None:
+            self.second_stage_, chosen = "given", seeded_clone(self.ranker, random_state)
+        else:
+            rankers = default_rankers(random_state)
+            self.validation_scores_ = cross_validated(table, rankers, random_state)
+            self.second_stage_ = max(self.validation_scores_, key=self.validation_scores_.get)
+            chosen = rankers.get(self.second_stage_)
+        if chosen is not None:
+            self.ranker_ = chosen.fit(table.features, table.chosen)
+
+    def _read(self, X: Any) -> Histories:
+        vocabulary = self.item_embeddings_.vocabulary
+        return validate_histories(self, X, reset=False, vocabulary=vocabulary)
+
+    def _vectors_of(self, histories: Histories) -> np.ndarray:
+        return np.asarray(self.encoder_.transform(histories), dtype=np.float32)
+
+    def _candidate_block(
+        self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
+    ) -> Callable[[int, int], tuple[Candidates, np.ndarray]]:
+        """Return a function that finds candidates and cosines for a range of users."""
+        vectors, items = self._vectors_of(histories), self.item_embeddings_
+        events, n_items = liked_events(items, histories), len(items)
+
+        def candidate_block(start: int, stop: int) -> tuple[Candidates, np.ndarray]:
+            cosines = vectors[start:stop] @ items.vectors.T
+            if allowed is not None:
+                cosines[not_allowed(allowed, start, stop, n_items)] = -np.inf
+            if excluded is not None:
+                cosines[pairs_of_block(*excluded, start, stop)] = -np.inf
+            events_of_block = events.of_users(start, stop)
+            transitions = self.counts_.transition_scores(events_of_block)
+            own = OwnItems(events_of_block, n_items)
+            return candidates_of(
+                cosines, transitions, own, self.counts_, self.n_candidates
+            ), cosines
+
+        return candidate_block
+
+    def _ranked(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features and the scores of candidates."""
+        features = feature_table(candidates)
+        if self.ranker_ is None or not len(features):
+            return features, candidates.cosine
+        return features, ranker_scores(self.ranker_, features)
+
+    def _score_block(
+        self, histories: Histories, excluded: Pairs | None, allowed: Rows | None
+    ) -> ScoreBlock:
+        candidate_block = self._candidate_block(histories, excluded, allowed)
+
+        def score_block(start: int, stop: int) -> np.ndarray:
+            candidates, cosines = candidate_block(start, stop)
+            if self.ranker_ is None:
+                return cosines
+            _, scores = self._ranked(candidates)
+            lowest = np.zeros(stop - start)
+            np.minimum.at(lowest, candidates.users, scores)
+            # Cosines are at most 1, so all other items are below the candidates.
+            table = cosines + (lowest - 2.0)[:, None]
+            table[candidates.users, candidates.rows] = scores
+            return table
+
+        return score_block
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text = super().__repr__(N_CHAR_MAX)
+        has = hasattr(self, "second_stage_")
+        return f"{text} with second stage {self.second_stage_!r}" if has else text
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,375 @@
+"""The second stage: no leak, exact updates, the whole catalogue, odd input."""
+
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    NDCGAtK,
+    RecallAtK,
+    TwoStageRecommender,
+    as_histories,
+    leave_last_out,
+)
+from skue.ranking import _two_stage
+from skue.ranking._choice import ranker_scores
+from skue.ranking._counts import LogCounts, liked_log
+from skue.ranking._features import FEATURES
+
+N_ITEMS = 40
+
+
+def shop(n_users=150, seed=0, n_events=12):
+    """Users who come back to two items of their own, among items at random."""
+    rng = np.random.default_rng(seed)
+    lists, times = [], []
+    for _ in range(n_users):
+        own = rng.integers(N_ITEMS, size=2)
+        n = int(rng.integers(3, n_events))
+        lists.append(
+            [
+                int(rng.choice(own) if rng.random() < 0.6 else rng.integers(N_ITEMS))
+                for _ in range(n)
+            ]
+        )
+        times.append(sorted(float(t) * 86400 for t in rng.integers(0, 30, size=n)))
+    ids = [f"u{i:03}" for i in range(n_users)]
+    return Histories.from_lists(lists, timestamps=times, user_ids=ids)
+
+
+ITEMS = ItemEmbeddings(np.random.default_rng(5).normal(size=(N_ITEMS, 6)))
+ENCODER = DecayAverageUserEncoder(ITEMS)
+LOG = shop()
+
+
+def recommender(**parameters):
+    parameters = {"n_candidates": 10, "random_state": 0} | parameters
+    return TwoStageRecommender(ENCODER, **parameters)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return recommender(ranker=LogisticRegression()).fit(LOG)
+
+
+def training_table_of(log, monkeypatch):
+    """The table that the ranker is fitted on."""
+    tables = []
+    learn = _two_stage.training_table
+
+    def keep(*arguments):
+        tables.append(learn(*arguments))
+        return tables[-1]
+
+    monkeypatch.setattr(_two_stage, "training_table", keep)
+    recommender(ranker=LogisticRegression()).fit(log)
+    return tables[0]
+
+
+def test_features_in_training_do_not_change_if_what_comes_after_the_queries_is_shuffled(
+    monkeypatch,
+):
+    rows, held_out = _two_stage.newest_instants(LOG, 0.25, np.random.RandomState(0))
+    assert len(rows) > 30
+    assert held_out.sum() >= len(rows)
+    codes = LOG.codes.copy()
+    codes[held_out] = np.random.default_rng(0).permutation(codes[held_out])
+    shuffled = Histories(
+        codes, LOG.offsets, LOG.item_ids, timestamps=LOG.timestamps, user_ids=LOG.user_ids
+    )
+    before, after = training_table_of(LOG, monkeypatch), training_table_of(shuffled, monkeypatch)
+    np.testing.assert_array_equal(before.users, after.users)
+    np.testing.assert_array_equal(before.features, after.features)
+    assert (before.chosen != after.chosen).any()
+
+
+def test_a_log_without_any_pattern_cannot_be_predicted_in_validation():
+    """Only a feature that knows the future could find the next of these random items."""
+    rng = np.random.default_rng(3)
+    lists = [rng.permutation(N_ITEMS)[: rng.integers(2, 6)].tolist() for _ in range(400)]
+    model = recommender(n_candidates=N_ITEMS).fit(lists)
+    # Of 40 items, the 10 best at random: the mean of 1 / log2(rank + 1), worked out exactly.
+    # Items of the history, at most 5 of 40, never come again, which is a pattern.
+    most = np.sum(1 / np.log2(np.arange(2, 12))) / (N_ITEMS - 5)
+    assert set(model.validation_scores_) == {"encoder", "linear", "boosted"}
+    n_tested = 100
+    for score in model.validation_scores_.values():
+        assert score < most + 3 * 0.25 / np.sqrt(n_tested)
+
+
+def test_a_log_where_people_come_back_is_found_by_the_second_stage():
+    model = recommender().fit(LOG)
+    scores = model.validation_scores_
+    assert model.second_stage_ == max(scores, key=scores.get)
+    assert max(scores["linear"], scores["boosted"]) > 1.1 * scores["encoder"]
+    assert repr(model).endswith(f"with second stage {model.second_stage_!r}")
+
+
+def test_scores_cover_the_catalogue_and_candidates_are_above_all_others(fitted):
+    X = LOG[:20]
+    table = fitted.score_blocks(X)(0, 20)
+    candidates, cosines = fitted._candidate_block(X)(0, 20)
+    scores = ranker_scores(fitted.ranker_, fitted._ranked(candidates)[0])
+    others = 0
+    for user in range(20):
+        own = candidates.users == user
+        rows = candidates.rows[own]
+        np.testing.assert_array_equal(table[user, rows], scores[own])
+        rest = np.setdiff1d(np.arange(N_ITEMS), rows)
+        others += len(rest)
+        assert table[user, rest].max(initial=-np.inf) < scores[own].min()
+        np.testing.assert_array_equal(
+            np.argsort(table[user, rest]), np.argsort(cosines[user, rest])
+        )
+    assert others > 100
+
+
+@pytest.mark.parametrize("k", [3, 25, N_ITEMS])
+def test_recommend_sorts_the_scores_of_the_whole_catalogue(fitted, k):
+    ids, scores = fitted.recommend(LOG[:10], k=k)
+    table = fitted.score_blocks(LOG[:10])(0, 10)
+    np.testing.assert_array_equal(ids, np.argsort(-table, axis=1, kind="stable")[:, :k])
+    np.testing.assert_allclose(scores, -np.sort(-table, axis=1)[:, :k], rtol=1e-5)
+
+
+def test_k_above_the_number_of_items_pads(fitted):
+    ids, scores = fitted.recommend(LOG[:2], k=N_ITEMS + 3)
+    assert (ids[:, N_ITEMS:] == -1).all()
+    assert np.isneginf(scores[:, N_ITEMS:]).all()
+    assert set(ids[0, :N_ITEMS].tolist()) == set(range(N_ITEMS))
+
+
+def test_one_user_alone_gets_the_same_as_in_a_batch(fitted):
+    ids, scores = fitted.recommend(LOG[:30], k=8)
+    for row in range(30):
+        alone, own_scores = fitted.recommend(LOG[row : row + 1], k=8)
+        np.testing.assert_array_equal(alone[0], ids[row])
+        np.testing.assert_allclose(own_scores[0], scores[row], rtol=1e-4, atol=1e-5)
+
+
+def test_the_size_of_a_block_does_not_matter(fitted, monkeypatch):
+    from skue.metrics import _item_scorer
+
+    expected = fitted.recommend(LOG, k=8)
+    monkeypatch.setattr(_item_scorer, "_BLOCK_BYTES", 8 * N_ITEMS * 7)
+    ids, scores = fitted.recommend(LOG, k=8)
+    np.testing.assert_array_equal(ids, expected[0])
+    np.testing.assert_allclose(scores, expected[1], rtol=1e-4, atol=1e-5)
+
+
+def test_items_are_excluded_and_allowed(fitted):
+    X = LOG[:10]
+    ids, _ = fitted.recommend(X, k=N_ITEMS, exclude_seen=True)
+    for row, history in zip(ids.tolist(), X, strict=True):
+        assert set(row) - {-1} == set(range(N_ITEMS)) - set(history.tolist())
+    ids, _ = fitted.recommend(X, k=N_ITEMS, allow=[3, 4, 5], exclude=[4])
+    assert all(set(row) == {3, 5, -1} for row in ids.tolist())
+
+
+def test_metrics_agree_with_recommend(fitted):
+    X, y = leave_last_out(LOG)
+    for exclude_seen in (False, True):
+        ids, _ = fitted.recommend(X, k=5, exclude_seen=exclude_seen)
+        hits = np.mean([target in row for target, row in zip(y, ids, strict=True)])
+        assert 0 < hits < 1
+        assert RecallAtK(5, exclude_seen=exclude_seen)(fitted, X, y) == pytest.approx(hits)
+    assert fitted.score(X, y) == RecallAtK(20)(fitted, X, y)
+    assert 0 < NDCGAtK(5)(fitted, X, y) < 1
+
+
+def test_transform_gives_the_vectors_of_the_encoder(fitted):
+    np.testing.assert_array_equal(fitted.transform(LOG), fitted.encoder_.transform(LOG))
+
+
+def test_it_stands_in_a_pipeline(fitted):
+    steps = FunctionTransformer(as_histories), recommender(ranker=LogisticRegression())
+    pipeline = make_pipeline(*steps).fit(LOG)
+    X, y = leave_last_out(LOG)
+    assert RecallAtK(5)(pipeline, X, y) == RecallAtK(5)(fitted, X, y)
+    np.testing.assert_array_equal(pipeline.transform(X), fitted.transform(X))
+
+
+def test_a_search_varies_encoder_ranker_and_candidates():
+    X, y = leave_last_out(LOG)
+    grid = {"encoder__decay": [0.0, 1.0], "ranker__C": [0.1], "n_candidates": [5, 10]}
+    search = GridSearchCV(
+        recommender(ranker=LogisticRegression()), grid, scoring=RecallAtK(5), cv=2
+    ).fit(X, y)
+    assert len(search.cv_results_["params"]) == 4
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert RecallAtK(5)(search, X, y) == RecallAtK(5)(search.best_estimator_, X, y)
+
+
+def test_a_frozen_encoder_is_used_as_it_is():
+    frozen = FrozenEstimator(ENCODER.fit(LOG[:50]))
+    model = TwoStageRecommender(frozen, LogisticRegression(), random_state=0).fit(LOG)
+    np.testing.assert_array_equal(model.transform(LOG[:3]), frozen.estimator.transform(LOG[:3]))
+
+
+def test_a_pickled_recommender_gives_the_same(fitted, tmp_path):
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    loaded = joblib.load(tmp_path / "model.joblib")
+    np.testing.assert_array_equal(loaded.recommend(LOG, k=5)[0], fitted.recommend(LOG, k=5)[0])
+
+
+@pytest.mark.parametrize("ranker", [GaussianNB(), SGDClassifier(random_state=0)])
+def test_a_ranker_has_predict_proba_or_decision_function(ranker):
+    model = recommender(ranker=ranker).fit(LOG)
+    assert model.second_stage_ == "given"
+    assert np.isfinite(model.recommend(LOG[:5], k=5)[1]).all()
+
+
+def test_a_ranker_with_neither_is_an_error():
+    with pytest.raises(ValueError, match=r"'ranker' parameter of TwoStageRecommender must be"):
+        recommender(ranker=FunctionTransformer()).fit(LOG)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"), [({"n_candidates": 0}, "n_candidates"), ({"encoder": 3}, "encoder")]
+)
+def test_a_parameter_out_of_range_is_named(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        recommender().set_params(**parameters).fit(LOG)
+
+
+def test_histories_too_short_to_hold_out_leave_the_encoder_alone_with_a_warning():
+    lists = [[item] for item in range(N_ITEMS)]
+    with pytest.warns(UserWarning, match="the encoder ranks alone"):
+        model = recommender().fit(lists)
+    assert model.second_stage_ == "encoder"
+    ids, _ = model.recommend(lists, k=3)
+    np.testing.assert_array_equal(ids, model.encoder_.recommend(lists, k=3)[0])
+
+
+def test_the_encoder_alone_scores_as_the_encoder():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = recommender().fit([[item] for item in range(N_ITEMS)])
+    X, y = leave_last_out(LOG)
+    assert RecallAtK(5)(model, X, y) == RecallAtK(5)(model.encoder_, X, y)
+
+
+def test_people_without_a_known_event_get_finite_scores(fitted):
+    ids, scores = fitted.recommend([[], [999]], k=N_ITEMS)
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(ids[0], ids[1])
+
+
+def test_an_allow_list_without_known_items_gives_no_candidate(fitted):
+    ids, scores = fitted.recommend(LOG[:2], k=3, allow=[998, 999])
+    assert (ids == -1).all()
+    assert np.isneginf(scores).all()
+
+
+def cut_in_two(log, day):
+    early = log.timestamps < day * 86400
+    return log._keep_events(early), log._keep_events(~early)
+
+
+def assert_same_counts(one, other):
+    for name in ("popularity", "lately", "return_rate", "by_popularity"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.transitions.toarray(), other.transitions.toarray())
+
+
+def test_updates_are_the_same_as_counting_all_events_anew():
+    first, rest = cut_in_two(LOG, 15)
+    second, third = cut_in_two(rest, 22)
+    model = recommender(ranker=LogisticRegression()).fit(first)
+    coefficients, vectors = model.ranker_.coef_.copy(), model.transform(LOG[:5])
+    order = np.random.default_rng(0).permutation(len(LOG))
+    model.update(second[order]).update(third)
+    assert len(second.codes) > 100 < len(third.codes)
+    assert_same_counts(model.counts_, LogCounts(ITEMS, liked_log(ITEMS, LOG)))
+    np.testing.assert_array_equal(model.ranker_.coef_, coefficients)
+    np.testing.assert_array_equal(model.transform(LOG[:5]), vectors)
+
+
+def test_an_update_knows_new_users():
+    model = recommender(ranker=LogisticRegression()).fit(LOG[:100])
+    model.update(LOG[100:])
+    assert_same_counts(model.counts_, LogCounts(ITEMS, liked_log(ITEMS, LOG)))
+
+
+def test_an_update_with_events_that_are_counted_already_is_an_error_and_changes_nothing():
+    model = recommender(ranker=LogisticRegression()).fit(LOG)
+    before = model.counts_
+    with pytest.raises(ValueError, match=r"only events newer .* user 'u\d+' has one at"):
+        model.update(LOG)
+    assert model.counts_ is before
+
+
+def without_times(log):
+    return Histories(log.codes, log.offsets, log.item_ids, user_ids=log.user_ids)
+
+
+def test_an_update_with_whole_histories_without_times_is_an_error():
+    early, late = map(without_times, cut_in_two(LOG, 15))
+    model = recommender(ranker=LogisticRegression()).fit(early)
+    with pytest.raises(ValueError, match="most histories start with all events"):
+        model.update(without_times(LOG))
+    model.update(late)
+    assert_same_counts(model.counts_, LogCounts(ITEMS, liked_log(ITEMS, without_times(LOG))))
+
+
+def test_an_update_with_two_histories_of_one_user_is_an_error():
+    newer = Histories.from_lists([[1], [2]], timestamps=[[9e9], [9e9]], user_ids=["u000", "u000"])
+    with pytest.raises(ValueError, match="user_ids has duplicates"):
+        recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
+
+
+def test_an_update_without_user_ids_is_an_error():
+    with pytest.raises(ValueError, match="update needs user_ids"):
+        recommender(ranker=LogisticRegression()).fit(LOG).update([[1, 2]])
+    lists = [row.tolist() for row in LOG]
+    with pytest.raises(ValueError, match=r"histories of fit have none"):
+        recommender(ranker=LogisticRegression()).fit(lists).update(LOG)
+
+
+def test_an_update_needs_times_if_fit_had_them():
+    newer = Histories.from_lists([[1]], user_ids=["u000"])
+    with pytest.raises(ValueError, match="must both have timestamps"):
+        recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
+
+
+def test_explain_lists_the_features_of_each_recommendation(fitted):
+    pytest.importorskip("pandas")
+    table = fitted.explain(LOG[:4], k=3)
+    ids, scores = fitted.recommend(LOG[:4], k=3)
+    assert list(table.columns[:4]) == ["user", "item", "score", "rank"]
+    assert list(table.columns[4 : 4 + len(FEATURES)]) == fitted.feature_names_in_ranker_.tolist()
+    np.testing.assert_array_equal(table["item"].to_numpy().reshape(4, 3), ids)
+    np.testing.assert_array_equal(table["score"].to_numpy().reshape(4, 3), scores)
+    assert table["user"].tolist() == np.repeat(LOG.user_ids[:4], 3).tolist()
+
+
+def test_the_shares_of_a_linear_ranker_add_up_to_the_score(fitted):
+    pytest.importorskip("pandas")
+    table = fitted.explain(LOG[:4], k=3)
+    shares = table[[f"share of {name}" for name in FEATURES]].sum(axis=1)
+    np.testing.assert_allclose(shares + fitted.ranker_.intercept_[0], table["score"], rtol=1e-4)
+
+
+def test_fit_that_fails_leaves_the_recommender_unchanged():
+    model = recommender(ranker=LogisticRegression()).fit(LOG)
+    expected = model.recommend(LOG[:3])[0]
+    with pytest.raises(ValueError, match="user"):
+        model.set_params(n_candidates=10).fit([])
+    np.testing.assert_array_equal(model.recommend(LOG[:3])[0], expected)
+
+
+def test_the_same_seed_gives_the_same_recommendations():
+    log = LOG[:60]
+    first, second = recommender().fit(log), recommender().fit(log)
+    np.testing.assert_array_equal(first.recommend(LOG)[1], second.recommend(LOG)[1])
