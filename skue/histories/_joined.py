@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from skue.histories._histories import Histories
@@ -33,8 +35,8 @@ def joined(log: Histories, newer: Histories) -> Histories:
             f"user_ids must have the same type as those of fit, such as {shown(log.user_ids[0])}, "
             f"got {shown(newer.user_ids[0])}."
         )
-    for part in (log, newer):
-        if len(np.unique(part.user_ids)) < len(part):
+    for ids in (log.user_ids, newer.user_ids):
+        if len(np.unique(ids)) < len(ids):
             raise ValueError("update needs one history per user, but user_ids has duplicates.")
     user_ids = np.unique(np.concatenate([log.user_ids, newer.user_ids]))
     places = Vocabulary._trusted(user_ids)
@@ -53,7 +55,7 @@ def joined(log: Histories, newer: Histories) -> Histories:
     return Histories._trusted(codes, offsets, log.vocabulary, timestamps, None, user_ids)
 
 
-def _refuse_whole_histories(log: Histories, newer: Histories) -> None:
+def _refuse_whole_histories(log: Any, newer: Any) -> None:
     """Raise if most users with two or more events start with all that the log has of them."""
     rows = Vocabulary._trusted(log.user_ids).lookup(newer.user_ids)
     lengths = np.where(rows >= 0, log.lengths[rows], 0)

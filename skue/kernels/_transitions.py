@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._cooccurrence import transition_counts
+from skue.kernels._cooccurrence import pair_counts
 
 _WINDOW = 5
 _WAY_BACK = 0.5
@@ -23,7 +23,9 @@ def transition_table(
     with :math:`F_{ij}` the sum of 1/distance over all pairs of j at most 5 events (with times,
     instants) after i, and :math:`n` the number of events.
     """
-    counts = transition_counts(rows, offsets, n_items, window=_WINDOW, timestamps=timestamps)
+    counts = pair_counts(
+        rows, offsets, n_items, window=_WINDOW, timestamps=timestamps, directed=True
+    )
     both = (counts + _WAY_BACK * counts.T).tocoo()
     n = np.maximum(np.bincount(rows, minlength=n_items), 1)
     scaled = both.data * (n**-0.5)[both.row] * (n**-_POPULARITY_POWER)[both.col]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ from skue.histories._histories import Histories
 from skue.kernels._segments import owners, user_item_keys
 from skue.kernels._ties import ideal_dcg
 from skue.metrics._item_scorer import blocks_of_users
-from skue.ranking._candidates import Candidates
 from skue.ranking._features import FEATURES, feature_table, ranks_of_user
 
 _K = 10
@@ -55,7 +53,7 @@ class TrainingTable(NamedTuple):
 
 
 def training_table(
-    candidate_block: Callable[[int, int], tuple[Candidates, Any]] | None,
+    candidate_block: Any,
     held_out: Histories,
     items: Any,
 ) -> TrainingTable:
@@ -87,7 +85,8 @@ def seeded_clone(estimator: Any, random_state: np.random.RandomState) -> Any:
     copy = clone(estimator)
     names = [name for name in sorted(copy.get_params()) if name.endswith("random_state")]
     missing = [name for name in names if copy.get_params()[name] is None]
-    return copy.set_params(**{name: random_state.randint(2**31 - 1) for name in missing})
+    copy.set_params(**{name: random_state.randint(2**31 - 1) for name in missing})
+    return copy
 
 
 def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def _new_above(c: Candidates, scores: np.ndarray) -> np.ndarray:
     """Return how many new candidates of the same user have a larger score."""
     order = np.lexsort((-scores, c.users))
     is_new = c.own[order] < 0
-    before = np.cumsum(is_new) - is_new
+    before: np.ndarray = np.cumsum(is_new) - is_new
     above = np.empty(len(order))
     above[order] = before - before[np.searchsorted(c.users, c.users)]
     return above

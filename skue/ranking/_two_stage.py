@@ -19,10 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from skue._html import DocumentationLink
 from skue._warn import warn_caller
-from skue.encoders._atomic_fit import atomic_fit
 from skue.encoders._output import indexed_by_user
 from skue.encoders._recommender import Pairs, check_positive
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
+from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.histories._joined import joined
@@ -277,7 +277,9 @@ class TwoStageRecommender(
         else:
             rankers = default_rankers(random_state)
             self.validation_scores_ = cross_validated(table, rankers, random_state)
-            self.second_stage_ = max(self.validation_scores_, key=self.validation_scores_.get)
+            self.second_stage_ = max(
+                self.validation_scores_, key=self.validation_scores_.__getitem__
+            )
             chosen = rankers.get(self.second_stage_)
         if chosen is not None:
             self.ranker_ = chosen.fit(table.features, table.chosen)

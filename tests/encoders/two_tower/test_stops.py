@@ -252,7 +252,10 @@ DIVERGING = {"alpha": 1e6, "max_iter": 5}
 def test_a_fit_that_diverges_names_the_parameters(early_stopping, item_embeddings, negatives):
     settings = {**DIVERGING, "early_stopping": early_stopping, "negatives": negatives}
     encoder = encoder_of(item_embeddings, **settings)
-    message = r"diverged in epoch \d.*learning_rate_init \(the highest rate was 0.001\).*alpha \(it is 1000000.0\)"
+    message = (
+        r"diverged in epoch \d.*learning_rate_init \(the highest rate was 0.001\)"
+        r".*alpha \(it is 1000000.0\)"
+    )
     with pytest.raises(ValueError, match=message):
         encoder.fit(LISTS)
     assert not [name for name in vars(encoder) if name.endswith("_")]
