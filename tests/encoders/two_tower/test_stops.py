@@ -262,7 +262,7 @@ def test_a_fit_that_diverges_names_the_parameters(early_stopping, item_embedding
 
 
 def test_a_learning_rate_that_overflows_is_reported_as_divergence():
-    with pytest.raises(ValueError, match=r"learning_rate_init \(it is 1e\+38\)"):
+    with pytest.raises(ValueError, match=r"learning_rate_init \(the highest rate was 1e\+38\)"):
         encoder_of(item_tower="trained", learning_rate_init=1e38, max_iter=5).fit(LISTS)
 
 
