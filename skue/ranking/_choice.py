@@ -85,7 +85,8 @@ def seeded_clone(estimator: Any, random_state: np.random.RandomState) -> Any:
     copy = clone(estimator)
     names = [name for name in sorted(copy.get_params()) if name.endswith("random_state")]
     missing = [name for name in names if copy.get_params()[name] is None]
-    copy.set_params(**{name: random_state.randint(2**31 - 1) for name in missing})
+    if missing:
+        copy.set_params(**{name: random_state.randint(2**31 - 1) for name in missing})
     return copy
 
 

@@ -324,7 +324,8 @@ def test_an_update_with_whole_histories_without_times_is_an_error():
 
 
 def test_an_update_with_two_histories_of_one_user_is_an_error():
-    newer = Histories.from_lists([[1], [2]], timestamps=[[2e9], [2e9]], user_ids=["u000", "u000"])
+    times = [[40 * 86400.0], [40 * 86400.0]]
+    newer = Histories.from_lists([[1], [2]], timestamps=times, user_ids=["u000", "u000"])
     with pytest.raises(ValueError, match="user_ids has duplicates"):
         recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
 
