@@ -20,6 +20,8 @@ from skue.ranking._features import FEATURES, feature_table, ranks_of_user
 
 _K = 10
 _N_FOLDS = 3
+# If a smaller share of the held-out items is in the history, items of the history are left out.
+_RARELY_AGAIN = 0.01
 
 
 class TrainingTable(NamedTuple):
@@ -70,12 +72,16 @@ def training_table(
     n_users, n_items = len(held_out), len(items)
     rows = items.rows_of(held_out)
     targets = np.unique(user_item_keys(owners(held_out.offsets), rows, n_items)[rows >= 0])
-    parts = [(np.empty(0, dtype=np.int64), np.empty((0, len(FEATURES))), np.empty(0))]
+    none = np.empty(0, dtype=np.int64)
+    parts = [(none, np.empty((0, len(FEATURES))), np.empty(0), none.astype(bool))]
     for start, stop in blocks_of_users(n_users, n_items) if candidate_block else ():
         found, _ = candidate_block(start, stop)
         keys = user_item_keys(found.users + start, found.rows, n_items)
-        parts.append((keys, feature_table(found), found.cosine))
-    keys, features, cosine = map(np.concatenate, zip(*parts, strict=True))
+        parts.append((keys, feature_table(found), found.cosine, found.own >= 0))
+    keys, features, cosine, own = map(np.concatenate, zip(*parts, strict=True))
+    if own[np.isin(keys, targets)].sum() < _RARELY_AGAIN * len(targets):
+        # Otherwise any ranker beats the encoder only by ranking items of the history last.
+        keys, features, cosine = keys[~own], features[~own], cosine[~own]
     n_held_out = np.bincount(targets // n_items, minlength=n_users)
     return TrainingTable(keys // n_items, features, cosine, np.isin(keys, targets), n_held_out)
 
