@@ -276,10 +276,8 @@ class TwoStageRecommender(
             self.second_stage_, chosen = "given", seeded_clone(self.ranker, random_state)
         else:
             rankers = default_rankers(random_state)
-            self.validation_scores_ = cross_validated(table, rankers, random_state)
-            self.second_stage_ = max(
-                self.validation_scores_, key=self.validation_scores_.__getitem__
-            )
+            scores = self.validation_scores_ = cross_validated(table, rankers, random_state)
+            self.second_stage_ = max(scores, key=scores.__getitem__)
             chosen = rankers.get(self.second_stage_)
         if chosen is not None:
             self.ranker_ = chosen.fit(table.features, table.chosen)

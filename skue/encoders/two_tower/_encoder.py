@@ -72,9 +72,9 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen;
-        1 and 2 with a warm start, at half the learning rate. The learning rate rises during the
-        first twentieth of the steps, then falls to zero.
+        Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen.
+        With a warm start it is 1, at twice the learning rate, or 2, at half of it. The learning
+        rate rises during the first twentieth of the steps, then falls to zero.
     early_stopping : bool, default=True
         Whether to hold out the newest events of some users, stop when their recall no longer
         improves, and keep the best weights. Otherwise training runs for ``max_iter`` epochs.

@@ -15,9 +15,9 @@ N_UNIFORM = 2048
 # sample are gathered, and their gradients scattered.
 _COST_OF_SAMPLING = 2
 _MOST_EPOCHS = {"trained": 5, "frozen": 12}
-# From fitted towers, this many epochs are enough, at this share of the learning rate.
+# From fitted towers, this many epochs are enough, at this multiple of the learning rate.
 _WARM_EPOCHS = {"trained": 1, "frozen": 2}
-_WARM_RATE = 0.5
+_WARM_RATE = {"trained": 2.0, "frozen": 0.5}
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def recipe_of(encoder: Any, n_items: int, *, warm: bool = False) -> Recipe:
         If ``hidden_layer_sizes`` or ``decays`` is invalid.
     """
     max_iter = most_epochs(encoder, warm=warm)
+    pace = _WARM_RATE[item_tower_of(encoder)] if warm else 1
     return Recipe(
         hidden_layer_sizes=checked_sizes(encoder.hidden_layer_sizes),
         decays=checked_decays(encoder.decays),
@@ -65,7 +66,7 @@ def recipe_of(encoder: Any, n_items: int, *, warm: bool = False) -> Recipe:
         dropout=float(encoder.dropout),
         event_dropout=float(encoder.event_dropout),
         label_smoothing=float(encoder.label_smoothing),
-        learning_rate=float(encoder.learning_rate_init) * (_WARM_RATE if warm else 1),
+        learning_rate=float(encoder.learning_rate_init) * pace,
         alpha=float(encoder.alpha),
         batch_size=int(encoder.batch_size),
         max_iter=max_iter,
