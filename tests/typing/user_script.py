@@ -24,6 +24,8 @@ from skue import (
     Retriever,
     SpaceMismatchError,
     TrainingCurveDisplay,
+    TransitionItemRanker,
+    TwoStageRecommender,
     TwoTowerUserEncoder,
     UserStates,
     UserVectorCache,
@@ -84,6 +86,20 @@ def averages(histories: Histories, items: ItemEmbeddings) -> NDArray[np.float32]
     print(frame, encoder.encoder_id_, encoder.space_id_, encoder.coverage(histories).status)
     assert_type(encoder.score(histories, ["tea"]), float)
     return vectors
+
+
+def ranked(histories: Histories, items: ItemEmbeddings) -> float:
+    recommender = TwoStageRecommender(DecayAverageUserEncoder(items), n_candidates=50).fit(
+        histories
+    )
+    assert_type(recommender, TwoStageRecommender)
+    ids, scores = recommender.update(histories).recommend(histories, k=5)
+    assert_type(ids, np.ndarray)
+    assert_type(scores, np.ndarray)
+    assert_type(recommender.transform(histories), NDArray[np.float32])
+    transitions = TransitionItemRanker().fit(histories)
+    assert_type(transitions, TransitionItemRanker)
+    return transitions.score(histories, ["tea"])
 
 
 def states(histories: Histories, items: ItemEmbeddings) -> UserStates:
