@@ -95,7 +95,7 @@ def ranked(histories: Histories, items: ItemEmbeddings) -> float:
     assert_type(recommender, TwoStageRecommender)
     ids, scores = recommender.update(histories).recommend(histories, k=5)
     assert_type(ids, np.ndarray)
-    assert_type(scores, np.ndarray)
+    assert_type(scores, NDArray[np.float32])
     assert_type(recommender.transform(histories), NDArray[np.float32])
     transitions = TransitionItemRanker().fit(histories)
     assert_type(transitions, TransitionItemRanker)
