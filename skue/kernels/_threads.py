@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from threading import Lock
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+# With fewer rows, several threads of OpenMP are slower than one if other work runs beside them.
+_FEW_ROWS = 50_000
 _lock = Lock()
 _holders: list[Any] = []
 _n_holders = 0
@@ -52,6 +54,16 @@ def blas_threads() -> int:
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
+
+
+@lru_cache(maxsize=1)
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
+
+
+def few_openmp_threads(n_rows: int) -> AbstractContextManager[Any]:
+    """Limit OpenMP to one thread for small inputs, where waiting for threads costs the most."""
+    return _openmp().limit(limits=1) if n_rows < _FEW_ROWS else nullcontext()
 
 
 @contextmanager

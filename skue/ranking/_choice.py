@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skue.histories._histories import Histories
 from skue.kernels._segments import owners, user_item_keys
+from skue.kernels._threads import few_openmp_threads
 from skue.kernels._ties import ideal_dcg
 from skue.metrics._item_scorer import blocks_of_users
 from skue.ranking._features import FEATURES, feature_table, ranks_of_user
@@ -112,9 +113,18 @@ def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
     }
 
 
+def fitted_ranker(ranker: Any, features: np.ndarray, chosen: np.ndarray) -> Any:
+    """Fit a classifier in place, and return it."""
+    with few_openmp_threads(len(features)):
+        return ranker.fit(features, chosen)
+
+
 def ranker_scores(ranker: Any, features: np.ndarray) -> np.ndarray:
     """Return the decision of a classifier that an item is chosen, one number per candidate."""
-    with config_context(assume_finite=True, skip_parameter_validation=True):
+    with (
+        config_context(assume_finite=True, skip_parameter_validation=True),
+        few_openmp_threads(len(features)),
+    ):
         if hasattr(ranker, "decision_function"):
             return np.asarray(ranker.decision_function(features), dtype=np.float64)
         return np.asarray(ranker.predict_proba(features), dtype=np.float64)[:, 1]
@@ -136,7 +146,8 @@ def cross_validated(
             if len(np.unique(table.chosen[~test])) < 2:
                 return found  # too few users to compare
             if test.any():
-                fitted = clone(ranker).fit(table.features[~test], table.chosen[~test])
+                learned = table.features[~test], table.chosen[~test]
+                fitted = fitted_ranker(clone(ranker), *learned)
                 scores[test] = ranker_scores(fitted, table.features[test])
         found[name] = table.ndcg(scores)
     return found

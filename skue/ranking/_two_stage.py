@@ -37,6 +37,7 @@ from skue.ranking._choice import (
     TrainingTable,
     cross_validated,
     default_rankers,
+    fitted_ranker,
     ranker_scores,
     seeded_clone,
     training_table,
@@ -280,7 +281,7 @@ class TwoStageRecommender(
             self.second_stage_ = max(scores, key=scores.__getitem__)
             chosen = rankers.get(self.second_stage_)
         if chosen is not None:
-            self.ranker_ = chosen.fit(table.features, table.chosen)
+            self.ranker_ = fitted_ranker(chosen, table.features, table.chosen)
 
     def _read(self, X: Any) -> Histories:
         vocabulary = self.item_embeddings_.vocabulary

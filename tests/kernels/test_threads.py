@@ -3,8 +3,10 @@
 import threading
 
 import pytest
+import sklearn
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from skue.kernels import _threads
 from skue.kernels._threads import _blas, blas_threads, spread
 
 
@@ -53,3 +55,13 @@ def test_an_error_in_a_thread_is_raised_and_the_limits_of_blas_restored():
         with pytest.raises(ValueError, match="part 0"):
             spread(fail, range(5))
         assert blas_threads() == 3
+
+
+def test_openmp_has_one_thread_for_few_rows_only():
+    before = [library.num_threads for library in _threads._openmp().lib_controllers]
+    assert before, f"scikit-learn {sklearn.__version__} loads OpenMP"
+    with _threads.few_openmp_threads(10):
+        assert {library.num_threads for library in _threads._openmp().lib_controllers} == {1}
+    with _threads.few_openmp_threads(10**6):
+        assert [library.num_threads for library in _threads._openmp().lib_controllers] == before
+    assert [library.num_threads for library in _threads._openmp().lib_controllers] == before
