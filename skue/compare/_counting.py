@@ -81,8 +81,7 @@ class Transitions:
         events = liked_events(self.items_, histories)
 
         def score_block(start: int, stop: int) -> np.ndarray:
-            scores = self.counts_.transition_scores(events.of_users(start, stop))
-            return np.where(scores > 0, scores, -1 / (1.0 + self.counts_.popularity))
+            return self.counts_.scores_by_transitions(events.of_users(start, stop))
 
         return score_block
 

@@ -114,9 +114,8 @@ def compare(
     for name, encoder in fitted.items():
         row = scoring.add_encoder(name, encoder)
         # The time to learn the item vectors is part of the cost of the encoders that use them.
-        row.fit_seconds += (
-            items_seconds if getattr(encoder, "item_embeddings", None) is items else 0.0
-        )
+        if getattr(encoder, "item_embeddings", None) is items:
+            row.fit_seconds += items_seconds
         if name.endswith("searched"):
             row.fit_seconds += search_seconds
             row.parameters = search.found
@@ -223,10 +222,10 @@ class _Scoring:
             started = time.perf_counter()
             self._fit(encoder, self.task.train)
             fitted = time.perf_counter()
-            # A second stage has more to do for a recommendation than the vector.
-            encoder.recommend(queries) if hasattr(encoder, "encoder_") else encoder.transform(
-                queries
-            )
+            if hasattr(encoder, "encoder_"):  # A second stage does more than encode.
+                encoder.recommend(queries)
+            else:
+                encoder.transform(queries)
             done = time.perf_counter()
             evaluation = evaluate(
                 encoder, queries, self.task.held_out, exclude_seen=self.exclude_seen

@@ -99,7 +99,7 @@ class FoundScorer(NamedTuple):
 
 
 def find_item_scorer(estimator: Any) -> FoundScorer | None:
-    """Return the item scorer that an estimator is, or that a Pipeline or search ends with."""
+    """Return the estimator if it scores all items, or the end of a Pipeline or search that does."""
     if hasattr(estimator, "score_blocks"):
         return FoundScorer(estimator)
     if isinstance(estimator, Pipeline):

@@ -24,7 +24,7 @@ def joined(log: Histories, newer: Histories) -> Histories:
     """
     if log.user_ids is None or newer.user_ids is None:
         raise ValueError(
-            f"update needs user_ids to know whose the newer events are, but the histories of "
+            f"update needs user_ids to match newer events with their users, but the histories of "
             f"{'fit' if log.user_ids is None else 'update'} have none. Build them with "
             "Histories.from_frame or from_lists(..., user_ids=...)."
         )

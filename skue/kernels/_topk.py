@@ -54,10 +54,7 @@ def top_k(
     for start in range(0, n_users, block):
         stop = min(start + block, n_users)
         products = user_vectors[start:stop] @ item_vectors.T
-        if allowed is not None:
-            products[not_allowed(allowed, start, stop, n_items)] = -np.inf
-        if excluded is not None:
-            products[pairs_of_block(*excluded, start, stop)] = -np.inf
+        apply_limits(products, start, excluded, allowed)
         for user, own_products in enumerate(products, start):
             rows[user, :n_best], scores[user, :n_best] = best_of_row(own_products, n_best)
     if limited:
@@ -65,7 +62,21 @@ def top_k(
     return rows, scores
 
 
-def not_allowed(
+def apply_limits(
+    scores: np.ndarray,
+    start: int,
+    excluded: tuple[np.ndarray, np.ndarray] | None,
+    allowed: tuple[np.ndarray, np.ndarray | None] | None,
+) -> None:
+    """Set the scores of items that users may not get to ``-inf``, in a block of users."""
+    stop, n_items = start + len(scores), scores.shape[1]
+    if allowed is not None:
+        scores[_not_allowed(allowed, start, stop, n_items)] = -np.inf
+    if excluded is not None:
+        scores[pairs_of_block(*excluded, start, stop)] = -np.inf
+
+
+def _not_allowed(
     allowed: tuple[np.ndarray, np.ndarray | None], start: int, stop: int, n_items: int
 ) -> np.ndarray | tuple[slice, np.ndarray]:
     """Return an index of the items that the users of a block may not get."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from skue.encoders._events import known_events
 from skue.encoders._recommender import Pairs, RecommendMixin
 from skue.histories._histories import Histories
 from skue.items._id_lists import Rows
-from skue.kernels._segments import kept_offsets
 from skue.kernels._topk import best_of_row
 from skue.metrics._scorers import RecallAtK
 
@@ -62,9 +62,8 @@ class ItemScorerMixin(RecommendMixin):
         return self._score_block(histories, self._seen(histories) if exclude_seen else None, None)
 
     def _seen(self, histories: Histories) -> Pairs:
-        rows = self.item_embeddings_.rows_of(histories)
-        known = rows >= 0
-        return rows[known], kept_offsets(histories.offsets, known)
+        events = known_events(self.item_embeddings_, histories, None)
+        return events.rows, events.offsets
 
     def _best_items(
         self, histories: Histories, k: int, excluded: Pairs | None, allowed: Rows | None

@@ -11,7 +11,6 @@ from skue.histories._histories import Histories
 from skue.kernels._segments import (
     elapsed_ages,
     instant_ages,
-    offsets_of,
     owners,
     step_ages,
     user_item_keys,
@@ -66,7 +65,8 @@ class OwnItems:
     def __init__(self, events: Events, n_items: int) -> None:
         keys = user_item_keys(owners(events.offsets), events.rows, n_items)
         order = np.argsort(keys, kind="stable")
-        keys, instants, days = keys[order], ages_in_instants(events)[order], ages_in_days(events)
+        ages, days = ages_in_instants(events), ages_in_days(events)
+        keys, instants = keys[order], ages[order]
         opens = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
         first = np.flatnonzero(opens)
         last = np.append(first[1:], len(keys))[: len(first)] - 1
@@ -87,9 +87,8 @@ class OwnItems:
         filled = self.n_events > 0
         self.n_instants, self.n_days = np.zeros((2, events.n_users))
         oldest = events.offsets[:-1][filled]
-        self.n_instants[filled] = ages_in_instants(events)[oldest] + 1
+        self.n_instants[filled] = ages[oldest] + 1
         self.n_days[filled] = days[oldest]
-        self.offsets = offsets_of(self.n_distinct)
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Return the position of each pair of user and item, -1 for items that are not own."""
@@ -135,6 +134,11 @@ class LogCounts:
         """Return the transition scores of all items, shape (n_users, n_items)."""
         ages = ages_in_instants(events)
         return transition_scores(events.rows, events.offsets, ages, self.transitions)
+
+    def scores_by_transitions(self, events: Events) -> np.ndarray:
+        """Return the transition scores; items that do not follow are below, by popularity."""
+        scores = self.transition_scores(events)
+        return np.where(scores > 0, scores, -1 / (1.0 + self.popularity))
 
 
 def _recency(events: Events) -> np.ndarray:

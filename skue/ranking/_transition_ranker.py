@@ -14,8 +14,7 @@ from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.items._catalogue import Catalogue
 from skue.items._id_lists import Rows
-from skue.kernels._segments import pairs_of_block
-from skue.kernels._topk import not_allowed
+from skue.kernels._topk import apply_limits
 from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
 from skue.ranking._counts import LogCounts, liked_events
 
@@ -97,12 +96,8 @@ class TransitionItemRanker(ItemScorerMixin, DocumentationLink, BaseEstimator):
         events = liked_events(self.item_embeddings_, histories)
 
         def score_block(start: int, stop: int) -> np.ndarray:
-            scores = self.counts_.transition_scores(events.of_users(start, stop))
-            scores = np.where(scores > 0, scores, -1 / (1.0 + self.counts_.popularity))
-            if allowed is not None:
-                scores[not_allowed(allowed, start, stop, scores.shape[1])] = -np.inf
-            if excluded is not None:
-                scores[pairs_of_block(*excluded, start, stop)] = -np.inf
+            scores = self.counts_.scores_by_transitions(events.of_users(start, stop))
+            apply_limits(scores, start, excluded, allowed)
             return scores
 
         return score_block

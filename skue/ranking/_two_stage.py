@@ -29,8 +29,7 @@ from skue.histories._joined import joined
 from skue.histories._newest import newest_instants
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._segments import pairs_of_block
-from skue.kernels._topk import not_allowed
+from skue.kernels._topk import apply_limits
 from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
 from skue.ranking._candidates import Candidates, candidates_of
 from skue.ranking._choice import (
@@ -299,10 +298,7 @@ class TwoStageRecommender(
 
         def candidate_block(start: int, stop: int) -> tuple[Candidates, np.ndarray]:
             cosines = vectors[start:stop] @ items.vectors.T
-            if allowed is not None:
-                cosines[not_allowed(allowed, start, stop, n_items)] = -np.inf
-            if excluded is not None:
-                cosines[pairs_of_block(*excluded, start, stop)] = -np.inf
+            apply_limits(cosines, start, excluded, allowed)
             events_of_block = events.of_users(start, stop)
             transitions = self.counts_.transition_scores(events_of_block)
             own = OwnItems(events_of_block, n_items)

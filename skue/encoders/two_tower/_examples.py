@@ -41,8 +41,7 @@ def target_events(sequences: Sequences) -> np.ndarray:
     """
     can = np.ones(len(sequences.rows), dtype=bool)
     offsets, place = sequences.offsets, sequences.place
-    for users in stretches(offsets):
-        own = offsets[users.start : users.stop + 1]
+    for _, own in stretches(offsets):
         events = slice(own[0], own[-1])
         position = np.arange(own[0], own[-1])
         opens = position if place is None else position - place[events]
@@ -95,8 +94,7 @@ class Targets:
         expected = self._n_of_user @ self._chance
         rate = min(1, _EXAMPLES_PER_EPOCH / max(expected, 1))
         drawn = []
-        for users in stretches(self.sequences.offsets):
-            own = self.sequences.offsets[users.start : users.stop + 1]
+        for users, own in stretches(self.sequences.offsets):
             events = own[0] + np.flatnonzero(self.chosen[own[0] : own[-1]])
             chance = np.repeat(rate * self._chance[users], self._n_of_user[users])
             drawn.append(events[rng.random(len(events)) < chance])
@@ -105,8 +103,7 @@ class Targets:
     def shares(self, n_items: int) -> np.ndarray:
         """Return the expected share of each item among the targets of an epoch."""
         counts = np.zeros(n_items)
-        for users in stretches(self.sequences.offsets):
-            own = self.sequences.offsets[users.start : users.stop + 1]
+        for users, own in stretches(self.sequences.offsets):
             keep = self.chosen[own[0] : own[-1]]
             rows = self.sequences.rows[own[0] : own[-1]][keep]
             chance = np.repeat(self._chance[users], self._n_of_user[users])
@@ -114,27 +111,41 @@ class Targets:
         return counts / max(counts.sum(), 1e-300)
 
 
-def held_out_events(sequences: Sequences, fraction: float, rng: np.random.Generator) -> np.ndarray:
+def held_out_events(
+    sequences: Sequences,
+    fraction: float,
+    rng: np.random.Generator,
+    n_new: np.ndarray | None = None,
+) -> np.ndarray:
     """Mark the newest events of some users for validation.
 
     The newest instant of a ``fraction`` of the users with at least two instants is held out. If
     that gives fewer than 2,000 examples, up to five newest events per user are held out, and at
     most half of a history.
+
+    Parameters
+    ----------
+    sequences : Sequences
+    fraction : float
+    rng : Generator
+    n_new : ndarray of shape (n_users,), default=None
+        Only this many newest events of each user may be held out. None means all events.
     """
-    offsets = sequences.offsets
-    held_out = np.zeros(offsets[-1], dtype=bool)
-    if not len(held_out):
-        return held_out
-    lengths = np.diff(offsets)
-    newest = np.maximum(offsets[1:] - 1, 0)
-    able = np.flatnonzero((lengths > 1) & (sequences.opens_of(newest) > offsets[:-1]))
+    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
+    held_out = np.zeros(sequences.offsets[-1], dtype=bool)
+    n_new = stops - starts if n_new is None else n_new
+    filled = np.flatnonzero((n_new > 0) & (stops > starts))
+    newest = sequences.opens_of(stops[filled] - 1)
+    able = filled[(newest > starts[filled]) & (newest >= (stops - n_new)[filled])]
     n_users = round(fraction * len(able))
     if not n_users:
         return held_out
     users = rng.choice(able, n_users, replace=False)
+    starts, stops, n_new = starts[users], stops[users], n_new[users]
     each = min(5, -(-2000 // n_users))
-    first = sequences.opens_of(offsets[1:][users] - np.clip(lengths[users] // 2, 1, each))
-    # If that would hold out the whole history, hold out only its newest instant.
-    first = np.where(first > offsets[:-1][users], first, sequences.opens_of(newest[users]))
-    held_out[positions_of_ranges(first, offsets[1:][users] - first)] = True
+    first = sequences.opens_of(stops - np.clip(np.minimum((stops - starts) // 2, n_new), 1, each))
+    # If that would hold out the whole history or old events, hold out only the newest instant.
+    is_allowed = (first > starts) & (first >= stops - n_new)
+    first = np.where(is_allowed, first, sequences.opens_of(stops - 1))
+    held_out[positions_of_ranges(first, stops - first)] = True
     return held_out

@@ -48,8 +48,7 @@ def sequences_of(events: Events) -> Sequences:
 def places_in_instants(timestamps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Return the place of each event within its instant, from 0, int32."""
     places = np.empty(len(timestamps), dtype=np.int32)
-    for users in stretches(offsets):
-        own = offsets[users.start : users.stop + 1]
+    for _, own in stretches(offsets):
         events = slice(own[0], own[-1])
         opens = starts_of_runs(timestamps[events], own - own[0])
         position = np.arange(len(opens))
@@ -57,13 +56,16 @@ def places_in_instants(timestamps: np.ndarray, offsets: np.ndarray) -> np.ndarra
     return places
 
 
-def stretches(offsets: np.ndarray) -> Iterator[slice]:
-    """Split users into stretches of a bounded number of events, at least one user each."""
+def stretches(offsets: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Split users into stretches of a bounded number of events, at least one user each.
+
+    Yields the users of each stretch, and their part of the offsets.
+    """
     start, n_users = 0, len(offsets) - 1
     while start < n_users:
         stop = int(np.searchsorted(offsets, offsets[start] + _STRETCH, side="right")) - 1
         stop = min(max(stop, start + 1), n_users)
-        yield slice(start, stop)
+        yield slice(start, stop), offsets[start : stop + 1]
         start = stop
 
 

@@ -57,11 +57,8 @@ def some_users(histories: Histories) -> Histories:
     rng = np.random.default_rng(0)
     share = _MOST_EVENTS / len(histories.codes)
     chosen = rng.random(len(histories)) < share
-    counts = np.zeros(len(histories.vocabulary), dtype=np.int64)
-    drawn, missing = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    for users in np.array_split(drawn, 64):
-        counts += np.bincount(histories[users].codes, minlength=len(counts))
-    for users in np.array_split(rng.permutation(missing), 1024):
+    counts = np.bincount(histories[chosen].codes, minlength=len(histories.vocabulary))
+    for users in np.array_split(rng.permutation(np.flatnonzero(~chosen)), 1024):
         part = histories[users]
         is_rare = counts[part.codes] < _ENOUGH_EVENTS
         is_needed = np.diff(kept_offsets(part.offsets, is_rare)) > 0

@@ -86,10 +86,7 @@ def best_task(
     Spaces learned from the histories do not see the held-out events. If ``validation_fraction``
     is None, nothing is held out.
     """
-    held_out = np.zeros(len(histories.codes), dtype=bool)
-    if validation_fraction is not None:
-        columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
-        held_out = held_out_events(sequences_of(Events(*columns)), validation_fraction, rng)
+    held_out = held_out_of(histories, validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
     spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs)
     items, n_towers = next(spaces)
@@ -103,6 +100,19 @@ def best_task(
         for items, n_towers in spaces
     )
     return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+
+
+def held_out_of(
+    histories: Histories,
+    fraction: float | None,
+    rng: np.random.Generator,
+    n_new: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mark the events to hold out, as :func:`held_out_events`; none if the fraction is None."""
+    if fraction is None:
+        return np.zeros(len(histories.codes), dtype=bool)
+    columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
+    return held_out_events(sequences_of(Events(*columns)), fraction, rng, n_new)
 
 
 def task_in(

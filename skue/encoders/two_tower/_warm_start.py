@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skue.encoders._events import Events, known_events
+from skue.encoders._events import known_events
 from skue.encoders._unknown import nothing_known
 from skue.encoders.two_tower._alignment import agreement, rotated_onto
 from skue.encoders.two_tower._channels import Arrays
@@ -15,8 +15,8 @@ from skue.encoders.two_tower._examples import Targets
 from skue.encoders.two_tower._fingerprints import count_new_events, learned_ends
 from skue.encoders.two_tower._new_items import with_new_items
 from skue.encoders.two_tower._recipe import checked_decays, checked_sizes, item_tower_of
-from skue.encoders.two_tower._sequences import Sequences, sequences_of
-from skue.encoders.two_tower._task import Start, Task, task_in
+from skue.encoders.two_tower._sequences import sequences_of
+from skue.encoders.two_tower._task import Start, Task, held_out_of, task_in
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import positions_of_ranges
@@ -103,14 +103,9 @@ def warm_task(
             "scratch."
         )
     n_new, outdated = count_new_events(histories, state.learned)
-    held_out = np.zeros(len(histories.codes), dtype=bool)
-    if validation_fraction is not None:
-        columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
-        held_out = held_out_new_events(
-            sequences_of(Events(*columns)), n_new, validation_fraction, rng
-        )
-        if held_out.sum() < _FEWEST_HELD_OUT:
-            held_out[:] = False
+    held_out = held_out_of(histories, validation_fraction, rng, n_new)
+    if held_out.sum() < _FEWEST_HELD_OUT:
+        held_out[:] = False
     items = _with_given_items(encoder, items)
     if not items._row_map(histories.vocabulary)[1]:
         items = with_new_items(items, state.n_towers, histories._keep_events(~held_out))
@@ -126,35 +121,6 @@ def warm_task(
     is_new = is_new[items.rows_of(histories) >= 0]
     chosen = _mostly_new(task.training.chosen, is_new, rng)
     return task._replace(training=Targets(task.sequences, chosen))
-
-
-def held_out_new_events(
-    sequences: Sequences,
-    n_new: np.ndarray,
-    fraction: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Mark the newest events of some users for validation, but only new events.
-
-    As :func:`held_out_events`, among the users whose newest instant is new.
-    """
-    offsets = sequences.offsets
-    held_out = np.zeros(offsets[-1], dtype=bool)
-    starts, stops = offsets[:-1], offsets[1:]
-    filled = np.flatnonzero((n_new > 0) & (stops > starts))
-    newest = sequences.opens_of(stops[filled] - 1)
-    able = filled[(newest > starts[filled]) & (newest >= (stops - n_new)[filled])]
-    n_users = round(fraction * len(able))
-    if not n_users:
-        return held_out
-    users = rng.choice(able, n_users, replace=False)
-    starts, stops, n_new = starts[users], stops[users], n_new[users]
-    each = min(5, -(-2000 // n_users))
-    first = sequences.opens_of(stops - np.clip(np.minimum((stops - starts) // 2, n_new), 1, each))
-    is_allowed = (first > starts) & (first >= stops - n_new)
-    first = np.where(is_allowed, first, sequences.opens_of(stops - 1))
-    held_out[positions_of_ranges(first, stops - first)] = True
-    return held_out
 
 
 def aligned(
