@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 
 from skue.compare._counting import OwnCountAndPopularity, SimilarUsers, Transitions
 from skue.compare._task import Task
@@ -134,5 +134,7 @@ def encoders(
         contenders["two-tower"] = TwoTowerUserEncoder(items, random_state=0)
     else:
         contenders["two-tower"] = TwoTowerUserEncoder(random_state=0)
-    contenders["two-stage"] = TwoStageRecommender(clone(contenders["two-tower"]), random_state=0)
+    # Fitted before it, the two-tower holds out events that the second stage learns from.
+    two_tower = FrozenEstimator(contenders["two-tower"])
+    contenders["two-stage"] = TwoStageRecommender(two_tower, random_state=0)
     return contenders

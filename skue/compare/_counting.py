@@ -17,6 +17,7 @@ from skue.metrics._evaluation import Evaluation
 from skue.ranking._counts import LogCounts, ages_in_instants, liked_events
 
 _K = 10
+_BETA_USERS = 10_000
 _BETAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _N_RECENT = 25
 _LOCALITY = 5.0
@@ -35,7 +36,9 @@ class OwnCountAndPopularity:
     def fit(self, histories: Histories, items: ItemEmbeddings) -> OwnCountAndPopularity:
         self._count(histories, items)
         self.beta_ = _BETAS[0]
-        rows, held_out = newest_instants(histories, 1.0, check_random_state(0))
+        rows, held_out = newest_instants(
+            histories, 1.0, check_random_state(0), n_most=_BETA_USERS
+        )
         held_out &= np.isin(items.rows_of(histories), np.arange(len(items)))
         targets = histories._keep_events(held_out)
         rows = rows[targets.lengths[rows] > 0]

@@ -116,6 +116,8 @@ def compare(
         # The time to learn the item vectors is part of the cost of the encoders that use them.
         if getattr(encoder, "item_embeddings", None) is items:
             row.fit_seconds += items_seconds
+        if name == "two-stage":
+            row.fit_seconds += scoring.rows[-2].fit_seconds
         if name.endswith("searched"):
             row.fit_seconds += search_seconds
             row.parameters = search.found

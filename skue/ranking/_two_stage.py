@@ -26,7 +26,6 @@ from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.histories._joined import joined
-from skue.histories._newest import newest_instants
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._topk import apply_limits
@@ -44,12 +43,10 @@ from skue.ranking._choice import (
 from skue.ranking._counts import LogCounts, OwnItems, liked_events, liked_log
 from skue.ranking._explain import explained
 from skue.ranking._features import FEATURES, feature_table
+from skue.ranking._held_out import fitted_encoder
 
 if TYPE_CHECKING:
     import pandas
-
-# The ranker needs no more users, and the table of their candidates has to fit into memory.
-_HELD_OUT_SHARE, _HELD_OUT_USERS = 0.25, 10_000
 
 
 class TwoStageRecommender(
@@ -180,12 +177,11 @@ class TwoStageRecommender(
         with atomic_fit(self):
             histories = validate_histories(self, X, reset=True)
             random_state = check_random_state(self.random_state)
-            rows, held_out = newest_instants(
-                histories, _HELD_OUT_SHARE, random_state, n_most=_HELD_OUT_USERS
+            encoder = TwoTowerUserEncoder() if self.encoder is None else self.encoder
+            self.encoder_, rows, held_out = fitted_encoder(
+                seeded_clone(encoder, random_state), histories, random_state
             )
             earlier = histories._keep_events(~held_out)
-            encoder = TwoTowerUserEncoder() if self.encoder is None else self.encoder
-            self.encoder_ = seeded_clone(encoder, random_state).fit(earlier, None)
             self.counts_ = LogCounts(self.item_embeddings_, earlier)
             block = self._candidate_block(earlier[rows]) if len(rows) else None
             newest = histories._keep_events(held_out)[rows]

@@ -19,13 +19,16 @@ from skue import (
     NDCGAtK,
     RecallAtK,
     TwoStageRecommender,
+    TwoTowerUserEncoder,
     as_histories,
     leave_last_out,
 )
+from skue.histories._newest import newest_instants
 from skue.ranking import _two_stage
 from skue.ranking._choice import ranker_scores
 from skue.ranking._counts import LogCounts, liked_log
 from skue.ranking._features import FEATURES
+from skue.ranking._held_out import _not_learned
 
 N_ITEMS = 40
 
@@ -80,7 +83,7 @@ def training_table_of(log, monkeypatch):
 def test_features_in_training_do_not_change_if_what_comes_after_the_queries_is_shuffled(
     monkeypatch,
 ):
-    rows, held_out = _two_stage.newest_instants(LOG, 0.25, np.random.RandomState(0))
+    rows, held_out = newest_instants(LOG, 0.25, np.random.RandomState(0))
     assert len(rows) > 30
     assert held_out.sum() >= len(rows)
     codes = LOG.codes.copy()
@@ -215,6 +218,35 @@ def test_a_frozen_encoder_is_used_as_it_is():
     frozen = FrozenEstimator(ENCODER.fit(LOG[:50]))
     model = TwoStageRecommender(frozen, LogisticRegression(), random_state=0).fit(LOG)
     np.testing.assert_array_equal(model.transform(LOG[:3]), frozen.estimator.transform(LOG[:3]))
+
+
+def test_the_second_stage_learns_from_the_events_that_a_two_tower_holds_out():
+    log = Histories.from_lists([list(LOG[row]) for row in range(len(LOG))])
+    encoder = TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0).fit(log)
+    rows, held_out = _not_learned(encoder, log, np.random.RandomState(0))
+    assert len(rows) == round(0.1 * len(log))
+    assert encoder.n_examples_ == np.maximum(log.lengths - 1, 0).sum() - held_out.sum()
+    for row in rows:
+        own = held_out[log.offsets[row] : log.offsets[row + 1]]
+        assert not own[0]
+        assert own[-1]
+        assert (np.diff(own.astype(int)) >= 0).all()
+
+
+def test_a_frozen_two_tower_gives_the_same_as_one_that_is_fitted_inside():
+    encoder = TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0)
+    inside = TwoStageRecommender(encoder, LogisticRegression(), random_state=0).fit(LOG)
+    frozen = FrozenEstimator(encoder.fit(LOG))
+    beside = TwoStageRecommender(frozen, LogisticRegression(), random_state=0).fit(LOG)
+    for one, other in zip(inside.recommend(LOG), beside.recommend(LOG), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_frozen_two_tower_that_learned_from_all_events_is_warned_about():
+    encoder = TwoTowerUserEncoder(ITEMS, max_iter=1, early_stopping=False, random_state=0)
+    frozen = FrozenEstimator(encoder.fit(LOG))
+    with pytest.warns(UserWarning, match="has learned from all events"):
+        TwoStageRecommender(frozen, LogisticRegression(), random_state=0).fit(LOG)
 
 
 def test_a_pickled_recommender_gives_the_same(fitted, tmp_path):
