@@ -34,7 +34,7 @@ def transition_table(
 
 def transition_scores(
     rows: np.ndarray, offsets: np.ndarray, ages: np.ndarray, table: sp.csr_array
-) -> np.ndarray:
+) -> sp.csr_array:
     """Return the sum of the transitions from all events of each user, each times exp(-age / 2).
 
     Parameters
@@ -47,8 +47,11 @@ def transition_scores(
 
     Returns
     -------
-    scores : ndarray of shape (n_users, n_items), float32
+    scores : csr_array of shape (n_users, n_items), float32
+        With sorted columns.
     """
     weights = np.exp(-_DECAY * ages).astype(np.float32)
     shape = len(offsets) - 1, table.shape[0]
-    return (sp.csr_array((weights, rows, offsets), shape=shape) @ table).toarray()
+    scores = sp.csr_array((weights, rows, offsets), shape=shape) @ table
+    scores.sort_indices()
+    return scores

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
+from skue.encoders._events import Events
+from skue.kernels._segments import owners, user_item_keys
 from skue.ranking._counts import LogCounts, OwnItems
 
 
@@ -20,55 +24,92 @@ class Candidates(NamedTuple):
     history: OwnItems
     counts: LogCounts
 
+    def take(self, kept: np.ndarray) -> Candidates:
+        """Return the marked candidates."""
+        return self._replace(
+            users=self.users[kept],
+            rows=self.rows[kept],
+            cosine=self.cosine[kept],
+            transition=self.transition[kept],
+            own=self.own[kept],
+        )
+
 
 def candidates_of(
-    cosines: np.ndarray,
-    transitions: np.ndarray,
-    history: OwnItems,
+    nearest: np.ndarray,
+    user_vectors: np.ndarray,
+    item_vectors: np.ndarray,
+    events: Events,
     counts: LogCounts,
-    n_candidates: int,
+    n_more: int,
 ) -> Candidates:
     """Return the candidates of a block of users.
 
-    These are the ``n_candidates`` items nearest by cosine, half as many by transition score, half
-    as many of the most popular, and all items of the history.
+    These are the nearest items, ``n_more`` with the highest transition scores, ``n_more`` of the
+    most popular, and all items of the history.
 
     Parameters
     ----------
-    cosines : ndarray of shape (n_users, n_items)
-        ``-inf`` where an item is not allowed.
-    transitions : ndarray of shape (n_users, n_items)
-        Transition scores.
-    history : OwnItems
+    nearest : ndarray of shape (n_users, n_nearest)
+        Item rows; -1 where there are no more.
+    user_vectors : ndarray of shape (n_users, n_dims)
+    item_vectors : ndarray of shape (n_items, n_dims)
+    events : Events
+        The histories of the users.
     counts : LogCounts
-    n_candidates : int
+    n_more : int
     """
-    n_users, n_items = cosines.shape
-    half = min(-(-n_candidates // 2), n_items)
-    first = np.arange(n_users)[:, None] * np.int64(n_items)
-    pairs = [
-        (first + _largest(cosines, n_candidates)).ravel(),
-        (first + _largest(transitions, half)).ravel(),
-        (first + counts.by_popularity[:half]).ravel(),
+    n_users, n_items = len(user_vectors), len(item_vectors)
+    transitions, history = counts.transition_scores(events), OwnItems(events, n_items)
+    everyone = np.arange(n_users)[:, None]
+    keys = [
+        user_item_keys(everyone, nearest, n_items)[nearest >= 0],
+        _largest(transitions, n_more),
+        user_item_keys(everyone, counts.by_popularity[:n_more], n_items).ravel(),
         history.keys,
     ]
-    keys = np.unique(np.concatenate(pairs))
-    keys = keys[np.isfinite(cosines.ravel()[keys])]
-    users, rows = np.divmod(keys, n_items)
+    pairs = np.unique(np.concatenate(keys))
+    users, rows = np.divmod(pairs, n_items)
     return Candidates(
         users,
         rows,
-        cosines[users, rows].astype(np.float64),
-        transitions[users, rows].astype(np.float64),
-        history.find(keys),
+        _cosines(user_vectors, item_vectors, users, rows),
+        _values_at(transitions, pairs),
+        history.find(pairs),
         history,
         counts,
     )
 
 
-def _largest(scores: np.ndarray, n: int) -> np.ndarray:
-    """Return the columns of the n largest scores of each row, in no order."""
-    n_columns = scores.shape[1]
-    if n >= n_columns:
-        return np.broadcast_to(np.arange(n_columns), scores.shape)
-    return np.argpartition(scores, n_columns - n, axis=1)[:, n_columns - n :]
+def _cosines(
+    user_vectors: np.ndarray, item_vectors: np.ndarray, users: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Return the cosine of each pair, user by user, so that it does not depend on other users."""
+    cosines = np.empty(len(users))
+    bounds = np.searchsorted(users, np.arange(len(user_vectors) + 1))
+    for vector, (start, stop) in zip(user_vectors, pairwise(bounds.tolist()), strict=True):
+        cosines[start:stop] = item_vectors[rows[start:stop]] @ vector
+    return cosines
+
+
+def _largest(table: sp.csr_array, n: int) -> np.ndarray:
+    """Return the keys of the n largest values of each row, in no order."""
+    kept = [
+        slice(start, stop)
+        if stop - start <= n
+        else start + np.argpartition(table.data[start:stop], stop - start - n)[-n:]
+        for start, stop in pairwise(table.indptr.tolist())
+    ]
+    keys = user_item_keys(owners(table.indptr), table.indices, table.shape[1])
+    return np.concatenate([keys[of_row] for of_row in kept]) if kept else keys
+
+
+def _values_at(table: sp.csr_array, pairs: np.ndarray) -> np.ndarray:
+    """Return the value at each key of a row and a column, 0 where there is none."""
+    values = np.zeros(len(pairs))
+    keys = user_item_keys(owners(table.indptr), table.indices, table.shape[1])
+    if len(keys):
+        at = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
+        found = keys[at] == pairs
+        values[found] = table.data[at[found]]
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from skue.histories._histories import Histories
 from skue.kernels._segments import owners, user_item_keys
 from skue.kernels._threads import few_openmp_threads
 from skue.kernels._ties import ideal_dcg
-from skue.metrics._item_scorer import blocks_of_users
+from skue.ranking._candidates import Candidates
 from skue.ranking._features import FEATURES, feature_table, ranks_of_user
 
 _K = 10
@@ -56,16 +57,14 @@ class TrainingTable(NamedTuple):
 
 
 def training_table(
-    candidate_block: Any,
-    held_out: Histories,
-    items: Any,
+    blocks: Iterable[tuple[int, int, Candidates]], held_out: Histories, items: Any
 ) -> TrainingTable:
     """Return the candidates of all queries, and which of them are held out.
 
     Parameters
     ----------
-    candidate_block : callable or None
-        Returns the candidates of a range of queries. None if there are no queries.
+    blocks : iterable of (start, stop, Candidates)
+        The candidates of a range of queries each.
     held_out : Histories
         The held-out events of the queries.
     items : ItemEmbeddings
@@ -75,8 +74,7 @@ def training_table(
     targets = np.unique(user_item_keys(owners(held_out.offsets), rows, n_items)[rows >= 0])
     none = np.empty(0, dtype=np.int64)
     parts = [(none, np.empty((0, len(FEATURES))), np.empty(0), none.astype(bool))]
-    for start, stop in blocks_of_users(n_users, n_items) if candidate_block else ():
-        found, _ = candidate_block(start, stop)
+    for start, _, found in blocks:
         keys = user_item_keys(found.users + start, found.rows, n_items)
         parts.append((keys, feature_table(found), found.cosine, found.own >= 0))
     keys, features, cosine, own = map(np.concatenate, zip(*parts, strict=True))

@@ -9,7 +9,6 @@ from sklearn.pipeline import Pipeline
 
 from skue._optional import import_optional
 from skue.encoders._output import users_of
-from skue.metrics._item_scorer import blocks_of_users
 from skue.ranking._features import FEATURES, ranks_of_user
 
 if TYPE_CHECKING:
@@ -20,12 +19,12 @@ def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
     """Return the k best candidates of each user, with their features."""
     pandas = import_optional("pandas", "io")
     histories, items = recommender._read(X), recommender.item_embeddings_
-    candidate_block = recommender._candidate_block(histories)
+    vectors, stage = recommender._vectors_of(histories), recommender._second_stage()
+    nearest, _ = recommender._nearest(vectors, k, None, None)
     users = users_of(X, histories)
     tables = []
-    for start, stop in blocks_of_users(len(histories), len(items)):
-        candidates, _ = candidate_block(start, stop)
-        features, scores = recommender._ranked(candidates)
+    for start, _, candidates in stage.blocks(histories, vectors, nearest):
+        features, scores = stage.scored(candidates)
         ranks = ranks_of_user(candidates.users, scores)
         best = np.lexsort((ranks, candidates.users))
         best = best[ranks[best] < k]
@@ -34,7 +33,7 @@ def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
             "user": rows if users is None else users[rows],
             "item": items.ids[candidates.rows[best]],
             "score": scores[best].astype(np.float32),
-            "rank": ranks[best].astype(np.int64) + 1,
+            "rank": ranks[best] + 1,
             **dict(zip(FEATURES, features[best].T, strict=True)),
         }
         shares = shares_of_features(recommender.ranker_, features[best])

@@ -168,14 +168,18 @@ def _new_above(c: Candidates, scores: np.ndarray) -> np.ndarray:
     order = np.lexsort((-scores, c.users))
     is_new = c.own[order] < 0
     before: np.ndarray = np.cumsum(is_new) - is_new
+    users, scores = c.users[order], scores[order]
+    opens = np.ones(len(order), dtype=bool)
+    opens[1:] = (scores[1:] != scores[:-1]) | (users[1:] != users[:-1])
+    first_equal = np.flatnonzero(opens)[np.cumsum(opens) - 1]
     above = np.empty(len(order))
-    above[order] = before - before[np.searchsorted(c.users, c.users)]
+    above[order] = before[first_equal] - before[np.searchsorted(users, users)]
     return above
 
 
 def ranks_of_user(users: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the rank of each score among those of the same user, 0 for the largest."""
     order = np.lexsort((-scores, users))
-    ranks = np.empty(len(users))
+    ranks = np.empty(len(users), dtype=np.int64)
     ranks[order] = np.arange(len(users)) - np.searchsorted(users, users)[order]
     return ranks

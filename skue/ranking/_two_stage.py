@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -28,22 +27,21 @@ from skue.histories._histories import Histories
 from skue.histories._joined import joined
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._topk import apply_limits
+from skue.kernels._topk import apply_limits, best_of_row, top_k
 from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
-from skue.ranking._candidates import Candidates, candidates_of
 from skue.ranking._choice import (
     TrainingTable,
     cross_validated,
     default_rankers,
     fitted_ranker,
-    ranker_scores,
     seeded_clone,
     training_table,
 )
-from skue.ranking._counts import LogCounts, OwnItems, liked_events, liked_log
+from skue.ranking._counts import LogCounts, liked_events, liked_log
 from skue.ranking._explain import explained
-from skue.ranking._features import FEATURES, feature_table
+from skue.ranking._features import FEATURES
 from skue.ranking._held_out import fitted_encoder
+from skue.ranking._second_stage import SecondStage, below
 
 if TYPE_CHECKING:
     import pandas
@@ -183,10 +181,8 @@ class TwoStageRecommender(
             )
             earlier = histories._keep_events(~held_out)
             self.counts_ = LogCounts(self.item_embeddings_, earlier)
-            block = self._candidate_block(earlier[rows]) if len(rows) else None
             newest = histories._keep_events(held_out)[rows]
-            table = training_table(block, newest, self.item_embeddings_)
-            self._choose(table, random_state)
+            self._choose(self._training_table(earlier[rows], newest), random_state)
             self.log_ = liked_log(self.item_embeddings_, histories)
             self.counts_ = LogCounts(self.item_embeddings_, self.log_)
             self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
@@ -258,6 +254,16 @@ class TwoStageRecommender(
     def _n_features_out(self) -> int:
         return self.item_embeddings_.n_dims
 
+    def _training_table(self, queries: Histories, held_out: Histories) -> TrainingTable:
+        """Return the candidates of the queries, and which of them are held out."""
+        items = self.item_embeddings_
+        if not len(queries):
+            return training_table((), held_out, items)
+        vectors = self._vectors_of(queries)
+        nearest, _ = self._nearest(vectors, 1, None, None)
+        stage = SecondStage(items, self.counts_, self.n_candidates, None)
+        return training_table(stage.blocks(queries, vectors, nearest), held_out, items)
+
     def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""
         self.second_stage_, self.ranker_ = "encoder", None
@@ -285,46 +291,41 @@ class TwoStageRecommender(
     def _vectors_of(self, histories: Histories) -> np.ndarray:
         return np.asarray(self.encoder_.transform(histories), dtype=np.float32)
 
-    def _candidate_block(
-        self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
-    ) -> Callable[[int, int], tuple[Candidates, np.ndarray]]:
-        """Return a function that finds candidates and cosines for a range of users."""
-        vectors, items = self._vectors_of(histories), self.item_embeddings_
-        events, n_items = liked_events(items, histories), len(items)
+    def _second_stage(self) -> SecondStage:
+        return SecondStage(self.item_embeddings_, self.counts_, self.n_candidates, self.ranker_)
 
-        def candidate_block(start: int, stop: int) -> tuple[Candidates, np.ndarray]:
-            cosines = vectors[start:stop] @ items.vectors.T
-            apply_limits(cosines, start, excluded, allowed)
-            events_of_block = events.of_users(start, stop)
-            transitions = self.counts_.transition_scores(events_of_block)
-            own = OwnItems(events_of_block, n_items)
-            return candidates_of(
-                cosines, transitions, own, self.counts_, self.n_candidates
-            ), cosines
+    def _nearest(
+        self, vectors: np.ndarray, k: int, excluded: Pairs | None, allowed: Rows | None
+    ) -> Pairs:
+        k = max(k, self.n_candidates)
+        return top_k(
+            vectors, self.item_embeddings_.vectors, k, excluded=excluded, allowed=allowed
+        )
 
-        return candidate_block
-
-    def _ranked(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features and the scores of candidates."""
-        features = feature_table(candidates)
-        if self.ranker_ is None or not len(features):
-            return features, candidates.cosine
-        return features, ranker_scores(self.ranker_, features)
+    def _best_items(
+        self, histories: Histories, k: int, excluded: Pairs | None, allowed: Rows | None
+    ) -> Pairs:
+        vectors = self._vectors_of(histories)
+        nearest = self._nearest(vectors, k, excluded, allowed)
+        return self._second_stage().best(histories, vectors, nearest, k, excluded, allowed)
 
     def _score_block(
         self, histories: Histories, excluded: Pairs | None, allowed: Rows | None
     ) -> ScoreBlock:
-        candidate_block = self._candidate_block(histories, excluded, allowed)
+        vectors, items = self._vectors_of(histories), self.item_embeddings_
+        events, stage = liked_events(items, histories), self._second_stage()
 
         def score_block(start: int, stop: int) -> np.ndarray:
-            candidates, cosines = candidate_block(start, stop)
-            if self.ranker_ is None:
+            cosines = vectors[start:stop] @ items.vectors.T
+            apply_limits(cosines, start, excluded, allowed)
+            if stage.ranker is None:
                 return cosines
-            _, scores = self._ranked(candidates)
-            lowest = np.zeros(stop - start)
-            np.minimum.at(lowest, candidates.users, scores)
-            # Cosines are at most 1, so all other items are below the candidates.
-            table = cosines + (lowest - 2.0)[:, None]
+            n = min(self.n_candidates, len(items))
+            nearest = np.array([best_of_row(row, n)[0] for row in cosines]).reshape(-1, n)
+            block = events.of_users(start, stop), vectors[start:stop], nearest
+            candidates = stage.candidates(*block, np.isfinite(cosines))
+            _, scores = stage.scored(candidates)
+            table = cosines + below(candidates.users, scores, stop - start)[:, None]
             table[candidates.users, candidates.rows] = scores
             return table
 

@@ -122,8 +122,10 @@ def test_a_log_where_people_come_back_is_found_by_the_second_stage():
 def test_scores_cover_the_catalogue_and_candidates_are_above_all_others(fitted):
     X = LOG[:20]
     table = fitted.score_blocks(X)(0, 20)
-    candidates, cosines = fitted._candidate_block(X)(0, 20)
-    scores = ranker_scores(fitted.ranker_, fitted._ranked(candidates)[0])
+    vectors, stage = fitted.transform(X), fitted._second_stage()
+    cosines = vectors @ fitted.item_embeddings_.vectors.T
+    _, _, candidates = next(stage.blocks(X, vectors, np.argsort(-cosines, axis=1)))
+    scores = ranker_scores(fitted.ranker_, stage.scored(candidates)[0])
     others = 0
     for user in range(20):
         own = candidates.users == user
