@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py              # a minute, as in the documentation
     python benchmarks/serving.py --seconds 9  # a short run
+    python benchmarks/serving.py --second-stage  # only what a second stage costs
 
 Threads request users by Zipf's law; one user in twenty is new. Other threads append events, and
 each user has one writer. After a quarter of the time, the Redis server is killed, and started
@@ -29,6 +30,7 @@ for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 import numpy as np  # noqa: E402
+from _two_stage_serving import second_stage_costs  # noqa: E402
 
 from skue import (  # noqa: E402
     DecayAverageUserEncoder,
@@ -306,11 +308,16 @@ def main():
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--deadline", type=float, default=25, help="in milliseconds")
     parser.add_argument("--pause", type=float, default=20, help="mean ms between requests")
+    parser.add_argument("--second-stage", action="store_true")
     parser.add_argument("--json", help="file to write the figures to")
     arguments = parser.parse_args()
+    if arguments.second_stage:
+        print(json.dumps(second_stage_costs(), indent=1))
+        return
     if shutil.which("redis-server") is None:
         sys.exit("redis-server is not installed")
     results = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", **small_costs()}
+    results["second_stage"] = second_stage_costs()
     folder = tempfile.mkdtemp()
     try:
         world, answers, errors, counters, warmed = run(arguments, folder)

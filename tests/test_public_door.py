@@ -32,7 +32,7 @@ ROOMS = {
     "ranking": TO_METRICS | {"encoders.two_tower"},
     "serving.index": TO_METRICS,
     "serving.cache": TO_METRICS,
-    "serving": TO_METRICS | {"serving.index", "serving.cache"},
+    "serving": TO_METRICS | {"ranking", "serving.index", "serving.cache"},
     "datasets": {"histories", "items"},
     "compare": TO_METRICS | {"encoders.two_tower", "datasets", "ranking"},
 }

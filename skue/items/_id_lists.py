@@ -106,11 +106,11 @@ def limits_of_id_lists(
     if len(rows):
         left = np.ones(len(items), dtype=bool)
         left[rows] = False
-        allowed = _only(allowed, left)
+        allowed = only_rows(allowed, left)
     return excluded, allowed
 
 
-def _only(allowed: Rows | None, left: np.ndarray) -> Rows:
+def only_rows(allowed: Rows | None, left: np.ndarray) -> Rows:
     """Return the allowed rows that are also in a mask of the items."""
     if allowed is None:
         return np.flatnonzero(left), None

@@ -5,7 +5,7 @@ import pytest
 
 from skue import Histories, ItemEmbeddings
 from skue.ranking._candidates import candidates_of
-from skue.ranking._counts import LogCounts, OwnItems, liked_events
+from skue.ranking._counts import LogCounts, liked_events
 from skue.ranking._features import FEATURES, feature_table, ranks_of_user
 
 RNG = np.random.default_rng(0)

@@ -140,7 +140,7 @@ class UserVectorCache:
             vector of the encoder, because there is no other.
         """
         until = math.inf if self.deadline is None else time.monotonic() + self.deadline
-        users = _user_list(user_ids)
+        users = user_list(user_ids)
         if self._store is None:
             found, missing = self._state.recall(users, time.time())
         else:
@@ -176,7 +176,7 @@ class UserVectorCache:
         RuntimeError
             If the store fails to write the vectors. Exceptions of ``load`` are raised as well.
         """
-        users = list(dict.fromkeys(_user_list(user_ids)))
+        users = list(dict.fromkeys(user_list(user_ids)))
         n_failed = 0
         for start in range(0, len(users), _WARM_BATCH):
             task = Task(load)
@@ -209,7 +209,7 @@ class UserVectorCache:
         ----------
         user_ids : array-like of shape (n_users,)
         """
-        users = _user_list(user_ids)
+        users = user_list(user_ids)
         self._state.forget(users, distrust=self._store is not None)
         self._source.remove(users)
 
@@ -298,7 +298,7 @@ class UserVectorCache:
         return Entry(self.encoder.fallback_vector_, time.time()), "fallback"
 
 
-def _user_list(user_ids: Any) -> list[Any]:
+def user_list(user_ids: Any) -> list[Any]:
     # A single string would be taken for a list of its characters.
     if isinstance(user_ids, (str, bytes)) or not isinstance(user_ids, Iterable):
         one = shown(user_ids)

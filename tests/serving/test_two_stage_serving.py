@@ -1,0 +1,125 @@
+"""A retriever with a second stage: the index and the own history give the candidates."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    Retriever,
+    SpaceMismatchError,
+    TwoStageRecommender,
+    UserVectorCache,
+    export_index,
+    open_index,
+)
+
+RNG = np.random.default_rng(0)
+IDS = [f"item-{i}" for i in range(60)]
+ITEMS = ItemEmbeddings(RNG.normal(size=(60, 6)), IDS)
+USERS = [f"user-{i}" for i in range(80)]
+LISTS = {user: [IDS[i] for i in RNG.integers(0, 30, size=RNG.integers(2, 9))] for user in USERS}
+LOG = Histories.from_lists(list(LISTS.values()), user_ids=USERS)
+
+
+@pytest.fixture(scope="module")
+def recommender():
+    encoder = DecayAverageUserEncoder(ITEMS)
+    return TwoStageRecommender(encoder, LogisticRegression(), n_candidates=8, random_state=0).fit(
+        LOG
+    )
+
+
+@pytest.fixture
+def serving(recommender, tmp_path):
+    export_index(recommender, tmp_path)
+    return Retriever(UserVectorCache(recommender.encoder_), open_index(tmp_path), recommender)
+
+
+def load(ids):
+    return [LISTS[user] for user in ids.tolist()]
+
+
+@pytest.mark.parametrize("k", [3, 20])
+def test_it_returns_what_the_recommender_recommends(serving, recommender, k):
+    ids, scores, status = serving.recommend(USERS[:20], load, k=k)
+    expected = recommender.recommend([LISTS[user] for user in USERS[:20]], k)
+    np.testing.assert_array_equal(ids, expected[0])
+    np.testing.assert_allclose(scores, expected[1], rtol=1e-5)
+    assert set(status) == {"fresh"}
+
+
+def test_cached_vectors_are_used_and_the_features_come_from_the_loaded_history(
+    serving, recommender
+):
+    serving.recommend(USERS[:1], load, k=3)
+    newer = [*LISTS[USERS[0]], "item-55", "item-55"]
+    ids, _, status = serving.recommend(USERS[:1], lambda ids: [newer], k=60)
+    assert status.tolist() == ["cached"]
+    old = serving.cache.get(USERS[:1], load)[0]
+    stage, histories = recommender._second_stage(), recommender._read([newer])
+    nearest = recommender._nearest(old, 60, None, None)
+    rows, _ = stage.best(histories, old, nearest, 60)
+    np.testing.assert_array_equal(ids[0], np.array(IDS, dtype=object)[rows[0]])
+
+
+def test_load_is_called_once_with_every_user_once(serving):
+    calls = []
+
+    def counting(ids):
+        calls.append(ids.tolist())
+        return load(ids)
+
+    asked = [USERS[3], USERS[1], USERS[3]]
+    ids, _, _ = serving.recommend(asked, counting, k=4)
+    assert calls == [[USERS[3], USERS[1]]]
+    np.testing.assert_array_equal(ids[0], ids[2])
+
+
+def test_histories_with_user_ids_may_come_in_any_order_and_leave_out_users(serving):
+    asked = [USERS[3], "nobody", USERS[1]]
+    known = Histories.from_lists(
+        [LISTS[USERS[1]], LISTS[USERS[3]]], user_ids=[USERS[1], USERS[3]]
+    )
+    ids, scores, _ = serving.recommend(asked, lambda ids: known, k=4)
+    expected, _, _ = serving.recommend([USERS[3], USERS[1]], load, k=4)
+    np.testing.assert_array_equal(ids[[0, 2]], expected)
+    assert np.isfinite(scores).all()
+
+
+def test_items_are_excluded_and_allowed(serving, recommender):
+    asked, allowed = USERS[:5], IDS[:40]
+    excluded = [LISTS[user] for user in asked]
+    ids, _, _ = serving.recommend(asked, load, k=6, exclude=excluded, allow=allowed)
+    expected, _ = recommender.recommend(excluded, 6, exclude=excluded, allow=allowed)
+    np.testing.assert_array_equal(ids, expected)
+
+
+def test_items_that_the_index_does_not_have_are_left_out(recommender, tmp_path):
+    kept = ItemEmbeddings(ITEMS.vectors[:20], IDS[:20], space_id=ITEMS.space_id)
+    export_index(kept, tmp_path)
+    serving = Retriever(UserVectorCache(recommender.encoder_), open_index(tmp_path), recommender)
+    ids, _, _ = serving.recommend(USERS, load, k=10)
+    assert any(set(LISTS[user]) - set(IDS[:20]) for user in USERS)
+    assert set(ids.ravel().tolist()) <= set(IDS[:20])
+    expected, _ = recommender.recommend(list(LISTS.values()), 10, allow=IDS[:20])
+    np.testing.assert_array_equal(ids, expected)
+
+
+def test_a_recommender_of_another_space_is_refused(serving, tmp_path):
+    other = DecayAverageUserEncoder(ItemEmbeddings(RNG.normal(size=(60, 6)), IDS))
+    recommender = TwoStageRecommender(other, LogisticRegression(), random_state=0).fit(LOG)
+    with pytest.raises(SpaceMismatchError):
+        Retriever(serving.cache, serving.index, recommender)
+
+
+def test_a_recommender_whose_encoder_ranks_alone_searches_the_index(tmp_path):
+    with pytest.warns(UserWarning, match="the encoder ranks alone"):
+        alone = TwoStageRecommender(DecayAverageUserEncoder(ITEMS)).fit([[item] for item in IDS])
+    export_index(alone, tmp_path)
+    serving = Retriever(UserVectorCache(alone.encoder_), open_index(tmp_path), alone)
+    ids, _, _ = serving.recommend(USERS, load, k=5)
+    expected, _ = alone.encoder_.recommend(list(LISTS.values()), 5)
+    np.testing.assert_array_equal(ids, expected)
