@@ -52,6 +52,9 @@ def transition_scores(
     """
     weights = np.exp(-_DECAY * ages).astype(np.float32)
     shape = len(offsets) - 1, table.shape[0]
-    scores = sp.csr_array((weights, rows, offsets), shape=shape) @ table
+    # With the integer type of the table, its indices are not copied for each product.
+    index_type = table.indices.dtype
+    columns = rows.astype(index_type), offsets.astype(index_type)
+    scores = sp.csr_array((weights, *columns), shape=shape) @ table
     scores.sort_indices()
     return scores

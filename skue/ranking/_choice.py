@@ -10,7 +10,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skue.histories._histories import Histories
@@ -119,6 +119,10 @@ def fitted_ranker(ranker: Any, features: np.ndarray, chosen: np.ndarray) -> Any:
 
 def ranker_scores(ranker: Any, features: np.ndarray) -> np.ndarray:
     """Return the decision of a classifier that an item is chosen, one number per candidate."""
+    line = linear_terms(ranker)
+    if line is not None:  # the same as decision_function, without its checks at each call
+        weights, intercept = line
+        return features @ weights + intercept
     with (
         config_context(assume_finite=True, skip_parameter_validation=True),
         few_openmp_threads(len(features)),
@@ -126,6 +130,20 @@ def ranker_scores(ranker: Any, features: np.ndarray) -> np.ndarray:
         if hasattr(ranker, "decision_function"):
             return np.asarray(ranker.decision_function(features), dtype=np.float64)
         return np.asarray(ranker.predict_proba(features), dtype=np.float64)[:, 1]
+
+
+def linear_terms(ranker: Any) -> tuple[np.ndarray, float] | None:
+    """Return the weights and the intercept of scaled features and a logistic regression."""
+    if type(ranker) is not Pipeline or [type(step) for step in ranker] != [
+        StandardScaler,
+        LogisticRegression,
+    ]:
+        return None
+    scaler, model = ranker
+    scale = np.ones(model.n_features_in_) if scaler.scale_ is None else scaler.scale_
+    mean = np.zeros(model.n_features_in_) if scaler.mean_ is None else scaler.mean_
+    weights = model.coef_[0] / scale
+    return weights, float(model.intercept_[0] - mean @ weights)
 
 
 def cross_validated(

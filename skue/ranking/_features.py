@@ -157,7 +157,7 @@ def feature_table(candidates: Candidates) -> np.ndarray:
 
 def _own(c: Candidates, column: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
     """Return a column of the history for each candidate; ``missing`` for new items."""
-    values = np.array(np.broadcast_to(missing, c.own.shape), dtype=np.float64)
+    values = np.full(len(c.own), missing) if np.isscalar(missing) else np.array(missing, float)
     has = c.own >= 0
     values[has] = column[c.own[has]]
     return values

@@ -25,7 +25,7 @@ from skue import (
 )
 from skue.histories._newest import newest_instants
 from skue.ranking import _two_stage
-from skue.ranking._choice import ranker_scores
+from skue.ranking._choice import default_rankers, linear_terms, ranker_scores
 from skue.ranking._counts import LogCounts, liked_log
 from skue.ranking._features import FEATURES
 from skue.ranking._held_out import _not_learned
@@ -408,3 +408,11 @@ def test_the_same_seed_gives_the_same_recommendations():
     log = LOG[:60]
     first, second = recommender().fit(log), recommender().fit(log)
     np.testing.assert_array_equal(first.recommend(LOG)[1], second.recommend(LOG)[1])
+
+
+def test_the_default_linear_ranker_scores_as_its_decision_function():
+    model = recommender(ranker=default_rankers(np.random.RandomState(0))["linear"]).fit(LOG)
+    features = np.random.default_rng(0).normal(size=(50, len(FEATURES)))
+    assert linear_terms(model.ranker_) is not None
+    expected = model.ranker_.decision_function(features)
+    np.testing.assert_allclose(ranker_scores(model.ranker_, features), expected, rtol=1e-9)
