@@ -62,18 +62,19 @@ class TwoStageRecommender(
     the most popular, and all items of the history. A classifier ranks them by features of the
     user, the item and both. All other items rank below the candidates, by cosine.
 
-    ``fit`` holds out the newest instant (without times: the newest event) of a quarter of the
-    users, at most 10,000. Encoder and counts learn from the rest, and the classifier learns to
-    find the held-out items among the candidates. Then the counts are made anew from all events.
-    The features of a candidate therefore never know what comes after the query. Events with a
-    weight of zero or less are not counted.
+    The classifier learns to find held-out items among the candidates. A two-tower encoder holds
+    out newest events itself, and these are used. For other encoders, ``fit`` holds out the newest
+    instant (without times: the newest event) of a quarter of the users, at most 10,000. Encoder
+    and counts learn from the rest. Then the counts are made anew from all events. The features of
+    a candidate therefore never know what comes after the query. Events with a weight of zero or
+    less are not counted.
 
     Parameters
     ----------
     encoder : encoder or None, default=None
         The first stage, cloned and fitted. None is :class:`TwoTowerUserEncoder`. A
-        :class:`sklearn.frozen.FrozenEstimator` is used as it is; it should not have learned from
-        the held-out events.
+        :class:`sklearn.frozen.FrozenEstimator` is used as it is. Unless it is a two-tower encoder,
+        it should not have learned from the held-out events.
     ranker : classifier or None, default=None
         A scikit-learn classifier with ``decision_function`` or ``predict_proba``, cloned and
         fitted. None chooses among a scaled :class:`sklearn.linear_model.LogisticRegression`, a
