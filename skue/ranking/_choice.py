@@ -96,15 +96,18 @@ def seeded_clone(estimator: Any, random_state: np.random.RandomState) -> Any:
 
 
 def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
-    """Return the classifiers to choose from."""
+    """Return the classifiers to choose from.
+
+    Both are strongly regularised, because often only some hundred held-out items are learned from.
+    """
     return {
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
+        "linear": make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=300)),
         "boosted": HistGradientBoostingClassifier(
             learning_rate=0.05,
-            max_iter=200,
+            max_iter=100,
             max_leaf_nodes=7,
-            min_samples_leaf=50,
-            l2_regularization=1.0,
+            min_samples_leaf=200,
+            l2_regularization=10.0,
             early_stopping=False,
             random_state=random_state.randint(2**31 - 1),
         ),
