@@ -3,87 +3,45 @@
     python benchmarks/peers.py LOG --json peers.json     # every peer, and skue
     python benchmarks/peers.py LOG --only EASE ALS       # some of them
     python benchmarks/peers.py LOG --refit               # learn from the validation event, too
+    python benchmarks/peers.py LOG --keep FOLDER         # continue a run that was stopped
     python benchmarks/peers.py --table peers.json        # print the table of an earlier run
 
 LOG is a file for ``skue.load_interactions``, or the name of one in the folder SKUE_DATA. Each
 person's last event (with times, the last instant) is the test target, and the one before it is the
 validation target. Every peer learns from the rest, and its settings are chosen by recall@10 on the
-validation targets. The test targets are ranked once, by the chosen settings, and the query is
-everything before the target. The whole catalogue is ranked; ties count with their expected value.
-Items that the person already has are left out, unless the log contains repeats. Recall is hits /
-min(k, held out). Intervals are paired 95 % bootstrap intervals over people, against the best peer
-on the test targets. Times are CPU seconds of all threads: of one fit with the chosen settings, and
-of the first ten items of each person. The packages are in the extra "bench".
+validation targets of at most 5,000 people. The test targets are ranked once, by the chosen
+settings, and the query is everything before the target. The whole catalogue is ranked; ties count
+with their expected value. Items that the person already has are left out, unless the log contains
+repeats. Recall is hits / min(k, held out). Intervals are paired 95 % bootstrap intervals over
+people, against the best peer on the test targets. Times are CPU seconds of all threads: of one fit
+with the chosen settings, and of the first ten items of each person. The packages are in the extra "bench".
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
+import re
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import joblib
 import numpy as np
-from _peers import (
-    ALS,
-    BPR,
-    EASE,
-    TIFUKNN,
-    UPCF,
-    Encoder,
-    ItemNeighbours,
-    ItemScorer,
-    Prod2Vec,
-    Ranker,
-)
-from _quality_parts import REPEAT_EXPONENTS
+from _peer_settings import contenders
 from quality import machine, say
 
-from skue import (
-    CooccurrenceItemEmbedder,
-    DecayAverageUserEncoder,
-    TransitionItemRanker,
-    TwoStageRecommender,
-    TwoTowerUserEncoder,
-    leave_last_out,
-    load_interactions,
-)
-from skue.compare._contenders import OwnFrequency, Popularity
-from skue.compare._counting import OwnCountAndPopularity
+from skue import leave_last_out, load_interactions
 from skue.compare._run import paired_interval
+from skue.compare._task import drawn_users
 from skue.kernels._ranking import Products
 from skue.kernels._topk import best_of_row, top_k
 from skue.metrics._evaluation import Evaluation
 
 K = 10
-DECAYS = (0.0, 0.2, 0.5, 1.0)
-# A dense matrix of items × items.
-MOST_ITEMS_OF_EASE = 20_000
-# A dense matrix of people × people, a block of people at a time.
-MOST_PEOPLE_COMPARED = 50_000
-
-
-def grid(**values):
-    """Return all combinations of the values as dicts."""
-    return [
-        dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())
-    ]
-
-
-@dataclass
-class Contender:
-    """How to make a peer, the settings to fit, and the settings that need no new fit."""
-
-    name: str
-    make: object
-    to_fit: list = field(default_factory=lambda: [{}])
-    to_query: list = field(default_factory=lambda: [{}])
-    is_skue: bool = False
+MOST_PEOPLE_TUNED_ON = 5_000
 
 
 class Split:
@@ -98,6 +56,9 @@ class Split:
         self.train = self.validation[0]
         self.learned_from = self.test[0] if refit else self.train
         self.exclude_seen = _n_repeats(*self.validation) == 0
+        X, y = self.validation
+        drawn = drawn_users(len(X), min(len(X), MOST_PEOPLE_TUNED_ON))
+        self.tuned_on = X[drawn], y[drawn]
 
 
 def _n_repeats(X, y):
@@ -110,100 +71,29 @@ def evaluation(peer, X, y, exclude_seen, **settings):
     return Evaluation(scores, peer.items, X, y, exclude_seen=exclude_seen, tolerance=peer.tolerance)
 
 
-def contenders(split):
-    """Return every contender, the simplest first."""
-    unit = "step" if split.by == "event" else "instant"
-    seen = split.exclude_seen
-    weighting = grid(decay=DECAYS)
-    if not seen:
-        weighting = [{"repeat_exponent": 0.0}, *grid(decay=DECAYS, repeat_exponent=(0.5, 1.0))]
-    averages = grid(decay=(*DECAYS, 2.0), repeat_exponent=(1.0,) if seen else REPEAT_EXPONENTS)
-    counts = (0.0,) if seen else (0.0, 0.5)
-    found = [
-        Contender("popularity", lambda: Ranker(Popularity())),
-        Contender("own frequency", lambda: Ranker(OwnFrequency())),
-        Contender("own count + β × popularity", lambda: Ranker(OwnCountAndPopularity())),
-        Contender(
-            "item-kNN (implicit)",
-            ItemNeighbours,
-            grid(similarity=("cosine", "tfidf", "bm25"), n_neighbors=(20, 100, 500)),
-            weighting,
-        ),
-        Contender(
-            "ALS (implicit)",
-            ALS,
-            grid(
-                factors=(64, 256), alpha=(1, 10), regularization=(0.1, 10), repeat_exponent=counts
-            ),
-            weighting,
-        ),
-        Contender("BPR (implicit)", BPR, grid(factors=(64, 128), iterations=(100, 300))),
-        Contender("EASE", EASE, grid(regularization=(100, 300, 1000)), weighting),
-        Contender("transitions", lambda: ItemScorer(TransitionItemRanker(), exclude_seen=seen)),
-        Contender("UP-CF", UPCF, grid(n_recent=(5, 25, 100)), grid(locality=(1, 5, 10, 25))),
-        Contender(
-            "TIFU-KNN",
-            TIFUKNN,
-            grid(within_decay=(0.9, 1.0), group_decay=(0.7, 0.9)),
-            grid(n_neighbors=(100, 300, 900), own_share=(0.3, 0.5, 0.7, 0.9)),
-        ),
-        Contender(
-            "prod2vec (gensim)",
-            lambda **chosen: Prod2Vec(**chosen, age_unit=unit),
-            grid(window=(3, 10), epochs=(20, 50), ns_exponent=(0.75, -0.5)),
-            averages,
-        ),
-        Contender(
-            "skue, average, searched",
-            lambda n_dims: Encoder(
-                DecayAverageUserEncoder(CooccurrenceItemEmbedder(n_dims=n_dims), age_unit=unit)
-            ),
-            grid(n_dims=(128, 256)),
-            [{"age_unit": unit, **chosen} for chosen in averages],
-            is_skue=True,
-        ),
-        Contender(
-            "skue, two-tower",
-            lambda: Encoder(TwoTowerUserEncoder(random_state=0)),
-            is_skue=True,
-        ),
-        Contender(
-            "skue, two-stage",
-            lambda: ItemScorer(TwoStageRecommender(random_state=0), exclude_seen=seen),
-            is_skue=True,
-        ),
-    ]
-    return [contender for contender in found if _fits(contender.name, split)]
-
-
-def _fits(name, split):
-    """Return whether a contender can say anything about this log."""
-    if name.startswith("own"):
-        return not split.exclude_seen
-    if name in ("UP-CF", "TIFU-KNN"):
-        return split.by == "instant" and len(split.train) <= MOST_PEOPLE_COMPARED
-    return name != "EASE" or len(split.train.vocabulary) <= MOST_ITEMS_OF_EASE
-
-
 def choose(contender, split):
-    """Return the settings with the highest recall@10 on validation, that recall, and the peer."""
-    best = (-1.0, {}, {}, None)
+    """Return the best recall@10 on validation, its settings, what they fitted, and the seconds."""
+    best = None
     for to_fit in contender.to_fit:
+        started = time.process_time()
         peer = contender.make(**to_fit).fit(split.train)
+        seconds = time.process_time() - started
         for to_query in contender.to_query:
-            found = evaluation(peer, *split.validation, split.exclude_seen, **to_query)
+            found = evaluation(peer, *split.tuned_on, split.exclude_seen, **to_query)
             recall = float(np.mean(found.recall(K, "min")))
-            if recall > best[0]:
-                best = recall, to_fit, to_query, peer
+            if best is None or recall > best[0]:
+                best = recall, to_fit, to_query, peer, seconds
     return best
 
 
 def measure(contender, split):
     """Choose, fit and score one contender; return its row and its people's figures."""
     started = time.process_time()
-    recall, to_fit, to_query, _ = choose(contender, split)
+    recall, to_fit, to_query, peer, fit_seconds = choose(contender, split)
     searched = time.process_time()
-    peer = contender.make(**to_fit).fit(split.learned_from)
+    if split.learned_from is not split.train:
+        peer = contender.make(**to_fit).fit(split.learned_from)
+        fit_seconds = time.process_time() - searched
     fitted = time.process_time()
     X, y = split.test
     first_items(peer, X, split.exclude_seen, **to_query)
@@ -220,12 +110,23 @@ def measure(contender, split):
         "settings": {**to_fit, **to_query},
         "validation R@10": recall,
         **{metric: float(values.mean()) for metric, values in people.items()},
-        "fit_cpu_seconds": fitted - searched,
+        "fit_cpu_seconds": fit_seconds,
         "search_cpu_seconds": searched - started,
         "microseconds_a_person": 1e6 * (listed - fitted) / len(X),
     }
     say(", ".join(f"{name} {value}" for name, value in row.items()))
     return row, people
+
+
+def kept(contender, split, folder):
+    """Measure a contender, or return what an earlier run kept in the folder."""
+    if folder is None:
+        return measure(contender, split)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (re.sub(r"\W+", "-", contender.name) + ".joblib")
+    if not path.exists():
+        joblib.dump(measure(contender, split), path)
+    return joblib.load(path)
 
 
 def first_items(peer, X, exclude_seen, **settings):
@@ -279,13 +180,13 @@ def table(result):
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def run(histories, *, only=None, refit=False):
+def run(histories, *, only=None, refit=False, keep=None):
     """Measure the contenders on a log."""
     split = Split(histories, refit=refit)
     rows, people = [], {}
     for contender in contenders(split):
         if only is None or any(part in contender.name for part in only):
-            row, people[contender.name] = measure(contender, split)
+            row, people[contender.name] = kept(contender, split, keep)
             rows.append(row)
     best = set_against_the_best_peer(rows, people)
     return {
@@ -307,6 +208,7 @@ def main():
     parser.add_argument("log", nargs="?", help="a file, or the name of one in SKUE_DATA")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders with these names")
     parser.add_argument("--refit", action="store_true", help="learn from the validation event, too")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what was measured")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--table", type=Path, metavar="JSON", help="only print this table")
     arguments = parser.parse_args()
@@ -321,7 +223,12 @@ def main():
     result = {
         "log": path.name,
         **machine(),
-        **run(load_interactions(path), only=arguments.only, refit=arguments.refit),
+        **run(
+            load_interactions(path),
+            only=arguments.only,
+            refit=arguments.refit,
+            keep=arguments.keep,
+        ),
     }
     print(table(result), end="")
     if arguments.json:
