@@ -14,7 +14,8 @@ settings, and the query is everything before the target. The whole catalogue is 
 with their expected value. Items that the person already has are left out, unless the log contains
 repeats. Recall is hits / min(k, held out). Intervals are paired 95 % bootstrap intervals over
 people, against the best peer on the test targets. Times are CPU seconds of all threads: of one fit
-with the chosen settings, and of the first ten items of each person. The packages are in the extra "bench".
+with the chosen settings, and of the first ten items of each person. The packages are in the extra
+"bench".
 """
 
 from __future__ import annotations

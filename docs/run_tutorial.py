@@ -2,9 +2,9 @@
 
 Usage: SKUE_DATA=folder python docs/run_tutorial.py docs/user_guide/tutorial.md
 
-The page is committed with its output, so it is built without the log. Each block of code is followed by
-a block of text with what it printed. Blocks run in order, in an empty folder with the two files of the
-log.
+The page is committed with its output, so it is built without the log. Each block of code is
+followed by a block of text with what it printed. Blocks run in order, in an empty folder with the
+two files of the log.
 """
 
 import contextlib
