@@ -70,7 +70,7 @@ def contenders(split):
         Contender(
             "item-kNN (implicit)",
             ItemNeighbours,
-            grid(similarity=("cosine", "tfidf", "bm25"), n_neighbors=(20, 100, 500)),
+            grid(similarity=("cosine", "tfidf", "bm25"), n_neighbors=(20, 100)),
             weighting,
         ),
         Contender(
@@ -94,7 +94,7 @@ def contenders(split):
         Contender(
             "prod2vec (gensim)",
             lambda **chosen: Prod2Vec(**chosen, age_unit=unit),
-            grid(window=(3, 10), epochs=(20, 50), ns_exponent=(0.75, -0.5)),
+            grid(window=(3, 10), epochs=(50,), ns_exponent=(0.75, -0.5)),
             averages,
         ),
         Contender(
