@@ -137,17 +137,17 @@ def draw(paths, picture):
         if log is not None and log["log"] == "amazon-beauty.txt" and not log["ablation"]
         for run in log["runs"]
     ]
+    published = [name for name, *_ in PUBLISHED]
     bars = [
-        (name, recall, "tab:gray")
+        (name if published.count(name) == 1 else f"{name}: {what}", recall, "tab:gray")
         for name, recall, _, _, what, _ in PUBLISHED
-        if "best" not in what
     ]
     for name in ("best average", "two-tower"):
         found = [run["test_R"] for run in runs if run["encoder"] == name]
         if found:
             bars.append((f"skue, {name}", statistics.median(found), "tab:green"))
     bars.sort(key=lambda bar: bar[1])
-    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(8, 4.4), layout="constrained")
     names, recalls, colors = zip(*bars, strict=True)
     axes.barh(names, recalls, color=colors)
     for place, recall in enumerate(recalls):
