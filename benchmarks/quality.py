@@ -4,7 +4,7 @@
     python benchmarks/quality.py --worlds                # generated users, no log needed
     python benchmarks/quality.py LOG --ablation --seeds 1
     python benchmarks/quality.py --worlds steady-3000 --ablation
-    python benchmarks/quality.py --page A.json B.json > docs/user_guide/quality.md
+    python benchmarks/quality.py --page A.json B.json  # writes docs/user_guide/quality.md
 
 On a log (by default amazon-beauty.txt in the folder SKUE_DATA), each user's last event is the
 test target, and the one before it is the validation target. Everything, including item vectors,
@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 from _quality_parts import VARIANTS, Ablated, average_grid, run_of
-from _quality_tables import BESIDE, log_table, page, short, world_table
+from _quality_tables import BESIDE, draw, log_table, page, short, world_table
 from threadpoolctl import threadpool_info
 
 from skue import (
@@ -90,8 +90,9 @@ class Log:
         seconds += time.perf_counter() - started
         run = {"encoder": name, "seed": seed, "fit_seconds": seconds}
         for part, held_out in (("validation", self.validation), ("test", self.test)):
-            scores = run_of(encoder, *held_out, self.k, exclude_seen=self.exclude_seen)
-            run |= {f"{part}_{metric}": float(np.mean(scores[metric])) for metric in ("R", "N")}
+            scores = run_of(encoder, *held_out, self.k, 20, exclude_seen=self.exclude_seen)
+            names = {"R": "R", "N": "N", "R2": "R20"}
+            run |= {f"{part}_{name}": float(np.mean(scores[at])) for at, name in names.items()}
         if hasattr(encoder, "best_iter_"):
             run |= {"best_iter": encoder.best_iter_, "n_iter": encoder.n_iter_}
         say(", ".join(f"{key} {short(value)}" for key, value in run.items()))
@@ -302,10 +303,12 @@ def main():
     parser.add_argument("--ablation", action="store_true", help="measure variants of the two-tower")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="only these variants")
     parser.add_argument("--json", help="file to write the figures to")
-    parser.add_argument("--page", nargs="+", metavar="JSON", help="only print the page of these")
+    parser.add_argument("--page", nargs="+", metavar="JSON", help="only write the page of these")
     arguments = parser.parse_args()
     if arguments.page:
-        print(page(arguments.page), end="")
+        docs = Path(__file__).parents[1] / "docs"
+        draw(arguments.page, docs / "_static" / "quality.svg")
+        (docs / "user_guide" / "quality.md").write_text(page(arguments.page), encoding="utf-8")
         return
     results = machine()
     if arguments.worlds is not None:

@@ -3,8 +3,8 @@
 ``python benchmarks/speed.py`` runs all parts (about ten minutes on two cores), prints every
 figure, and writes ``benchmarks/speed.json``, ``docs/_static/speed.svg`` and the page
 ``docs/user_guide/speed.md``. ``--only pooling recall`` runs some parts, and ``--quick`` runs them
-at a tenth of the size; both only print. ``python -m pip install -e ".[bench]"`` installs the
-alternatives.
+at a tenth of the size; both only print. ``--page`` only writes the page again.
+``python -m pip install -e ".[bench]"`` installs the alternatives.
 """
 
 from __future__ import annotations
@@ -106,7 +106,11 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="*", help="parts with these prefixes; only print", default=[]
     )
+    parser.add_argument("--page", action="store_true", help="only write the page, from the JSON")
     given = parser.parse_args()
+    if given.page:
+        _page.write(json.loads(RESULTS.read_text(encoding="utf-8")), ROOT / "docs")
+        return
     # Called first, because the alternatives load another BLAS.
     found: dict[str, Any] = {"machine": machine()}
     started = time.perf_counter()

@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "myst_parser",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "mathml",
 ]
@@ -51,6 +52,11 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skue"
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
+# Every page lists all pages, also those that belong to no section.
+html_sidebars = {"**": ["all-pages.html"]}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
 html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": "skue"},
     "show_prev_next": False,

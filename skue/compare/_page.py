@@ -42,6 +42,8 @@ def page(comparison: Comparison, files: dict[str, str]) -> str:
             _bars(comparison),
             "<h2>By kind of item and user</h2>",
             _parts(comparison),
+            "<h2>Beyond accuracy</h2>",
+            _lists(comparison),
             "<h2>Recall against k, and the search for a decay</h2>",
             _pictures(comparison),
             "<h2>All figures</h2>",
@@ -137,6 +139,26 @@ def _parts(comparison: Comparison) -> str:
         f"<p>Recall@{comparison.ks[0]} for items that are in the history and items that are new "
         "to the user, and for users with and without a known event. Their shares are in "
         "parentheses. The best of each column is bold.</p>"
+        f"<div class='scroll'>{_table(header, lines, narrow=True)}</div>"
+    )
+
+
+def _lists(comparison: Comparison) -> str:
+    columns = ["average_precision", "coverage", "novelty", "similarity"]
+    header = ["", "MAP", "catalogue coverage", "novelty, bits", "intra-list similarity"]
+    lines = [
+        (
+            row,
+            [_cell(getattr(row, name), ".2f" if name == "novelty" else ".3f") for name in columns],
+        )
+        for row in comparison.rows
+    ]
+    return (
+        f"<p>The first {comparison.ks[0]} items of all users. <em>MAP</em> is the mean average "
+        "precision of the held-out items. <em>Coverage</em> is the share of the catalogue that is "
+        "listed for anybody, <em>novelty</em> the mean self-information of the listed items (one "
+        "bit more: half as many users have the item), and <em>intra-list similarity</em> the mean "
+        "cosine of two items of a list. None of the last three is good or bad by itself.</p>"
         f"<div class='scroll'>{_table(header, lines, narrow=True)}</div>"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,6 +55,10 @@ class Row:
     microseconds_per_user: float
     parameters: dict[str, Any] = field(default_factory=dict)
     against: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    average_precision: float = math.nan
+    coverage: float = math.nan
+    novelty: float = math.nan
+    similarity: float = math.nan
 
 
 @dataclass
@@ -216,8 +221,9 @@ class _Scoring:
                 self.task.held_out,
                 exclude_seen=self.exclude_seen,
                 tolerance=ranker.tolerance,
+                n_listed=self.ks[0],
             )
-        self._keep(_row(name, False, evaluation, self.ks, seconds, float("nan")), evaluation)
+        self._keep(self._row(name, False, evaluation, seconds, float("nan")), evaluation)
 
     def add_encoder(self, name: str, encoder: Any) -> Row:
         queries = self.task.queries
@@ -232,10 +238,14 @@ class _Scoring:
                 encoder.transform(timed)
             done = time.perf_counter()
             evaluation = evaluate(
-                encoder, queries, self.task.held_out, exclude_seen=self.exclude_seen
+                encoder,
+                queries,
+                self.task.held_out,
+                exclude_seen=self.exclude_seen,
+                n_listed=self.ks[0],
             )
         micro = 1e6 * (done - fitted) / len(timed)
-        row = _row(name, True, evaluation, self.ks, fitted - started, micro)
+        row = self._row(name, True, evaluation, fitted - started, micro)
         self._keep(row, evaluation)
         return row
 
@@ -266,29 +276,34 @@ class _Scoring:
         self.repeat_share = float(np.mean(evaluation.repeated))
         self.unknown_share = float(np.mean(evaluation.unknown))
 
-
-def _row(
-    name: str,
-    is_encoder: bool,
-    evaluation: Evaluation,
-    ks: list[int],
-    fit_seconds: float,
-    microseconds: float,
-) -> Row:
-    recall = evaluation.recall(ks[0], "min")
-    return Row(
-        name,
-        is_encoder,
-        recall={k: float(evaluation.recall(k, "min").mean()) for k in ks},
-        ndcg={k: float(evaluation.ndcg(k).mean()) for k in ks},
-        repeat=evaluation.part_recall(ks[0], repeated=True),
-        explore=evaluation.part_recall(ks[0], repeated=False),
-        cold=_mean(recall[evaluation.cold]),
-        warm=_mean(recall[~evaluation.cold]),
-        curve={k: float(evaluation.recall(k, "min").mean()) for k in CURVE_KS},
-        fit_seconds=fit_seconds,
-        microseconds_per_user=microseconds,
-    )
+    def _row(
+        self,
+        name: str,
+        is_encoder: bool,
+        evaluation: Evaluation,
+        fit_seconds: float,
+        microseconds: float,
+    ) -> Row:
+        ks, k = self.ks, self.ks[0]
+        recall = evaluation.recall(k, "min")
+        return Row(
+            name,
+            is_encoder,
+            recall={k: float(evaluation.recall(k, "min").mean()) for k in ks},
+            ndcg={k: float(evaluation.ndcg(k).mean()) for k in ks},
+            repeat=evaluation.part_recall(k, repeated=True),
+            explore=evaluation.part_recall(k, repeated=False),
+            cold=_mean(recall[evaluation.cold]),
+            warm=_mean(recall[~evaluation.cold]),
+            curve={k: float(evaluation.recall(k, "min").mean()) for k in CURVE_KS},
+            fit_seconds=fit_seconds,
+            microseconds_per_user=microseconds,
+            average_precision=float(evaluation.average_precision(k).mean()),
+            coverage=evaluation.coverage(k),
+            novelty=evaluation.novelty(k),
+            # By the same item vectors for all contenders.
+            similarity=evaluation.similarity(k, self.items),
+        )
 
 
 def _mean(values: np.ndarray) -> float:

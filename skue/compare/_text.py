@@ -53,6 +53,7 @@ def notes(comparison: Comparison) -> list[str]:
         "recall@k is hits / min(k, held-out items), averaged over users, in the whole catalogue; "
         "[...] is a paired 95 % bootstrap interval over users.",
         *_of_the_search(comparison),
+        "The page 'Which encoder?' of the user guide says what to expect on which log.",
     ]
 
 

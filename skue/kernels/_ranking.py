@@ -13,6 +13,7 @@ import numpy as np
 from skue.kernels._backend import pooling_backend
 from skue.kernels._segments import owners, pairs_of_block, user_item_keys
 from skue.kernels._threads import spread
+from skue.kernels._topk import top_k
 
 TOLERANCE = 1e-6
 BLOCK_BYTES = 8 * 2**20
@@ -56,6 +57,15 @@ class Products:
             if not np.isfinite(vectors.sum()) and not np.isfinite(vectors).all():
                 raise ValueError("Scores are NaN: a user or item vector is not finite.")
         self._users, self._items = user_vectors, item_vectors
+
+    @property
+    def item_vectors(self) -> np.ndarray:
+        """The vectors of the items."""
+        return self._items
+
+    def best(self, k: int, excluded: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+        """Return the rows of the k best items of each user, best first, as in ``top_k``."""
+        return top_k(self._users, self._items, k, excluded=excluded)[0]
 
     def tiles(self, start: int, stop: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the scores of these users for ``width`` items at a time, after the first item."""

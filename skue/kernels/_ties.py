@@ -79,6 +79,26 @@ def ideal_dcg(n_relevant: np.ndarray, k: int) -> np.ndarray:
     return gains[np.minimum(n_relevant, k)]
 
 
+def expected_average_precision(groups: TiedGroups, k: int) -> np.ndarray:
+    """Return each user's expected sum, over relevant items among the first k, of the precision.
+
+    Among ``t`` tied items of which ``r`` are relevant, the one at place ``j`` is relevant with
+    probability ``r / t``, and then ``(j - 1) (r - 1) / (t - 1)`` of those before it are.
+    """
+    users, a, t, r, n_relevant = groups
+    starts = np.searchsorted(users, users)
+    before = np.cumsum(r) - r
+    before = before - before[starts] if len(users) else before
+    stop = np.minimum(a + t, k)
+    first = np.minimum(a, k)
+    harmonic = np.append(0.0, np.cumsum(1 / np.arange(1.0, k + 1)))
+    inverse = harmonic[stop] - harmonic[first]
+    # The sum of (j - 1) / (a + j) over the places of the group that are among the first k.
+    shifted = stop - first - (a + 1) * inverse
+    sums = r / t * ((before + 1) * inverse + (r - 1) / np.maximum(t - 1, 1) * shifted)
+    return np.bincount(users, sums, minlength=len(n_relevant))
+
+
 def expected_reciprocal_rank(groups: TiedGroups) -> np.ndarray:
     """Return each user's expected reciprocal rank of the first relevant item."""
     is_first = np.ones(len(groups.users), dtype=bool)

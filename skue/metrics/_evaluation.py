@@ -18,12 +18,19 @@ from skue.kernels._ranking import BLOCK_BYTES, TOLERANCE, Products, rank_positiv
 from skue.kernels._rows import row_norms, unit_rows
 from skue.kernels._segments import kept_offsets, owners, user_item_keys
 from skue.kernels._ties import (
+    expected_average_precision,
     expected_dcg,
     expected_hit_rate,
     expected_hits,
     expected_reciprocal_rank,
     ideal_dcg,
     tied_groups,
+)
+from skue.kernels._topk import apply_limits, best_of_row
+from skue.metrics._beyond_accuracy import (
+    catalogue_coverage,
+    intra_list_similarity,
+    mean_self_information,
 )
 
 
@@ -40,6 +47,8 @@ class Evaluation:
         Held-out items that occur in the user's history.
     unknown : ndarray of shape (n_targets,), bool
         Held-out items outside the catalogue. They count as misses.
+    lists : ndarray of shape (n_users, n_listed)
+        Rows of the best items of each user, best first, tied items by row; -1 if fewer are left.
     """
 
     def __init__(
@@ -51,6 +60,7 @@ class Evaluation:
         *,
         exclude_seen: bool = False,
         tolerance: float = TOLERANCE,
+        n_listed: int = 0,
     ) -> None:
         rows, offsets = target_rows(y, len(histories), items.lookup)
         seen = items.rows_of(histories)
@@ -64,12 +74,24 @@ class Evaluation:
         seen_keys = user_item_keys(owners(seen_offsets), seen, len(items))
         keys = user_item_keys(self._owners, rows, len(items))
         self.repeated = ~self.unknown & np.isin(keys, seen_keys)
+        self._seen_keys, self._catalogue = seen_keys, items
+        excluded = (seen, seen_offsets) if exclude_seen else None
+        self.lists = np.full((len(histories), n_listed), -1, dtype=np.int64)
+        if isinstance(scores, Products):
+            self._vectors: np.ndarray | None = scores.item_vectors
+            if n_listed:
+                self.lists = scores.best(n_listed, excluded)
+        else:
+            # Items that are only counted have no vectors.
+            self._vectors = getattr(items, "vectors", None)
+            if n_listed:
+                scores = self._listing(scores, excluded)
         self._positives, self._listed = rank_positives(
             scores,
             len(items),
             rows,
             offsets,
-            excluded=(seen, seen_offsets) if exclude_seen else None,
+            excluded=excluded,
             tolerance=tolerance,
             block_bytes=min(BLOCK_BYTES, int(get_config()["working_memory"] * 2**20)),
         )
@@ -90,9 +112,50 @@ class Evaluation:
         """Return the normalised discounted cumulative gain of each user."""
         return expected_dcg(self._groups, k) / ideal_dcg(self.n_relevant, k)
 
+    def average_precision(self, k: int) -> np.ndarray:
+        """Return the average precision at k of each user, divided by min(k, relevant items)."""
+        return expected_average_precision(self._groups, k) / np.minimum(self.n_relevant, k)
+
+    def coverage(self, k: int) -> float:
+        """Return the share of the catalogue that is among the first k items of anybody."""
+        return catalogue_coverage(self.lists[:, :k], len(self._catalogue))
+
+    def novelty(self, k: int) -> float:
+        """Return the mean self-information of the first k items, in bits."""
+        n_items = len(self._catalogue)
+        takers = np.bincount(np.unique(self._seen_keys) % n_items, minlength=n_items)
+        return mean_self_information(self.lists[:, :k], takers, len(self.lists))
+
+    def similarity(self, k: int, items: ItemEmbeddings | None = None) -> float:
+        """Return the mean cosine of two of the first k items; NaN if the items have no vectors.
+
+        By the vectors of the given items, or else by those of the estimator.
+        """
+        lists, vectors = self.lists[:, :k], self._vectors
+        if items is not None:
+            lists = np.append(items.lookup(self._catalogue.ids), -1)[lists]
+            vectors = items.vectors
+        return float("nan") if vectors is None else intra_list_similarity(lists, vectors)
+
     def reciprocal_rank(self) -> np.ndarray:
         """Return the reciprocal rank of each user's first hit."""
         return expected_reciprocal_rank(self._groups)
+
+    def _listing(
+        self, scores: Callable[[int, int], np.ndarray], excluded: Any
+    ) -> Callable[[int, int], np.ndarray]:
+        """Return the scores, and keep the best items of each user when they are computed."""
+        n_best = min(self.lists.shape[1], len(self._catalogue))
+
+        def listed(start: int, stop: int) -> np.ndarray:
+            table = scores(start, stop)
+            apply_limits(table, start, excluded, None)
+            for user, own in enumerate(table, start):
+                best, found = best_of_row(own, n_best)
+                self.lists[user, :n_best] = np.where(np.isneginf(found), -1, best)
+            return table
+
+        return listed
 
     def part_recall(self, k: int, *, repeated: bool) -> float:
         """Return the recall of the repeated (or the new) held-out items, NaN if there are none.
@@ -107,7 +170,9 @@ class Evaluation:
         return float(np.mean(hits[has] / relevant[has])) if has.any() else float("nan")
 
 
-def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> Evaluation:
+def evaluate(
+    estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False, n_listed: int = 0
+) -> Evaluation:
     """Rank the held-out items of every user with the estimator's vectors, or its own scores.
 
     Parameters
@@ -118,6 +183,8 @@ def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> E
     y : array-like of shape (n_users,)
         Held-out item ids, one or an array of ids per user.
     exclude_seen : bool, default=False
+    n_listed : int, default=0
+        Length of the list of best items that is kept for each user.
 
     Returns
     -------
@@ -128,11 +195,16 @@ def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> E
         histories = as_histories(found.histories(X))
         scores = found.scorer.score_blocks(histories, exclude_seen=exclude_seen)
         catalogue = found.scorer.item_embeddings_
-        return Evaluation(scores, catalogue, histories, y, exclude_seen=exclude_seen)
+        return Evaluation(
+            scores, catalogue, histories, y, exclude_seen=exclude_seen, n_listed=n_listed
+        )
     users, items, encoder, history = user_and_item_vectors(estimator, X)
     products = Products(checked_unit_rows(users), checked_unit_rows(items))
     histories = as_histories(history)
-    return Evaluation(products, encoder.item_embeddings_, histories, y, exclude_seen=exclude_seen)
+    catalogue = encoder.item_embeddings_
+    return Evaluation(
+        products, catalogue, histories, y, exclude_seen=exclude_seen, n_listed=n_listed
+    )
 
 
 def user_and_item_vectors(estimator: Any, X: Any) -> tuple[Any, Any, UserEncoder, Any]:

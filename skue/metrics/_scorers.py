@@ -28,7 +28,14 @@ class _Scorer(Generic[Score]):
     def __call__(self, estimator: Any, X: Any, y: Any) -> Score:
         """Score a fitted estimator on histories X and held-out items y."""
         validate_parameter_constraints(self._constraints, vars(self), type(self).__name__)
-        return self._score(evaluate(estimator, X, y, exclude_seen=self.exclude_seen))
+        n_listed = self._n_listed()
+        return self._score(
+            evaluate(estimator, X, y, exclude_seen=self.exclude_seen, n_listed=n_listed)
+        )
+
+    def _n_listed(self) -> int:
+        """Return how many of the best items of each user the score needs."""
+        return 0
 
     def _score(self, evaluation: Evaluation) -> Score:
         raise NotImplementedError
@@ -151,7 +158,15 @@ class MRR(_Scorer[float]):
 
 @dataclass(frozen=True)
 class RetrievalScores(_Scorer[dict[str, float]]):
-    """Several metrics from one ranking, as a dict for multi-metric search.
+    r"""Several metrics from one ranking, as a dict for multi-metric search.
+
+    For each k, ``recall@k`` and ``ndcg@k`` are those of :class:`RecallAtK` and :class:`NDCGAtK`,
+    and ``mrr`` is that of :class:`MRR`. ``map@k`` is the mean over users of the average precision,
+
+    .. math:: \frac{1}{\min(k, |R|)} \sum_{p=1}^{k} [\ell_p \in R]\; \frac{|L_p \cap R|}{p},
+
+    with :math:`R` the held-out items of a user, :math:`\ell_p` the item at rank :math:`p` and
+    :math:`L_p` the first p items. Ties count with their expected value.
 
     Parameters
     ----------
@@ -163,6 +178,21 @@ class RetrievalScores(_Scorer[dict[str, float]]):
     breakdown : bool, default=False
         Add the recall of cold and warm users and of repeated and new items (NaN if there are
         none), and the shares of cold users and of repeated and unknown held-out items.
+    beyond_accuracy : bool, default=False
+        Add what the first k items are like, whether or not they are hits. Tied items are then in
+        the order of the catalogue.
+
+        ``coverage@k``
+            The share of the catalogue that is listed for anybody,
+            :math:`|\bigcup_u L_u| \,/\, n_\text{items}`.
+        ``novelty@k``
+            The mean over users of the mean self-information of their items in bits,
+            :math:`-\log_2 \frac{1 + n_i}{1 + n}`, where :math:`n_i` of the :math:`n` users of X
+            have item i in their history. 0 if everybody has all of them.
+        ``similarity@k``
+            The intra-list similarity: the mean over users of the mean cosine of two different
+            items of their list. It depends on the item vectors, which are those of the estimator,
+            so compare it only between estimators with the same items. NaN without item vectors.
 
     Examples
     --------
@@ -170,7 +200,10 @@ class RetrievalScores(_Scorer[dict[str, float]]):
     >>> items = ItemEmbeddings([[1, 0], [0.8, 0.6], [0, 1]], ids=["tea", "cup", "saw"])
     >>> encoder = DecayAverageUserEncoder(items).fit([["tea"]])
     >>> sorted(RetrievalScores(k=(1,))(encoder, [["tea"]], ["cup"]))
-    ['mrr', 'ndcg@1', 'recall@1']
+    ['map@1', 'mrr', 'ndcg@1', 'recall@1']
+    >>> scores = RetrievalScores(k=(2,), beyond_accuracy=True)(encoder, [["tea"]], ["cup"])
+    >>> [round(scores[name], 2) for name in ("coverage@2", "novelty@2", "similarity@2")]
+    [0.67, 0.5, 0.8]
     """
 
     _constraints: ClassVar[dict[str, list[Any]]] = {
@@ -178,6 +211,7 @@ class RetrievalScores(_Scorer[dict[str, float]]):
         "exclude_seen": ["boolean"],
         "normalize": _NORMALIZE,
         "breakdown": ["boolean"],
+        "beyond_accuracy": ["boolean"],
     }
 
     k: Any = (20, 50)
@@ -185,14 +219,27 @@ class RetrievalScores(_Scorer[dict[str, float]]):
     exclude_seen: bool = False
     normalize: Literal["relevant", "min", "hit"] = "relevant"
     breakdown: bool = False
+    beyond_accuracy: bool = False
+
+    def _n_listed(self) -> int:
+        return max(self._checked_ks(), default=0) if self.beyond_accuracy else 0
+
+    def _checked_ks(self) -> list[int]:
+        for k in self.k:
+            validate_parameter_constraints({"k": _K}, {"k": k}, type(self).__name__)
+        return list(self.k)
 
     def _score(self, evaluation: Evaluation) -> dict[str, float]:
         scores: dict[str, float] = {}
-        for k in self.k:
-            validate_parameter_constraints({"k": _K}, {"k": k}, type(self).__name__)
+        for k in self._checked_ks():
             recall = evaluation.recall(k, self.normalize)
             scores[f"recall@{k}"] = float(np.mean(recall))
             scores[f"ndcg@{k}"] = float(np.mean(evaluation.ndcg(k)))
+            scores[f"map@{k}"] = float(np.mean(evaluation.average_precision(k)))
+            if self.beyond_accuracy:
+                scores[f"coverage@{k}"] = evaluation.coverage(k)
+                scores[f"novelty@{k}"] = evaluation.novelty(k)
+                scores[f"similarity@{k}"] = evaluation.similarity(k)
             if self.breakdown:
                 cold = evaluation.cold
                 scores[f"recall@{k}_cold"] = _mean(recall[cold])

@@ -123,3 +123,18 @@ def test_an_encoder_above_the_ranker_is_preferred_to_a_simpler_one_that_may_equa
 def test_the_report_tells_from_which_share_of_a_long_log_the_two_tower_learned(n_seen, notes):
     encoder = SimpleNamespace(n_examples_seen_=n_seen, n_examples_=1000)
     assert _of_the_examples(SimpleNamespace(encoders={"two-tower": encoder})) == notes
+
+
+def test_the_lists_of_all_contenders_are_measured_by_the_same_item_vectors(small):
+    k, queries = small.ks[0], small.task.queries
+    for row in small.rows:
+        if row.name not in small.encoders:
+            continue
+        encoder = small.encoders[row.name]
+        ids, _ = encoder.recommend(queries, k=k, exclude_seen=small.exclude_seen)
+        vectors = small.items.vectors[small.items.lookup(ids.ravel())].reshape(*ids.shape, -1)
+        cosines = np.einsum("uid,ujd->uij", vectors, vectors)[:, ~np.eye(k, dtype=bool)]
+        assert row.similarity == pytest.approx(cosines.mean(), abs=1e-5)
+        assert row.coverage == len(np.unique(ids)) / len(small.items)
+        assert 0 < row.average_precision <= row.recall[k]
+        assert row.novelty > 0

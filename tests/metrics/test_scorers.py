@@ -22,6 +22,7 @@ from skue import (
 )
 from skue.kernels._ranking import rank_positives
 from skue.kernels._ties import (
+    expected_average_precision,
     expected_dcg,
     expected_hit_rate,
     expected_hits,
@@ -72,8 +73,10 @@ def test_retrieval_scores_equal_the_single_scorers():
     assert scores == {
         "recall@1": RecallAtK(1)(ENCODER, X, y),
         "ndcg@1": NDCGAtK(1)(ENCODER, X, y),
+        "map@1": RecallAtK(1)(ENCODER, X, y),  # one held-out item, first or not
         "recall@3": RecallAtK(3)(ENCODER, X, y),
         "ndcg@3": NDCGAtK(3)(ENCODER, X, y),
+        "map@3": pytest.approx(1 / 2 / 3),  # at rank 2, below rank 3, unknown
         "mrr": MRR()(ENCODER, X, y),
     }
 
@@ -127,7 +130,7 @@ def test_ties_count_as_the_mean_over_all_orders(levels, relevant, k, block_bytes
         block_bytes=block_bytes,
     )
     groups = tied_groups(positives)
-    hits, hit, dcg, reciprocal = [], [], [], []
+    hits, hit, dcg, reciprocal, precision = [], [], [], [], []
     for order in permutations(range(len(scores))):
         # A stable sort of a random order is a random order of the ties.
         ranked = sorted(order, key=lambda item: -scores[item])
@@ -136,10 +139,12 @@ def test_ties_count_as_the_mean_over_all_orders(levels, relevant, k, block_bytes
         hit.append(found[0] <= k)
         dcg.append(sum(1 / np.log2(rank + 1) for rank in found if rank <= k))
         reciprocal.append(1 / found[0])
+        precision.append(sum(n / rank for n, rank in enumerate(found, start=1) if rank <= k))
     assert expected_hits(groups, k)[0] == pytest.approx(np.mean(hits))
     assert expected_hit_rate(groups, k)[0] == pytest.approx(np.mean(hit))
     assert expected_dcg(groups, k)[0] == pytest.approx(np.mean(dcg))
     assert expected_reciprocal_rank(groups)[0] == pytest.approx(np.mean(reciprocal))
+    assert expected_average_precision(groups, k)[0] == pytest.approx(np.mean(precision))
 
 
 def test_recall_at_k_equals_sorting():

@@ -1,0 +1,209 @@
+"""The comparison with other packages: the evaluation, the split and the peers, by hand."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skue import DecayAverageUserEncoder, Histories, NDCGAtK, RecallAtK, TransitionItemRanker
+from skue.compare._contenders import OwnFrequency, Popularity
+from skue.compare._counting import SimilarUsers
+from skue.items._catalogue import Catalogue
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def modules():
+    """Import the benchmark, which is not part of the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        import _peers
+        import peers
+
+        yield _peers, peers
+
+
+def sessions(n_users=80, n_items=15, seed=0, instants=False):
+    """Return histories in which item i is followed by i + 1 most of the time."""
+    rng = np.random.default_rng(seed)
+    lists = []
+    for _ in range(n_users):
+        steps = np.where(rng.random(6) < 0.8, 1, rng.integers(n_items, size=6))
+        lists.append(((rng.integers(n_items) + np.cumsum(steps)) % n_items).tolist())
+    times = [np.arange(6) // 2 for _ in lists] if instants else None
+    users = [f"u{row}" for row in range(n_users)]
+    return Histories.from_lists(lists, timestamps=times, user_ids=users)
+
+
+def test_the_last_two_events_are_held_out_and_never_learned_from(modules):
+    split = modules[1].Split(Histories.from_lists([list("abcd"), list("xyz")], user_ids=["1", "2"]))
+    assert [list(row) for row in split.learned_from] == [["a", "b"], ["x"]]
+    assert list(split.validation[1]) == ["c", "y"]
+    assert [list(row) for row in split.test[0]] == [["a", "b", "c"], ["x", "y"]]
+    assert list(split.test[1]) == ["d", "z"]
+
+
+def test_with_times_whole_instants_are_held_out(modules):
+    histories = Histories.from_lists([list("abcde")], timestamps=[[1, 2, 2, 3, 3]], user_ids=["1"])
+    split = modules[1].Split(histories)
+    assert [list(row) for row in split.learned_from] == [["a"]]
+    assert [sorted(held_out) for held_out in split.test[1]] == [["d", "e"]]
+
+
+def test_refit_learns_from_the_validation_target_and_not_from_the_test_target(modules):
+    split = modules[1].Split(Histories.from_lists([list("abcd")], user_ids=["1"]), refit=True)
+    assert [list(row) for row in split.learned_from] == [["a", "b", "c"]]
+
+
+def test_the_evaluation_agrees_with_a_ranking_made_by_hand(modules):
+    _peers, peers = modules
+    train = Histories.from_lists([list("aaab"), list("bc")])
+    peer = _peers.Ranker(Popularity()).fit(train)
+    # Popularity: a 3, b 2, c 1.
+    found = peers.evaluation(peer, Histories.from_lists([["c"], ["a"]]), ["b", "c"], False)
+    assert found.recall(1).tolist() == [0, 0]
+    assert found.recall(2).tolist() == [1, 0]
+    assert found.ndcg(3).tolist() == pytest.approx([1 / np.log2(3), 1 / np.log2(4)])
+    # Without the items that people have: b is second for c, and c second for a.
+    found = peers.evaluation(peer, Histories.from_lists([["c"], ["a"]]), ["b", "c"], True)
+    assert found.recall(2).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_the_evaluation_agrees_with_the_scorers_of_skue(modules, exclude_seen):
+    _peers, peers = modules
+    split = peers.Split(sessions())
+    X, y = split.test
+    encoder = DecayAverageUserEncoder(decay=0.5)
+    ranker = TransitionItemRanker()
+    for peer, estimator in (
+        (_peers.Encoder(encoder), encoder),
+        (_peers.ItemScorer(ranker, exclude_seen=exclude_seen), ranker),
+    ):
+        found = peers.evaluation(peer.fit(split.train), X, y, exclude_seen)
+        recall = RecallAtK(3, exclude_seen=exclude_seen)(estimator, X, y)
+        assert np.mean(found.recall(3, "min")) == pytest.approx(recall)
+        assert np.mean(found.ndcg(3)) == pytest.approx(
+            NDCGAtK(3, exclude_seen=exclude_seen)(estimator, X, y)
+        )
+        assert recall > 0
+
+
+def test_ease_agrees_with_its_definition(modules):
+    X = sessions()
+    peer = modules[0].EASE(regularization=20).fit(X)
+    taken = np.zeros((len(X), len(peer.items)))
+    for row, codes in enumerate(X):
+        taken[row, peer.items.lookup(np.unique(codes))] = 1
+    # Each column is a ridge regression on all other items.
+    for item in range(len(peer.items)):
+        others = np.delete(taken, item, axis=1)
+        weights = np.linalg.solve(
+            others.T @ others + 20 * np.eye(others.shape[1]), others.T @ taken[:, item]
+        )
+        expected = np.insert(weights, item, 0.0)
+        assert peer.weights_[:, item] == pytest.approx(expected, abs=1e-4)
+
+
+def test_tifu_knn_decays_baskets_within_and_across_groups(modules):
+    lists = [["a", "b", "b", "c"], ["d"]]
+    X = Histories.from_lists(lists, timestamps=[[1, 2, 3, 3], [1]], user_ids=["1", "2"])
+    peer = modules[0].TIFUKNN(within_decay=0.9, group_decay=0.7, group_size=2).fit(X)
+    vectors = peer.vectors(X).toarray()[:, peer.items.lookup(np.array(list("abcd")))]
+    # The newest group has the instants 3 and 2, the older one the instant 1.
+    newest = np.array([0, 1 + 0.9, 1, 0]) / 2
+    oldest = np.array([1, 0, 0, 0])
+    assert vectors[0] == pytest.approx((newest + 0.7 * oldest) / 2)
+    # The neighbour of each person is the other one.
+    scores = peer.scores(X, n_neighbors=1, own_share=0.6)(0, 2)
+    assert scores[0, peer.items.lookup(np.array(["d"]))[0]] == pytest.approx(0.4)
+
+
+def test_up_cf_agrees_with_the_ranker_of_compare(modules):
+    X = sessions(instants=True)
+    peer = modules[0].UPCF(n_recent=25).fit(X)
+    other = SimilarUsers().fit(X, Catalogue(X.vocabulary)).score_blocks(X)
+    assert peer.scores(X, locality=5)(0, len(X)) == pytest.approx(other(0, len(X)))
+
+
+def test_the_weights_of_a_query_decay_and_are_damped(modules):
+    X = Histories.from_lists([list("aba")])
+    items = Catalogue(X.vocabulary)
+    matrix = modules[0].interaction_matrix(items, X, decay=0.5, repeat_exponent=0.5).toarray()
+    expected = {"a": (1 + np.exp(-1)) ** 0.5, "b": np.exp(-0.25)}
+    for item, weight in expected.items():
+        assert matrix[0, items.lookup(np.array([item]))[0]] == pytest.approx(weight)
+
+
+def test_the_first_items_are_those_with_the_largest_scores(modules):
+    _peers, peers = modules
+    X = sessions()
+    peer = _peers.Ranker(OwnFrequency()).fit(X)
+    listed = peers.first_items(peer, X, False)
+    table = peer.scores(X)(0, len(X))
+    assert (np.diff(np.take_along_axis(table, listed, axis=1)) <= 0).all()
+    assert peers.first_items(peer, X, True)[0, 0] not in peer.items.rows_of(X[:1])
+
+
+def planted(name, modules, **settings):
+    """Return the share of people for whom a peer finds the items of their own group."""
+    _peers, peers = modules
+    rng = np.random.default_rng(0)
+    # Three groups of six items; everybody has five of one group.
+    lists = [(6 * (row % 3) + rng.permutation(6)[:5]).tolist() for row in range(300)]
+    split = peers.Split(Histories.from_lists(lists, user_ids=[str(row) for row in range(300)]))
+    assert split.exclude_seen
+    peer = getattr(_peers, name)(**settings).fit(split.train)
+    query = {} if name == "BPR" else {"decay": 0.2}
+    # Two items of the group are left.
+    return np.mean(peers.evaluation(peer, *split.test, True, **query).recall(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ItemNeighbours", {"similarity": "cosine", "n_neighbors": 10}),
+        ("ALS", {"factors": 8, "alpha": 1, "regularization": 0.1}),
+        ("BPR", {"factors": 8, "iterations": 50}),
+        ("EASE", {"regularization": 10}),
+    ],
+)
+def test_a_peer_finds_planted_neighbours(modules, name, settings):
+    if name != "EASE":
+        pytest.importorskip("implicit")
+    # By chance, 2 in 14.
+    assert planted(name, modules, **settings) > 0.9
+
+
+def test_word2vec_finds_planted_neighbours(modules):
+    pytest.importorskip("gensim")
+    assert planted("Prod2Vec", modules, window=2, epochs=200, ns_exponent=0.75, n_dims=8) > 0.9
+
+
+def test_the_command_writes_its_figures(tmp_path):
+    log = tmp_path / "log.csv"
+    rows = [
+        f"{user},{item},2026-01-{day + 1:02d}"
+        for user, items in zip(sessions().user_ids, sessions(), strict=True)
+        for day, item in enumerate(items)
+    ]
+    log.write_text("user,item,time\n" + "\n".join(rows) + "\n")
+    written = tmp_path / "peers.json"
+    command = [sys.executable, str(BENCHMARKS / "peers.py"), str(log), "--json", str(written)]
+    done = subprocess.run(
+        [*command, "--only", "own frequency", "transitions", "average"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(written.read_text())
+    names = [row["name"] for row in found["rows"]]
+    assert names == ["own frequency", "transitions", "skue, average, searched"]
+    assert found["best_peer"] in names[:2]
+    for row in found["rows"]:
+        assert 0 <= row["N@10"] <= row["R@10"] <= row["R@20"] <= 1
+        assert f"| {row['name']} | {row['R@10']:.4f} |" in done.stdout
