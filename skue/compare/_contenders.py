@@ -19,6 +19,7 @@ from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import kept_offsets, starts_of_runs
+from skue.ranking._held_out import default_encoder
 from skue.ranking._two_stage import TwoStageRecommender
 
 ENCODER_NAMES = (
@@ -130,11 +131,10 @@ def encoders(
         )
     contenders["decay average, searched"] = DecayAverageUserEncoder(items, **found)
     contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
-    if items_given:
-        contenders["two-tower"] = TwoTowerUserEncoder(items, random_state=0)
-    else:
-        contenders["two-tower"] = TwoTowerUserEncoder(random_state=0)
-    # Fitted before it, the two-tower holds out events that the second stage learns from.
-    two_tower = FrozenEstimator(contenders["two-tower"])
-    contenders["two-stage"] = TwoStageRecommender(two_tower, random_state=0)
+    given = items if items_given else None
+    contenders["two-tower"] = TwoTowerUserEncoder(given, random_state=0)
+    first = default_encoder(len(task.train)).set_params(item_embeddings=given, random_state=0)
+    if first.validation_fraction == contenders["two-tower"].validation_fraction:
+        first = FrozenEstimator(contenders["two-tower"])  # fitted before it, and the same
+    contenders["two-stage"] = TwoStageRecommender(first, random_state=0)
     return contenders

@@ -36,9 +36,7 @@ class OwnCountAndPopularity:
     def fit(self, histories: Histories, items: ItemEmbeddings) -> OwnCountAndPopularity:
         self._count(histories, items)
         self.beta_ = _BETAS[0]
-        rows, held_out = newest_instants(
-            histories, 1.0, check_random_state(0), n_most=_BETA_USERS
-        )
+        rows, held_out = newest_instants(histories, 1.0, check_random_state(0), n_most=_BETA_USERS)
         held_out &= np.isin(items.rows_of(histories), np.arange(len(items)))
         targets = histories._keep_events(held_out)
         rows = rows[targets.lengths[rows] > 0]

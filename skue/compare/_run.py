@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from skue.compare._about import About
 from skue.compare._contenders import (
@@ -122,7 +123,7 @@ def compare(
         # The time to learn the item vectors is part of the cost of the encoders that use them.
         if getattr(encoder, "item_embeddings", None) is items:
             row.fit_seconds += items_seconds
-        if name == "two-stage":
+        if isinstance(getattr(encoder, "encoder", None), FrozenEstimator):
             row.fit_seconds += scoring.rows[-2].fit_seconds
         if name.endswith("searched"):
             row.fit_seconds += search_seconds

@@ -16,6 +16,14 @@ from skue.kernels._segments import positions_of_ranges
 
 # The ranker needs no more users, and the table of their candidates has to fit into memory.
 _SHARE, _MOST_USERS = 0.25, 10_000
+# The default encoder holds out more than a tenth of the users if that gives fewer than these.
+_FEWEST_USERS = 1_000
+
+
+def default_encoder(n_users: int) -> TwoTowerUserEncoder:
+    """Return a two-tower encoder that holds out enough users for a second stage to learn from."""
+    share = min(_SHARE, max(0.1, _FEWEST_USERS / max(n_users, 1)))
+    return TwoTowerUserEncoder(validation_fraction=share)
 
 
 def fitted_encoder(

@@ -20,7 +20,6 @@ from skue._html import DocumentationLink
 from skue._warn import warn_caller
 from skue.encoders._output import indexed_by_user
 from skue.encoders._recommender import Pairs, check_positive
-from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
@@ -40,7 +39,7 @@ from skue.ranking._choice import (
 from skue.ranking._counts import LogCounts, liked_events, liked_log
 from skue.ranking._explain import explained
 from skue.ranking._features import FEATURES
-from skue.ranking._held_out import fitted_encoder
+from skue.ranking._held_out import default_encoder, fitted_encoder
 from skue.ranking._second_stage import SecondStage, below
 
 if TYPE_CHECKING:
@@ -72,7 +71,8 @@ class TwoStageRecommender(
     Parameters
     ----------
     encoder : encoder or None, default=None
-        The first stage, cloned and fitted. None is :class:`TwoTowerUserEncoder`. A
+        The first stage, cloned and fitted. None is a :class:`TwoTowerUserEncoder` that holds out
+        a tenth of the users, but at least 1,000 if that is at most a quarter. A
         :class:`sklearn.frozen.FrozenEstimator` is used as it is. Unless it is a two-tower encoder,
         it should not have learned from the held-out events.
     ranker : classifier or None, default=None
@@ -176,7 +176,7 @@ class TwoStageRecommender(
         with atomic_fit(self):
             histories = validate_histories(self, X, reset=True)
             random_state = check_random_state(self.random_state)
-            encoder = TwoTowerUserEncoder() if self.encoder is None else self.encoder
+            encoder = default_encoder(len(histories)) if self.encoder is None else self.encoder
             self.encoder_, rows, held_out = fitted_encoder(
                 seeded_clone(encoder, random_state), histories, random_state
             )
@@ -299,9 +299,7 @@ class TwoStageRecommender(
         self, vectors: np.ndarray, k: int, excluded: Pairs | None, allowed: Rows | None
     ) -> Pairs:
         k = max(k, self.n_candidates)
-        return top_k(
-            vectors, self.item_embeddings_.vectors, k, excluded=excluded, allowed=allowed
-        )
+        return top_k(vectors, self.item_embeddings_.vectors, k, excluded=excluded, allowed=allowed)
 
     def _best_items(
         self, histories: Histories, k: int, excluded: Pairs | None, allowed: Rows | None
