@@ -16,7 +16,7 @@ from skue.kernels._segments import positions_of_ranges
 
 # The ranker needs no more users, and the table of their candidates has to fit into memory.
 _SHARE, _MOST_USERS = 0.25, 10_000
-# The default encoder holds out more than a tenth of the users if that gives fewer than these.
+# The default encoder holds out more than a tenth of the users, if that would be fewer than these.
 _FEWEST_USERS = 1_000
 
 

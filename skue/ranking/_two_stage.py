@@ -72,7 +72,7 @@ class TwoStageRecommender(
     ----------
     encoder : encoder or None, default=None
         The first stage, cloned and fitted. None is a :class:`TwoTowerUserEncoder` that holds out
-        a tenth of the users, but at least 1,000 if that is at most a quarter. A
+        events of a tenth of the users, or of 1,000 if that is more, but at most of a quarter. A
         :class:`sklearn.frozen.FrozenEstimator` is used as it is. Unless it is a two-tower encoder,
         it should not have learned from the held-out events.
     ranker : classifier or None, default=None
