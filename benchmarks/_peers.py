@@ -159,13 +159,13 @@ class ALS:
         self.items = Catalogue(histories.vocabulary)
         exponent = self.repeat_exponent
         counts = interaction_matrix(self.items, histories, repeat_exponent=exponent)
-        self.model_ = AlternatingLeastSquares(
-            factors=self.factors,
-            alpha=self.alpha,
-            regularization=self.regularization,
-            random_state=0,
-        )
         with threadpool_limits(1, "blas"):
+            self.model_ = AlternatingLeastSquares(
+                factors=self.factors,
+                alpha=self.alpha,
+                regularization=self.regularization,
+                random_state=0,
+            )
             self.model_.fit(counts, show_progress=False)
         return self
 

@@ -74,7 +74,7 @@ person* is from the history to its first ten items.
 <!-- table: peers benchmarks/peers-online-retail.json -->
 <!-- end -->
 
-`python benchmarks/peers.py LOG --json benchmarks/peers-LOG.json`, then
+`python benchmarks/peers.py LOG --json FILE`, then
 `python docs/measured_tables.py`.
 """
 ABOUT_WORLDS = """\

@@ -21,12 +21,13 @@ def test_the_tables_of_a_page_equal_the_files_of_the_benchmarks(page):
     text = page.read_text(encoding="utf-8")
     assert measured.filled(text) == text
     for place in measured.PLACE.finditer(text):
-        for name in place.group(3).split():
-            assert (ROOT / name).exists()
-        assert place.group(0).count("|") > 20
+        files = [ROOT / name for name in place.group(3).split()]
+        assert any(file.exists() for file in files) == ("|" in place.group(0))
 
 
 def test_a_changed_figure_is_noticed():
     page = ROOT / "docs/user_guide/which_encoder.md"
     text = page.read_text(encoding="utf-8")
-    assert measured.filled(text.replace("| 0.0", "| 0.9", 1)) == text
+    changed = text.replace("| 0.0", "| 0.9", 1)
+    assert changed != text
+    assert measured.filled(changed) == text
