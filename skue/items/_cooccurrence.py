@@ -15,16 +15,11 @@ from skue._warn import warn_caller
 from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
+from skue.items._embedded import embedded, embedded_transitions
+from skue.items._feature_rows import scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ItemFeatures
 from skue.items._pair_counts import PairCounts, counted
-from skue.kernels._cooccurrence import degree_normalized
-from skue.kernels._rows import unit_rows
-from skue.kernels._svd import truncated_svd
-
-# Between the spectral embedding (0) and vectors whose inner products approximate the counts (1/2).
-# With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
-_SPECTRUM_EXPONENT = 0.25
-_NEGLIGIBLE = 1e-6
 
 
 class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
@@ -107,6 +102,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         "n_dims": [Interval(Integral, 1, None, closed="left")],
         "window": [Interval(Integral, 1, None, closed="left")],
         "smoothing": [Interval(Real, 0, None, closed="left")],
+        "item_features": [None, ItemFeatures],
         "random_state": ["random_state"],
         "n_jobs": [None, Integral],
     }
@@ -117,12 +113,14 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         *,
         window: int = 5,
         smoothing: float = 0.1,
+        item_features: ItemFeatures | None = None,
         random_state: Any = 0,
         n_jobs: int | None = None,
     ) -> None:
         self.n_dims = n_dims
         self.window = window
         self.smoothing = smoothing
+        self.item_features = item_features
         self.random_state = random_state
         self.n_jobs = n_jobs
 
@@ -207,24 +205,27 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
                 "or pass item_embeddings to the encoder."
             )
         random_state = check_random_state(self.random_state)
+        features = scaled_features(self.item_features, histories)
         if counts.pairs.nnz:
-            table = degree_normalized(counts.pairs, smoothing=self.smoothing)
-            left, scale, _ = _decomposed(table, self.n_dims, random_state)
-            items = _embeddings(left * scale, counts, random_state)
+            options: dict[str, Any] = {"smoothing": self.smoothing, "random_state": random_state}
+            items = embedded(counts, self.n_dims, features=features, **options).with_all_items()
         else:
             warn_caller(
                 "No two items appear together in a history, so the item vectors are random "
                 "directions. Pass histories of two or more items, or pass item_embeddings."
             )
-            vectors = random_state.normal(size=(len(counts.item_ids), self.n_dims))
-            items = ItemEmbeddings(vectors, counts.item_ids)
+            ids = counts.item_ids
+            if features is not None:
+                ids = np.concatenate([ids, features.ids_beside(ids)])
+            vectors = random_state.normal(size=(len(ids), self.n_dims))
+            items = ItemEmbeddings(vectors, ids)
         self.item_embeddings_ = items
         self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_ = counts
         self.window_ = self.window
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles of 0.1 have no n_jobs.
-        super().__setstate__({"n_jobs": None, **state})
+        # Pickles of 0.1 have no n_jobs and no item_features.
+        super().__setstate__({"n_jobs": None, "item_features": None, **state})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -240,19 +241,11 @@ def transition_embeddings(
     smoothing: float = 0.1,
     n_jobs: int | None = None,
 ) -> ItemEmbeddings | None:
-    """Return item vectors learned from what follows what; None if nothing follows anything.
-
-    Unlike co-occurrence, the counts have a direction. The vector of an item is the sum of its
-    left and right singular vectors, each times a power of the singular values, so items are
-    similar if the same items come after them, or before them, or one comes after the other.
-    """
-    counts = counted(histories, window=window, directed=True, n_jobs=n_jobs)
-    if not counts.pairs.nnz:
-        return None
-    random_state = np.random.RandomState(0)
-    table = degree_normalized(counts.pairs, smoothing=smoothing, directed=True)
-    left, scale, right = _decomposed(table, n_dims, random_state)
-    return _embeddings((left + right) * scale, counts, random_state)
+    """Return item vectors learned from what follows what; None if nothing follows anything."""
+    found = embedded_transitions(
+        histories, n_dims, window=window, smoothing=smoothing, n_jobs=n_jobs
+    )
+    return None if found is None else found.items
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
@@ -278,27 +271,3 @@ def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
             "as CooccurrenceItemEmbedder, vectors, or ItemEmbeddings."
         )
     return embedder.item_embeddings_
-
-
-def _decomposed(
-    table: Any, n_dims: int, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return left and right singular vectors, and the damped singular values between them."""
-    n_dims = min(n_dims, table.shape[0])
-    left, singular_values, right = truncated_svd(table, n_dims, random_state)
-    kept = singular_values > _NEGLIGIBLE * singular_values[0]
-    return left, np.where(kept, singular_values, 0) ** _SPECTRUM_EXPONENT, right.T
-
-
-def _embeddings(
-    vectors: np.ndarray, counts: PairCounts, random_state: np.random.RandomState
-) -> ItemEmbeddings:
-    """Normalise the vectors, and mix in a random direction per item by the share of repeats."""
-    norms = np.linalg.norm(vectors, axis=1)
-    has_vector = norms > _NEGLIGIBLE * norms.max()
-    vectors = vectors[has_vector] / norms[has_vector, None]
-    share = counts.share_of_repeats
-    if share:
-        own = unit_rows(random_state.normal(size=vectors.shape))
-        vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
-    return ItemEmbeddings(vectors, counts.item_ids[has_vector])

@@ -1,0 +1,110 @@
+"""From counts of pairs, and features beside them, to item vectors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from skue.histories._histories import Histories
+from skue.items._feature_rows import ScaledFeatures
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._pair_counts import PairCounts, counted
+from skue.items._spectral import NEGLIGIBLE, placed, spectral_vectors
+from skue.kernels._cooccurrence import degree_normalized
+from skue.kernels._ridge import best_ridge
+from skue.kernels._rows import unit_rows
+
+# Weight of the features beside the counts, unless validation chooses another.
+SHARE = 0.8
+
+
+class Embedded(NamedTuple):
+    """Vectors of the items with pairs, before random directions are mixed in."""
+
+    ids: np.ndarray
+    vectors: np.ndarray
+    share_of_repeats: float
+    random_state: np.random.RandomState
+    features: ScaledFeatures | None = None
+
+    @property
+    def items(self) -> ItemEmbeddings:
+        """The items with pairs."""
+        return ItemEmbeddings(self._with_own_directions(self.vectors), self.ids)
+
+    def with_all_items(self) -> ItemEmbeddings:
+        """Return the items with pairs, and all others that have features."""
+        items = self.items
+        if self.features is None or not len(ids := self.features.ids_beside(items.ids)):
+            return items
+        of_features = best_ridge(self.features.of(items.ids), self.vectors)
+        mean = self.vectors.mean(axis=0, dtype=np.float64)
+        vectors = placed(of_features, self.features.of(ids), mean)
+        return items.extend(self._with_own_directions(vectors), ids)
+
+    def _with_own_directions(self, vectors: np.ndarray) -> np.ndarray:
+        """Mix a random direction into each vector, by the share of events that are repeats."""
+        share = self.share_of_repeats
+        if not share:
+            return vectors
+        own = unit_rows(self.random_state.normal(size=vectors.shape))
+        return np.sqrt(1 - share) * vectors + np.sqrt(share) * own
+
+
+def embedded(
+    counts: PairCounts,
+    n_dims: int,
+    *,
+    smoothing: float,
+    random_state: np.random.RandomState,
+    directed: bool = False,
+    features: ScaledFeatures | None = None,
+    share: float = SHARE,
+) -> Embedded:
+    """Return vectors of the items with pairs, of which there must be some."""
+    table = degree_normalized(counts.pairs, smoothing=smoothing, directed=directed)
+    ids, rows = counts.item_ids, None
+    if features is not None:
+        has_pairs = (np.diff(table.indptr) > 0) | (np.diff(table.tocsc().indptr) > 0)
+        table = sp.csr_array(table[has_pairs][:, has_pairs])
+        ids = ids[has_pairs]
+        rows = features.of(ids)
+    vectors = spectral_vectors(
+        table, n_dims, random_state, directed=directed, features=rows, share=share
+    )
+    norms = np.linalg.norm(vectors, axis=1)
+    has_vector = norms > NEGLIGIBLE * norms.max()
+    vectors = unit_rows(vectors[has_vector], norms[has_vector])
+    return Embedded(ids[has_vector], vectors, counts.share_of_repeats, random_state, features)
+
+
+def embedded_transitions(
+    histories: Histories,
+    n_dims: int,
+    *,
+    window: int = 5,
+    smoothing: float = 0.1,
+    n_jobs: int | None = None,
+    features: ScaledFeatures | None = None,
+    share: float = SHARE,
+) -> Embedded | None:
+    """Return vectors learned from what follows what; None if nothing follows anything.
+
+    Unlike co-occurrence, the counts have a direction. The vector of an item is the sum of its
+    left and right singular vectors, each times a power of the singular values, so items are
+    similar if the same items come after them, or before them, or one comes after the other.
+    """
+    counts = counted(histories, window=window, directed=True, n_jobs=n_jobs)
+    if not counts.pairs.nnz:
+        return None
+    return embedded(
+        counts,
+        n_dims,
+        smoothing=smoothing,
+        random_state=np.random.RandomState(0),
+        directed=True,
+        features=features,
+        share=share,
+    )

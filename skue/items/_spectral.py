@@ -1,0 +1,86 @@
+"""Item vectors from a table of counts, and features beside it: its singular vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from skue.kernels._rows import unit_rows
+from skue.kernels._svd import truncated_svd
+
+# Between the spectral embedding (0) and vectors whose inner products approximate the counts (1/2).
+# With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
+_SPECTRUM_EXPONENT = 0.25
+NEGLIGIBLE = 1e-6
+_POWER_ITERATIONS = 30
+
+
+def spectral_vectors(
+    table: sp.csr_array,
+    n_dims: int,
+    random_state: np.random.RandomState,
+    *,
+    directed: bool = False,
+    features: Any = None,
+    share: float = 0.0,
+) -> np.ndarray:
+    r"""Return vectors of the items of a normalised table of counts, not scaled to length 1.
+
+    The vectors are :math:`U \Sigma^{1/4}`, with :math:`U \Sigma V^T` the truncated singular value
+    decomposition of the counts :math:`C`, or with features :math:`F` of :math:`[C, \alpha F]`.
+    Directed counts :math:`M` are embedded as :math:`[[M, \alpha F], [\alpha F^T, 0]]`, with
+    :math:`U + V` in place of :math:`U`.
+
+    Parameters
+    ----------
+    table : csr_array of shape (n_items, n_items)
+    n_dims : int
+    random_state : RandomState
+    directed : bool, default=False
+    features : csr_array or ndarray of shape (n_items, n_features), default=None
+        Rows of length 1 or 0.
+    share : float, default=0
+        Largest singular value of :math:`\alpha F`, as a share of that of the counts.
+    """
+    n_items = table.shape[0]
+    if features is not None:
+        scaled = _beside(table, features, share)
+        blocks = [[table, scaled], [scaled.T, None]] if directed else [[table, scaled]]
+        table = sp.csr_array(sp.block_array(blocks, format="csr"))
+    n_dims = min(n_dims, n_items)
+    left, values, right = truncated_svd(table, n_dims, random_state)
+    right = right.T
+    kept = values > NEGLIGIBLE * values[0]
+    powers = np.where(kept, values, 0) ** _SPECTRUM_EXPONENT
+    return (left + right if directed else left)[:n_items] * powers
+
+
+def placed(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndarray:
+    """Return unit vectors of items from their features; ``otherwise`` where these say nothing."""
+    vectors = np.asarray(rows @ of_features)
+    norms = np.linalg.norm(vectors, axis=1)
+    says = norms > NEGLIGIBLE * max(float(norms.max(initial=0)), 1e-30)
+    vectors[~says] = otherwise
+    return unit_rows(vectors)
+
+
+def _beside(table: sp.csr_array, features: Any, share: float) -> sp.csr_array:
+    """Return the features times the factor that puts them beside the counts."""
+    largest = _largest_singular_value(features)
+    factor = share * _largest_singular_value(table) / largest if largest else 0.0
+    return sp.csr_array(features * np.float32(factor))
+
+
+def _largest_singular_value(table: Any) -> float:
+    vector = np.random.default_rng(0).random(table.shape[1]).astype(np.float32)
+    value = 0.0
+    for _ in range(_POWER_ITERATIONS):
+        norm = float(np.linalg.norm(vector))
+        if not norm:
+            return 0.0
+        image = table @ (vector / norm)
+        value = float(np.linalg.norm(image))
+        vector = table.T @ image
+    return value
