@@ -245,7 +245,7 @@ def transition_embeddings(
     found = embedded_transitions(
         histories, n_dims, window=window, smoothing=smoothing, n_jobs=n_jobs
     )
-    return None if found is None else found.items
+    return None if found is None else found.to_items()
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:

@@ -29,14 +29,13 @@ class Embedded(NamedTuple):
     random_state: np.random.RandomState
     features: ScaledFeatures | None = None
 
-    @property
-    def items(self) -> ItemEmbeddings:
-        """The items with pairs."""
+    def to_items(self) -> ItemEmbeddings:
+        """Return the items with pairs."""
         return ItemEmbeddings(self._with_own_directions(self.vectors), self.ids)
 
     def with_all_items(self) -> ItemEmbeddings:
         """Return the items with pairs, and all others that have features."""
-        items = self.items
+        items = self.to_items()
         if self.features is None or not len(ids := self.features.ids_beside(items.ids)):
             return items
         of_features = best_ridge(self.features.of(items.ids), self.vectors)

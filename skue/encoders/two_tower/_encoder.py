@@ -18,6 +18,7 @@ from skue.encoders.two_tower._fit import fit_towers
 from skue.encoders.two_tower._progress import CallbackSupport, with_callbacks
 from skue.encoders.two_tower._sequences import sequences_of
 from skue.histories._histories import Histories
+from skue.items._item_features import ItemFeatures
 
 
 class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
@@ -220,6 +221,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **UserEncoder._parameter_constraints,
+        "item_features": [None, ItemFeatures],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "decays": ["array-like"],
         "item_tower": [StrOptions({"auto", "frozen", "trained"})],
@@ -245,6 +247,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         self,
         item_embeddings: Any = None,
         *,
+        item_features: ItemFeatures | None = None,
         hidden_layer_sizes: int | Sequence[int] = (128,),
         decays: Sequence[float] | np.ndarray = (0.0, 0.2, 0.5, 1.0, 8.0),
         item_tower: Literal["auto", "frozen", "trained"] = "auto",
@@ -269,6 +272,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         n_jobs: int | None = None,
     ) -> None:
         self.item_embeddings = item_embeddings
+        self.item_features = item_features
         self.hidden_layer_sizes = hidden_layer_sizes
         self.decays = decays
         self.item_tower = item_tower

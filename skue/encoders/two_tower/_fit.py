@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skue.encoders._unknown import report_unknown
+from skue.encoders.two_tower._features import item_tower, with_all_items
 from skue.encoders.two_tower._progress import Progress
 from skue.encoders.two_tower._recipe import (
     checked_decays,
@@ -22,9 +23,11 @@ from skue.encoders.two_tower._warm_start import (
     fitted_before,
     state_after,
     warm_task,
+    with_gates,
 )
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
+from skue.items._feature_rows import ScaledFeatures, scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
 
 
@@ -37,12 +40,14 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
     before = fitted_before(encoder)
     with Progress(encoder, most_epochs(encoder, warm=before is not None)) as on_epoch:
-        appended = None
+        appended = features = None
         if encoder.targets == "y":
             histories, appended = append_targets(histories, y)
         fraction = encoder.validation_fraction if encoder.early_stopping else None
         if before is None:
-            task = best_task(encoder.item_embeddings, histories, fraction, rng, encoder.n_jobs)
+            features = scaled_features(encoder.item_features, histories)
+            given = encoder.item_embeddings
+            task = best_task(given, histories, fraction, rng, encoder.n_jobs, features)
         else:
             task = warm_task(before, histories, fraction, rng)
         encoder.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
@@ -61,6 +66,19 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
                     before, task, learned.towers, learned.item_vectors, histories, rng
                 )
         _keep(encoder, before, task, learned)
+        if features is not None:
+            _add_items(encoder, task, features)
+
+
+def _add_items(encoder: Any, task: Task, features: ScaledFeatures) -> None:
+    """Add the items that have features, but no events to learn from."""
+    items, towers = encoder.item_embeddings_, encoder.parameters_
+    weights = list(task.feature_weights)
+    if "feature_weights" in towers[0]:
+        weights = [tower.pop("feature_weights") for tower in towers]
+    encoder.item_tower_map_ = item_tower(features, items.vectors, weights)
+    encoder.item_embeddings_ = with_all_items(items, features, encoder.item_tower_map_)
+    encoder.parameters_ = [with_gates(tower, len(encoder.item_embeddings_)) for tower in towers]
 
 
 def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
@@ -78,3 +96,4 @@ def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
     if before is not None and not learned.best_iter:  # nothing was learned from the new events
         state = state._replace(learned=before.training_state_.learned)
     encoder.training_state_ = state
+    encoder.item_tower_map_ = None

@@ -18,12 +18,14 @@ from skue.encoders.two_tower._examples import (
     held_out_events,
     target_events,
 )
+from skue.encoders.two_tower._features import start_weights
 from skue.encoders.two_tower._fingerprints import learned_ends
 from skue.encoders.two_tower._sequences import Sequences, sequences_of
 from skue.encoders.two_tower._spaces import learned_spaces
 from skue.encoders.two_tower._validation import BestAverage, Validation
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
+from skue.items._feature_rows import ScaledFeatures
 from skue.items._item_embeddings import ItemEmbeddings
 
 # At most this many held-out events are scored.
@@ -42,7 +44,8 @@ class Task(NamedTuple):
 
     The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
     the best average, or with a warm start from ``start``. ``learned`` are the hashes of the
-    histories that will have been learned from.
+    histories that will have been learned from. ``features`` are the scaled feature rows of the
+    items, and ``feature_weights`` the regression of each block of vectors on them.
     """
 
     items: ItemEmbeddings
@@ -53,6 +56,8 @@ class Task(NamedTuple):
     best: BestAverage
     learned: np.ndarray
     start: Start | None = None
+    features: Any = None
+    feature_weights: tuple[np.ndarray, ...] = ()
 
     def is_enough(self, *, validated: bool) -> bool:
         """Whether there are examples to train and, if wanted, to validate.
@@ -80,6 +85,7 @@ def best_task(
     validation_fraction: float | None,
     rng: np.random.Generator,
     n_jobs: int | None = None,
+    features: ScaledFeatures | None = None,
 ) -> Task:
     """Return the task in the space whose best average has the highest validation recall.
 
@@ -88,7 +94,7 @@ def best_task(
     """
     held_out = held_out_of(histories, validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
-    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs)
+    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs, features)
     items, n_towers = next(spaces)
     learned = learned_ends(histories, held_out)
     first = task_in(items, n_towers, histories, held_out, learned, split_rng)
@@ -99,7 +105,12 @@ def best_task(
         )
         for items, n_towers in spaces
     )
-    return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+    best = max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+    if features is None:
+        return best
+    rows = features.of(best.items.ids)
+    weights = start_weights(rows, best.items.vectors, best.n_towers)
+    return best._replace(features=rows, feature_weights=tuple(weights))
 
 
 def held_out_of(
@@ -146,11 +157,11 @@ def task_in(
 
 
 def _spaces(
-    item_embeddings: Any, histories: Histories, n_jobs: int | None
+    item_embeddings: Any, histories: Histories, n_jobs: int | None, features: ScaledFeatures | None
 ) -> Iterator[tuple[ItemEmbeddings, int]]:
     """Candidate spaces of the same items, and how many spaces are concatenated in each."""
     if item_embeddings is None:
-        return learned_spaces(histories, n_jobs)
+        return learned_spaces(histories, n_jobs, features)
     return iter([(item_space(item_embeddings, histories), 1)])
 
 

@@ -78,6 +78,12 @@ def fitted_before(encoder: Any) -> Any | None:
         )
     if not state.temperatures:
         return None
+    if encoder.item_features is not None or encoder.item_tower_map_ is not None:
+        raise ValueError(
+            "warm_start=True does not continue with item_features: the map of the features would "
+            "no longer fit the item vectors. Set warm_start=False to learn from scratch; for new "
+            "items between fits, use embed_items."
+        )
     _check_parameters(encoder, state)
     return copy.copy(encoder)
 
@@ -113,7 +119,7 @@ def warm_task(
         np.setdiff1d(state.learned, outdated, assume_unique=True),
         learned_ends(histories, held_out),
     )
-    towers = [_with_gates(tower, len(items)) for tower in encoder.parameters_]
+    towers = [with_gates(tower, len(items)) for tower in encoder.parameters_]
     start = Start(towers, list(state.temperatures))
     task = task_in(items, state.n_towers, histories, held_out, learned, rng, start)
     is_new = np.zeros(len(histories.codes), dtype=bool)
@@ -207,7 +213,7 @@ def _asked_dims(given: Any) -> int | None:
     return getattr(given, "n_dims", None) if hasattr(given, "fit") else None
 
 
-def _with_gates(tower: Arrays, n_items: int) -> Arrays:
+def with_gates(tower: Arrays, n_items: int) -> Arrays:
     """Return a tower with a gate for each item; new items get the mean of the others."""
     gate = tower["gate"]
     added = np.full(n_items - len(gate), gate.mean(dtype=np.float64), dtype=np.float32)
