@@ -49,6 +49,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     smoothing : float, default=0.1
         :math:`\tau` as a share of the mean of :math:`d`. Prevents a few rare items that only
         appear together from taking up a dimension.
+    item_features : ItemFeatures, default=None
+        What is known of the items. Then all their ids are in ``item_embeddings_``: see Notes.
     random_state : int, RandomState instance or None, default=0
         Seed of the decomposition and of the random directions. Fixed by default, so that fitting
         again on the same log gives the same space and stored vectors stay valid.
@@ -59,7 +61,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     Attributes
     ----------
     item_embeddings_ : ItemEmbeddings
-        The items with at least one pair. All other items are unknown.
+        The items with at least one pair, and those of ``item_features``. All other items are
+        unknown.
     pair_counts_ : csr_array of shape (n_counted_items, n_counted_items), float64
         Counts of the pairs, in the upper triangle, to which :meth:`partial_fit` adds. About
         12 bytes per pair of items. Encoders do not keep it.
@@ -80,6 +83,14 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     -----
     UserWarning
         If no two items appear together. The vectors are then random directions.
+
+    Notes
+    -----
+    With ``item_features``, the decomposition is that of :math:`[C, \alpha F]`: normalised counts,
+    and beside them the rows :math:`F` of features, at length 1, in which rare indicators weigh
+    more (inverse document frequency). The row of an item with many events is mostly counts, that
+    of an item with few mostly features. Items without a pair get what a ridge regression of the
+    vectors on the features predicts; held-out items choose its penalty.
 
     References
     ----------

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
 
 from skue.items._feature_rows import FeatureScale, ScaledFeatures
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._item_features import ItemFeatures
+from skue.items._item_features import ItemFeatures, check_same_type
 from skue.items._spectral import placed
 from skue.kernels._ridge import best_ridge
 
@@ -47,6 +48,50 @@ class ItemTower(NamedTuple):
             )
         rows = self.scale.rows(features.values)
         return ItemEmbeddings(self.vectors(rows), features.ids, space_id=space_id)
+
+
+class EmbedsItems:
+    """The methods of an encoder with features in its item tower."""
+
+    item_embeddings_: ItemEmbeddings
+    item_tower_map_: ItemTower | None
+
+    def embed_items(self, features: ItemFeatures) -> ItemEmbeddings:
+        """Return the vectors of new items from their features, in the fitted space.
+
+        ``encoder.item_embeddings_.extend(new.vectors, new.ids)`` adds them to the catalogue,
+        without fitting again.
+
+        Parameters
+        ----------
+        features : ItemFeatures
+            With the columns of ``item_features``, made by the same fitted transformers.
+
+        Returns
+        -------
+        new : ItemEmbeddings
+            With the ``space_id`` of the encoder.
+
+        Raises
+        ------
+        ValueError
+            If the encoder was fitted without ``item_features``, or the columns differ.
+        """
+        check_is_fitted(self, "item_embeddings_")
+        if getattr(self, "item_tower_map_", None) is None:
+            raise ValueError(
+                "embed_items needs an encoder that was fitted with item_features. Pass "
+                "item_features, and fit again."
+            )
+        if not isinstance(features, ItemFeatures):
+            raise ValueError(
+                f"features must be ItemFeatures, got {type(features).__name__}. Pass "
+                "ItemFeatures(values, ids)."
+            )
+        assert self.item_tower_map_ is not None
+        items = self.item_embeddings_
+        check_same_type(features.ids, items.ids, "The ids of features", "the encoder has items")
+        return self.item_tower_map_.embedded(features, items.space_id)
 
 
 def start_weights(rows: Any, item_vectors: np.ndarray, n_towers: int) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from skue.encoders._events import new_items
 from skue.encoders._unknown import report_unknown
 from skue.encoders.two_tower._features import item_tower, with_all_items
 from skue.encoders.two_tower._progress import Progress
@@ -68,6 +69,10 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         _keep(encoder, before, task, learned)
         if features is not None:
             _add_items(encoder, task, features)
+        encoder.is_new_item_ = new_items(encoder.item_embeddings_, histories)
+        if before is not None:
+            n_before = len(before.item_embeddings_)
+            encoder.is_new_item_[:n_before] &= getattr(before, "is_new_item_", False)
 
 
 def _add_items(encoder: Any, task: Task, features: ScaledFeatures) -> None:
