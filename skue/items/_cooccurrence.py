@@ -15,7 +15,7 @@ from skue._warn import warn_caller
 from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
-from skue.items._embedded import embedded, embedded_transitions
+from skue.items._embedded import embedded, learned_vectors, share_of_features
 from skue.items._feature_rows import scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
@@ -219,7 +219,17 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         features = scaled_features(self.item_features, histories)
         if counts.pairs.nnz:
             options: dict[str, Any] = {"smoothing": self.smoothing, "random_state": random_state}
-            items = embedded(counts, self.n_dims, features=features, **options).with_all_items()
+            share = share_of_features(
+                features,
+                histories,
+                self.n_dims,
+                window=self.window,
+                smoothing=self.smoothing,
+                n_jobs=self.n_jobs,
+            )
+            items = embedded(
+                counts, self.n_dims, features=features, share=share, **options
+            ).with_all_items()
         else:
             warn_caller(
                 "No two items appear together in a history, so the item vectors are random "
@@ -253,8 +263,8 @@ def transition_embeddings(
     n_jobs: int | None = None,
 ) -> ItemEmbeddings | None:
     """Return item vectors learned from what follows what; None if nothing follows anything."""
-    found = embedded_transitions(
-        histories, n_dims, window=window, smoothing=smoothing, n_jobs=n_jobs
+    found = learned_vectors(
+        histories, n_dims, window=window, smoothing=smoothing, directed=True, n_jobs=n_jobs
     )
     return None if found is None else found.to_items()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from skue.histories._histories import Histories
 from skue.items._feature_rows import ScaledFeatures
+from skue.items._feature_share import chosen_share
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._pair_counts import PairCounts, counted
 from skue.items._spectral import NEGLIGIBLE, placed, spectral_vectors
@@ -16,8 +18,8 @@ from skue.kernels._cooccurrence import degree_normalized
 from skue.kernels._ridge import best_ridge
 from skue.kernels._rows import unit_rows
 
-# Weight of the features beside the counts, unless validation chooses another.
-SHARE = 0.8
+# Dimensions in which the share of the features is chosen.
+_FEW_DIMS = 48
 
 
 class Embedded(NamedTuple):
@@ -60,9 +62,12 @@ def embedded(
     random_state: np.random.RandomState,
     directed: bool = False,
     features: ScaledFeatures | None = None,
-    share: float = SHARE,
+    share: float = 0.0,
 ) -> Embedded:
-    """Return vectors of the items with pairs, of which there must be some."""
+    """Return vectors of the items with pairs, of which there must be some.
+
+    With features, ``share`` is their norm beside that of the counts.
+    """
     table = degree_normalized(counts.pairs, smoothing=smoothing, directed=directed)
     ids, rows = counts.item_ids, None
     if features is not None:
@@ -79,31 +84,67 @@ def embedded(
     return Embedded(ids[has_vector], vectors, counts.share_of_repeats, random_state, features)
 
 
-def embedded_transitions(
+def share_of_features(
+    features: ScaledFeatures | None,
     histories: Histories,
     n_dims: int,
     *,
-    window: int = 5,
-    smoothing: float = 0.1,
+    window: int,
+    smoothing: float,
+    directed: bool = False,
+    n_jobs: int | None = None,
+) -> float:
+    """Return the share of the features that held-out events choose, in few dimensions."""
+    if features is None:
+        return 0.0
+
+    def learner(rest: Histories) -> Callable[[float], ItemEmbeddings]:
+        counts = counted(rest, window=window, directed=directed, n_jobs=n_jobs)
+
+        def learn(share: float) -> ItemEmbeddings:
+            return embedded(
+                counts,
+                min(n_dims, _FEW_DIMS),
+                smoothing=smoothing,
+                random_state=np.random.RandomState(0),
+                directed=directed,
+                features=features,
+                share=share,
+            ).to_items()
+
+        return learn
+
+    return chosen_share(learner, histories)
+
+
+def learned_vectors(
+    histories: Histories,
+    n_dims: int,
+    *,
+    window: int,
+    smoothing: float,
+    directed: bool = False,
     n_jobs: int | None = None,
     features: ScaledFeatures | None = None,
-    share: float = SHARE,
 ) -> Embedded | None:
-    """Return vectors learned from what follows what; None if nothing follows anything.
+    """Return vectors learned from what is near what, or from what follows what if directed.
 
-    Unlike co-occurrence, the counts have a direction. The vector of an item is the sum of its
-    left and right singular vectors, each times a power of the singular values, so items are
-    similar if the same items come after them, or before them, or one comes after the other.
+    None if nothing is near or after anything. Unlike co-occurrence, directed counts have a
+    direction. The vector of an item is then the sum of its left and right singular vectors, each
+    times a power of the singular values, so items are similar if the same items come after them,
+    or before them, or one comes after the other.
     """
-    counts = counted(histories, window=window, directed=True, n_jobs=n_jobs)
+    how: dict[str, Any] = {"window": window, "directed": directed, "n_jobs": n_jobs}
+    counts = counted(histories, **how)
     if not counts.pairs.nnz:
         return None
+    share = share_of_features(features, histories, n_dims, smoothing=smoothing, **how)
     return embedded(
         counts,
         n_dims,
         smoothing=smoothing,
         random_state=np.random.RandomState(0),
-        directed=True,
+        directed=directed,
         features=features,
         share=share,
     )

@@ -14,7 +14,6 @@ from skue.kernels._svd import truncated_svd
 # With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
 _SPECTRUM_EXPONENT = 0.25
 NEGLIGIBLE = 1e-6
-_POWER_ITERATIONS = 30
 
 
 def spectral_vectors(
@@ -42,10 +41,10 @@ def spectral_vectors(
     features : csr_array or ndarray of shape (n_items, n_features), default=None
         Rows of length 1 or 0.
     share : float, default=0
-        Largest singular value of :math:`\alpha F`, as a share of that of the counts.
+        Frobenius norm of :math:`\alpha F`, as a share of that of the counts.
     """
     n_items = table.shape[0]
-    if features is not None:
+    if features is not None and share:
         scaled = _beside(table, features, share)
         blocks = [[table, scaled], [scaled.T, None]] if directed else [[table, scaled]]
         table = sp.csr_array(sp.block_array(blocks, format="csr"))
@@ -68,19 +67,10 @@ def placed(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndar
 
 def _beside(table: sp.csr_array, features: Any, share: float) -> sp.csr_array:
     """Return the features times the factor that puts them beside the counts."""
-    largest = _largest_singular_value(features)
-    factor = share * _largest_singular_value(table) / largest if largest else 0.0
+    norms = [float(np.sqrt((_entries(part) ** 2).sum())) for part in (table, features)]
+    factor = share * norms[0] / norms[1] if norms[1] else 0.0
     return sp.csr_array(features * np.float32(factor))
 
 
-def _largest_singular_value(table: Any) -> float:
-    vector = np.random.default_rng(0).random(table.shape[1]).astype(np.float32)
-    value = 0.0
-    for _ in range(_POWER_ITERATIONS):
-        norm = float(np.linalg.norm(vector))
-        if not norm:
-            return 0.0
-        image = table @ (vector / norm)
-        value = float(np.linalg.norm(image))
-        vector = table.T @ image
-    return value
+def _entries(table: Any) -> np.ndarray:
+    return table.data if sp.issparse(table) else table

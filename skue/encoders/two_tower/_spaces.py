@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
-from skue.items._embedded import embedded, embedded_transitions
+from skue.items._embedded import learned_vectors
 from skue.items._feature_rows import ScaledFeatures
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._pair_counts import counted
 from skue.kernels._rows import unit_rows
 from skue.kernels._segments import kept_offsets
 
@@ -19,7 +19,8 @@ from skue.kernels._segments import kept_offsets
 _N_DIMS = (192, 96, 48)
 # One space of wide neighbourhoods, and one of what follows what. Towers with different starting
 # points make different errors, so averaging them helps.
-_WINDOW, _SMOOTHING = 10, 1.0
+_WIDE: dict[str, Any] = {"window": 10, "smoothing": 1.0}
+_TRANSITIONS: dict[str, Any] = {"window": 5, "smoothing": 0.1, "directed": True}
 # Of a longer log, pairs are counted in the histories of some users.
 _MOST_EVENTS = 2**24
 # Further users are added for items with fewer events than this among those users.
@@ -35,8 +36,15 @@ def learned_spaces(
     are sorted by singular value.
     """
     histories = some_users(histories)
-    first = _wide(histories, n_jobs, features)
-    transitions = embedded_transitions(histories, _N_DIMS[0], n_jobs=n_jobs, features=features)
+    n_dims = _N_DIMS[0]
+    wide = learned_vectors(histories, n_dims, **_WIDE, n_jobs=n_jobs, features=features)
+    if wide is None:  # random directions, with a warning
+        first = CooccurrenceItemEmbedder(n_dims).fit(histories).item_embeddings_
+    else:
+        first = wide.to_items()
+    transitions = learned_vectors(
+        histories, n_dims, **_TRANSITIONS, n_jobs=n_jobs, features=features
+    )
     second = None if transitions is None else transitions.to_items()
     tables = [first.vectors]
     if second is not None and first.n_dims == second.n_dims:
@@ -48,26 +56,6 @@ def learned_spaces(
         if n_dims < first.n_dims and all(norm.min() > 1e-6 for norm in norms):
             shorter = list(map(unit_rows, parts, norms))
             yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
-
-
-def _wide(
-    histories: Histories, n_jobs: int | None, features: ScaledFeatures | None
-) -> ItemEmbeddings:
-    embedder = CooccurrenceItemEmbedder(
-        _N_DIMS[0], window=_WINDOW, smoothing=_SMOOTHING, n_jobs=n_jobs
-    )
-    if features is not None:
-        counts = counted(histories, window=_WINDOW, n_jobs=n_jobs)
-        if counts.pairs.nnz:
-            random_state = np.random.RandomState(0)
-            return embedded(
-                counts,
-                _N_DIMS[0],
-                smoothing=_SMOOTHING,
-                random_state=random_state,
-                features=features,
-            ).to_items()
-    return embedder.fit(histories).item_embeddings_
 
 
 def some_users(histories: Histories) -> Histories:
