@@ -18,6 +18,7 @@ from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ItemFeatures
 from skue.kernels._segments import kept_offsets, starts_of_runs
 from skue.ranking._two_stage import TwoStageRecommender
 
@@ -116,7 +117,12 @@ def rankers(*, exclude_seen: bool, baskets: bool = False) -> dict[str, Callable[
 
 
 def encoders(
-    task: Task, items: ItemEmbeddings, found: dict[str, Any], *, items_given: bool
+    task: Task,
+    items: ItemEmbeddings,
+    found: dict[str, Any],
+    *,
+    items_given: bool,
+    item_features: ItemFeatures | None = None,
 ) -> dict[str, Any]:
     """Return the encoders by name, the simplest first."""
     unit: AgeUnit = "step" if task.unit == "event" else "instant"
@@ -130,9 +136,8 @@ def encoders(
         )
     contenders["decay average, searched"] = DecayAverageUserEncoder(items, **found)
     contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
-    if items_given:
-        contenders["two-tower"] = TwoTowerUserEncoder(items, random_state=0)
-    else:
-        contenders["two-tower"] = TwoTowerUserEncoder(random_state=0)
+    contenders["two-tower"] = TwoTowerUserEncoder(
+        items if items_given else None, item_features=item_features, random_state=0
+    )
     contenders["two-stage"] = TwoStageRecommender(clone(contenders["two-tower"]), random_state=0)
     return contenders

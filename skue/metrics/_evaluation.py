@@ -138,7 +138,10 @@ def evaluate(estimator: Any, X: Any, y: Any, *, exclude_seen: bool = False) -> E
         histories = as_histories(found.histories(X))
         scores = found.scorer.score_blocks(histories, exclude_seen=exclude_seen)
         catalogue = found.scorer.item_embeddings_
-        return Evaluation(scores, catalogue, histories, y, exclude_seen=exclude_seen)
+        is_new = getattr(getattr(found.scorer, "encoder_", None), "is_new_item_", None)
+        return Evaluation(
+            scores, catalogue, histories, y, exclude_seen=exclude_seen, is_new_item=is_new
+        )
     users, item_vectors, encoder, history = user_and_item_vectors(estimator, X)
     products = Products(checked_unit_rows(users), checked_unit_rows(item_vectors))
     histories = as_histories(history)
