@@ -43,7 +43,7 @@ def chosen_share(
     rest = histories._keep_events(keep)
     targets = histories.item_ids[histories.codes[held_out]]
     learn = learner(rest)
-    hits = np.array([_hits(learn(share), rest[users], targets) for share in SHARES])
+    hits = np.array([_hits(learn(share), rest[users], targets) for share in SHARES], dtype=float)
     best = int(hits.mean(axis=1).argmax())
     behind = hits[best] - hits
     error = behind.std(axis=1) / np.sqrt(len(users))
