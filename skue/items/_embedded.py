@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,8 +18,8 @@ from skue.kernels._cooccurrence import degree_normalized
 from skue.kernels._ridge import best_ridge
 from skue.kernels._rows import unit_rows
 
-# Dimensions in which the share of the features is chosen.
-_FEW_DIMS = 48
+# Dimensions in which the share of the features is chosen, and iterations of the decomposition.
+_FEW_DIMS, _FEW_ITERATIONS = 48, 2
 
 
 class Embedded(NamedTuple):
@@ -63,6 +63,7 @@ def embedded(
     directed: bool = False,
     features: ScaledFeatures | None = None,
     share: float = 0.0,
+    n_iter: int | Literal["auto"] = "auto",
 ) -> Embedded:
     """Return vectors of the items with pairs, of which there must be some.
 
@@ -76,7 +77,13 @@ def embedded(
         ids = ids[has_pairs]
         rows = features.of(ids)
     vectors = spectral_vectors(
-        table, n_dims, random_state, directed=directed, features=rows, share=share
+        table,
+        n_dims,
+        random_state,
+        directed=directed,
+        features=rows,
+        share=share,
+        n_iter=n_iter,
     )
     norms = np.linalg.norm(vectors, axis=1)
     has_vector = norms > NEGLIGIBLE * norms.max()
@@ -110,6 +117,7 @@ def share_of_features(
                 directed=directed,
                 features=features,
                 share=share,
+                n_iter=_FEW_ITERATIONS,
             ).to_items()
 
         return learn

@@ -13,8 +13,8 @@ from skue.kernels._segments import kept_offsets
 from skue.kernels._topk import top_k
 
 # Norms of the features, as shares of the norm of the counts. Without validation, the second.
-SHARES = (0.0, 0.1, 0.2, 0.4, 0.8)
-DEFAULT_SHARE = SHARES[2]
+SHARES = (0.0, 0.15, 0.3, 0.6)
+DEFAULT_SHARE = SHARES[1]
 _MOST_USERS = 3000
 _FEWEST_USERS = 200
 _DECAY = 0.3

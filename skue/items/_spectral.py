@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +24,7 @@ def spectral_vectors(
     directed: bool = False,
     features: Any = None,
     share: float = 0.0,
+    n_iter: int | Literal["auto"] = "auto",
 ) -> np.ndarray:
     r"""Return vectors of the items of a normalised table of counts, not scaled to length 1.
 
@@ -42,6 +43,8 @@ def spectral_vectors(
         Rows of length 1 or 0.
     share : float, default=0
         Frobenius norm of :math:`\alpha F`, as a share of that of the counts.
+    n_iter : int or "auto", default="auto"
+        Number of power iterations of the decomposition.
     """
     n_items = table.shape[0]
     if features is not None and share:
@@ -49,7 +52,7 @@ def spectral_vectors(
         blocks = [[table, scaled], [scaled.T, None]] if directed else [[table, scaled]]
         table = sp.csr_array(sp.block_array(blocks, format="csr"))
     n_dims = min(n_dims, n_items)
-    left, values, right = truncated_svd(table, n_dims, random_state)
+    left, values, right = truncated_svd(table, n_dims, random_state, n_iter=n_iter)
     right = right.T
     kept = values > NEGLIGIBLE * values[0]
     powers = np.where(kept, values, 0) ** _SPECTRUM_EXPONENT
