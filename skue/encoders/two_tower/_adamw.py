@@ -60,13 +60,7 @@ class AdamW:
         self._log_past = 0.0
         self._averaged_at = {name: np.zeros(len(parameters[name])) for name in by_row}
 
-    def step(
-        self,
-        gradients: Arrays,
-        rows: np.ndarray | None = None,
-        *,
-        rows_of: dict[str, np.ndarray] | None = None,
-    ) -> None:
+    def step(self, gradients: Arrays, rows: np.ndarray | None = None) -> None:
         """Update the parameters.
 
         Parameters
@@ -75,8 +69,6 @@ class AdamW:
             Gradients of arrays in ``by_row`` have the given rows only.
         rows : ndarray of int64, default=None
             Distinct rows in increasing order; None means all rows.
-        rows_of : dict of ndarrays, default=None
-            Other rows than these, by the name of an array in ``by_row``.
         """
         self.n_steps += 1
         # Forget the start faster during the first steps.
@@ -84,10 +76,10 @@ class AdamW:
         before = self._log_past
         self._log_past += np.log(averaging)
         for name, gradient in gradients.items():
-            own = (rows_of or {}).get(name, rows) if name in self.by_row else None
-            self._update(name, gradient, own, averaging, before)
-            if own is not None:
-                self._averaged_at[name][own] = self._log_past
+            by_row = rows is not None and name in self.by_row
+            self._update(name, gradient, rows if by_row else None, averaging, before)
+            if by_row:
+                self._averaged_at[name][rows] = self._log_past
 
     def averages(self) -> Arrays:
         """Return copies of the averaged parameters."""

@@ -33,10 +33,7 @@ def encode(
     filled = np.flatnonzero(lengths)
     blocks = np.split(item_vectors, len(towers), axis=1)
     # In float64, the vector of a user does not depend on the rest of the batch.
-    towers = [
-        {name: value.astype(np.float64) for name, value in t.items() if name != "feature_weights"}
-        for t in towers
-    ]
+    towers = [{name: value.astype(np.float64) for name, value in t.items()} for t in towers]
     for within in blocks_by_length(lengths[filled]):
         block = filled[within]
         batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)

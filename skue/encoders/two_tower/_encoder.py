@@ -45,8 +45,8 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
         or 48 dimensions, whichever gives averages with the highest validation recall. Each space
         gets its own pair of towers.
     item_features : ItemFeatures, default=None
-        What is known of the items, with or without events. Features are part of the start spaces
-        and of the item tower, and all their items are in ``item_embeddings_``.
+        What is known of the items, with or without events. Features are part of the spaces that
+        are learned from the log, and all their items are in ``item_embeddings_``.
     hidden_layer_sizes : int or tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
@@ -132,7 +132,7 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
         Whether fit was interrupted. The weights are then the best before the interrupt.
     n_unknown_targets_ : int
         Number of items of y that are unknown. They were ignored.
-    item_tower_map_ : tuple or None
+    feature_map_ : tuple or None
         How :meth:`embed_items` maps features to item vectors; None without ``item_features``.
     training_state_ : tuple
         What a later fit with ``warm_start=True`` needs. It has 8 bytes for each learned history.
@@ -193,9 +193,10 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     over all items, or over the items of the batch and uniformly drawn ones, corrected for how
     often each is expected.
 
-    With ``item_features``, the vector of an item is :math:`v_i \propto E_i + f_i W`, with its own
-    vector :math:`E_i`, features :math:`f_i` and a matrix :math:`W`. In each step, a tenth of the
-    items is without :math:`E_i`, so that features alone suffice for items without events.
+    With ``item_features``, the spaces that training starts from are those of
+    :class:`CooccurrenceItemEmbedder` with features. The vectors of items without events are
+    :math:`v_i \propto f_i W`, with features :math:`f_i` and the ridge regression :math:`W` of the
+    trained vectors on the features. No such item is a negative in training.
 
     When the items are learned from the log, there are two pairs of towers that start from
     different item spaces. Their vectors are concatenated, so the cosine is the mean of both.

@@ -1,12 +1,10 @@
-"""Features in the item tower: an item's vector is its own vector plus a linear map of features."""
+"""Items without events: their vectors from features, by regression in the trained space."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
 from skue.items._feature_rows import FeatureScale, ScaledFeatures
@@ -16,14 +14,13 @@ from skue.items._spectral import placed
 from skue.kernels._ridge import best_ridge
 
 
-class ItemTower(NamedTuple):
-    """What gives vectors to items that have features only.
+class FeatureMap(NamedTuple):
+    """A linear map from features to the vectors of each pair of towers.
 
     Parameters
     ----------
     scale : FeatureScale
     weights : list of ndarray of shape (n_features, n_dims)
-        The linear map of each pair of towers.
     otherwise : list of ndarray of shape (n_dims,)
         The mean item vector, for items whose features say nothing.
     """
@@ -51,10 +48,10 @@ class ItemTower(NamedTuple):
 
 
 class EmbedsItems:
-    """The methods of an encoder with features in its item tower."""
+    """The methods of an encoder that maps features to item vectors."""
 
     item_embeddings_: ItemEmbeddings
-    item_tower_map_: ItemTower | None
+    feature_map_: FeatureMap | None
 
     def embed_items(self, features: ItemFeatures) -> ItemEmbeddings:
         """Return the vectors of new items from their features, in the fitted space.
@@ -78,7 +75,7 @@ class EmbedsItems:
             If the encoder was fitted without ``item_features``, or the columns differ.
         """
         check_is_fitted(self, "item_embeddings_")
-        if getattr(self, "item_tower_map_", None) is None:
+        if getattr(self, "feature_map_", None) is None:
             raise ValueError(
                 "embed_items needs an encoder that was fitted with item_features. Pass "
                 "item_features, and fit again."
@@ -88,52 +85,24 @@ class EmbedsItems:
                 f"features must be ItemFeatures, got {type(features).__name__}. Pass "
                 "ItemFeatures(values, ids)."
             )
-        assert self.item_tower_map_ is not None
+        assert self.feature_map_ is not None
         items = self.item_embeddings_
         check_same_type(features.ids, items.ids, "The ids of features", "the encoder has items")
-        return self.item_tower_map_.embedded(features, items.space_id)
+        return self.feature_map_.embedded(features, items.space_id)
 
 
-def start_weights(rows: Any, item_vectors: np.ndarray, n_towers: int) -> list[np.ndarray]:
-    """Return the ridge regression of each block of vectors, at length 1, on scaled features."""
-    blocks = np.split(item_vectors * np.float32(np.sqrt(n_towers)), n_towers, axis=1)
-    return [best_ridge(rows, block).astype(np.float32) for block in blocks]
-
-
-def item_tower(
-    features: ScaledFeatures, item_vectors: np.ndarray, weights: Sequence[np.ndarray]
-) -> ItemTower:
-    """Return the tower with these weights, in the space of these item vectors."""
-    means = np.split(item_vectors.mean(axis=0, dtype=np.float64), len(weights))
-    return ItemTower(features.scale, list(weights), [mean.astype(np.float32) for mean in means])
+def feature_map(items: ItemEmbeddings, features: ScaledFeatures, n_towers: int) -> FeatureMap:
+    """Return the ridge regression of the vectors of each tower, at length 1, on the features."""
+    rows = features.of(items.ids)
+    blocks = np.split(items.vectors * np.float32(np.sqrt(n_towers)), n_towers, axis=1)
+    weights = [best_ridge(rows, block).astype(np.float32) for block in blocks]
+    means = [block.mean(axis=0, dtype=np.float64).astype(np.float32) for block in blocks]
+    return FeatureMap(features.scale, weights, means)
 
 
 def with_all_items(
-    items: ItemEmbeddings, features: ScaledFeatures, tower: ItemTower
+    items: ItemEmbeddings, features: ScaledFeatures, of_features: FeatureMap
 ) -> ItemEmbeddings:
     """Return the items, and all others that have features."""
     ids = features.ids_beside(items.ids)
-    return items.extend(tower.vectors(features.of(ids)), ids) if len(ids) else items
-
-
-def without_own_vectors(rows: Any, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Return the factor of each item's own vector in a step: 0 for a share of the items.
-
-    Items without features keep their own vectors.
-    """
-    kept = rng.random(rows.shape[0], dtype=np.float32) >= share
-    has_features = np.diff(rows.indptr) > 0 if sp.issparse(rows) else rows.any(axis=1)
-    return (kept | ~has_features).astype(np.float32)
-
-
-def feature_gradient(rows: Any, of_items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gradient of the linear map, and the features that it concerns.
-
-    The gradient of all other features is zero.
-    """
-    if not sp.issparse(rows):
-        return rows.T @ of_items, np.arange(rows.shape[1])
-    columns, local = np.unique(rows.indices, return_inverse=True)
-    entries = rows.data, local.astype(np.int32), rows.indptr
-    short = sp.csr_array(entries, shape=(rows.shape[0], len(columns)))
-    return short.T @ of_items, columns.astype(np.int64)
+    return items.extend(of_features.vectors(features.of(ids)), ids) if len(ids) else items

@@ -6,7 +6,7 @@ from typing import Any
 
 from skue.encoders._events import new_items
 from skue.encoders._unknown import report_unknown
-from skue.encoders.two_tower._features import item_tower, start_weights, with_all_items
+from skue.encoders.two_tower._features import feature_map, with_all_items
 from skue.encoders.two_tower._progress import Progress
 from skue.encoders.two_tower._recipe import (
     checked_decays,
@@ -78,12 +78,8 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
 def _add_items(encoder: Any, task: Task, features: ScaledFeatures) -> None:
     """Add the items that have features, but no events to learn from."""
     items, towers = encoder.item_embeddings_, encoder.parameters_
-    if "feature_weights" in towers[0]:
-        weights = [tower.pop("feature_weights") for tower in towers]
-    else:
-        weights = start_weights(features.of(items.ids), items.vectors, task.n_towers)
-    encoder.item_tower_map_ = item_tower(features, items.vectors, weights)
-    encoder.item_embeddings_ = with_all_items(items, features, encoder.item_tower_map_)
+    encoder.feature_map_ = feature_map(items, features, task.n_towers)
+    encoder.item_embeddings_ = with_all_items(items, features, encoder.feature_map_)
     encoder.parameters_ = [with_gates(tower, len(encoder.item_embeddings_)) for tower in towers]
 
 
@@ -102,4 +98,4 @@ def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
     if before is not None and not learned.best_iter:  # nothing was learned from the new events
         state = state._replace(learned=before.training_state_.learned)
     encoder.training_state_ = state
-    encoder.item_tower_map_ = None
+    encoder.feature_map_ = None

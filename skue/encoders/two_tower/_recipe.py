@@ -15,8 +15,6 @@ N_UNIFORM = 2048
 # sample are gathered, and their gradients scattered.
 _COST_OF_SAMPLING = 2
 _MOST_EPOCHS = {"trained": 5, "frozen": 12}
-# A share that leaves known items as they are, and teaches the features to stand alone.
-OWN_DROPOUT = 0.1
 # From fitted towers, this many epochs are enough, at this multiple of the learning rate.
 _WARM_EPOCHS = {"trained": 1, "frozen": 2}
 _WARM_RATE = {"trained": 2.0, "frozen": 0.5}
@@ -40,8 +38,6 @@ class Recipe:
     max_iter: int
     n_iter_no_change: int
     max_history: int | None
-    # Share of the items whose own vector is left out of a step, so that features alone suffice.
-    own_dropout: float = OWN_DROPOUT
 
 
 def recipe_of(encoder: Any, n_items: int, *, warm: bool = False) -> Recipe:

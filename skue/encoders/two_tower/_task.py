@@ -18,7 +18,6 @@ from skue.encoders.two_tower._examples import (
     held_out_events,
     target_events,
 )
-from skue.encoders.two_tower._features import start_weights
 from skue.encoders.two_tower._fingerprints import learned_ends
 from skue.encoders.two_tower._sequences import Sequences, sequences_of
 from skue.encoders.two_tower._spaces import learned_spaces
@@ -44,8 +43,7 @@ class Task(NamedTuple):
 
     The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
     the best average, or with a warm start from ``start``. ``learned`` are the hashes of the
-    histories that will have been learned from. ``features`` are the scaled feature rows of the
-    items, and ``feature_weights`` the regression of each block of vectors on them.
+    histories that will have been learned from.
     """
 
     items: ItemEmbeddings
@@ -56,8 +54,6 @@ class Task(NamedTuple):
     best: BestAverage
     learned: np.ndarray
     start: Start | None = None
-    features: Any = None
-    feature_weights: tuple[np.ndarray, ...] = ()
 
     def is_enough(self, *, validated: bool) -> bool:
         """Whether there are examples to train and, if wanted, to validate.
@@ -105,12 +101,7 @@ def best_task(
         )
         for items, n_towers in spaces
     )
-    best = max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
-    if features is None:
-        return best
-    rows = features.of(best.items.ids)
-    weights = start_weights(rows, best.items.vectors, best.n_towers)
-    return best._replace(features=rows, feature_weights=tuple(weights))
+    return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
 
 
 def held_out_of(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from skue.encoders.two_tower._adamw import AdamW
 from skue.encoders.two_tower._channels import Arrays, Batch, pool, pool_gradient
 from skue.encoders.two_tower._examples import Targets, examples_of
-from skue.encoders.two_tower._features import feature_gradient, without_own_vectors
 from skue.encoders.two_tower._head import head, head_gradient
 from skue.encoders.two_tower._loops import add_at_rows
 from skue.encoders.two_tower._losses import Loss, full_softmax, sampled_softmax
@@ -44,11 +43,7 @@ class Negatives(NamedTuple):
 
 
 class Trainer:
-    """Trains one pair of towers by steps over batches of examples.
-
-    With ``features``, rows of item features, ``start`` holds the ``feature_weights`` of the linear
-    map: an item's vector is its own vector plus its features times these weights, at length 1.
-    """
+    """Trains one pair of towers by steps over batches of examples."""
 
     def __init__(
         self,
@@ -57,9 +52,7 @@ class Trainer:
         start: Arrays,
         recipe: Recipe,
         rng: np.random.Generator,
-        features: Any = None,
     ) -> None:
-        self.features = features
         self.targets = targets
         self.item_vectors = item_vectors
         self.recipe = recipe
@@ -72,8 +65,6 @@ class Trainer:
         parameters["log_temperature"] = np.array([np.log(temperature)], dtype=np.float32)
         if recipe.learn_items:
             parameters["items"] = item_vectors.copy()
-            if features is not None:
-                parameters["items"] -= features @ parameters["feature_weights"]
         self.parameters = parameters
         self.fixed = set() if recipe.temperature is None else {"log_temperature"}
         self.optimiser = AdamW(
@@ -81,7 +72,9 @@ class Trainer:
             learning_rate=recipe.learning_rate,
             weight_decay=recipe.alpha,
             decayed=frozenset(filter(_decays, parameters)),
-            by_row=frozenset(_by_row(recipe) & set(parameters)),
+            by_row=frozenset({"items", "gate"} & set(parameters))
+            if recipe.sampled
+            else frozenset(),
             averaging=_AVERAGING,
         )
         n_candidates = recipe.batch_size + N_UNIFORM if recipe.sampled else len(item_vectors)
@@ -115,10 +108,7 @@ class Trainer:
         np.maximum(averages["decay"], 0, out=averages["decay"])
         if not self.recipe.learn_items:
             return averages, self.item_vectors
-        table = averages.pop("items")
-        if self.features is not None:
-            table = table + self.features @ averages["feature_weights"]
-        return averages, _unit(table)[0]
+        return averages, _unit(averages.pop("items"))[0]
 
     def _batches(self) -> list[np.ndarray]:
         """Draw targets in shuffled batches, whose prefixes have similar lengths."""
@@ -139,9 +129,6 @@ class Trainer:
         if negatives is not None:
             table = table[negatives.rows]
             parameters = parameters | {"gate": parameters["gate"][negatives.rows]}
-        features, own = self._features(negatives)
-        if features is not None:
-            table = table * own + features @ parameters["feature_weights"]
         vectors, norms = _unit(table)
         kept = self._dropout(len(events), vectors.shape[1])
         pooled = pool(batch, parameters, vectors)
@@ -158,21 +145,16 @@ class Trainer:
         )
         gradients |= of_pooling
         gradients["log_temperature"] = np.array([loss.log_temperature], dtype=np.float32)
-        rows_of: dict[str, np.ndarray] = {}
         if of_events is not None and loss.items is not None:
             of_vectors = loss.items
             add_at_rows(of_vectors, batch.rows.ravel(), of_events.reshape(-1, vectors.shape[1]))
             along = np.einsum("nd,nd->n", of_vectors, vectors)
             of_vectors -= vectors * along[:, None]
             of_vectors /= norms[:, None]
-            gradients["items"] = of_vectors * own
-            if features is not None:
-                gradients["feature_weights"], concerned = feature_gradient(features, of_vectors)
-                rows_of["feature_weights"] = concerned
+            gradients["items"] = of_vectors
         for name in self.fixed & set(gradients):
             del gradients[name]
-        rows = None if negatives is None else negatives.rows
-        self.optimiser.step(gradients, rows, rows_of=rows_of)
+        self.optimiser.step(gradients, None if negatives is None else negatives.rows)
         self._keep_in_range()
         return loss.value
 
@@ -200,13 +182,6 @@ class Trainer:
         log_expected = self._log_expected(rows[candidates], len(events))
         batch = batch._replace(rows=local[:n_events].reshape(batch.rows.shape))
         return batch, examples.targets, Negatives(rows, candidates, log_expected)
-
-    def _features(self, negatives: Negatives | None) -> tuple[Any, np.ndarray]:
-        """Return the features of the items of a step, and the factor of their own vectors."""
-        if self.features is None or not self.recipe.learn_items:
-            return None, np.ones((1, 1), dtype=np.float32)
-        features = self.features if negatives is None else self.features[negatives.rows]
-        return features, without_own_vectors(features, self.recipe.own_dropout, self.rng)[:, None]
 
     def _dropout(self, n_users: int, n_dims: int) -> np.ndarray | None:
         """Return the factors of dropout: 0, or one over the share that is kept."""
@@ -272,11 +247,6 @@ def _unit(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows at length 1, and their norms, which are never zero."""
     norms = np.maximum(np.sqrt(np.einsum("nd,nd->n", table, table)), _TINY)
     return table / norms[:, None], norms
-
-
-def _by_row(recipe: Recipe) -> set[str]:
-    """Return the names of the arrays of which a step may update only some rows."""
-    return {"feature_weights"} | ({"items", "gate"} if recipe.sampled else set())
 
 
 def _decays(name: str) -> bool:

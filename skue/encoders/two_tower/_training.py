@@ -102,17 +102,14 @@ def _learn(
 
 def _trainers(task: Task, recipe: Recipe, start: Towers, rng: np.random.Generator) -> list[Trainer]:
     """Return one trainer per pair of towers."""
-    trainers: list[Trainer] = []
-    features = task.features if recipe.learn_items else None
+    trainers = []
     blocks = np.split(task.items.vectors, task.n_towers, axis=1)
     for parameters, block, own in zip(start, blocks, rng.spawn(task.n_towers), strict=True):
         vectors = np.ascontiguousarray(block) * np.float32(np.sqrt(task.n_towers))
         n_channels, n_dims = len(recipe.decays), vectors.shape[1]
         dense = start_of_dense(n_channels, n_dims, recipe.hidden_layer_sizes, own)
         weights = dense | parameters  # fitted towers have their own
-        if features is not None:
-            weights["feature_weights"] = task.feature_weights[len(trainers)]
-        trainers.append(Trainer(task.training, vectors, weights, recipe, own, features))
+        trainers.append(Trainer(task.training, vectors, weights, recipe, own))
     if task.start and recipe.temperature is None:
         for trainer, temperature in zip(trainers, task.start.temperatures, strict=True):
             trainer.parameters["log_temperature"][:] = np.log(temperature)

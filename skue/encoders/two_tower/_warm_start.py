@@ -78,7 +78,7 @@ def fitted_before(encoder: Any) -> Any | None:
         )
     if not state.temperatures:
         return None
-    if encoder.item_features is not None or encoder.item_tower_map_ is not None:
+    if encoder.item_features is not None or getattr(encoder, "feature_map_", None) is not None:
         raise ValueError(
             "warm_start=True does not continue with item_features: the map of the features would "
             "no longer fit the item vectors. Set warm_start=False to learn from scratch; for new "

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from scipy.special import logsumexp
 
 from skue.encoders.two_tower._adamw import AdamW
 from skue.encoders.two_tower._channels import Batch, pool, pool_gradient, start_of_pooling
-from skue.encoders.two_tower._features import feature_gradient
 from skue.encoders.two_tower._head import head, head_gradient, start_of_dense
 from skue.encoders.two_tower._loops import add_at_rows
 from skue.encoders.two_tower._losses import full_softmax, sampled_softmax
@@ -105,31 +103,6 @@ def test_gradients_match_finite_differences(name, weighted):
     )
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(gradients[name], expected, atol=2e-8)
-
-
-@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array], ids=["dense", "sparse"])
-@pytest.mark.parametrize("name", ["items", "feature_weights"])
-def test_gradients_of_features_in_the_item_tower_match_finite_differences(name, kind):
-    rng = np.random.default_rng(2)
-    batch, parameters = make_batch(rng, weighted=False), make_parameters(rng)
-    targets, kept = rng.integers(N_ITEMS, size=N_USERS), np.ones((N_USERS, 2 * N_DIMS))
-    features = kind(rng.normal(size=(N_ITEMS, 5)) * (rng.random((N_ITEMS, 5)) < 0.6))
-    own = (np.arange(N_ITEMS) % 3 > 0)[:, None].astype(float)  # some without their own vector
-    table = {"items": parameters["items"], "feature_weights": rng.normal(size=(5, N_DIMS))}
-
-    def loss_and_gradient_of_items():
-        items = table["items"] * own + features @ table["feature_weights"]
-        return loss_and_gradients(parameters | {"items": items}, batch, targets, kept)
-
-    of_items = loss_and_gradient_of_items()[1]["items"]
-    gradient = of_items * own
-    if name == "feature_weights":
-        gradient = np.zeros((5, N_DIMS))
-        concerned, rows = feature_gradient(features, of_items)[::-1]
-        gradient[concerned] = rows
-    expected = finite_differences(lambda: loss_and_gradient_of_items()[0], table[name])
-    assert np.abs(expected).max() > 1e-3
-    np.testing.assert_allclose(gradient, expected, atol=2e-8)
 
 
 def test_the_full_loss_follows_the_formula():

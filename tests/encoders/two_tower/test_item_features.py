@@ -1,4 +1,4 @@
-"""Features in the item tower: items without events, and items that come later."""
+"""The two-tower with item features: items without events, and items that come later."""
 
 import pickle
 
@@ -17,7 +17,6 @@ from skue import (
     export_index,
     open_index,
 )
-from skue.encoders.two_tower._features import without_own_vectors
 
 N_GROUPS, N_EACH = 8, 12
 GROUP_OF = np.repeat(np.arange(N_GROUPS), N_EACH)
@@ -128,14 +127,6 @@ def test_a_fit_is_repeatable_and_survives_pickle_and_clone(encoder):
     np.testing.assert_array_equal(
         restored.embed_items(later()).vectors, encoder.embed_items(later()).vectors
     )
-
-
-def test_only_items_with_features_lose_their_own_vector():
-    rows = sp.csr_array(np.array([[1.0, 0], [0, 0]] * 500))
-    for kind in (rows, rows.toarray()):
-        own = without_own_vectors(kind, 0.5, np.random.default_rng(0))
-        assert (own[1::2] == 1).all()
-        assert 0.4 < own[::2].mean() < 0.6
 
 
 def test_embed_items_needs_features():
