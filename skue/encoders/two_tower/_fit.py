@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from skue.encoders._events import new_items
 from skue.encoders._unknown import report_unknown
-from skue.encoders.two_tower._features import feature_map, with_all_items
+from skue.encoders.two_tower._features import FeatureMap, feature_map, with_all_items
 from skue.encoders.two_tower._progress import Progress
 from skue.encoders.two_tower._recipe import (
     checked_decays,
@@ -31,6 +33,8 @@ from skue.histories._targets import append_targets
 from skue.items._feature_rows import ScaledFeatures, scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
 
+_NONE = np.zeros(1, dtype=bool)
+
 
 def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
     """Learn the items and the towers, and set the fitted attributes of a TwoTowerUserEncoder."""
@@ -41,12 +45,12 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
     before = fitted_before(encoder)
     with Progress(encoder, most_epochs(encoder, warm=before is not None)) as on_epoch:
-        appended = features = None
+        appended = None
         if encoder.targets == "y":
             histories, appended = append_targets(histories, y)
         fraction = encoder.validation_fraction if encoder.early_stopping else None
+        features = scaled_features(encoder.item_features, histories)
         if before is None:
-            features = scaled_features(encoder.item_features, histories)
             given = encoder.item_embeddings
             task = best_task(given, histories, fraction, rng, encoder.n_jobs, features)
         else:
@@ -68,17 +72,26 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
                 )
         _keep(encoder, before, task, learned)
         if features is not None:
-            _add_items(encoder, task, features)
+            _add_items(encoder, task, features, getattr(before, "feature_map_", None))
         encoder.is_new_item_ = new_items(encoder.item_embeddings_, histories)
         if before is not None:
             n_before = len(before.item_embeddings_)
-            encoder.is_new_item_[:n_before] &= getattr(before, "is_new_item_", False)
+            encoder.is_new_item_[:n_before] &= getattr(before, "is_new_item_", _NONE)[:n_before]
 
 
-def _add_items(encoder: Any, task: Task, features: ScaledFeatures) -> None:
-    """Add the items that have features, but no events to learn from."""
+def _add_items(
+    encoder: Any, task: Task, features: ScaledFeatures, map_before: FeatureMap | None
+) -> None:
+    """Add the items that have features, but no events to learn from.
+
+    In a space that stays the same, the map of the fit before is kept.
+    """
     items, towers = encoder.item_embeddings_, encoder.parameters_
-    encoder.feature_map_ = feature_map(items, features, task.n_towers)
+    if encoder.item_tower_ == "frozen" and map_before is not None:
+        encoder.feature_map_ = map_before
+        features = features._replace(scale=map_before.scale)
+    else:
+        encoder.feature_map_ = feature_map(items, features, task.n_towers)
     encoder.item_embeddings_ = with_all_items(items, features, encoder.feature_map_)
     encoder.parameters_ = [with_gates(tower, len(encoder.item_embeddings_)) for tower in towers]
 

@@ -148,9 +148,38 @@ def test_embed_items_refuses_what_does_not_fit(encoder, features, message):
         encoder.embed_items(features)
 
 
-def test_a_warm_start_with_features_is_refused():
+def test_a_warm_start_keeps_all_items_and_places_new_ones_again():
+    encoder = fitted(warm_start=True, early_stopping=False, item_features=FEATURES)
+    before = encoder.item_embeddings_
+    newer = Histories.from_lists([[*row, row[0] // N_EACH * N_EACH] for row in HISTORIES[:200]])
+    larger = FEATURES.extend(sp.csr_array(np.eye(N_GROUPS)[:1]), [1000])
+    encoder.set_params(item_features=larger).fit(newer)
+    assert encoder.item_embeddings_.aligned_with == before.space_id
+    assert set(encoder.item_embeddings_.ids.tolist()) == {*before.ids.tolist(), 1000}
+    # The first items of the groups have events now.
+    assert encoder.item_embeddings_.ids[encoder.is_new_item_].tolist() == [1000]
+    new = encoder.embed_items(ItemFeatures(larger.values[-1:], [2000]))
+    cosines = encoder.item_vectors_ @ new.vectors[0]
+    assert encoder.item_embeddings_.ids[cosines.argmax()] == 1000
+    assert GROUP_OF[encoder.recommend(newer[:1], 1)[0][0, 0]] == GROUPS[0]
+
+
+def test_a_warm_start_of_a_frozen_tower_leaves_the_vectors_of_new_items_as_they_are():
+    given = fitted(early_stopping=False).item_embeddings_
+    known = given.lookup(np.flatnonzero(~IS_NEW))
+    given = type(given)(given.vectors[known], given.ids[known], space_id="shop")
+    encoder = fitted(item_embeddings=given, warm_start=True, early_stopping=False)
+    before = encoder.item_embeddings_
+    encoder.fit(HISTORIES)
+    assert encoder.space_id_ == "shop"
+    rows = encoder.item_embeddings_.lookup(before.ids)
+    np.testing.assert_allclose(encoder.item_vectors_[rows], before.vectors, atol=1e-6)
+
+
+def test_a_warm_start_with_other_columns_is_refused():
     encoder = fitted(warm_start=True, early_stopping=False)
-    with pytest.raises(ValueError, match="warm_start=True does not continue with item_features"):
+    encoder.set_params(item_features=ItemFeatures(np.ones((len(FEATURES), 2)), FEATURES.ids))
+    with pytest.raises(ValueError, match="columns of item_features was 8 in the last fit and is 2"):
         encoder.fit(HISTORIES)
 
 
