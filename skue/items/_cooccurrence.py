@@ -163,7 +163,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         ``fit`` on the rows of A and B together, if the item ids of A are sorted. The first call
         is ``fit``. New items are added. If it fails or is interrupted, the embedder is unchanged.
 
-        Item vectors change as a whole: the new space has another ``space_id``.
+        Item vectors change as a whole: the new space has another ``space_id``. With
+        ``item_features``, the events of X alone choose how much the features weigh.
 
         Parameters
         ----------

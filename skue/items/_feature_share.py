@@ -72,4 +72,6 @@ def _hits(items: ItemEmbeddings, histories: Histories, targets: np.ndarray) -> n
     rows = rows[rows >= 0]
     vectors, _ = decayed_averages(rows, offsets, None, None, (_DECAY,), 1.0, items.vectors)
     found, _ = top_k(vectors[0], items.vectors, _K, excluded=(rows, offsets))
-    return (found == items.lookup(targets)[:, None]).any(axis=1) & (np.diff(offsets) > 0)
+    sought = items.lookup(targets)
+    can = (sought >= 0) & (np.diff(offsets) > 0)
+    return (found == sought[:, None]).any(axis=1) & can
