@@ -159,7 +159,7 @@ def test_held_out_rows_choose_the_penalty():
 
 @pytest.mark.parametrize("best", [0.15, 0.6])
 def test_held_out_events_choose_the_weight_of_features(best):
-    histories, _, group_of = world()
+    histories, _, group_of = world(1500)
     groups = np.eye(N_GROUPS)[group_of]
     noise = np.random.default_rng(0).normal(size=groups.shape)
 
@@ -171,7 +171,7 @@ def test_held_out_events_choose_the_weight_of_features(best):
 
 
 def test_of_equally_good_weights_the_largest_is_chosen():
-    histories, _, _ = world()
+    histories, _, _ = world(1500)
     noise = ItemEmbeddings(np.random.default_rng(0).normal(size=(N_GROUPS * N_EACH, 4)))
     assert chosen_share(lambda rest: lambda share: noise, histories) == SHARES[-1]
 
