@@ -49,9 +49,9 @@ def with_(**fields):
     return lambda recipe: replace(recipe, **fields)
 
 
-def one_space(histories):
+def one_space(histories, *options):
     """Yield only the spaces of near neighbourhoods, for one pair of towers."""
-    for items, n_towers in _spaces.learned_spaces(histories):
+    for items, n_towers in _spaces.learned_spaces(histories, *options):
         vectors = np.split(items.vectors, n_towers, axis=1)[0]
         yield ItemEmbeddings(vectors, items.ids), 1
 

@@ -14,7 +14,7 @@ from skue.histories import (
     load_interactions,
     temporal_folds,
 )
-from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings, share_items
+from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings, ItemFeatures, share_items
 from skue.kernels._backend import pooling_backend
 from skue.metrics import (
     MRR,
@@ -47,6 +47,7 @@ __all__ = [
     "DecayCurveDisplay",
     "Histories",
     "ItemEmbeddings",
+    "ItemFeatures",
     "LMDBStore",
     "MixedUserEncoder",
     "NDCGAtK",

@@ -8,6 +8,7 @@ import sys
 import warnings
 
 from skue.compare._about import about
+from skue.compare._item_features import read_item_features
 from skue.compare._log import read_log
 from skue.compare._options import parser
 from skue.compare._progress import Progress
@@ -60,6 +61,10 @@ def _compare(
             )
     histories, items = _read(options, progress)
     task = make_task(histories, options.split)
+    known = None
+    if options.item_features is not None:
+        with progress.aside(f"reading {options.item_features}"):
+            known = read_item_features(options.item_features, histories.item_ids)
     name = _NO_LOG if options.interactions is None else options.interactions
     # After all checks, so that an error in the input is the only line.
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
@@ -69,6 +74,7 @@ def _compare(
         None if options.k is None else list(dict.fromkeys(options.k)),
         about=about(name, histories, arguments),
         seen=options.seen,
+        item_features=known,
         progress=progress,
     )
     # The table is printed even if the report cannot be written.

@@ -18,6 +18,7 @@ from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ItemFeatures
 from skue.kernels._segments import kept_offsets, starts_of_runs
 from skue.ranking._held_out import default_encoder
 from skue.ranking._two_stage import TwoStageRecommender
@@ -117,7 +118,12 @@ def rankers(*, exclude_seen: bool, baskets: bool = False) -> dict[str, Callable[
 
 
 def encoders(
-    task: Task, items: ItemEmbeddings, found: dict[str, Any], *, items_given: bool
+    task: Task,
+    items: ItemEmbeddings,
+    found: dict[str, Any],
+    *,
+    items_given: bool,
+    item_features: ItemFeatures | None = None,
 ) -> dict[str, Any]:
     """Return the encoders by name, the simplest first."""
     unit: AgeUnit = "step" if task.unit == "event" else "instant"
@@ -131,9 +137,10 @@ def encoders(
         )
     contenders["decay average, searched"] = DecayAverageUserEncoder(items, **found)
     contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
+    options: dict[str, Any] = {"item_features": item_features, "random_state": 0}
     given = items if items_given else None
-    contenders["two-tower"] = TwoTowerUserEncoder(given, random_state=0)
-    first = default_encoder(len(task.train)).set_params(item_embeddings=given, random_state=0)
+    contenders["two-tower"] = TwoTowerUserEncoder(given, **options)
+    first = default_encoder(len(task.train)).set_params(item_embeddings=given, **options)
     if first.validation_fraction == contenders["two-tower"].validation_fraction:
         first = FrozenEstimator(contenders["two-tower"])  # fitted before it, and the same
     contenders["two-stage"] = TwoStageRecommender(first, random_state=0)

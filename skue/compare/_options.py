@@ -109,6 +109,13 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         help="item vectors written by ItemEmbeddings.save, .npz (default: learned from the log)",
     )
     group.add_argument(
+        "--item-features",
+        type=Path,
+        metavar="FILE",
+        help="what is known of the items: a .csv, .tsv or .parquet file with a column of ids and "
+        "columns of text, categories or numbers (default: none)",
+    )
+    group.add_argument(
         "-k",
         nargs="+",
         type=_positive,

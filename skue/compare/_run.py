@@ -17,12 +17,15 @@ from skue.compare._contenders import (
     encoders,
     rankers,
 )
+from skue.compare._item_features import FeatureFile
 from skue.compare._progress import EpochProgress, Progress
 from skue.compare._search import Search, search_decay
 from skue.compare._task import Task
+from skue.encoders._events import new_items
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ItemFeatures
 from skue.metrics._evaluation import Evaluation, evaluate
 
 _N_RESAMPLES = 2000
@@ -54,6 +57,8 @@ class Row:
     curve: dict[int, float]
     fit_seconds: float
     microseconds_per_user: float
+    known_items: float = float("nan")
+    new_items: float = float("nan")
     parameters: dict[str, Any] = field(default_factory=dict)
     against: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     average_precision: float = math.nan
@@ -80,6 +85,9 @@ class Comparison:
     search: Search
     repeat_share: float
     unknown_share: float
+    new_share: float = 0.0
+    # How the columns of the item features were encoded.
+    encoding: str | None = None
 
 
 def compare(
@@ -90,6 +98,7 @@ def compare(
     about: About,
     seen: str,
     progress: Progress,
+    item_features: FeatureFile | None = None,
 ) -> Comparison:
     """Fit and score rankers and encoders. The first of ``ks`` decides which one is best.
 
@@ -101,7 +110,8 @@ def compare(
     chosen_rankers = rankers(exclude_seen=exclude_seen, baskets=_has_few_baskets(task))
     n_encoders = len(ENCODER_NAMES) - (task.unit == "event")
     progress.n_stages = (given is None) + len(chosen_rankers) + 1 + n_encoders
-    items, items_seconds = _items(task, given, progress)
+    features = None if item_features is None else item_features.features
+    items, items_seconds = _items(task, given, features, progress)
     _require_known_items(task, items)
 
     scoring = _Scoring(task, items, ks or usual_ks(len(items)), exclude_seen, progress)
@@ -117,7 +127,9 @@ def compare(
             on_trial=partial(progress.advance, part="candidate"),
         )
     search_seconds = time.perf_counter() - searching
-    fitted = encoders(task, items, search.found, items_given=given is not None)
+    fitted = encoders(
+        task, items, search.found, items_given=given is not None, item_features=features
+    )
     for name, encoder in fitted.items():
         row = scoring.add_encoder(name, encoder)
         # The time to learn the item vectors is part of the cost of the encoders that use them.
@@ -143,6 +155,8 @@ def compare(
         search,
         scoring.repeat_share,
         scoring.unknown_share,
+        scoring.new_share,
+        None if item_features is None else item_features.encoding,
     )
 
 
@@ -174,14 +188,18 @@ def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float,
 
 
 def _items(
-    task: Task, given: ItemEmbeddings | None, progress: Progress
+    task: Task,
+    given: ItemEmbeddings | None,
+    features: ItemFeatures | None,
+    progress: Progress,
 ) -> tuple[ItemEmbeddings, float]:
     """Return the given item vectors, or learn them; and the seconds that this took."""
     if given is not None:
         return given, 0.0
     started = time.perf_counter()
     with progress.stage("learning item vectors from the log"):
-        items = CooccurrenceItemEmbedder().fit(task.train).item_embeddings_
+        embedder = CooccurrenceItemEmbedder(item_features=features)
+        items = embedder.fit(task.train).item_embeddings_
     return items, time.perf_counter() - started
 
 
@@ -223,6 +241,7 @@ class _Scoring:
                 exclude_seen=self.exclude_seen,
                 tolerance=ranker.tolerance,
                 n_listed=self.ks[0],
+                is_new_item=new_items(self.items, self.task.train),
             )
         self._keep(self._row(name, False, evaluation, seconds, float("nan")), evaluation)
 
@@ -276,6 +295,7 @@ class _Scoring:
         self.per_user[row.name] = evaluation.recall(self.ks[0], "min")
         self.repeat_share = float(np.mean(evaluation.repeated))
         self.unknown_share = float(np.mean(evaluation.unknown))
+        self.new_share = float(np.mean(evaluation.new))
 
     def _row(
         self,
@@ -304,6 +324,8 @@ class _Scoring:
             novelty=evaluation.novelty(k),
             # By the same item vectors for all contenders.
             similarity=evaluation.similarity(k, self.items),
+            known_items=evaluation.recall_of(k, ~evaluation.new & evaluation.new.any()),
+            new_items=evaluation.recall_of(k, evaluation.new),
         )
 
 

@@ -141,6 +141,7 @@ def _of_seen_items(comparison: Comparison) -> list[str]:
         f"{comparison.repeat_share:.1%} of held-out items are in the history already (repeat), "
         f"{comparison.unknown_share:.1%} are not in the catalogue (misses)."
     ]
+    lines += _of_new_items(comparison)
     again = f"{comparison.task.again_share:.1%} of all events repeat an item of the same user"
     if not comparison.exclude_seen:
         lines.append(
@@ -159,6 +160,21 @@ def _of_seen_items(comparison: Comparison) -> list[str]:
         "'last item', 'own frequency' and 'own count + popularity' differ from 'popularity' only "
         "in items of the history, so they are left out here."
     )
+    return lines
+
+
+def _of_new_items(comparison: Comparison) -> list[str]:
+    """Tell how features were encoded, and how well items without events are found."""
+    if comparison.encoding is None:
+        return []
+    k = comparison.ks[0]
+    lines = [
+        f"Item features: {comparison.encoding}.",
+        f"{comparison.new_share:.1%} of held-out items are new: no training history has them.",
+    ]
+    if comparison.new_share:
+        found = [f"{row.name} {row.new_items:.3f}" for row in comparison.rows if row.is_encoder]
+        lines.append(f"Recall@{k} of new items: {', '.join(found)}.")
     return lines
 
 

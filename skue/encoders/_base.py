@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from skue._html import ItemSpaceCaption
 from skue.encoders._chunks import encode_histories, encoded_chunks
 from skue.encoders._cold_start import ColdStart, fallback_vector, refuse_nothing_known
-from skue.encoders._events import Events, known_events
+from skue.encoders._events import Events, known_events, new_items
 from skue.encoders._output import indexed_by_user
 from skue.encoders._recommender import RecommenderMixin, check_positive
 from skue.encoders._unknown import UnknownItem, report_unknown
@@ -59,6 +59,7 @@ class UserEncoder(
     n_jobs: int | None
 
     item_embeddings_: ItemEmbeddings
+    is_new_item_: NDArray[np.bool_]
     fallback_vector_: NDArray[np.float32]
 
     @abstractmethod
@@ -66,8 +67,9 @@ class UserEncoder(
         """Return unit vectors (zero where undefined) and the mask of the defined ones."""
 
     def _learn(self, histories: Histories, y: Any) -> None:
-        """Set ``item_embeddings_`` and the other fitted attributes."""
+        """Set ``item_embeddings_``, ``is_new_item_`` and the other fitted attributes."""
         self.item_embeddings_ = item_space(self.item_embeddings, histories)
+        self.is_new_item_ = new_items(self.item_embeddings_, histories)
 
     def _fitted_arrays(self) -> list[np.ndarray]:
         """Arrays that affect the vectors, other than the items and the fallback."""

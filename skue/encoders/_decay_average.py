@@ -71,6 +71,8 @@ class DecayAverageUserEncoder(OnlineAverages):
         The items to search.
     fallback_vector_ : ndarray of shape (n_dims,), float32
         Vector of a user without known events, or whose weights cancel.
+    is_new_item_ : ndarray of shape (n_items,), bool
+        Items of ``item_embeddings_`` that occur in no history that was fitted.
     item_vectors_ : ndarray of shape (n_items, n_dims), float32
         Vectors of ``item_embeddings_``.
     space_id_ : str

@@ -64,6 +64,14 @@ def known_events(items: ItemEmbeddings, histories: Histories, max_history: int |
     return events if max_history is None else _newest(events, max_history)
 
 
+def new_items(items: ItemEmbeddings, histories: Histories) -> np.ndarray:
+    """Mark the items without an event, shape (n_items,), bool."""
+    rows = items.lookup(histories.item_ids[np.unique(histories.codes)])
+    is_new = np.ones(len(items), dtype=bool)
+    is_new[rows[rows >= 0]] = False
+    return is_new
+
+
 def _newest(events: Events, n_most: int) -> Events:
     lengths = np.diff(events.offsets)
     if not len(lengths) or lengths.max() <= n_most:

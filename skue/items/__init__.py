@@ -1,7 +1,8 @@
-"""Item embeddings: given vectors, or vectors learned from co-occurrence."""
+"""Items: their features, and their vectors, which are given or learned from co-occurrence."""
 
 from skue.items._cooccurrence import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ItemFeatures
 from skue.items._sharing import share_items
 
-__all__ = ["CooccurrenceItemEmbedder", "ItemEmbeddings", "share_items"]
+__all__ = ["CooccurrenceItemEmbedder", "ItemEmbeddings", "ItemFeatures", "share_items"]

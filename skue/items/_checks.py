@@ -42,13 +42,13 @@ def as_unit_rows(vectors: Any) -> np.ndarray:
     return unit
 
 
-def as_item_ids(ids: Any, n_items: int) -> np.ndarray:
+def as_item_ids(ids: Any, n_items: int, name: str = "vectors") -> np.ndarray:
     """Return the ids of items, by default the row numbers. Duplicates are not checked."""
     ids = np.arange(n_items) if ids is None else as_ids(ids, "ids")
     if len(ids) != n_items:
         raise ValueError(
-            f"ids and vectors must have the same length, got {len(ids)} and {n_items}. Pass one "
-            "id per row of vectors."
+            f"ids and {name} must have the same length, got {len(ids)} and {n_items}. Pass one "
+            f"id per row of {name}."
         )
     refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
     if len(refused):

@@ -15,16 +15,11 @@ from skue._warn import warn_caller
 from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
+from skue.items._embedded import embedded, learned_vectors, share_of_features
+from skue.items._feature_rows import scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ItemFeatures
 from skue.items._pair_counts import PairCounts, counted
-from skue.kernels._cooccurrence import degree_normalized
-from skue.kernels._rows import unit_rows
-from skue.kernels._svd import truncated_svd
-
-# Between the spectral embedding (0) and vectors whose inner products approximate the counts (1/2).
-# With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
-_SPECTRUM_EXPONENT = 0.25
-_NEGLIGIBLE = 1e-6
 
 
 class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
@@ -54,6 +49,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     smoothing : float, default=0.1
         :math:`\tau` as a share of the mean of :math:`d`. Prevents a few rare items that only
         appear together from taking up a dimension.
+    item_features : ItemFeatures, default=None
+        What is known of the items. Then all their ids are in ``item_embeddings_``: see Notes.
     random_state : int, RandomState instance or None, default=0
         Seed of the decomposition and of the random directions. Fixed by default, so that fitting
         again on the same log gives the same space and stored vectors stay valid.
@@ -64,7 +61,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     Attributes
     ----------
     item_embeddings_ : ItemEmbeddings
-        The items with at least one pair. All other items are unknown.
+        The items with at least one pair, and those of ``item_features``. All other items are
+        unknown.
     pair_counts_ : csr_array of shape (n_counted_items, n_counted_items), float64
         Counts of the pairs, in the upper triangle, to which :meth:`partial_fit` adds. About
         12 bytes per pair of items. Encoders do not keep it.
@@ -85,6 +83,14 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     -----
     UserWarning
         If no two items appear together. The vectors are then random directions.
+
+    Notes
+    -----
+    With ``item_features``, the decomposition is that of :math:`[C, \alpha F]`: normalised counts,
+    and beside them the rows :math:`F` of features, at length 1, in which rare indicators weigh
+    more (inverse document frequency). The row of an item with many events is mostly counts, that
+    of an item with few mostly features. Items without a pair get what a ridge regression of the
+    vectors on the features predicts; held-out items choose its penalty.
 
     References
     ----------
@@ -107,6 +113,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         "n_dims": [Interval(Integral, 1, None, closed="left")],
         "window": [Interval(Integral, 1, None, closed="left")],
         "smoothing": [Interval(Real, 0, None, closed="left")],
+        "item_features": [None, ItemFeatures],
         "random_state": ["random_state"],
         "n_jobs": [None, Integral],
     }
@@ -117,12 +124,14 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         *,
         window: int = 5,
         smoothing: float = 0.1,
+        item_features: ItemFeatures | None = None,
         random_state: Any = 0,
         n_jobs: int | None = None,
     ) -> None:
         self.n_dims = n_dims
         self.window = window
         self.smoothing = smoothing
+        self.item_features = item_features
         self.random_state = random_state
         self.n_jobs = n_jobs
 
@@ -154,7 +163,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         ``fit`` on the rows of A and B together, if the item ids of A are sorted. The first call
         is ``fit``. New items are added. If it fails or is interrupted, the embedder is unchanged.
 
-        Item vectors change as a whole: the new space has another ``space_id``.
+        Item vectors change as a whole: the new space has another ``space_id``. With
+        ``item_features``, the events of X alone choose how much the features weigh.
 
         Parameters
         ----------
@@ -207,24 +217,37 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
                 "or pass item_embeddings to the encoder."
             )
         random_state = check_random_state(self.random_state)
+        features = scaled_features(self.item_features, histories)
         if counts.pairs.nnz:
-            table = degree_normalized(counts.pairs, smoothing=self.smoothing)
-            left, scale, _ = _decomposed(table, self.n_dims, random_state)
-            items = _embeddings(left * scale, counts, random_state)
+            options: dict[str, Any] = {"smoothing": self.smoothing, "random_state": random_state}
+            share = share_of_features(
+                features,
+                histories,
+                self.n_dims,
+                window=self.window,
+                smoothing=self.smoothing,
+                n_jobs=self.n_jobs,
+            )
+            items = embedded(
+                counts, self.n_dims, features=features, share=share, **options
+            ).with_all_items()
         else:
             warn_caller(
                 "No two items appear together in a history, so the item vectors are random "
                 "directions. Pass histories of two or more items, or pass item_embeddings."
             )
-            vectors = random_state.normal(size=(len(counts.item_ids), self.n_dims))
-            items = ItemEmbeddings(vectors, counts.item_ids)
+            ids = counts.item_ids
+            if features is not None:
+                ids = np.concatenate([ids, features.ids_beside(ids)])
+            vectors = random_state.normal(size=(len(ids), self.n_dims))
+            items = ItemEmbeddings(vectors, ids)
         self.item_embeddings_ = items
         self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_ = counts
         self.window_ = self.window
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles of 0.1 have no n_jobs.
-        super().__setstate__({"n_jobs": None, **state})
+        # Pickles of 0.1 have no n_jobs and no item_features.
+        super().__setstate__({"n_jobs": None, "item_features": None, **state})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -240,19 +263,11 @@ def transition_embeddings(
     smoothing: float = 0.1,
     n_jobs: int | None = None,
 ) -> ItemEmbeddings | None:
-    """Return item vectors learned from what follows what; None if nothing follows anything.
-
-    Unlike co-occurrence, the counts have a direction. The vector of an item is the sum of its
-    left and right singular vectors, each times a power of the singular values, so items are
-    similar if the same items come after them, or before them, or one comes after the other.
-    """
-    counts = counted(histories, window=window, directed=True, n_jobs=n_jobs)
-    if not counts.pairs.nnz:
-        return None
-    random_state = np.random.RandomState(0)
-    table = degree_normalized(counts.pairs, smoothing=smoothing, directed=True)
-    left, scale, right = _decomposed(table, n_dims, random_state)
-    return _embeddings((left + right) * scale, counts, random_state)
+    """Return item vectors learned from what follows what; None if nothing follows anything."""
+    found = learned_vectors(
+        histories, n_dims, window=window, smoothing=smoothing, directed=True, n_jobs=n_jobs
+    )
+    return None if found is None else found.to_items()
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
@@ -278,27 +293,3 @@ def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
             "as CooccurrenceItemEmbedder, vectors, or ItemEmbeddings."
         )
     return embedder.item_embeddings_
-
-
-def _decomposed(
-    table: Any, n_dims: int, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return left and right singular vectors, and the damped singular values between them."""
-    n_dims = min(n_dims, table.shape[0])
-    left, singular_values, right = truncated_svd(table, n_dims, random_state)
-    kept = singular_values > _NEGLIGIBLE * singular_values[0]
-    return left, np.where(kept, singular_values, 0) ** _SPECTRUM_EXPONENT, right.T
-
-
-def _embeddings(
-    vectors: np.ndarray, counts: PairCounts, random_state: np.random.RandomState
-) -> ItemEmbeddings:
-    """Normalise the vectors, and mix in a random direction per item by the share of repeats."""
-    norms = np.linalg.norm(vectors, axis=1)
-    has_vector = norms > _NEGLIGIBLE * norms.max()
-    vectors = vectors[has_vector] / norms[has_vector, None]
-    share = counts.share_of_repeats
-    if share:
-        own = unit_rows(random_state.normal(size=vectors.shape))
-        vectors = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
-    return ItemEmbeddings(vectors, counts.item_ids[has_vector])

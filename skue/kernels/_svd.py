@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
@@ -16,15 +18,20 @@ _N_BLOCKS = 12
 
 
 def truncated_svd(
-    table: sp.csr_array, n_dims: int, random_state: np.random.RandomState
+    table: sp.csr_array,
+    n_dims: int,
+    random_state: np.random.RandomState,
+    *,
+    n_iter: int | Literal["auto"] = "auto",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the left singular vectors, the singular values and the right singular vectors.
 
     Small tables are decomposed by scikit-learn's randomized power iterations, large ones in a
-    block Krylov space, which needs about a third of the products for the same accuracy.
+    block Krylov space, which needs about a third of the products for the same accuracy. Fewer power
+    iterations than ``n_iter="auto"`` are faster and less accurate.
     """
     if table.nnz <= LARGE:
-        return randomized_svd(table, n_dims, random_state=random_state)
+        return randomized_svd(table, n_dims, n_iter=n_iter, random_state=random_state)
     return krylov_svd(table, n_dims, random_state)
 
 

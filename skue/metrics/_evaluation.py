@@ -49,6 +49,8 @@ class Evaluation:
         Held-out items outside the catalogue. They count as misses.
     lists : ndarray of shape (n_users, n_listed)
         Rows of the best items of each user, best first, tied items by row; -1 if fewer are left.
+    new : ndarray of shape (n_targets,), bool
+        Held-out items without an event that the estimator was fitted on, unknown ones included.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Evaluation:
         exclude_seen: bool = False,
         tolerance: float = TOLERANCE,
         n_listed: int = 0,
+        is_new_item: np.ndarray | None = None,
     ) -> None:
         rows, offsets = target_rows(y, len(histories), items.lookup)
         seen = items.rows_of(histories)
@@ -70,6 +73,7 @@ class Evaluation:
         self.n_relevant = np.diff(offsets)
         self.cold = np.diff(seen_offsets) == 0
         self.unknown = rows < 0
+        self.new = self.unknown if is_new_item is None else self.unknown | is_new_item[rows]
         self._owners = owners(offsets)
         seen_keys = user_item_keys(owners(seen_offsets), seen, len(items))
         keys = user_item_keys(self._owners, rows, len(items))
@@ -162,7 +166,13 @@ class Evaluation:
 
         The mean over users that have such items.
         """
-        chosen = self.repeated if repeated else ~self.repeated
+        return self.recall_of(k, self.repeated if repeated else ~self.repeated)
+
+    def recall_of(self, k: int, chosen: np.ndarray) -> float:
+        """Return the recall of some of the held-out items, NaN if there are none.
+
+        The mean over users that have such items.
+        """
         n_users = len(self.n_relevant)
         relevant = np.bincount(self._owners[chosen], minlength=n_users)
         hits = expected_hits(tied_groups(self._positives, chosen[self._listed]), k)
@@ -195,15 +205,27 @@ def evaluate(
         histories = as_histories(found.histories(X))
         scores = found.scorer.score_blocks(histories, exclude_seen=exclude_seen)
         catalogue = found.scorer.item_embeddings_
+        is_new = getattr(getattr(found.scorer, "encoder_", None), "is_new_item_", None)
         return Evaluation(
-            scores, catalogue, histories, y, exclude_seen=exclude_seen, n_listed=n_listed
+            scores,
+            catalogue,
+            histories,
+            y,
+            exclude_seen=exclude_seen,
+            n_listed=n_listed,
+            is_new_item=is_new,
         )
     users, items, encoder, history = user_and_item_vectors(estimator, X)
     products = Products(checked_unit_rows(users), checked_unit_rows(items))
     histories = as_histories(history)
-    catalogue = encoder.item_embeddings_
     return Evaluation(
-        products, catalogue, histories, y, exclude_seen=exclude_seen, n_listed=n_listed
+        products,
+        encoder.item_embeddings_,
+        histories,
+        y,
+        exclude_seen=exclude_seen,
+        n_listed=n_listed,
+        is_new_item=getattr(encoder, "is_new_item_", None),
     )
 
 

@@ -176,8 +176,10 @@ class RetrievalScores(_Scorer[dict[str, float]]):
     normalize : {"relevant", "min", "hit"}, default="relevant"
         As for :class:`RecallAtK`.
     breakdown : bool, default=False
-        Add the recall of cold and warm users and of repeated and new items (NaN if there are
-        none), and the shares of cold users and of repeated and unknown held-out items.
+        Add the recall of cold and warm users, of repeated and other items (``_repeat``,
+        ``_explore``), and of items with and without an event in the log that was fitted
+        (``_known``, ``_new``); NaN if there are none. Add the shares of cold users and of repeated,
+        new and unknown held-out items.
     beyond_accuracy : bool, default=False
         Add what the first k items are like, whether or not they are hits. Tied items are then in
         the order of the catalogue.
@@ -246,10 +248,13 @@ class RetrievalScores(_Scorer[dict[str, float]]):
                 scores[f"recall@{k}_warm"] = _mean(recall[~cold])
                 scores[f"recall@{k}_repeat"] = evaluation.part_recall(k, repeated=True)
                 scores[f"recall@{k}_explore"] = evaluation.part_recall(k, repeated=False)
+                for name, chosen in (("known", ~evaluation.new), ("new", evaluation.new)):
+                    scores[f"recall@{k}_{name}"] = evaluation.recall_of(k, chosen)
         scores["mrr"] = float(np.mean(evaluation.reciprocal_rank()))
         if self.breakdown:
             scores["cold_share"] = float(np.mean(evaluation.cold))
             scores["repeat_share"] = float(np.mean(evaluation.repeated))
+            scores["new_share"] = float(np.mean(evaluation.new))
             scores["unknown_share"] = float(np.mean(evaluation.unknown))
         return scores
 

@@ -91,6 +91,18 @@ def test_the_breakdown_separates_users_and_items():
     assert scores["unknown_share"] == 0
 
 
+def test_the_breakdown_separates_items_with_and_without_events():
+    items = ItemEmbeddings([[1, 0], [0.8, 0.6], [0, 1]], ids=["a", "b", "c"])
+    encoder = DecayAverageUserEncoder(items).fit([["a"], ["a", "c"]])
+    assert encoder.is_new_item_.tolist() == [False, True, False]
+    X, y = [["a"], ["a"], ["a"], ["c"]], ["b", "a", "nowhere", "b"]
+    scores = RetrievalScores(k=(1,), breakdown=True, exclude_seen=True)(encoder, X, y)
+    assert scores["new_share"] == 3 / 4
+    assert scores["unknown_share"] == 1 / 4
+    assert scores["recall@1_new"] == pytest.approx(2 / 3)
+    assert scores["recall@1_known"] == 0
+
+
 @pytest.mark.parametrize("block_bytes", [1, 100, 10_000])
 @pytest.mark.parametrize("n_users", [1, 7])
 @pytest.mark.parametrize(("n_items", "k"), [(5, 1), (13, 4), (13, 13), (101, 20)])

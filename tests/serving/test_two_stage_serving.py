@@ -80,9 +80,7 @@ def test_load_is_called_once_with_every_user_once(serving):
 
 def test_histories_with_user_ids_may_come_in_any_order_and_leave_out_users(serving):
     asked = [USERS[3], "nobody", USERS[1]]
-    known = Histories.from_lists(
-        [LISTS[USERS[1]], LISTS[USERS[3]]], user_ids=[USERS[1], USERS[3]]
-    )
+    known = Histories.from_lists([LISTS[USERS[1]], LISTS[USERS[3]]], user_ids=[USERS[1], USERS[3]])
     ids, scores, _ = serving.recommend(asked, lambda ids: known, k=4)
     expected, _, _ = serving.recommend([USERS[3], USERS[1]], load, k=4)
     np.testing.assert_array_equal(ids[[0, 2]], expected)

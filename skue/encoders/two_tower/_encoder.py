@@ -14,13 +14,15 @@ from skue.encoders._cold_start import ColdStart
 from skue.encoders._events import Events
 from skue.encoders._unknown import UnknownItem
 from skue.encoders.two_tower._encode import encode
+from skue.encoders.two_tower._features import EmbedsItems
 from skue.encoders.two_tower._fit import fit_towers
 from skue.encoders.two_tower._progress import CallbackSupport, with_callbacks
 from skue.encoders.two_tower._sequences import sequences_of
 from skue.histories._histories import Histories
+from skue.items._item_features import ItemFeatures
 
 
-class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
+class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     r"""Learn user vectors from the items that users chose next.
 
     Use it when there are enough histories to learn from (some thousands of users) and the order
@@ -42,6 +44,9 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         smoothing 1), and one of transitions, that is which items follow which. Each has 192, 96
         or 48 dimensions, whichever gives averages with the highest validation recall. Each space
         gets its own pair of towers.
+    item_features : ItemFeatures, default=None
+        What is known of the items, with or without events. Features are part of the spaces that
+        are learned from the log, and all their items are in ``item_embeddings_``.
     hidden_layer_sizes : int or tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
     decays : tuple of float, default=(0.0, 0.2, 0.5, 1.0, 8.0)
@@ -127,10 +132,14 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         Whether fit was interrupted. The weights are then the best before the interrupt.
     n_unknown_targets_ : int
         Number of items of y that are unknown. They were ignored.
+    feature_map_ : tuple or None
+        How :meth:`embed_items` maps features to item vectors; None without ``item_features``.
     training_state_ : tuple
         What a later fit with ``warm_start=True`` needs. It has 8 bytes for each learned history.
     fallback_vector_ : ndarray of shape (n_dims,), float32
         Vector of a user without known events, or whose weights cancel.
+    is_new_item_ : ndarray of shape (n_items,), bool
+        Items of ``item_embeddings_`` that occur in no history that was fitted.
     item_vectors_ : ndarray of shape (n_items, n_dims), float32
         Vectors of ``item_embeddings_``.
     space_id_ : str
@@ -184,6 +193,11 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
     over all items, or over the items of the batch and uniformly drawn ones, corrected for how
     often each is expected.
 
+    With ``item_features``, the spaces that training starts from are those of
+    :class:`CooccurrenceItemEmbedder` with features. The vectors of items without events are
+    :math:`v_i \propto f_i W`, with features :math:`f_i` and the ridge regression :math:`W` of the
+    trained vectors on the features. No such item is a negative in training.
+
     When the items are learned from the log, there are two pairs of towers that start from
     different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
 
@@ -220,6 +234,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **UserEncoder._parameter_constraints,
+        "item_features": [None, ItemFeatures],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "decays": ["array-like"],
         "item_tower": [StrOptions({"auto", "frozen", "trained"})],
@@ -245,6 +260,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         self,
         item_embeddings: Any = None,
         *,
+        item_features: ItemFeatures | None = None,
         hidden_layer_sizes: int | Sequence[int] = (128,),
         decays: Sequence[float] | np.ndarray = (0.0, 0.2, 0.5, 1.0, 8.0),
         item_tower: Literal["auto", "frozen", "trained"] = "auto",
@@ -269,6 +285,7 @@ class TwoTowerUserEncoder(CallbackSupport, UserEncoder):
         n_jobs: int | None = None,
     ) -> None:
         self.item_embeddings = item_embeddings
+        self.item_features = item_features
         self.hidden_layer_sizes = hidden_layer_sizes
         self.decays = decays
         self.item_tower = item_tower

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from skue.encoders._events import new_items
 from skue.encoders._unknown import report_unknown
+from skue.encoders.two_tower._features import FeatureMap, feature_map, with_all_items
 from skue.encoders.two_tower._progress import Progress
 from skue.encoders.two_tower._recipe import (
     checked_decays,
@@ -22,10 +26,14 @@ from skue.encoders.two_tower._warm_start import (
     fitted_before,
     state_after,
     warm_task,
+    with_gates,
 )
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
+from skue.items._feature_rows import ScaledFeatures, scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
+
+_NONE = np.zeros(1, dtype=bool)
 
 
 def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
@@ -41,8 +49,10 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         if encoder.targets == "y":
             histories, appended = append_targets(histories, y)
         fraction = encoder.validation_fraction if encoder.early_stopping else None
+        features = scaled_features(encoder.item_features, histories)
         if before is None:
-            task = best_task(encoder.item_embeddings, histories, fraction, rng, encoder.n_jobs)
+            given = encoder.item_embeddings
+            task = best_task(given, histories, fraction, rng, encoder.n_jobs, features)
         else:
             task = warm_task(before, histories, fraction, rng)
         encoder.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
@@ -61,6 +71,29 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
                     before, task, learned.towers, learned.item_vectors, histories, rng
                 )
         _keep(encoder, before, task, learned)
+        if features is not None:
+            _add_items(encoder, task, features, getattr(before, "feature_map_", None))
+        encoder.is_new_item_ = new_items(encoder.item_embeddings_, histories)
+        if before is not None:
+            n_before = len(before.item_embeddings_)
+            encoder.is_new_item_[:n_before] &= getattr(before, "is_new_item_", _NONE)[:n_before]
+
+
+def _add_items(
+    encoder: Any, task: Task, features: ScaledFeatures, map_before: FeatureMap | None
+) -> None:
+    """Add the items that have features, but no events to learn from.
+
+    In a space that stays the same, the map of the fit before is kept.
+    """
+    items, towers = encoder.item_embeddings_, encoder.parameters_
+    if encoder.item_tower_ == "frozen" and map_before is not None:
+        encoder.feature_map_ = map_before
+        features = features._replace(scale=map_before.scale)
+    else:
+        encoder.feature_map_ = feature_map(items, features, task.n_towers)
+    encoder.item_embeddings_ = with_all_items(items, features, encoder.feature_map_)
+    encoder.parameters_ = [with_gates(tower, len(encoder.item_embeddings_)) for tower in towers]
 
 
 def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
@@ -78,3 +111,4 @@ def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
     if before is not None and not learned.best_iter:  # nothing was learned from the new events
         state = state._replace(learned=before.training_state_.learned)
     encoder.training_state_ = state
+    encoder.feature_map_ = None

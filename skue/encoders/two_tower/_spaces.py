@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from skue.histories._histories import Histories
-from skue.items._cooccurrence import CooccurrenceItemEmbedder, transition_embeddings
+from skue.items._cooccurrence import CooccurrenceItemEmbedder
+from skue.items._embedded import learned_vectors
+from skue.items._feature_rows import ScaledFeatures
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._rows import unit_rows
 from skue.kernels._segments import kept_offsets
@@ -17,7 +19,8 @@ from skue.kernels._segments import kept_offsets
 _N_DIMS = (192, 96, 48)
 # One space of wide neighbourhoods, and one of what follows what. Towers with different starting
 # points make different errors, so averaging them helps.
-_WIDE = CooccurrenceItemEmbedder(_N_DIMS[0], window=10, smoothing=1.0)
+_WIDE: dict[str, Any] = {"window": 10, "smoothing": 1.0}
+_TRANSITIONS: dict[str, Any] = {"window": 5, "smoothing": 0.1, "directed": True}
 # Of a longer log, pairs are counted in the histories of some users.
 _MOST_EVENTS = 2**24
 # Further users are added for items with fewer events than this among those users.
@@ -25,7 +28,7 @@ _ENOUGH_EVENTS = 50
 
 
 def learned_spaces(
-    histories: Histories, n_jobs: int | None = None
+    histories: Histories, n_jobs: int | None = None, features: ScaledFeatures | None = None
 ) -> Iterator[tuple[ItemEmbeddings, int]]:
     """Yield candidate spaces, and how many spaces are concatenated in each.
 
@@ -33,8 +36,16 @@ def learned_spaces(
     are sorted by singular value.
     """
     histories = some_users(histories)
-    first = clone(_WIDE).set_params(n_jobs=n_jobs).fit(histories).item_embeddings_
-    second = transition_embeddings(histories, _N_DIMS[0], n_jobs=n_jobs)
+    n_dims = _N_DIMS[0]
+    wide = learned_vectors(histories, n_dims, **_WIDE, n_jobs=n_jobs, features=features)
+    if wide is None:  # random directions, with a warning
+        first = CooccurrenceItemEmbedder(n_dims).fit(histories).item_embeddings_
+    else:
+        first = wide.to_items()
+    transitions = learned_vectors(
+        histories, n_dims, **_TRANSITIONS, n_jobs=n_jobs, features=features
+    )
+    second = None if transitions is None else transitions.to_items()
     tables = [first.vectors]
     if second is not None and first.n_dims == second.n_dims:
         tables.append(vectors_of(second, first.ids))

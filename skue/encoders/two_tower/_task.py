@@ -24,6 +24,7 @@ from skue.encoders.two_tower._spaces import learned_spaces
 from skue.encoders.two_tower._validation import BestAverage, Validation
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
+from skue.items._feature_rows import ScaledFeatures
 from skue.items._item_embeddings import ItemEmbeddings
 
 # At most this many held-out events are scored.
@@ -80,6 +81,7 @@ def best_task(
     validation_fraction: float | None,
     rng: np.random.Generator,
     n_jobs: int | None = None,
+    features: ScaledFeatures | None = None,
 ) -> Task:
     """Return the task in the space whose best average has the highest validation recall.
 
@@ -88,7 +90,7 @@ def best_task(
     """
     held_out = held_out_of(histories, validation_fraction, rng)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
-    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs)
+    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs, features)
     items, n_towers = next(spaces)
     learned = learned_ends(histories, held_out)
     first = task_in(items, n_towers, histories, held_out, learned, split_rng)
@@ -146,11 +148,11 @@ def task_in(
 
 
 def _spaces(
-    item_embeddings: Any, histories: Histories, n_jobs: int | None
+    item_embeddings: Any, histories: Histories, n_jobs: int | None, features: ScaledFeatures | None
 ) -> Iterator[tuple[ItemEmbeddings, int]]:
     """Candidate spaces of the same items, and how many spaces are concatenated in each."""
     if item_embeddings is None:
-        return learned_spaces(histories, n_jobs)
+        return learned_spaces(histories, n_jobs, features)
     return iter([(item_space(item_embeddings, histories), 1)])
 
 

@@ -43,18 +43,25 @@ class TrainingState(NamedTuple):
         Hashes of the ends of the histories that were learned from.
     n_dims : int or None
         Number of dimensions that the embedder was asked for.
+    n_items : int or None
+        Number of items that were trained: the first ones. Features place the others.
     """
 
     n_towers: int
     temperatures: tuple[float, ...]
     learned: np.ndarray
     n_dims: int | None
+    n_items: int | None = None
 
 
 def state_after(encoder: Any, task: Task, temperatures: list[float]) -> TrainingState:
     """Return the state to keep after a fit."""
     return TrainingState(
-        task.n_towers, tuple(temperatures), task.learned, _asked_dims(encoder.item_embeddings)
+        task.n_towers,
+        tuple(temperatures),
+        task.learned,
+        _asked_dims(encoder.item_embeddings),
+        len(task.items),
     )
 
 
@@ -79,7 +86,7 @@ def fitted_before(encoder: Any) -> Any | None:
     if not state.temperatures:
         return None
     _check_parameters(encoder, state)
-    return copy.copy(encoder)
+    return _without_new_items(copy.copy(encoder))
 
 
 def warm_task(
@@ -113,7 +120,7 @@ def warm_task(
         np.setdiff1d(state.learned, outdated, assume_unique=True),
         learned_ends(histories, held_out),
     )
-    towers = [_with_gates(tower, len(items)) for tower in encoder.parameters_]
+    towers = [with_gates(tower, len(items)) for tower in encoder.parameters_]
     start = Start(towers, list(state.temperatures))
     task = task_in(items, state.n_towers, histories, held_out, learned, rng, start)
     is_new = np.zeros(len(histories.codes), dtype=bool)
@@ -156,6 +163,11 @@ def _check_parameters(encoder: Any, state: TrainingState) -> None:
     """Raise if the parameters do not match the fitted towers."""
     given, fitted = encoder.item_embeddings, encoder.item_embeddings_
     pairs: dict[str, tuple[Any, Any]] = {}
+    of_features = getattr(encoder, "feature_map_", None)
+    if of_features is not None:
+        features = encoder.item_features
+        n_features = None if features is None else features.n_features
+        pairs["the number of columns of item_features"] = len(of_features.scale.weights), n_features
     if hasattr(given, "fit"):
         if state.n_dims is not None and _asked_dims(given) is not None:
             pairs["the n_dims of item_embeddings"] = state.n_dims, _asked_dims(given)
@@ -174,6 +186,25 @@ def _check_parameters(encoder: Any, state: TrainingState) -> None:
                 f"warm_start=True continues from the fitted towers, but {name} was {before} in "
                 f"the last fit and is {now} now. {_WAY_OUT}"
             )
+
+
+def _without_new_items(encoder: Any) -> Any:
+    """Take the items away that have a vector from features alone: they are placed again."""
+    if getattr(encoder, "feature_map_", None) is None:
+        return encoder
+    items, n_learned = encoder.item_embeddings_, encoder.training_state_.n_items
+    if n_learned < len(items):
+        encoder.item_embeddings_ = ItemEmbeddings(
+            items.vectors[:n_learned],
+            items.ids[:n_learned],
+            space_id=items.space_id,
+            aligned_with=items.aligned_with,
+            agreement=items.agreement,
+        )
+        encoder.parameters_ = [
+            tower | {"gate": tower["gate"][:n_learned]} for tower in encoder.parameters_
+        ]
+    return encoder
 
 
 def _with_given_items(encoder: Any, items: ItemEmbeddings) -> ItemEmbeddings:
@@ -207,7 +238,7 @@ def _asked_dims(given: Any) -> int | None:
     return getattr(given, "n_dims", None) if hasattr(given, "fit") else None
 
 
-def _with_gates(tower: Arrays, n_items: int) -> Arrays:
+def with_gates(tower: Arrays, n_items: int) -> Arrays:
     """Return a tower with a gate for each item; new items get the mean of the others."""
     gate = tower["gate"]
     added = np.full(n_items - len(gate), gate.mean(dtype=np.float64), dtype=np.float32)

@@ -1,0 +1,127 @@
+"""Item features from a file: a column of ids, and columns of text, categories and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from skue._optional import import_optional
+from skue.items._item_features import ItemFeatures
+from skue.reading._column_names import guess_column
+from skue.reading._ids import is_text, shown
+
+# A text column is of categories if its values have this number of words at most on average, and
+# each is used by two items or more on average; otherwise it is free text.
+_MOST_WORDS = 3
+_FEWEST_USES = 2
+
+
+class FeatureFile(NamedTuple):
+    """Features, and a sentence on how each column was encoded."""
+
+    features: ItemFeatures
+    encoding: str
+
+
+def read_item_features(path: Path, item_ids: np.ndarray) -> FeatureFile:
+    """Read a CSV, TSV or Parquet file with one row per item.
+
+    The column of ids has a usual name, or is the first one. Text is encoded by
+    ``TfidfVectorizer``, categories by ``OneHotEncoder``, numbers by ``StandardScaler``.
+
+    Parameters
+    ----------
+    path : path
+    item_ids : ndarray of shape (n_items,)
+        Ids of the log, whose type those of the file get.
+
+    Raises
+    ------
+    ValueError
+        If the file does not exist, or has no column beside the ids, or its ids cannot be those
+        of the log.
+    """
+    if not path.is_file():
+        raise ValueError(f"--item-features {path}: the file does not exist.")
+    frame = _frame_of(path)
+    names = [str(name) for name in frame.columns]
+    id_column = guess_column(names, "item") or names[0]
+    columns = [name for name in names if name != id_column]
+    if not columns:
+        raise ValueError(
+            f"--item-features {path}: there is no column beside the ids ({id_column!r})."
+        )
+    if frame[id_column].isna().any():
+        row = int(np.flatnonzero(frame[id_column].isna())[0])
+        raise ValueError(f"--item-features {path}: the id in row {row} is missing.")
+    ids = _as_ids(frame[id_column], item_ids, path)
+    kinds = {name: _kind(frame[name]) for name in columns}
+    transformers = [
+        (name, _ENCODERS[kind](), _selection(name, kind)) for name, kind in kinds.items()
+    ]
+    cleaned = {
+        name: frame[name].fillna("").astype(str) if kind in ("text", "categories") else frame[name]
+        for name, kind in kinds.items()
+    }
+    encoder = ColumnTransformer(transformers, sparse_threshold=1.0)
+    try:
+        values = encoder.fit_transform(frame.assign(**cleaned)[columns])
+    except ValueError as error:
+        raise ValueError(f"--item-features {path}: {error}") from error
+    told = ", ".join(f"{name} as {kind}" for name, kind in kinds.items())
+    features = ItemFeatures(sp.csr_array(values), ids)
+    return FeatureFile(features, f"{told} ({features.n_features} columns)")
+
+
+def _frame_of(path: Path) -> Any:
+    pandas = import_optional("pandas", "io")
+    if path.suffix == ".parquet":
+        return pandas.read_parquet(path)
+    mark = "\t" if ".tsv" in path.suffixes else ","
+    try:
+        # The ids stay text: "0012" is another id than "12".
+        names = pandas.read_csv(path, sep=mark, nrows=0).columns
+        id_column = guess_column([str(name) for name in names], "item") or names[0]
+        return pandas.read_csv(path, sep=mark, dtype={id_column: str}, keep_default_na=True)
+    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"--item-features {path}: {error}") from error
+
+
+def _as_ids(column: Any, item_ids: np.ndarray, path: Path) -> np.ndarray:
+    if is_text(item_ids):
+        return column.astype(str).to_numpy(dtype=object)
+    try:
+        return column.astype(np.int64).to_numpy()
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"--item-features {path}: the ids are text such as {shown(column.iloc[0])}, but the "
+            f"log has {shown(item_ids[0])}."
+        ) from None
+
+
+def _kind(column: Any) -> str:
+    if column.dtype.kind in "biuf":
+        return "numbers" if column.nunique() > 2 else "categories"
+    texts = column.dropna().astype(str)
+    n_words = texts.str.split().str.len().mean() if len(texts) else 0
+    is_category = n_words <= _MOST_WORDS and texts.nunique() * _FEWEST_USES <= len(texts)
+    return "categories" if is_category else "text"
+
+
+def _selection(name: str, kind: str) -> Any:
+    return name if kind == "text" else [name]
+
+
+_ENCODERS: dict[str, Any] = {
+    "text": lambda: TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+    "categories": lambda: OneHotEncoder(handle_unknown="ignore"),
+    "numbers": lambda: make_pipeline(SimpleImputer(), StandardScaler()),
+}

@@ -1,0 +1,105 @@
+"""``compare --item-features``: how a table of items is read, and what the report tells."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from skue.compare._item_features import read_item_features
+
+from test_command import run  # isort: skip
+
+pandas = pytest.importorskip("pandas")
+
+TABLE = """item_id,title,brand,price,is_red
+i0,blue tea cup,A,1.5,0
+i1,green tea cup,A,2,1
+i2,steel saw,B,,0
+i3,,B,9,1
+"""
+IDS = np.array(["i0", "i1"], dtype=object)
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def test_text_categories_and_numbers_are_told_apart(table):
+    features, encoding = read_item_features(table, IDS)
+    assert features.ids.tolist() == ["i0", "i1", "i2", "i3"]
+    assert encoding.startswith(
+        "title as text, brand as categories, price as numbers, is_red as categories"
+    )
+    assert sp.issparse(features.values)
+    # Six words, two brands, one price, two values of is_red.
+    assert features.n_features == 6 + 2 + 1 + 2
+
+
+def test_parquet_gives_the_same_as_csv(table, tmp_path):
+    pytest.importorskip("pyarrow")
+    pandas.read_csv(table).to_parquet(tmp_path / "items.parquet")
+    one, other = (
+        read_item_features(path, IDS).features for path in (table, tmp_path / "items.parquet")
+    )
+    np.testing.assert_allclose(one.values.toarray(), other.values.toarray())
+
+
+def test_ids_get_the_type_of_the_log(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("sku,colour\n007,red\n8,blue\n")
+    assert read_item_features(path, IDS).features.ids.tolist() == ["007", "8"]
+    assert read_item_features(path, np.arange(3)).features.ids.tolist() == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("item\na\n", "no column beside the ids"),
+        ("item,brand\n,A\n", "id in row 0 is missing"),
+        ("item,brand\na,A\na,B\n", "distinct"),
+        ("", "No columns"),
+    ],
+)
+def test_a_table_without_features_is_refused(tmp_path, text, message):
+    path = tmp_path / "items.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_item_features(path, IDS)
+
+
+def test_text_ids_do_not_fit_a_log_of_numbers(table):
+    with pytest.raises(ValueError, match="the ids are text such as 'i0', but the log has 5"):
+        read_item_features(table, np.array([5]))
+
+
+def test_the_report_tells_the_encoding_and_the_share_of_new_items(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = ["user,item,time"]
+    for user in range(40):
+        items = [*rng.choice(9, size=4, replace=False), 9 + user % 3 if user % 2 else 0]
+        lines += [f"u{user},i{item},2026-01-{day + 1:02d}" for day, item in enumerate(items)]
+    log, table = tmp_path / "log.csv", tmp_path / "items.csv"
+    log.write_text("\n".join(lines) + "\n")
+    table.write_text("item,group\n" + "".join(f"i{i},g{i % 3}\n" for i in range(12)))
+    done = run("compare", log, "--item-features", table, "-k", 3, "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["n_items"] == 12
+    notes = " ".join(report["notes"])
+    assert "Item features: group as categories (3 columns)." in notes
+    assert "50.0% of held-out items are new: no training history has them." in notes
+    assert "Recall@3 of new items: plain average" in notes
+    assert all(row["new_items"] is not None for row in report["rows"])
+
+
+def test_a_missing_file_is_one_error_line(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item\n" + "".join(f"u{i},i{j}\n" for i in range(9) for j in range(4)))
+    done = run("compare", log, "--item-features", tmp_path / "none.csv")
+    assert done.returncode == 2
+    assert "--item-features" in done.stderr.splitlines()[-1]
+    assert "does not exist" in done.stderr.splitlines()[-1]
