@@ -186,10 +186,10 @@ def test_an_interrupted_partial_fit_changes_nothing(monkeypatch, first):
         embedder.fit(first)
     before = dict(vars(embedder))
 
-    def interrupt(*args):
+    def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skue.items._cooccurrence._embeddings", interrupt)
+    monkeypatch.setattr("skue.items._cooccurrence.embedded", interrupt)
     with pytest.raises(KeyboardInterrupt):
         embedder.partial_fit(np.array([[1, 2], [3, 4]]))
     assert vars(embedder).keys() == before.keys()

@@ -14,6 +14,7 @@ from skue import (
     DecayCurveDisplay,
     Histories,
     ItemEmbeddings,
+    ItemFeatures,
     LMDBStore,
     MixedUserEncoder,
     NDCGAtK,
@@ -58,6 +59,13 @@ def read(path: Path) -> Histories:
     assert_type(Histories.from_frame({"u": [1], "i": [2]}, user="u", item="i"), Histories)
     histories.save("histories.npz")
     return Histories.load("histories.npz", mmap=True)
+
+
+def features_of(values: NDArray[np.float64], ids: list[str]) -> ItemFeatures:
+    features = ItemFeatures(values, ids)
+    assert_type(features.extend(values, ["pot"]), ItemFeatures)
+    features.save("features.npz")
+    return ItemFeatures.load("features.npz")
 
 
 def items_of(histories: Histories) -> ItemEmbeddings:
