@@ -29,12 +29,13 @@ from sklearn.frozen import FrozenEstimator
 from skue import (
     TransitionItemRanker,
     TwoStageRecommender,
-    TwoTowerUserEncoder,
     leave_last_out,
     load_interactions,
 )
+from skue.compare._contenders import OwnFrequency
+from skue.compare._counting import OwnCountAndPopularity, SimilarUsers
 from skue.compare._run import paired_interval
-from skue.metrics._evaluation import evaluate
+from skue.metrics._evaluation import Evaluation, evaluate
 from skue.ranking._choice import default_rankers
 
 
@@ -68,6 +69,15 @@ def report(name, ours, theirs=None):
             mean, low, high = paired_interval(one, other)
             line += f"  {metric} less encoder {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
     print(line, flush=True)
+
+
+def against(name, found, ranker, X, y):
+    """Print the figures of a ranker that counts, and how much the second stage is above it."""
+    scores, items = ranker.score_blocks(X), ranker.items_
+    theirs = Evaluation(scores, items, X, y, tolerance=ranker.tolerance)
+    report(name, (theirs.recall(10, "min"), theirs.ndcg(10)))
+    mean, low, high = paired_interval(found[0], theirs.recall(10, "min"))
+    print(f"two-stage less {name}: R {mean:+.4f} [{low:+.4f}, {high:+.4f}]", flush=True)
 
 
 def latency(model, X, n=300):
@@ -118,13 +128,18 @@ def main():
         newer = newest_events(X, train)
     exclude_seen = by == "event"
     report("transitions", figures(TransitionItemRanker().fit(train), X, y, exclude_seen))
-    encoder = TwoTowerUserEncoder(random_state=arguments.seed)
+    encoder = None
     if arguments.encoder:
         encoder = FrozenEstimator(joblib.load(arguments.encoder))
     started = time.perf_counter()
     model = TwoStageRecommender(encoder, random_state=arguments.seed).fit(train)
     print(f"fit: {time.perf_counter() - started:.1f} s", flush=True)
     measure(model, X, y, exclude_seen, newer)
+    if by == "instant":
+        counting = OwnFrequency(), OwnCountAndPopularity(), SimilarUsers()
+        found = figures(model, X, y, exclude_seen)
+        for ranker in counting:
+            against(type(ranker).__name__, found, ranker.fit(train, model.item_embeddings_), X, y)
     if arguments.each:
         for name, ranker in default_rankers(np.random.RandomState(0)).items():
             frozen = FrozenEstimator(model.encoder_)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from skue.histories._histories import Histories
 from skue.items._feature_rows import ScaledFeatures
-from skue.items._feature_share import chosen_share
+from skue.items._feature_share import SHARES, chosen_share
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._pair_counts import PairCounts, counted
 from skue.items._spectral import NEGLIGIBLE, placed, spectral_vectors
@@ -146,7 +146,9 @@ def learned_vectors(
     counts = counted(histories, **how)
     if not counts.pairs.nnz:
         return None
+    # Trained towers gain from about twice as many features as the averages that choose the share.
     share = share_of_features(features, histories, n_dims, smoothing=smoothing, **how)
+    share = min(2 * share, SHARES[-1])
     return embedded(
         counts,
         n_dims,

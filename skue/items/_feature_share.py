@@ -24,11 +24,10 @@ _K = 20
 def chosen_share(
     learner: Callable[[Histories], Callable[[float], ItemEmbeddings]], histories: Histories
 ) -> float:
-    """Return the largest share that is at most half a standard error behind the best.
+    """Return the largest share that is at most one standard error behind the best.
 
     The newest event of some users is held out, if it is not in the history before. The score is
-    the recall@20 of a decayed average of the rest. Training gains from more features than
-    averages do, so among shares that are about as good the largest is chosen.
+    the recall@20 of a decayed average of the rest.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ def chosen_share(
     best = int(hits.mean(axis=1).argmax())
     behind = hits[best] - hits
     error = behind.std(axis=1) / np.sqrt(len(users))
-    return SHARES[int(np.flatnonzero(behind.mean(axis=1) <= error / 2).max())]
+    return SHARES[int(np.flatnonzero(behind.mean(axis=1) <= error).max())]
 
 
 def _held_out(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
