@@ -131,7 +131,9 @@ class SimilarUsers:
 
 def _own_counts(events: Events, n_items: int) -> sp.csr_array:
     shape, users = (events.n_users, n_items), owners(events.offsets)
-    return sp.csr_array((np.ones(len(users)), (users, events.rows)), shape=shape)
+    counts = sp.csr_array((np.ones(len(users)), (users, events.rows)), shape=shape)
+    counts.sum_duplicates()  # older versions of SciPy keep them
+    return counts
 
 
 def _marked(events: Events, n_items: int) -> sp.csr_array:
