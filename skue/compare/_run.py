@@ -57,8 +57,8 @@ class Row:
     curve: dict[int, float]
     fit_seconds: float
     microseconds_per_user: float
-    known_items: float = float("nan")
-    new_items: float = float("nan")
+    known_items: float = math.nan
+    new_items: float = math.nan
     parameters: dict[str, Any] = field(default_factory=dict)
     against: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     average_precision: float = math.nan
@@ -225,6 +225,7 @@ class _Scoring:
     ) -> None:
         self.task, self.items, self.ks = task, items, ks
         self.exclude_seen, self.progress = exclude_seen, progress
+        self.is_new_item = new_items(items, task.train)
         self.rows: list[Row] = []
         self.per_user: dict[str, np.ndarray] = {}
 
@@ -241,7 +242,7 @@ class _Scoring:
                 exclude_seen=self.exclude_seen,
                 tolerance=ranker.tolerance,
                 n_listed=self.ks[0],
-                is_new_item=new_items(self.items, self.task.train),
+                is_new_item=self.is_new_item,
             )
         self._keep(self._row(name, False, evaluation, seconds, float("nan")), evaluation)
 

@@ -66,7 +66,8 @@ def known_events(items: ItemEmbeddings, histories: Histories, max_history: int |
 
 def new_items(items: ItemEmbeddings, histories: Histories) -> np.ndarray:
     """Mark the items without an event, shape (n_items,), bool."""
-    rows = items.lookup(histories.item_ids[np.unique(histories.codes)])
+    counts = np.bincount(histories.codes, minlength=len(histories.item_ids))
+    rows = items.lookup(histories.item_ids[counts > 0])
     is_new = np.ones(len(items), dtype=bool)
     is_new[rows[rows >= 0]] = False
     return is_new

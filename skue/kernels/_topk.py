@@ -55,8 +55,7 @@ def top_k(
         stop = min(start + block, n_users)
         products = user_vectors[start:stop] @ item_vectors.T
         apply_limits(products, start, excluded, allowed)
-        for user, own_products in enumerate(products, start):
-            rows[user, :n_best], scores[user, :n_best] = best_of_row(own_products, n_best)
+        rows[start:stop, :n_best], scores[start:stop, :n_best] = best_of_rows(products, n_best)
     if limited:
         rows[np.isneginf(scores)] = -1
     return rows, scores
@@ -88,6 +87,15 @@ def _not_allowed(
     others = np.ones((stop - start, n_items), dtype=bool)
     others[pairs_of_block(rows, offsets, start, stop)] = False
     return others
+
+
+def best_of_rows(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and values of the n_best largest scores of each row, best first."""
+    rows = np.empty((len(scores), n_best), dtype=np.int64)
+    found = np.empty((len(scores), n_best), dtype=scores.dtype)
+    for user, own in enumerate(scores):
+        rows[user], found[user] = best_of_row(own, n_best)
+    return rows, found
 
 
 def best_of_row(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:

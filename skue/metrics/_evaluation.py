@@ -26,7 +26,7 @@ from skue.kernels._ties import (
     ideal_dcg,
     tied_groups,
 )
-from skue.kernels._topk import apply_limits, best_of_row
+from skue.kernels._topk import apply_limits, best_of_rows
 from skue.metrics._beyond_accuracy import (
     catalogue_coverage,
     intra_list_similarity,
@@ -154,9 +154,8 @@ class Evaluation:
         def listed(start: int, stop: int) -> np.ndarray:
             table = scores(start, stop)
             apply_limits(table, start, excluded, None)
-            for user, own in enumerate(table, start):
-                best, found = best_of_row(own, n_best)
-                self.lists[user, :n_best] = np.where(np.isneginf(found), -1, best)
+            best, found = best_of_rows(table, n_best)
+            self.lists[start:stop, :n_best] = np.where(np.isneginf(found), -1, best)
             return table
 
         return listed

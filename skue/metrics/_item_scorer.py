@@ -11,7 +11,7 @@ from skue.encoders._events import known_events
 from skue.encoders._recommender import Pairs, RecommendMixin
 from skue.histories._histories import Histories
 from skue.items._id_lists import Rows
-from skue.kernels._topk import best_of_row
+from skue.kernels._topk import best_of_rows
 from skue.metrics._scorers import RecallAtK
 
 ScoreBlock: TypeAlias = Callable[[int, int], np.ndarray]
@@ -74,8 +74,8 @@ class ItemScorerMixin(RecommendMixin):
         scores = np.full((n_users, k), -np.inf, dtype=np.float32)
         n_best = min(k, n_items)
         for start, stop in blocks_of_users(n_users, n_items):
-            for user, own_scores in enumerate(score_block(start, stop), start):
-                rows[user, :n_best], scores[user, :n_best] = best_of_row(own_scores, n_best)
+            best, found = best_of_rows(score_block(start, stop), n_best)
+            rows[start:stop, :n_best], scores[start:stop, :n_best] = best, found
         rows[np.isneginf(scores)] = -1
         return rows, scores
 

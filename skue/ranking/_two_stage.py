@@ -26,7 +26,7 @@ from skue.histories._histories import Histories
 from skue.histories._joined import joined
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._topk import apply_limits, best_of_row, top_k
+from skue.kernels._topk import apply_limits, best_of_rows, top_k
 from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
 from skue.ranking._choice import (
     TrainingTable,
@@ -319,8 +319,7 @@ class TwoStageRecommender(
             apply_limits(cosines, start, excluded, allowed)
             if stage.ranker is None:
                 return cosines
-            n = min(self.n_candidates, len(items))
-            nearest = np.array([best_of_row(row, n)[0] for row in cosines]).reshape(-1, n)
+            nearest, _ = best_of_rows(cosines, min(self.n_candidates, len(items)))
             block = events.of_users(start, stop), vectors[start:stop], nearest
             candidates = stage.candidates(*block, np.isfinite(cosines))
             _, scores = stage.scored(candidates)

@@ -75,7 +75,8 @@ class EmbedsItems:
             If the encoder was fitted without ``item_features``, or the columns differ.
         """
         check_is_fitted(self, "item_embeddings_")
-        if getattr(self, "feature_map_", None) is None:
+        of_features = getattr(self, "feature_map_", None)
+        if of_features is None:
             raise ValueError(
                 "embed_items needs an encoder that was fitted with item_features. Pass "
                 "item_features, and fit again."
@@ -85,10 +86,9 @@ class EmbedsItems:
                 f"features must be ItemFeatures, got {type(features).__name__}. Pass "
                 "ItemFeatures(values, ids)."
             )
-        assert self.feature_map_ is not None
         items = self.item_embeddings_
         check_same_type(features.ids, items.ids, "The ids of features", "the encoder has items")
-        return self.feature_map_.embedded(features, items.space_id)
+        return of_features.embedded(features, items.space_id)
 
 
 def feature_map(items: ItemEmbeddings, features: ScaledFeatures, n_towers: int) -> FeatureMap:
