@@ -62,10 +62,14 @@ def spectral_vectors(
 def placed(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndarray:
     """Return unit vectors of items from their features; ``otherwise`` where these say nothing."""
     vectors = np.asarray(rows @ of_features)
-    norms = np.linalg.norm(vectors, axis=1)
-    says = norms > NEGLIGIBLE * max(float(norms.max(initial=0)), 1e-30)
-    vectors[~says] = otherwise
+    vectors[~says_something(vectors)] = otherwise
     return unit_rows(vectors)
+
+
+def says_something(predicted: np.ndarray) -> np.ndarray:
+    """Whether each prediction from features has a direction, compared with the longest."""
+    norms = np.linalg.norm(predicted, axis=1)
+    return np.asarray(norms > NEGLIGIBLE * max(float(norms.max(initial=0)), 1e-30))
 
 
 def _beside(table: sp.csr_array, features: Any, share: float) -> sp.csr_array:

@@ -10,29 +10,58 @@ from sklearn.utils.validation import check_is_fitted
 from skue.items._feature_rows import FeatureScale, ScaledFeatures
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures, check_same_type
-from skue.items._spectral import placed
+from skue.items._spectral import NEGLIGIBLE, says_something
 from skue.kernels._ridge import best_ridge
+from skue.kernels._rows import unit_rows
+
+# Cosines of users and new items are this many times those that the regression expects, at most
+# those of the predicted direction. Larger values find more new items, and fewer known ones.
+_TRUST = 1.8
 
 
-class FeatureMap(NamedTuple):
-    """A linear map from features to the vectors of each pair of towers.
+class TowerMap(NamedTuple):
+    """A linear map from features to the item vectors of one pair of towers.
 
     Parameters
     ----------
-    scale : FeatureScale
-    weights : list of ndarray of shape (n_features, n_dims)
-    otherwise : list of ndarray of shape (n_dims,)
+    weights : ndarray of shape (n_features, n_dims)
+        The ridge regression of the vectors, at length 1, on the features.
+    otherwise : ndarray of shape (n_dims,)
         The mean item vector, for items whose features say nothing.
+    aside : ndarray of shape (n_dims, n_dims)
+        Maps vectors to directions that the known items hardly use.
     """
 
+    weights: np.ndarray
+    otherwise: np.ndarray
+    aside: np.ndarray
+
+    def vectors(self, rows: Any) -> np.ndarray:
+        """Return the unit vectors of items from scaled rows of features.
+
+        A prediction is shorter than 1, the less the features say. At length 1 it would be nearer
+        to users than the items that it stands for. The rest of its length therefore goes aside.
+        """
+        predicted = np.asarray(rows @ self.weights)
+        predicted[~says_something(predicted)] = self.otherwise
+        units = unit_rows(predicted)
+        aside = units @ self.aside
+        aside -= units * np.einsum("nd,nd->n", units, aside)[:, None]
+        trust = np.minimum(1, _TRUST * np.linalg.norm(predicted, axis=1))
+        trust[np.linalg.norm(aside, axis=1) <= NEGLIGIBLE] = 1
+        aside = unit_rows(aside) * np.sqrt(1 - trust**2)[:, None]
+        return unit_rows(units * trust[:, None] + aside)
+
+
+class FeatureMap(NamedTuple):
+    """A linear map from features to the vectors of each pair of towers."""
+
     scale: FeatureScale
-    weights: list[np.ndarray]
-    otherwise: list[np.ndarray]
+    towers: list[TowerMap]
 
     def vectors(self, rows: Any) -> np.ndarray:
         """Return the unit vectors of items from scaled rows of features."""
-        pairs = zip(self.weights, self.otherwise, strict=True)
-        blocks = [placed(weights, rows, otherwise) for weights, otherwise in pairs]
+        blocks = [tower.vectors(rows) for tower in self.towers]
         return np.hstack(blocks) / np.float32(np.sqrt(len(blocks)))
 
     def embedded(self, features: ItemFeatures, space_id: str) -> ItemEmbeddings:
@@ -92,12 +121,27 @@ class EmbedsItems:
 
 
 def feature_map(items: ItemEmbeddings, features: ScaledFeatures, n_towers: int) -> FeatureMap:
-    """Return the ridge regression of the vectors of each tower, at length 1, on the features."""
+    """Return the maps of all towers, learned from items with events."""
     rows = features.of(items.ids)
     blocks = np.split(items.vectors * np.float32(np.sqrt(n_towers)), n_towers, axis=1)
-    weights = [best_ridge(rows, block).astype(np.float32) for block in blocks]
-    means = [block.mean(axis=0, dtype=np.float64).astype(np.float32) for block in blocks]
-    return FeatureMap(features.scale, weights, means)
+    return FeatureMap(features.scale, [_tower_map(rows, block) for block in blocks])
+
+
+def _tower_map(rows: Any, vectors: np.ndarray) -> TowerMap:
+    weights = best_ridge(rows, vectors).astype(np.float32)
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return TowerMap(weights, mean, _aside(vectors))
+
+
+def _aside(vectors: np.ndarray) -> np.ndarray:
+    """Return the map of the half of the directions with the largest sum of squares to the other.
+
+    Inner products of what lies in the first half do not change.
+    """
+    half = vectors.shape[1] // 2
+    _, directions = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)  # the smallest first
+    smallest, largest = directions[:, :half], directions[:, ::-1][:, :half]
+    return (largest @ smallest.T).astype(np.float32)
 
 
 def with_all_items(
