@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import scipy.sparse as sp
 
 from skue.kernels._cooccurrence import pair_counts
+from skue.kernels._segments import positions_of_ranges
 
 _WINDOW = 5
 _WAY_BACK = 0.5
@@ -34,7 +37,7 @@ def transition_table(
 
 def transition_scores(
     rows: np.ndarray, offsets: np.ndarray, ages: np.ndarray, table: sp.csr_array
-) -> sp.csr_array:
+) -> np.ndarray:
     """Return the sum of the transitions from all events of each user, each times exp(-age / 2).
 
     Parameters
@@ -47,14 +50,15 @@ def transition_scores(
 
     Returns
     -------
-    scores : csr_array of shape (n_users, n_items), float32
-        With sorted columns.
+    scores : ndarray of shape (n_users, n_items), float32
     """
-    weights = np.exp(-_DECAY * ages).astype(np.float32)
-    shape = len(offsets) - 1, table.shape[0]
-    # With the integer type of the table, its indices are not copied for each product.
-    index_type = table.indices.dtype
-    columns = rows.astype(index_type), offsets.astype(index_type)
-    scores = sp.csr_array((weights, *columns), shape=shape) @ table
-    scores.sort_indices()
+    weights, n_items = np.exp(-_DECAY * ages), table.shape[0]
+    scores = np.empty((len(offsets) - 1, n_items), dtype=np.float32)
+    for user, (start, stop) in enumerate(pairwise(offsets.tolist())):
+        own = rows[start:stop]
+        first = table.indptr[own]
+        n_following = table.indptr[own + 1] - first
+        entries = positions_of_ranges(first, n_following)
+        values = np.repeat(weights[start:stop], n_following) * table.data[entries]
+        scores[user] = np.bincount(table.indices[entries], values, n_items)
     return scores

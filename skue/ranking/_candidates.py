@@ -6,10 +6,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from skue.encoders._events import Events
-from skue.kernels._segments import owners, user_item_keys
+from skue.kernels._segments import user_item_keys
+from skue.kernels._topk import best_of_rows
 from skue.ranking._counts import LogCounts, OwnItems
 
 
@@ -62,9 +62,10 @@ def candidates_of(
     n_users, n_items = len(user_vectors), len(item_vectors)
     transitions, history = counts.transition_scores(events), OwnItems(events, n_items)
     everyone = np.arange(n_users)[:, None]
+    following, scores = best_of_rows(transitions, min(n_more, n_items))
     keys = [
         user_item_keys(everyone, nearest, n_items)[nearest >= 0],
-        _largest(transitions, n_more),
+        user_item_keys(everyone, following, n_items)[scores > 0],
         user_item_keys(everyone, counts.by_popularity[:n_more], n_items).ravel(),
         history.keys,
     ]
@@ -74,7 +75,7 @@ def candidates_of(
         users,
         rows,
         _cosines(user_vectors, item_vectors, users, rows),
-        _values_at(transitions, pairs),
+        transitions[users, rows].astype(np.float64),
         history.find(pairs),
         history,
         counts,
@@ -90,26 +91,3 @@ def _cosines(
     for vector, (start, stop) in zip(user_vectors, pairwise(bounds.tolist()), strict=True):
         cosines[start:stop] = item_vectors[rows[start:stop]] @ vector
     return cosines
-
-
-def _largest(table: sp.csr_array, n: int) -> np.ndarray:
-    """Return the keys of the n largest values of each row, in no order."""
-    kept = [
-        slice(start, stop)
-        if stop - start <= n
-        else start + np.argpartition(table.data[start:stop], stop - start - n)[-n:]
-        for start, stop in pairwise(table.indptr.tolist())
-    ]
-    keys = user_item_keys(owners(table.indptr), table.indices, table.shape[1])
-    return np.concatenate([keys[of_row] for of_row in kept]) if kept else keys
-
-
-def _values_at(table: sp.csr_array, pairs: np.ndarray) -> np.ndarray:
-    """Return the value at each key of a row and a column, 0 where there is none."""
-    values = np.zeros(len(pairs))
-    keys = user_item_keys(owners(table.indptr), table.indices, table.shape[1])
-    if len(keys):
-        at = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
-        found = keys[at] == pairs
-        values[found] = table.data[at[found]]
-    return values

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from skue.encoders._events import Events, as_seconds, known_events
 from skue.histories._histories import Histories
@@ -131,14 +130,14 @@ class LogCounts:
         )
         self.by_popularity = np.argsort(-self.popularity, kind="stable")
 
-    def transition_scores(self, events: Events) -> sp.csr_array:
+    def transition_scores(self, events: Events) -> np.ndarray:
         """Return the transition scores of the items that follow, shape (n_users, n_items)."""
         ages = ages_in_instants(events)
         return transition_scores(events.rows, events.offsets, ages, self.transitions)
 
     def scores_by_transitions(self, events: Events) -> np.ndarray:
         """Return the transition scores; items that do not follow are below, by popularity."""
-        scores = self.transition_scores(events).toarray()
+        scores = self.transition_scores(events)
         return np.where(scores > 0, scores, -1 / (1.0 + self.popularity))
 
 
