@@ -194,9 +194,16 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     often each is expected.
 
     With ``item_features``, the spaces that training starts from are those of
-    :class:`CooccurrenceItemEmbedder` with features. The vectors of items without events are
-    :math:`v_i \propto f_i W`, with features :math:`f_i` and the ridge regression :math:`W` of the
-    trained vectors on the features. No such item is a negative in training.
+    :class:`CooccurrenceItemEmbedder` with features. In each pair of towers, the vector of an item
+    without events is
+
+    .. math:: v_i = t_i p_i + \sqrt{1 - t_i^2}\, o_i, \qquad p_i = f_i W / \|f_i W\|,
+              \qquad t_i = \min(1, 1.8\, \|f_i W\|),
+
+    with features :math:`f_i`, the ridge regression :math:`W` of the trained vectors on the
+    features, and a direction :math:`o_i` that items with events hardly use. The less the features
+    say, the lower are the cosines of the item with user vectors. No such item is a negative in
+    training.
 
     When the items are learned from the log, there are two pairs of towers that start from
     different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
