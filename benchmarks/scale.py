@@ -4,6 +4,7 @@
     python benchmarks/scale.py --events 10_000_000      # any size; half a million users
     python benchmarks/scale.py --peers                  # with implicit's ALS and item-kNN
     python benchmarks/scale.py --only two-tower         # some contenders
+    python benchmarks/scale.py --events 10_000_000 --write LOG.csv   # only write the log
 
 In the generated log, the next item can be learned: items belong to clusters that follow one
 another, users come back to clusters of their own, and items in a cluster are Zipf popular. Users
@@ -189,6 +190,17 @@ def measure(n_events: int, names: Sequence[str]) -> list[dict]:
         return rows
 
 
+def write(histories: Histories, path: Path) -> None:
+    """Write a log as a CSV, with three days between the events of a user."""
+    import pandas
+
+    owners = np.repeat(np.arange(len(histories)), histories.lengths)
+    days = 3 * (np.arange(len(owners)) - np.repeat(histories.offsets[:-1], histories.lengths))
+    seconds = 1_600_000_000 + 86_400 * days + owners % 86_400
+    columns = {"user_id": owners, "item_id": histories.codes, "timestamp": seconds}
+    pandas.DataFrame(columns).to_csv(path, index=False)
+
+
 def main() -> None:
     """Measure every size, and write the figures where ``--out`` says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -196,11 +208,15 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--only", nargs="+", choices=SKUE + PEERS)
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--write", type=Path, help="write the log there, and end")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         one(options.one, options.folder)
+        return
+    if options.write:
+        write(generated_log(options.events[0]), options.write)
         return
     names = options.only or SKUE + (PEERS if options.peers else ())
     rows = [row for n_events in options.events for row in measure(n_events, names)]
