@@ -91,7 +91,7 @@ new = encoder.embed_items(ItemFeatures(table.transform(later), ids=later.index))
 catalogue = encoder.item_embeddings_.extend(new.vectors, new.ids)
 assert catalogue.space_id == encoder.space_id_
 similar, _ = catalogue.similar_items(["item-900"], k=3)
-print(items.title.reindex(similar[0]).tolist())
+print(pd.concat([items, later]).title[similar[0]].tolist())
 
 # %%
 
