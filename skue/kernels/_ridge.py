@@ -15,6 +15,7 @@ _MOST_ITERATIONS = 50
 _TOLERANCE = 1e-2
 _MOST_DIMS = 32
 _TINY = 1e-300
+_NEGLIGIBLE_GAIN = 1e-4
 _HELD_OUT = 0.1
 
 
@@ -44,7 +45,9 @@ def best_ridge(rows: Any, targets: np.ndarray) -> np.ndarray:
         norms = np.linalg.norm(found, axis=1) * np.linalg.norm(some[held_out], axis=1)
         along = np.einsum("nd,nd->n", found, some[held_out])
         cosines.append(float((along / np.where(norms > 0, norms, np.inf)).mean()))
-    return ridge(rows, targets, PENALTIES[int(np.argmax(cosines))])
+    # Where penalties only change the lengths, the smallest shrinks them least.
+    good = np.array(cosines) >= max(cosines) - _NEGLIGIBLE_GAIN
+    return ridge(rows, targets, PENALTIES[int(np.argmax(good))])
 
 
 def ridge(rows: Any, targets: np.ndarray, penalty: float) -> np.ndarray:

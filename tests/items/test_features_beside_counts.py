@@ -190,3 +190,11 @@ def test_partial_fit_places_items_by_features_too():
     items = embedder.item_embeddings_
     new = np.setdiff1d(features.ids, histories.item_ids)
     assert (nearest_groups(items, group_of, new) == group_of[new][:, None]).mean() > 0.9
+
+
+def test_penalties_that_only_change_lengths_shrink_predictions_least():
+    groups = np.repeat(np.arange(5), 8)
+    targets = np.random.default_rng(0).standard_normal((40, 3)) + np.eye(5, 3)[groups] * 4
+    rows = sp.csr_array(np.eye(5)[groups])
+    sums = rows.T @ targets
+    np.testing.assert_allclose(best_ridge(rows, targets), sums / (8 + 1))

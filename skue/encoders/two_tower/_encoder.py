@@ -194,16 +194,14 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     often each is expected.
 
     With ``item_features``, the spaces that training starts from are those of
-    :class:`CooccurrenceItemEmbedder` with features. In each pair of towers, the vector of an item
-    without events is
+    :class:`CooccurrenceItemEmbedder` with features. In each pair of towers, an item without events
+    has the vector
 
-    .. math:: v_i = t_i p_i + \sqrt{1 - t_i^2}\, o_i, \qquad p_i = f_i W / \|f_i W\|,
-              \qquad t_i = \min(1, 1.8\, \|f_i W\|),
+    .. math:: v_i = t_i p_i + \sqrt{1 - t_i^2}\, o_i, \quad p_i = f_i W / \|f_i W\|,
+              \quad t_i = \min(1, 1.8\, \|f_i W\|),
 
-    with features :math:`f_i`, the ridge regression :math:`W` of the trained vectors on the
-    features, and a direction :math:`o_i` that items with events hardly use. The less the features
-    say, the lower are the cosines of the item with user vectors. No such item is a negative in
-    training.
+    with features :math:`f_i`, the ridge regression :math:`W` of trained vectors on features, and a
+    direction :math:`o_i` that other items hardly use. It is never a negative in training.
 
     When the items are learned from the log, there are two pairs of towers that start from
     different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
