@@ -3,8 +3,8 @@
 Usage: SKUE_DATA=folder python docs/run_tutorial.py docs/user_guide/tutorial.md
 
 The page is committed with its output, so it is built without the log. Each block of code is
-followed by a block of text with what it printed. Blocks run in order, in an empty folder with the
-two files of the log.
+followed by a block of text with what it printed, its sentences wrapped. Blocks run in order, in an
+empty folder with the two files of the log.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -36,7 +37,15 @@ def _with_output(block, names):
     print(code, file=sys.stderr)
     output = _of_shell(code) if language == "sh" else _of_python(code, names)
     shown = f"```{language}\n{code}```\n"
-    return shown + (f"\n```text\n{output.rstrip()}\n```\n" if output.strip() else "")
+    text = "\n".join(map(_wrapped, output.rstrip().splitlines()))
+    return shown + (f"\n```text\n{text}\n```\n" if text.strip() else "")
+
+
+def _wrapped(line):
+    """Return a line of at most 88 characters. Rows of tables, with wide gaps, stay as they are."""
+    if re.search(r"\S {3,}\S", line):
+        return line
+    return textwrap.fill(line, 88, subsequent_indent="    ", break_long_words=False)
 
 
 def _of_shell(code):
