@@ -39,6 +39,7 @@ from skue import (
     leave_last_out,
 )
 from skue.compare._run import paired_interval
+from skue.kernels._segments import owners
 from skue.metrics._evaluation import evaluate
 
 K = 20
@@ -194,10 +195,10 @@ def write(histories: Histories, path: Path) -> None:
     """Write a log as a CSV, with three days between the events of a user."""
     import pandas
 
-    owners = np.repeat(np.arange(len(histories)), histories.lengths)
-    days = 3 * (np.arange(len(owners)) - np.repeat(histories.offsets[:-1], histories.lengths))
-    seconds = 1_600_000_000 + 86_400 * days + owners % 86_400
-    columns = {"user_id": owners, "item_id": histories.codes, "timestamp": seconds}
+    users = owners(histories.offsets)
+    days = 3 * (np.arange(len(users)) - histories.offsets[users])
+    seconds = 1_600_000_000 + 86_400 * days + users % 86_400
+    columns = {"user_id": users, "item_id": histories.codes, "timestamp": seconds}
     pandas.DataFrame(columns).to_csv(path, index=False)
 
 

@@ -13,7 +13,7 @@ from skue.items._feature_rows import ScaledFeatures
 from skue.items._feature_share import SHARES, chosen_share
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._pair_counts import PairCounts, counted
-from skue.items._spectral import NEGLIGIBLE, placed, spectral_vectors
+from skue.items._spectral import NEGLIGIBLE, predictions, spectral_vectors
 from skue.kernels._cooccurrence import degree_normalized
 from skue.kernels._ridge import best_ridge
 from skue.kernels._rows import unit_rows
@@ -42,7 +42,7 @@ class Embedded(NamedTuple):
             return items
         of_features = best_ridge(self.features.of(items.ids), self.vectors)
         mean = self.vectors.mean(axis=0, dtype=np.float64)
-        vectors = placed(of_features, self.features.of(ids), mean)
+        vectors = unit_rows(predictions(of_features, self.features.of(ids), mean))
         return items.extend(self._with_own_directions(vectors), ids)
 
     def _with_own_directions(self, vectors: np.ndarray) -> np.ndarray:

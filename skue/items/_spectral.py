@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._rows import unit_rows
 from skue.kernels._svd import truncated_svd
 
 # Between the spectral embedding (0) and vectors whose inner products approximate the counts (1/2).
@@ -59,17 +58,13 @@ def spectral_vectors(
     return (left + right if directed else left)[:n_items] * powers
 
 
-def placed(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndarray:
-    """Return unit vectors of items from their features; ``otherwise`` where these say nothing."""
+def predictions(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndarray:
+    """Return vectors of items from their features; ``otherwise`` where the features say nothing."""
     vectors = np.asarray(rows @ of_features)
-    vectors[~says_something(vectors)] = otherwise
-    return unit_rows(vectors)
-
-
-def says_something(predicted: np.ndarray) -> np.ndarray:
-    """Whether each prediction from features has a direction, compared with the longest."""
-    norms = np.linalg.norm(predicted, axis=1)
-    return np.asarray(norms > NEGLIGIBLE * max(float(norms.max(initial=0)), 1e-30))
+    norms = np.linalg.norm(vectors, axis=1)
+    says = norms > NEGLIGIBLE * max(float(norms.max(initial=0)), 1e-30)
+    vectors[~says] = otherwise
+    return vectors
 
 
 def _beside(table: sp.csr_array, features: Any, share: float) -> sp.csr_array:

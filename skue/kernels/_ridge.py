@@ -45,7 +45,7 @@ def best_ridge(rows: Any, targets: np.ndarray) -> np.ndarray:
         norms = np.linalg.norm(found, axis=1) * np.linalg.norm(some[held_out], axis=1)
         along = np.einsum("nd,nd->n", found, some[held_out])
         cosines.append(float((along / np.where(norms > 0, norms, np.inf)).mean()))
-    # Where penalties only change the lengths, the smallest shrinks them least.
+    # Some penalties differ only in the lengths of the predictions. The smallest shrinks least.
     good = np.array(cosines) >= max(cosines) - _NEGLIGIBLE_GAIN
     return ridge(rows, targets, PENALTIES[int(np.argmax(good))])
 

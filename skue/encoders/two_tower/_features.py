@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skue.items._feature_rows import FeatureScale, ScaledFeatures
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures, check_same_type
-from skue.items._spectral import NEGLIGIBLE, says_something
+from skue.items._spectral import NEGLIGIBLE, predictions
 from skue.kernels._ridge import best_ridge
 from skue.kernels._rows import unit_rows
 
@@ -28,29 +28,29 @@ class TowerMap(NamedTuple):
         The ridge regression of the vectors, at length 1, on the features.
     otherwise : ndarray of shape (n_dims,)
         The mean item vector, for items whose features say nothing.
-    aside : ndarray of shape (n_dims, n_dims)
-        Maps vectors to directions that the known items hardly use.
+    to_little_used : ndarray of shape (n_dims, n_dims)
+        Maps vectors to directions in which items with events have small coordinates.
     """
 
     weights: np.ndarray
     otherwise: np.ndarray
-    aside: np.ndarray
+    to_little_used: np.ndarray
 
     def vectors(self, rows: Any) -> np.ndarray:
         """Return the unit vectors of items from scaled rows of features.
 
-        A prediction is shorter than 1, the less the features say. At length 1 it would be nearer
-        to users than the items that it stands for. The rest of its length therefore goes aside.
+        The less the features say, the shorter is the prediction. Scaled to length 1, it would
+        give higher cosines with user vectors than the regression expects. Therefore a short
+        prediction only makes up a part of the vector. The rest is in little-used directions.
         """
-        predicted = np.asarray(rows @ self.weights)
-        predicted[~says_something(predicted)] = self.otherwise
+        predicted = predictions(self.weights, rows, self.otherwise)
         units = unit_rows(predicted)
-        aside = units @ self.aside
-        aside -= units * np.einsum("nd,nd->n", units, aside)[:, None]
+        rest = units @ self.to_little_used
+        rest -= units * np.einsum("nd,nd->n", units, rest)[:, None]
         trust = np.minimum(1, _TRUST * np.linalg.norm(predicted, axis=1))
-        trust[np.linalg.norm(aside, axis=1) <= NEGLIGIBLE] = 1
-        aside = unit_rows(aside) * np.sqrt(1 - trust**2)[:, None]
-        return unit_rows(units * trust[:, None] + aside)
+        trust[np.linalg.norm(rest, axis=1) <= NEGLIGIBLE] = 1
+        rest = unit_rows(rest) * np.sqrt(1 - trust**2)[:, None]
+        return unit_rows(units * trust[:, None] + rest)
 
 
 class FeatureMap(NamedTuple):
@@ -130,13 +130,14 @@ def feature_map(items: ItemEmbeddings, features: ScaledFeatures, n_towers: int) 
 def _tower_map(rows: Any, vectors: np.ndarray) -> TowerMap:
     weights = best_ridge(rows, vectors).astype(np.float32)
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return TowerMap(weights, mean, _aside(vectors))
+    return TowerMap(weights, mean, _to_little_used(vectors))
 
 
-def _aside(vectors: np.ndarray) -> np.ndarray:
-    """Return the map of the half of the directions with the largest sum of squares to the other.
+def _to_little_used(vectors: np.ndarray) -> np.ndarray:
+    """Return a linear map from the most used half of the directions to the least used half.
 
-    Inner products of what lies in the first half do not change.
+    How much a direction is used is the sum of squares of the vectors along it. The map keeps the
+    inner products of vectors in the most used half.
     """
     half = vectors.shape[1] // 2
     _, directions = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)  # the smallest first
