@@ -48,14 +48,12 @@ class VectorSource:
         self._zero = not encoder.fallback_vector_.any()
 
     def read(self, task: Task) -> None:
-        """Get vectors from the store, or from memory while the store is down."""
-        if self._store is None:
-            task.missing = task.users
-            return
+        """Get vectors from the store, or from memory without a store or while it is down."""
         asked = {self._key(user): user for user in self._state.trusted(task.users)}
         tokens = self._state.removable(None, _REMOVED_AT_ONCE)
-        answer = self._store.get_many(list(asked))
+        answer = None if self._store is None else self._store.get_many(list(asked))
         if answer is None:
+            # Another task may have computed users between the caller's look and its claim.
             found, _ = self._state.recall(task.users, time.time())
             task.results.update(found)
         else:

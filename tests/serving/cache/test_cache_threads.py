@@ -272,6 +272,27 @@ def test_an_infinite_deadline_waits_for_all_vectors(deadline):
         assert cache.get([1], load)[1].tolist() == ["cached"]
 
 
+@pytest.mark.parametrize("deadline", [None, 30])
+def test_a_user_computed_between_the_look_and_the_claim_is_not_loaded_again(deadline):
+    loaded = []
+
+    def counted(ids):
+        loaded.extend(ids.tolist())
+        return load(ids)
+
+    with UserVectorCache(ENCODER, deadline=deadline) as cache:
+        claim = cache._state.claim
+
+        def late_claim(users, task):
+            cache._state.claim = claim
+            cache.get([1, 2], counted)
+            return claim(users, task)
+
+        cache._state.claim = late_claim
+        assert cache.get([1, 3], counted)[1].tolist() == ["cached", "fresh"]
+    assert sorted(loaded) == [1, 2, 3]
+
+
 def test_twenty_threads_with_overlapping_users_load_each_user_once():
     loaded, lock = [], threading.Lock()
 
