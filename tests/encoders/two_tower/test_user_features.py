@@ -193,6 +193,12 @@ def test_results_do_not_depend_on_workers_or_chunks(encoder, n_jobs):
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
+def test_coverage_tells_that_features_give_a_vector(encoder):
+    unknown = PLAIN.with_user_features(np.full_like(FEATURES, np.nan))
+    assert encoder.coverage(X[COLD[:1]]).status.tolist() == ["encoded"]
+    assert encoder.coverage(unknown[COLD[:1]]).status.tolist() == ["empty"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
