@@ -3,13 +3,15 @@
     python benchmarks/features.py                        # all parts, three seeds, test split
     python benchmarks/features.py --only beauty new --seeds 1 --split validation
     python benchmarks/features.py --log LOG.txt --attributes ATTRIBUTES.json
+    python benchmarks/features.py --only beauty --json FILE    # write the figures, too
 
 reads amazon-beauty.txt, beauty-attributes.json (item to list of attribute numbers),
 online-retail.csv.gz and online-retail-items.csv (item_id, title) from the folder SKUE_DATA, and
-prints one line of JSON for each figure. The protocol is that of quality.py: everything is learned
-without the validation and the test event, the whole catalogue is ranked without the items that the
-user has (unless the log contains repeats), and differences are paired by user, over the means of
-all seeds.
+prints one line of JSON for each figure. The file has the same lines as a list.
+
+The protocol is that of quality.py: everything is learned without the validation and the test event,
+the whole catalogue is ranked without the items that the user has (unless the log contains repeats),
+and differences are paired by user, over the means of all seeds.
 
 - ``beauty``: the two-tower with and without features, and the time of both fits.
 - ``new``: 10 % of the items are taken out of all training histories. The queries are unchanged.
@@ -29,6 +31,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from _result_file import write
+from quality import machine
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from skue import (
@@ -44,6 +48,8 @@ from skue.items._feature_rows import scale_of
 from skue.metrics._evaluation import evaluate
 
 CONTENT_DECAYS = (0.0, 0.1, 0.3)
+
+said = []
 
 
 class Log:
@@ -72,15 +78,15 @@ class Log:
         return found.recall(k, "min"), found.ndcg(k)
 
     def fitted(self, histories, seeds, ks, **parameters):
-        """Fit a two-tower for each seed. Return mean scores of users, medians, and seconds."""
+        """Fit a two-tower for each seed. Return mean scores of users, those of seeds, seconds."""
         runs, seconds = [], []
         for seed in range(seeds):
             started = time.perf_counter()
             encoder = TwoTowerUserEncoder(random_state=seed, **parameters).fit(histories)
             seconds.append(time.perf_counter() - started)
             runs.append([score for k in ks for score in self.scores(encoder, k)])
-        medians = [float(np.median([run[i].mean() for run in runs])) for i in range(2 * len(ks))]
-        return np.mean(runs, axis=0), medians, float(np.median(seconds))
+        by_seed = [[float(run[i].mean()) for run in runs] for i in range(2 * len(ks))]
+        return np.mean(runs, axis=0), by_seed, float(np.median(seconds))
 
 
 def attributes_of(path, item_ids):
@@ -99,6 +105,7 @@ def titles_of(path):
 
 
 def say(**figures):
+    said.append(figures)
     print(json.dumps(figures), flush=True)
 
 
@@ -106,9 +113,17 @@ def known_items(name, log, seeds, k):
     """Print the figures with and without features."""
     found = {}
     for part, features in (("without", None), ("with", log.features)):
-        users, medians, seconds = log.fitted(log.train, seeds, [k], item_features=features)
+        users, by_seed, seconds = log.fitted(log.train, seeds, [k], item_features=features)
         found[part] = users, seconds
-        say(log=name, features=part, k=k, recall=medians[0], ndcg=medians[1], seconds=seconds)
+        say(
+            log=name,
+            features=part,
+            k=k,
+            recall=float(np.median(by_seed[0])),
+            ndcg=float(np.median(by_seed[1])),
+            by_seed={"recall": by_seed[0], "ndcg": by_seed[1]},
+            seconds=seconds,
+        )
     for place, metric in enumerate(("recall", "ndcg")):
         difference = paired_interval(found["with"][0][place], found["without"][0][place])
         say(log=name, metric=f"{metric}@{k}", with_less_without=difference)
@@ -170,6 +185,7 @@ def main():
     parser.add_argument("--split", choices=["test", "validation"], default="test")
     parser.add_argument("--log", help="another log, in place of amazon-beauty.txt")
     parser.add_argument("--attributes", help="the attributes of its items")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
     folder = Path(os.environ.get("SKUE_DATA", "."))
     path = Path(options.log or folder / "amazon-beauty.txt")
@@ -185,6 +201,9 @@ def main():
         titles = titles_of(folder / "online-retail-items.csv")
         log = Log(folder / "online-retail.csv.gz", titles, options.split)
         known_items("online-retail", log, options.seeds, 20)
+    if options.json:
+        about = {"log": path.name, "split": options.split, "seeds": options.seeds}
+        write(options.json, {**about, **machine(), "figures": said})
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 from _peer_settings import contenders
+from _result_file import write
 from quality import machine, say
 
 from skue import leave_last_out, load_interactions
@@ -233,7 +234,7 @@ def main():
     }
     print(table(result), end="")
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(arguments.json, result)
 
 
 if __name__ == "__main__":

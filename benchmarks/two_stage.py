@@ -4,13 +4,14 @@
     python benchmarks/two_stage.py --log amazon-beauty.txt
     python benchmarks/two_stage.py --earlier             # learned one instant earlier, then updated
     python benchmarks/two_stage.py --validation          # one instant earlier, for tuning
+    python benchmarks/two_stage.py --json FILE           # write the figures, too
 
 The logs are in the folder SKUE_DATA. On online-retail, everything but each user's last instant is
 learned from and is the query. On a log without times (amazon-beauty), everything but the last two
 events is learned from, and the query is everything but the last one; then the last but one events
 are added with ``update``. Recall is hits / min(10, held out). Items that the user already has are
-left out, unless the log contains repeats. Differences are paired by user, with 95 % bootstrap
-intervals.
+left out, unless the log contains repeats. The recommender is fitted once for each seed.
+Differences are paired by user, with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from _result_file import write
+from quality import machine
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
@@ -37,6 +40,13 @@ from skue.compare._counting import OwnCountAndPopularity, SimilarUsers
 from skue.compare._run import paired_interval
 from skue.metrics._evaluation import Evaluation, evaluate
 from skue.ranking._choice import default_rankers
+
+METRICS = ("R@10", "N@10")
+COUNTING = {
+    "own frequency": OwnFrequency,
+    "own count + popularity": OwnCountAndPopularity,
+    "similar users (UP-CF)": SimilarUsers,
+}
 
 
 def split(histories, by, n_last):
@@ -62,22 +72,48 @@ def figures(estimator, X, y, exclude_seen):
     return found.recall(10, "min"), found.ndcg(10)
 
 
-def report(name, ours, theirs=None):
-    line = f"{name:45} R@10 {ours[0].mean():.4f}  N@10 {ours[1].mean():.4f}"
-    if theirs is not None:
-        for metric, one, other in zip("RN", ours, theirs, strict=True):
-            mean, low, high = paired_interval(one, other)
-            line += f"  {metric} less encoder {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-    print(line, flush=True)
+class Rows:
+    """The figures of every row, one for each seed, and the differences between rows."""
+
+    def __init__(self):
+        self.by_name = {}
+
+    def add(self, name, ours, less=None):
+        """Print and keep the figures of a row, and how much they are above those of others."""
+        row = self.by_name.setdefault(name, {"R@10": [], "N@10": [], "less": {}})
+        line = f"{name:25}"
+        for metric, values in zip(METRICS, ours, strict=True):
+            row[metric].append(float(values.mean()))
+            line += f"  {metric} {values.mean():.4f}"
+        for other, theirs in (less or {}).items():
+            kept = row["less"].setdefault(other, {metric: [] for metric in METRICS})
+            for metric, one, two in zip(METRICS, ours, theirs, strict=True):
+                gap = paired_interval(one, two)
+                kept[metric].append(gap)
+                line += "\n    {} less {} {:+.4f} [{:+.4f}, {:+.4f}]".format(metric, other, *gap)
+        print(line, flush=True)
+
+    def summary(self):
+        """Return the rows with the medians of their seeds."""
+        return [
+            {
+                "name": name,
+                **{metric: float(np.median(row[metric])) for metric in METRICS},
+                "by seed": {metric: row[metric] for metric in METRICS},
+                "less": row["less"],
+            }
+            for name, row in self.by_name.items()
+        ]
 
 
-def against(name, found, ranker, X, y):
-    """Print the figures of a ranker that counts, and how much the second stage is above it."""
-    scores, items = ranker.score_blocks(X), ranker.items_
-    theirs = Evaluation(scores, items, X, y, tolerance=ranker.tolerance)
-    report(name, (theirs.recall(10, "min"), theirs.ndcg(10)))
-    mean, low, high = paired_interval(found[0], theirs.recall(10, "min"))
-    print(f"two-stage less {name}: R {mean:+.4f} [{low:+.4f}, {high:+.4f}]", flush=True)
+def counted(histories, items, X, y):
+    """Return the figures of the rankers that count, which have no seed."""
+    found = {}
+    for name, ranker in COUNTING.items():
+        scores = ranker().fit(histories, items).score_blocks(X)
+        theirs = Evaluation(scores, items, X, y, tolerance=ranker.tolerance)
+        found[name] = theirs.recall(10, "min"), theirs.ndcg(10)
+    return found
 
 
 def latency(model, X, n=300):
@@ -91,35 +127,30 @@ def latency(model, X, n=300):
     return 1e3 * float(np.median(seconds))
 
 
-def measure(model, X, y, exclude_seen, newer=None):
-    """Print the figures of a fitted recommender, of its encoder, and after an update."""
+def measure(rows, name, model, X, y, exclude_seen, less, newer=None):
+    """Add the figures of a fitted recommender, and those after an update."""
     print(model.second_stage_, model.validation_scores_, flush=True)
-    encoder = figures(model.encoder_, X, y, exclude_seen)
-    report("encoder", encoder)
-    report(f"two-stage ({model.second_stage_})", figures(model, X, y, exclude_seen), encoder)
+    rows.add(name, figures(model, X, y, exclude_seen), less)
     if newer is not None:
         started = time.perf_counter()
         model.update(newer)
         print(f"update: {time.perf_counter() - started:.1f} s")
-        report("two-stage, updated", figures(model, X, y, exclude_seen), encoder)
+        rows.add(f"{name}, updated", figures(model, X, y, exclude_seen), less)
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--log", default="online-retail.csv.gz")
-    parser.add_argument("--validation", action="store_true", help="one instant earlier")
-    parser.add_argument("--earlier", action="store_true", help="learn from all but the last two")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--encoder", help="a fitted encoder (.joblib) to use as it is")
-    parser.add_argument("--each", action="store_true", help="measure both rankers, not the choice")
-    parser.add_argument("--latency", action="store_true")
-    arguments = parser.parse_args()
-    folder = os.environ.get("SKUE_DATA")
-    if not folder:
-        raise SystemExit("set SKUE_DATA to the folder with the log")
-    histories = load_interactions(Path(folder) / arguments.log)
+def measure_each(rows, encoder, seed, train, X, y, exclude_seen, less, newer=None, timed=False):
+    """Add the figures of every ranker behind a fitted encoder."""
+    for name, ranker in default_rankers(np.random.RandomState(0)).items():
+        each = TwoStageRecommender(FrozenEstimator(encoder), clone(ranker), random_state=seed)
+        each.fit(train)
+        measure(rows, f"two-stage, {name}", each, X, y, exclude_seen, less, newer)
+        if timed:
+            print(f"{name}: {latency(each, X):.2f} ms a user, encoder alone", end=" ")
+            print(f"{latency(encoder, X):.2f} ms", flush=True)
+
+
+def run(histories, arguments):
+    """Measure everything on a log, with every seed."""
     by = "event" if histories.timestamps is None else "instant"
     X, y = split(histories, by, 1 + arguments.validation)
     train, newer = X, None
@@ -127,29 +158,61 @@ def main():
         train, _ = split(histories, by, 2)
         newer = newest_events(X, train)
     exclude_seen = by == "event"
-    report("transitions", figures(TransitionItemRanker().fit(train), X, y, exclude_seen))
+    rows, others = Rows(), None
+    rows.add("transitions", figures(TransitionItemRanker().fit(train), X, y, exclude_seen))
     encoder = None
     if arguments.encoder:
         encoder = FrozenEstimator(joblib.load(arguments.encoder))
-    started = time.perf_counter()
-    model = TwoStageRecommender(encoder, random_state=arguments.seed).fit(train)
-    print(f"fit: {time.perf_counter() - started:.1f} s", flush=True)
-    measure(model, X, y, exclude_seen, newer)
-    if by == "instant":
-        counting = OwnFrequency(), OwnCountAndPopularity(), SimilarUsers()
-        found = figures(model, X, y, exclude_seen)
-        for ranker in counting:
-            against(type(ranker).__name__, found, ranker.fit(train, model.item_embeddings_), X, y)
-    if arguments.each:
-        for name, ranker in default_rankers(np.random.RandomState(0)).items():
-            frozen = FrozenEstimator(model.encoder_)
-            each = TwoStageRecommender(frozen, clone(ranker), random_state=arguments.seed)
-            print(name)
-            each.fit(train)
-            measure(each, X, y, exclude_seen, newer)
-            if arguments.latency:
-                print(f"{name}: {latency(each, X):.2f} ms a user, encoder alone", end=" ")
-                print(f"{latency(model.encoder_, X):.2f} ms", flush=True)
+    for seed in range(arguments.seeds):
+        print(f"seed {seed}")
+        started = time.perf_counter()
+        model = TwoStageRecommender(encoder, random_state=seed).fit(train)
+        print(f"fit: {time.perf_counter() - started:.1f} s", flush=True)
+        if others is None:
+            others = {} if exclude_seen else counted(train, model.item_embeddings_, X, y)
+            for name, found in others.items():
+                rows.add(name, found)
+        less = {"encoder": figures(model.encoder_, X, y, exclude_seen), **others}
+        rows.add("encoder", less["encoder"])
+        measure(rows, "two-stage", model, X, y, exclude_seen, less, newer)
+        if arguments.each:
+            task = train, X, y, exclude_seen, less, newer
+            measure_each(rows, model.encoder_, seed, *task, timed=arguments.latency)
+    return {
+        "by": by,
+        "exclude_seen": exclude_seen,
+        "validation": arguments.validation,
+        "learned_earlier": newer is not None,
+        "seeds": arguments.seeds,
+        "n_people": len(X),
+        "n_learned_from": len(train.codes),
+        "rows": rows.summary(),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--log", default="online-retail.csv.gz", help="a file, or one in SKUE_DATA")
+    parser.add_argument("--validation", action="store_true", help="one instant earlier")
+    parser.add_argument("--earlier", action="store_true", help="learn from all but the last two")
+    parser.add_argument("--seeds", type=int, default=3, help="fits, with the seeds 0, 1, ...")
+    parser.add_argument("--encoder", help="a fitted encoder (.joblib) to use as it is")
+    parser.add_argument("--each", action="store_true", help="measure both rankers, not the choice")
+    parser.add_argument("--latency", action="store_true")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    arguments = parser.parse_args()
+    path = Path(arguments.log)
+    if not path.exists():
+        path = Path(os.environ.get("SKUE_DATA", ".")) / path
+    if not path.exists():
+        raise SystemExit(f"no log {arguments.log}: set SKUE_DATA to the folder with the log")
+    found = {"log": path.name, **machine(), **run(load_interactions(path), arguments)}
+    for row in found["rows"]:
+        print(f"{row['name']:25}  median R@10 {row['R@10']:.4f}  N@10 {row['N@10']:.4f}")
+    if arguments.json:
+        write(arguments.json, found)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ A page marks the place of a table with a comment that names its kind and its fil
 
     <!-- table: peers benchmarks/peers-amazon-beauty.json -->
     <!-- end -->
+
+What stands there is left as it is while one of the files is missing.
 """
 
 import json
@@ -26,15 +28,17 @@ def pages():
 
 
 def filled(text):
-    """Return the text of a page with its tables. Logs that were not measured have none."""
+    """Return the text of a page with its tables."""
     return PLACE.sub(_table, text)
 
 
 def _table(place):
     head, kind, names, end = place.groups()
     files = [ROOT / name for name in names.split()]
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
-    return f"{head}\n{KINDS[kind](*found)}\n{end}" if found else head + end
+    if not all(file.exists() for file in files):
+        return place.group(0)
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return f"{head}\n{KINDS[kind](*found)}\n{end}"
 
 
 def peers(found):
@@ -98,6 +102,42 @@ def speed_short(found):
     return markdown(["", "compared with", "times as fast"], rows)
 
 
+def quality_short(*files):
+    """Return R@10 / NDCG@10 on several logs, the highest recall of each in bold."""
+    logs = {}
+    for found in files:
+        name = found["log"].partition(".")[0]
+        figures = logs.setdefault(name, {})
+        for row in found.get("rows", []):
+            figures[row["name"]] = row["R@10"], row["N@10"]
+        for line in found.get("figures", []):
+            if line.get("features") == "with" and line["log"] == name:
+                figures["with item features"] = line["recall"], line["ndcg"]
+    rows = []
+    for name, label in QUALITY_ROWS.items():
+        if any(name in figures for figures in logs.values()):
+            rows.append([label, *(_best_in_bold(name, figures) for figures in logs.values())])
+    return markdown(["", *logs], rows)
+
+
+QUALITY_ROWS = {
+    "own frequency": "own frequency, then popularity",
+    "similar users (UP-CF)": "similar users (UP-CF)",
+    "encoder": "`TwoTowerUserEncoder`",
+    "two-stage": "`TwoStageRecommender`",
+    "two-stage, updated": "the same, after `update` with the newest events",
+    "with item features": "`TwoTowerUserEncoder` with item features",
+}
+
+
+def _best_in_bold(name, figures):
+    if name not in figures:
+        return ""
+    cell = " / ".join(f"{figure:.4f}".removeprefix("0") for figure in figures[name])
+    shown = [figures[row] for row in QUALITY_ROWS if row in figures]
+    return f"**{cell}**" if figures[name] == max(shown) else cell
+
+
 def _name(row):
     return f"**{row['name']}**" if row["is_skue"] else row["name"]
 
@@ -108,7 +148,12 @@ def markdown(head, rows):
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-KINDS = {"peers": peers, "peers_short": peers_short, "speed_short": speed_short}
+KINDS = {
+    "peers": peers,
+    "peers_short": peers_short,
+    "quality_short": quality_short,
+    "speed_short": speed_short,
+}
 
 
 def main(option=None):
