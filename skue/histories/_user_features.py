@@ -11,6 +11,7 @@ from skue._warn import warn_caller
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._read_only import read_only
 from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._numbers import numbers_of
 
 
 class HasUserFeatures:
@@ -31,7 +32,7 @@ class HasUserFeatures:
             For example the output of a ``ColumnTransformer``. The rows of an array are in the
             order of the histories. A DataFrame is matched by its index if the histories have
             ``user_ids``, and may have further users. A row of NaN means that nothing is known of
-            the user.
+            the user. Sparse rows become dense: reduce many columns first.
 
         Returns
         -------
@@ -71,15 +72,11 @@ class HasUserFeatures:
 
 def checked_user_features(values: Any, n_users: int) -> np.ndarray:
     """Return the features as float32 rows, or raise."""
+    values = numbers_of(values, "user_features")
     if sp.issparse(values):
         values = values.toarray()
-    try:
+    with np.errstate(over="ignore"):
         rows = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"user_features must be numbers: {error}. Encode text and dates first, for example "
-            "with a ColumnTransformer."
-        ) from error
     if rows.ndim != 2 or not rows.shape[1]:
         raise ValueError(
             f"user_features must have the shape (n_users, n_features), got {rows.shape}. "

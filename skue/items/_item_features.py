@@ -13,6 +13,7 @@ from skue.histories._vocabulary import Vocabulary
 from skue.items._checks import as_item_ids
 from skue.kernels._read_only import read_only
 from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._numbers import numbers_of
 
 _SCHEMA = 1
 _SPARSE = ("data", "indices", "indptr", "shape")
@@ -216,24 +217,13 @@ def check_same_type(ids: np.ndarray, others: np.ndarray, name: str, whose: str) 
 
 def _as_rows(values: Any) -> Any:
     """Return float32 rows, sparse if they were; raise if they are not finite numbers."""
-    if hasattr(values, "columns") and hasattr(values, "dtypes"):
-        values = _numbers_of_frame(values)
-    if sp.issparse(values):
-        rows = sp.csr_array(values, copy=True)
-        kind, held = rows.dtype, rows.data
-    else:
-        rows = np.asarray(values)
-        kind = rows.dtype
-        held = rows
+    rows = numbers_of(values, "values")
+    if sp.issparse(rows):
+        rows = sp.csr_array(rows, copy=True)
     if rows.ndim != 2 or not rows.shape[1]:
         raise ValueError(
             f"values must have shape (n_items, n_features), got shape {rows.shape}. Pass one row "
             "per item."
-        )
-    if kind.kind not in "biuf":
-        raise ValueError(
-            f"values must be numbers, got dtype {kind}. Encode text and categories first, for "
-            "example with TfidfVectorizer or OneHotEncoder."
         )
     with np.errstate(over="ignore"):
         rows = rows.astype(np.float32)
@@ -256,20 +246,3 @@ def _finite_rows(rows: Any) -> np.ndarray:
     finite = np.ones(rows.shape[0], dtype=bool)
     finite[rows.tocoo().coords[0][~np.isfinite(rows.data)]] = False
     return finite
-
-
-def _numbers_of_frame(frame: Any) -> Any:
-    """Return the columns of a pandas or polars frame as an array; sparse columns stay sparse."""
-    kinds = list(frame.dtypes)
-    if kinds and all(hasattr(kind, "fill_value") and kind.fill_value == 0 for kind in kinds):
-        return frame.sparse.to_coo()
-    numbers = frame.to_numpy()
-    if numbers.dtype.kind != "O":
-        return numbers
-    for name, kind in zip(frame.columns, kinds, strict=True):
-        if getattr(kind, "kind", "O") not in "biuf":
-            raise ValueError(
-                f"values must be numbers, but column {name!r} has dtype {kind}. Encode text and "
-                "categories first, for example with TfidfVectorizer or OneHotEncoder."
-            )
-    return numbers.astype(np.float64)
