@@ -233,7 +233,7 @@ def _draw(found: dict[str, Any], path: Path) -> None:
             ends = [place - 0.4, place + 0.4]
             ratios.plot([bar, bar], ends, color="tab:red", linewidth=2.5, zorder=3)
     ratios.set(xscale="log", xlabel="times as fast (red: at least)")
-    ratios.set_xlim(right=ratios.get_xlim()[1] * 1.3)
+    ratios.set_xlim(right=ratios.get_xlim()[1] * 1.6)
     ratios.set_xticks([0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", "8"], minor=False)
     ratios.minorticks_off()
     ratios.axvline(1, color="0.6", linewidth=0.8)
