@@ -30,8 +30,8 @@ PAGE = """# Speed
 With the extra `fast`, averages are encoded {pooling:.1f} times as fast as by PyTorch's
 `EmbeddingBag`, recall is counted {recall:.1f} times as fast as by a flat faiss index, and an epoch
 of the two-tower encoder is {training:.1f} times as fast as the same loop in PyTorch. One user takes
-about {latency:.0f} microseconds. All times grow linearly with the number of users, events, items
-and dimensions.
+about {latency:.0f} microseconds. No time grows faster than linearly with the number of users,
+events, items or dimensions.
 
 - [How many times as fast](#how-many-times-as-fast): pooling, recall and training
 - [One user](#one-user): the latency of a request
