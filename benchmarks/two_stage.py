@@ -4,14 +4,18 @@
     python benchmarks/two_stage.py --log amazon-beauty.txt
     python benchmarks/two_stage.py --earlier             # learned one instant earlier, then updated
     python benchmarks/two_stage.py --validation          # one instant earlier, for tuning
+    python benchmarks/two_stage.py --people 1000         # a small log: random people of the log
+    python benchmarks/two_stage.py --world steady-3000   # a generated world of quality.py
     python benchmarks/two_stage.py --json FILE           # write the figures, too
 
 The logs are in the folder SKUE_DATA. On online-retail, everything but each user's last instant is
 learned from and is the query. On a log without times (amazon-beauty), everything but the last two
 events is learned from, and the query is everything but the last one; then the last but one events
 are added with ``update``. Recall is hits / min(10, held out). Items that the user already has are
-left out, unless the log contains repeats. The recommender is fitted once for each seed.
-Differences are paired by user, with 95 % bootstrap intervals.
+left out, unless the log contains repeats. In a generated world (steady-3000 is the notebook's
+split), the item vectors are given, and the people that are measured are not learned from. The
+recommender is fitted once for each seed. Differences are paired by user, with 95 % bootstrap
+intervals.
 """
 
 from __future__ import annotations
@@ -21,17 +25,20 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
 from _result_file import write
-from quality import machine
+from quality import FIRST_WORLD_SEED, WORLDS, World, machine
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from skue import (
+    Histories,
     TransitionItemRanker,
     TwoStageRecommender,
+    TwoTowerUserEncoder,
     leave_last_out,
     load_interactions,
 )
@@ -149,20 +156,39 @@ def measure_each(rows, encoder, seed, train, X, y, exclude_seen, less, newer=Non
             print(f"{latency(encoder, X):.2f} ms", flush=True)
 
 
-def run(histories, arguments):
-    """Measure everything on a log, with every seed."""
+class Task(NamedTuple):
+    """What is learned from, what is measured, and what is added afterwards."""
+
+    train: Histories
+    X: Histories
+    y: np.ndarray
+    exclude_seen: bool
+    newer: Histories | None = None
+
+
+def task_of_log(histories, arguments):
     by = "event" if histories.timestamps is None else "instant"
+    if arguments.people:
+        chosen = np.random.default_rng(0).permutation(len(histories))[: arguments.people]
+        histories = histories[np.sort(chosen)]
     X, y = split(histories, by, 1 + arguments.validation)
     train, newer = X, None
     if (arguments.earlier or by == "event") and not arguments.validation:
         train, _ = split(histories, by, 2)
         newer = newest_events(X, train)
-    exclude_seen = by == "event"
+    return Task(train, X, y, by == "event", newer)
+
+
+def task_of_world(world):
+    X, y = world.others
+    return Task(world.train, X, y, exclude_seen=False)
+
+
+def run(task, encoder, arguments):
+    """Measure everything, with every seed."""
+    train, X, y, exclude_seen, newer = task
     rows, others = Rows(), None
     rows.add("transitions", figures(TransitionItemRanker().fit(train), X, y, exclude_seen))
-    encoder = None
-    if arguments.encoder:
-        encoder = FrozenEstimator(joblib.load(arguments.encoder))
     for seed in range(arguments.seeds):
         print(f"seed {seed}")
         started = time.perf_counter()
@@ -176,10 +202,9 @@ def run(histories, arguments):
         rows.add("encoder", less["encoder"])
         measure(rows, "two-stage", model, X, y, exclude_seen, less, newer)
         if arguments.each:
-            task = train, X, y, exclude_seen, less, newer
-            measure_each(rows, model.encoder_, seed, *task, timed=arguments.latency)
+            each = train, X, y, exclude_seen, less, newer
+            measure_each(rows, model.encoder_, seed, *each, timed=arguments.latency)
     return {
-        "by": by,
         "exclude_seen": exclude_seen,
         "validation": arguments.validation,
         "learned_earlier": newer is not None,
@@ -196,6 +221,8 @@ def main():
     )
     parser.add_argument("--log", default="online-retail.csv.gz", help="a file, or one in SKUE_DATA")
     parser.add_argument("--validation", action="store_true", help="one instant earlier")
+    parser.add_argument("--people", type=int, help="this many random people of the log")
+    parser.add_argument("--world", choices=sorted(WORLDS), help="a generated world, not a log")
     parser.add_argument("--earlier", action="store_true", help="learn from all but the last two")
     parser.add_argument("--seeds", type=int, default=3, help="fits, with the seeds 0, 1, ...")
     parser.add_argument("--encoder", help="a fitted encoder (.joblib) to use as it is")
@@ -203,12 +230,24 @@ def main():
     parser.add_argument("--latency", action="store_true")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
-    path = Path(arguments.log)
-    if not path.exists():
-        path = Path(os.environ.get("SKUE_DATA", ".")) / path
-    if not path.exists():
-        raise SystemExit(f"no log {arguments.log}: set SKUE_DATA to the folder with the log")
-    found = {"log": path.name, **machine(), **run(load_interactions(path), arguments)}
+    encoder = None
+    if arguments.world:
+        world = World(arguments.world, FIRST_WORLD_SEED)
+        encoder, task, name = (
+            TwoTowerUserEncoder(world.items),
+            task_of_world(world),
+            arguments.world,
+        )
+    else:
+        path = Path(arguments.log)
+        if not path.exists():
+            path = Path(os.environ.get("SKUE_DATA", ".")) / path
+        if not path.exists():
+            raise SystemExit(f"no log {arguments.log}: set SKUE_DATA to the folder with the log")
+        task, name = task_of_log(load_interactions(path), arguments), path.name
+    if arguments.encoder:
+        encoder = FrozenEstimator(joblib.load(arguments.encoder))
+    found = {"log": name, **machine(), **run(task, encoder, arguments)}
     for row in found["rows"]:
         print(f"{row['name']:25}  median R@10 {row['R@10']:.4f}  N@10 {row['N@10']:.4f}")
     if arguments.json:

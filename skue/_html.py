@@ -71,6 +71,8 @@ def histories_table(histories: Any, *, n_users: int = 5, n_items: int = 8) -> st
         facts.append(f"{_moment(times.min())} to {_moment(times.max())}")
     if histories.weights is not None:
         facts.append("with weights")
+    if histories.user_features is not None:
+        facts.append(f"{histories.user_features.shape[1]} user features")
     rows = []
     for row in range(min(n_users, len(histories))):
         history = histories[row]

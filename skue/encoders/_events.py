@@ -29,6 +29,7 @@ class Events(NamedTuple):
     offsets: np.ndarray
     timestamps: np.ndarray | None
     weights: np.ndarray | None
+    user_features: np.ndarray | None = None
 
     @property
     def n_users(self) -> int:
@@ -42,6 +43,7 @@ class Events(NamedTuple):
             self.offsets[start : stop + 1] - self.offsets[start],
             None if self.timestamps is None else self.timestamps[events],
             None if self.weights is None else self.weights[events],
+            None if self.user_features is None else self.user_features[start:stop],
         )
 
     def take(self, events: np.ndarray, offsets: np.ndarray) -> Events:
@@ -51,13 +53,15 @@ class Events(NamedTuple):
             offsets,
             None if self.timestamps is None else self.timestamps[events],
             None if self.weights is None else self.weights[events],
+            self.user_features,
         )
 
 
 def known_events(items: ItemEmbeddings, histories: Histories, max_history: int | None) -> Events:
     """Drop the events of unknown items, then keep each user's newest ``max_history``."""
     rows = items.rows_of(histories)
-    events = Events(rows, histories.offsets, histories.timestamps, histories.weights)
+    columns = histories.offsets, histories.timestamps, histories.weights, histories.user_features
+    events = Events(rows, *columns)
     if not items._row_map(histories.vocabulary)[1]:
         known = rows >= 0
         events = events.take(known, kept_offsets(histories.offsets, known))

@@ -187,9 +187,9 @@ class RecommenderMixin(RecommendMixin):
         n_known = np.diff(kept_offsets(histories.offsets, known))
         _, defined = encode_histories(self, histories)
         status = np.full(len(histories), "cancelled", dtype="<U9")
-        status[defined] = "encoded"
         status[n_known == 0] = "unknown"
         status[histories.lengths == 0] = "empty"
+        status[defined] = "encoded"
         total = sums_by_user(weights, histories.offsets)
         share = sums_by_user(weights * known, histories.offsets) / np.where(total > 0, total, 1)
         return Bunch(

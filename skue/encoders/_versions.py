@@ -42,6 +42,7 @@ def restored(cls: type, state: dict[str, Any]) -> dict[str, Any]:
         state["parameters_"] = [state["parameters_"]]
     if "parameters_" in state:
         state.setdefault("interrupted_", False)
+        state.setdefault("user_map_", None)
     for name, parameter in inspect.signature(cls).parameters.items():
         if name not in state and parameter.default is not inspect.Parameter.empty:
             state[name] = parameter.default

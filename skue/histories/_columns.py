@@ -20,6 +20,7 @@ from skue.histories._checks import (
     refuse_decreasing,
     same_length,
 )
+from skue.histories._user_features import checked_user_features
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._read_only import frozen
 from skue.kernels._segments import offsets_of, order_by_user, owners
@@ -43,6 +44,7 @@ class Columns(NamedTuple):
     timestamps: np.ndarray | None = None
     weights: np.ndarray | None = None
     user_ids: np.ndarray | None = None
+    user_features: np.ndarray | None = None
 
 
 def optional(function: Callable[[Any], Column], column: Any) -> Column | None:
@@ -51,7 +53,13 @@ def optional(function: Callable[[Any], Column], column: Any) -> Column | None:
 
 
 def checked_columns(
-    codes: Any, offsets: Any, item_ids: Any, timestamps: Any, weights: Any, user_ids: Any
+    codes: Any,
+    offsets: Any,
+    item_ids: Any,
+    timestamps: Any,
+    weights: Any,
+    user_ids: Any,
+    user_features: Any,
 ) -> Columns:
     """Check the columns that callers pass to :class:`skue.Histories`, and copy them."""
     vocabulary = Vocabulary(item_ids, "item_ids")
@@ -68,7 +76,9 @@ def checked_columns(
     if weights is not None:
         same_length("weights", weights, "codes", codes)
     user_ids = _checked_user_ids(user_ids, "users", offsets)
-    return Columns(codes, offsets, vocabulary, timestamps, weights, user_ids)
+    if user_features is not None:
+        user_features = checked_user_features(user_features, len(offsets) - 1)
+    return Columns(codes, offsets, vocabulary, timestamps, weights, user_ids, user_features)
 
 
 def columns_of_lists(

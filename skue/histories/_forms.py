@@ -16,6 +16,8 @@ from skue.kernels._segments import kept_offsets
 from skue.reading._column_names import looks_like_a_log
 from skue.reading._ids import as_ids
 
+_LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -25,8 +27,9 @@ def as_histories(X: Any) -> Histories:
     Parameters
     ----------
     X : Histories, list of lists, 1-D object array, Series of lists, 2-D array, or DataFrame
-        A DataFrame has a list column ``items`` and, optionally, list columns ``timestamps`` and
-        ``weights``. A 2-D array contains item ids; negative numbers are padding.
+        A DataFrame has a list column ``items`` and, optionally, list columns ``timestamps``,
+        ``weights`` and ``user_features`` (see :meth:`Histories.with_user_features`). A 2-D array
+        contains item ids; negative numbers are padding.
 
     Returns
     -------
@@ -184,20 +187,22 @@ def _from_list_columns(frame: Any) -> Histories:
                 "Histories.from_frame(frame, user=..., item=..., time=...)."
             )
         return from_matrix(frame.to_numpy())
-    unknown = sorted(set(map(str, frame.columns)) - {"items", "timestamps", "weights"})
+    unknown = sorted(set(map(str, frame.columns)) - set(_LIST_COLUMNS))
     if unknown:
         raise ValueError(
-            f"A DataFrame of histories may have only the columns 'items', 'timestamps' and "
-            f"'weights', but it also has {unknown}. Select columns with a ColumnTransformer."
+            f"A DataFrame of histories may have only the columns {', '.join(_LIST_COLUMNS)}, but "
+            f"it also has {unknown}. Select columns with a ColumnTransformer."
         )
     columns = {
         name: [_as_row(value) for value in frame[name].to_list()]
-        for name in ("items", "timestamps", "weights")
+        for name in _LIST_COLUMNS
         if name in frame.columns
     }
-    return Histories.from_lists(
+    histories = Histories.from_lists(
         columns["items"], timestamps=columns.get("timestamps"), weights=columns.get("weights")
     )
+    features = columns.get("user_features")
+    return histories if features is None else histories.with_user_features(features)
 
 
 def _list_columns(frame: Any) -> list[str]:

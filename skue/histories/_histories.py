@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -18,7 +17,8 @@ from skue.histories._columns import (
     optional,
     user_index,
 )
-from skue.histories._npz import check_schema, read_arrays, write_arrays
+from skue.histories._files import OPTIONAL, SavedInFiles
+from skue.histories._user_features import HasUserFeatures
 from skue.kernels._read_only import read_only
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges
 from skue.reading._frames import log_of_frame
@@ -26,12 +26,8 @@ from skue.reading._frames import log_of_frame
 if TYPE_CHECKING:
     import pandas
 
-_SCHEMA = 2
-_NEEDED = ("codes", "offsets", "item_ids")
-_OPTIONAL = ("timestamps", "weights", "user_ids")
 
-
-class Histories:
+class Histories(HasUserFeatures, SavedInFiles):
     """A batch of users' interactions, oldest first, in flat columns.
 
     User ``i`` owns the events ``offsets[i]:offsets[i + 1]``. The batch is immutable. Indexing
@@ -52,6 +48,8 @@ class Histories:
     weights : array-like of shape (n_events,), default=None
         Weight of each event; negative means dislike. By default every event weighs 1.
     user_ids : array-like of shape (n_users,), default=None
+    user_features : array-like of shape (n_users, n_features), default=None
+        Numbers known of each user; see :meth:`with_user_features`.
 
     Attributes
     ----------
@@ -61,6 +59,7 @@ class Histories:
     timestamps : ndarray of shape (n_events,), datetime64[us] or float64, or None
     weights : ndarray of shape (n_events,), float64, or None
     user_ids : ndarray of shape (n_users,), int64 or object (str), or None
+    user_features : ndarray of shape (n_users, n_features), float32, or None
     vocabulary : Vocabulary
         Looks up positions in ``item_ids``; shared by all slices.
 
@@ -90,8 +89,10 @@ class Histories:
         timestamps: Any = None,
         weights: Any = None,
         user_ids: Any = None,
+        user_features: Any = None,
     ) -> None:
-        self._set(checked_columns(codes, offsets, item_ids, timestamps, weights, user_ids))
+        columns = codes, offsets, item_ids, timestamps, weights, user_ids, user_features
+        self._set(checked_columns(*columns))
 
     def _set(self, columns: Columns) -> None:
         self.codes = read_only(columns.codes)
@@ -100,6 +101,7 @@ class Histories:
         self.timestamps = optional(read_only, columns.timestamps)
         self.weights = optional(read_only, columns.weights)
         self.user_ids = optional(read_only, columns.user_ids)
+        self.user_features = optional(read_only, columns.user_features)
 
     @classmethod
     def _trusted(cls, *columns: Any) -> Histories:
@@ -235,54 +237,6 @@ class Histories:
         """
         return frame_of(self)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the batch to an ``.npz`` file in one atomic step.
-
-        Parameters
-        ----------
-        path : str or path
-            Used as given, without adding a suffix. An existing file is replaced.
-        """
-        columns = {name: getattr(self, name) for name in (*_NEEDED, *_OPTIONAL)}
-        held = {name: column for name, column in columns.items() if column is not None}
-        write_arrays(path, {"histories_schema": np.array(_SCHEMA), **held})
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Histories:
-        """Read a file written by :meth:`save`. Nothing is unpickled.
-
-        Parameters
-        ----------
-        path : str or path
-        mmap : bool, default=False
-            Map the columns from disk and read them when they are used, for batches larger than
-            memory. Do not change the file while the batch is in use.
-
-        Returns
-        -------
-        histories : Histories
-
-        Raises
-        ------
-        ValueError
-            For a file that is damaged, of another kind or of a newer schema.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib
-        >>> from skue import Histories
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "histories.npz"
-        >>> Histories.from_lists([["tea", "cup"], ["cup"]]).save(path)
-        >>> Histories.load(path, mmap=True)
-        Histories(n_users=2, n_events=3, n_items=2)
-        """
-        columns = read_arrays(path, mmap=mmap)
-        check_schema(path, columns, "histories_schema", _SCHEMA, _NEEDED, "Histories.save")
-        try:
-            return cls(**{name: columns.get(name) for name in (*_NEEDED, *_OPTIONAL)})
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
-
     @property
     def item_ids(self) -> np.ndarray:
         return self.vocabulary.ids
@@ -336,13 +290,14 @@ class Histories:
             optional(lambda column: column[events], self.timestamps),
             optional(lambda column: column[events], self.weights),
             optional(lambda column: column[users], self.user_ids),
+            optional(lambda column: column[users], self.user_features),
         )
 
     def _repr_html_(self) -> str:
         return histories_table(self)
 
     def __repr__(self) -> str:
-        extras = [f", {name}=True" for name in _OPTIONAL if getattr(self, name) is not None]
+        extras = [f", {name}=True" for name in OPTIONAL if getattr(self, name) is not None]
         return (
             f"Histories(n_users={len(self)}, n_events={len(self.codes)}, "
             f"n_items={len(self.vocabulary)}{''.join(extras)})"

@@ -268,4 +268,5 @@ def _concatenate(batches: list[Histories]) -> Histories:
         joined("timestamps"),
         joined("weights"),
         joined("user_ids"),
+        joined("user_features"),
     )

@@ -120,5 +120,6 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
         timestamps,
         weights,
         histories.user_ids,
+        histories.user_features,
     )
     return extended, (np.arange(n_events + n_targets) >= n_events)[order]

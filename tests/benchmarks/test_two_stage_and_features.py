@@ -39,7 +39,7 @@ def test_the_second_stage_has_medians_and_differences_of_each_seed(tmp_path, tim
     printed = run("two_stage.py", "--log", log, "--seeds", 2, "--json", written)
     found = json.loads(written.read_text())
     assert list(tmp_path.iterdir()) and not list(tmp_path.glob("*.part"))
-    assert (found["log"], found["by"]) == ("log.csv", "instant" if times else "event")
+    assert (found["log"], found["exclude_seen"]) == ("log.csv", not times)
     rows = {row["name"]: row for row in found["rows"]}
     counting = {"own frequency", "own count + popularity", "similar users (UP-CF)"}
     others = counting if times else {"two-stage, updated"}

@@ -126,7 +126,7 @@ def test_a_newer_schema_is_refused(tmp_path, batch):
     with np.load(path) as archive:
         parts = dict(archive)
     np.savez(path, **{**parts, "histories_schema": np.array(99)})
-    with pytest.raises(ValueError, match=r"has schema 99, this skue reads up to 2"):
+    with pytest.raises(ValueError, match=r"has schema 99, this skue reads up to 3"):
         Histories.load(path)
 
 

@@ -18,6 +18,7 @@ from skue.encoders.two_tower._features import EmbedsItems
 from skue.encoders.two_tower._fit import fit_towers
 from skue.encoders.two_tower._progress import CallbackSupport, with_callbacks
 from skue.encoders.two_tower._sequences import sequences_of
+from skue.encoders.two_tower._user_features import with_user_features
 from skue.histories._histories import Histories
 from skue.items._item_features import ItemFeatures
 
@@ -117,8 +118,7 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
         Epoch whose weights are kept: the last one whose recall is at least as high as the
         starting average's and within one standard error of the best. 0 is the start.
     n_iter_ : int
-        Number of epochs run. An epoch uses about 262,144 examples, or fewer, drawn
-        anew each time.
+        Number of epochs run. Each draws about 262,144 examples anew, or fewer.
     n_examples_ : int
         Number of examples that training could draw from.
     n_examples_seen_ : int
@@ -131,9 +131,11 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     interrupted_ : bool
         Whether fit was interrupted. The weights are then the best before the interrupt.
     n_unknown_targets_ : int
-        Number of items of y that are unknown. They were ignored.
+        Number of items of y that are unknown and were ignored.
     feature_map_ : tuple or None
         How :meth:`embed_items` maps features to item vectors; None without ``item_features``.
+    user_map_ : tuple or None
+        How the ``user_features`` of X are mapped to vectors; None without them.
     training_state_ : tuple
         What a later fit with ``warm_start=True`` needs. It has 8 bytes for each learned history.
     fallback_vector_ : ndarray of shape (n_dims,), float32
@@ -167,10 +169,6 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
         If there are too few examples to train or to validate. The encoder is then the starting
         average.
 
-    See Also
-    --------
-    DecayAverageUserEncoder : The kind of average that training starts from.
-
     Notes
     -----
     The user tower pools a history into channels, each a weighted sum of item vectors at length 1,
@@ -201,7 +199,11 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
               \quad t_i = \min(1, 1.8\, \|f_i W\|),
 
     with features :math:`f_i`, the ridge regression :math:`W` of trained vectors on features, and a
-    direction :math:`o_i` that other items hardly use. It is never a negative in training.
+    direction :math:`o_i` that other items hardly use.
+
+    If X has ``user_features`` :math:`z`, the vector is :math:`n u + \kappa z B / \|z B\|` at length
+    1, with :math:`n` events and the ridge regression :math:`B` of the mean item vectors of
+    histories on features. Validation chooses :math:`\kappa`, how many events the features count as.
 
     When the items are learned from the log, there are two pairs of towers that start from
     different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
@@ -214,10 +216,6 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     Only events that earlier fits did not learn from are held out. If that gives fewer than 200,
     nothing is held out and the last weights are kept. If the last fit kept the starting average,
     there are no towers to continue from, and ``fit`` starts from scratch.
-
-    With scikit-learn 1.9 or newer, ``encoder.set_callbacks(sklearn.callback.ProgressBar())`` shows
-    a progress bar that moves with each epoch (this needs the package rich). Older versions have no
-    callbacks. ``python -m skue compare`` shows its progress with all versions.
 
     References
     ----------
@@ -344,7 +342,9 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
         sequences = sequences_of(events)
         starts, stops = events.offsets[:-1], events.offsets[1:]
         vectors = self.item_embeddings_.vectors
-        return encode(sequences, starts, stops, self.parameters_, vectors, self.max_history)
+        found = encode(sequences, starts, stops, self.parameters_, vectors, self.max_history)
+        return with_user_features(self.user_map_, *found, events)
 
     def _fitted_arrays(self) -> list[np.ndarray]:
-        return [tower[name] for tower in self.parameters_ for name in sorted(tower)]
+        arrays = [tower[name] for tower in self.parameters_ for name in sorted(tower)]
+        return arrays if self.user_map_ is None else arrays + self.user_map_.arrays()

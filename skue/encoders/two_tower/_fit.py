@@ -21,6 +21,7 @@ from skue.encoders.two_tower._recipe import (
 )
 from skue.encoders.two_tower._task import Task, best_task, unknown_targets
 from skue.encoders.two_tower._training import Learned, train
+from skue.encoders.two_tower._user_features import check_user_features, user_map
 from skue.encoders.two_tower._warm_start import (
     aligned,
     fitted_before,
@@ -48,6 +49,7 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         appended = None
         if encoder.targets == "y":
             histories, appended = append_targets(histories, y)
+        check_user_features(histories)
         fraction = encoder.validation_fraction if encoder.early_stopping else None
         features = scaled_features(encoder.item_features, histories)
         if before is None:
@@ -71,6 +73,10 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
                     before, task, learned.towers, learned.item_vectors, histories, rng
                 )
         _keep(encoder, before, task, learned)
+        vectors = encoder.item_embeddings_.vectors
+        encoder.user_map_ = user_map(
+            task, learned.towers, vectors, histories, encoder.max_history, rng
+        )
         if features is not None:
             _add_items(encoder, task, features, getattr(before, "feature_map_", None))
         encoder.is_new_item_ = new_items(encoder.item_embeddings_, histories)

@@ -11,6 +11,7 @@ from sklearn.utils import _safe_indexing
 from skue.encoders._base import UserEncoder
 from skue.histories._forms import as_histories, is_frame, is_series
 from skue.histories._histories import Histories
+from skue.histories._user_features import features_in_order
 from skue.kernels._segments import offsets_of, positions_of_ranges
 from skue.reading._ids import as_ids, shown
 from skue.serving.cache._entries import are_sound
@@ -149,6 +150,7 @@ def histories_in_order(histories: Histories, order: np.ndarray) -> Histories:
         None if histories.timestamps is None else histories.timestamps[events],
         None if histories.weights is None else histories.weights[events],
         None,
+        features_in_order(histories.user_features, order),
     )
 
 

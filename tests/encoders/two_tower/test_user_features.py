@@ -1,0 +1,292 @@
+"""The two-tower with user features: people without events, and people with few."""
+
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    RecallAtK,
+    TwoTowerUserEncoder,
+    UserVectorCache,
+)
+from skue.encoders.two_tower._examples import target_events
+
+N_GROUPS, N_EACH, N_USERS = 6, 10, 300
+RNG = np.random.default_rng(0)
+GROUPS = RNG.integers(N_GROUPS, size=N_USERS)
+# People stay in one group, and every sixth has no event.
+LENGTHS = np.where(np.arange(N_USERS) % 6 == 0, 0, RNG.integers(2, 7, size=N_USERS))
+LISTS = [
+    (N_EACH * group + RNG.integers(N_EACH, size=n)).tolist()
+    for group, n in zip(GROUPS, LENGTHS, strict=True)
+]
+FEATURES = np.hstack([np.eye(N_GROUPS)[GROUPS], RNG.normal(50, 20, size=(N_USERS, 1))])
+PLAIN = Histories.from_lists(LISTS, user_ids=np.arange(N_USERS))
+X = PLAIN.with_user_features(FEATURES)
+COLD = np.flatnonzero(LENGTHS == 0)
+
+
+def fitted(histories=X, **parameters):
+    return TwoTowerUserEncoder(**{"max_iter": 2, "random_state": 0} | parameters).fit(histories)
+
+
+@pytest.fixture(scope="module", params=[None, 2], ids=["all events", "newest 2"])
+def encoder(request):
+    return fitted(max_history=request.param)
+
+
+def without_features(encoder):
+    plain = copy.copy(encoder)
+    plain.user_map_ = None
+    return plain
+
+
+def unit(vector):
+    return vector / np.linalg.norm(vector)
+
+
+def test_people_without_events_find_the_items_of_people_like_them(encoder):
+    ids, _ = encoder.recommend(X[COLD], k=5)
+    assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.95
+
+
+def test_without_features_all_people_without_events_get_one_vector():
+    assert len(np.unique(fitted(PLAIN).transform(PLAIN[COLD]), axis=0)) == 1
+
+
+def test_vectors_are_those_of_a_slow_loop_over_people(encoder):
+    of_features = encoder.user_map_._replace(n_events=1.5)
+    changed = copy.copy(encoder)
+    changed.user_map_ = of_features
+    of_histories = without_features(encoder).transform(PLAIN)
+    found = changed.transform(X)
+    most = encoder.max_history or 100
+    for user in range(N_USERS):
+        predicted = unit(FEATURES[user] @ of_features.weights + of_features.intercept)
+        n_events = min(LENGTHS[user], most)
+        expected = unit(n_events * of_histories[user].astype(float) + 1.5 * predicted)
+        if not n_events:
+            expected = predicted
+        np.testing.assert_allclose(found[user], expected, atol=1e-6)
+
+
+def test_the_map_is_a_ridge_regression_of_the_mean_item_vectors_of_histories():
+    encoder = fitted(early_stopping=False)
+    items = encoder.item_embeddings_
+    means = {
+        user: np.mean([items.vectors[items.lookup([item])[0]] for item in row], axis=0)
+        for user, row in enumerate(LISTS)
+        if row
+    }
+    rows = FEATURES.astype(np.float32).astype(float)[list(means)]
+    centre, scale = rows.mean(axis=0), rows.std(axis=0)
+    Z, V = (rows - centre) / scale, np.array(list(means.values()), dtype=float)
+    found = []
+    for penalty in 10.0 ** np.arange(0, 6):
+        B = np.linalg.solve(Z.T @ Z + penalty * np.eye(len(Z.T)), Z.T @ (V - V.mean(axis=0)))
+        hat = Z @ np.linalg.solve(Z.T @ Z + penalty * np.eye(len(Z.T)), Z.T) + 1 / len(Z)
+        left_out = (V - V.mean(axis=0) - Z @ B) / (1 - np.diag(hat))[:, None]
+        found.append((np.mean(left_out**2), B))
+    _, best = min(found, key=lambda one: one[0])
+    np.testing.assert_allclose(encoder.user_map_.weights, best / scale[:, None], atol=1e-5)
+    expected = V.mean(axis=0) - centre @ (best / scale[:, None])
+    np.testing.assert_allclose(encoder.user_map_.intercept, expected, atol=1e-5)
+
+
+def test_without_validation_features_count_only_for_people_without_events():
+    encoder = fitted(early_stopping=False)
+    assert encoder.user_map_.n_events == 0
+    some = np.flatnonzero(LENGTHS > 0)
+    expected = without_features(encoder).transform(PLAIN[some])
+    np.testing.assert_allclose(encoder.transform(X[some]), expected, atol=1e-6)
+
+
+def test_validation_lets_features_count_where_histories_are_noisy():
+    rng = np.random.default_rng(1)
+    groups = rng.integers(N_GROUPS, size=1000)
+    own = 50 * groups[:, None] + rng.integers(50, size=(1000, 4))
+    rows = np.where(rng.random(own.shape) < 0.4, own, rng.integers(50 * N_GROUPS, size=own.shape))
+    histories = Histories.from_lists(rows.tolist()).with_user_features(np.eye(N_GROUPS)[groups])
+    assert fitted(histories, max_iter=1).user_map_.n_events > 0
+
+
+def test_features_of_noise_do_not_lower_validation_recall():
+    noise = np.random.default_rng(2).normal(size=(N_USERS, 3))
+    encoder = fitted(PLAIN.with_user_features(noise))
+    plain = fitted(PLAIN)
+    y = np.array([row[-1] if row else 0 for row in LISTS])
+    some = LENGTHS > 1
+    prefixes = PLAIN._keep_events(
+        np.arange(len(PLAIN.codes)) + 1 < np.repeat(PLAIN.offsets[1:], LENGTHS)
+    )
+    score = RecallAtK(10)
+    with_noise = score(encoder, prefixes.with_user_features(noise)[some], y[some])
+    assert with_noise >= score(plain, prefixes[some], y[some]) - 0.02
+
+
+def test_the_events_that_are_held_out_do_not_change_the_map():
+    from skue.encoders.two_tower import _fit
+
+    seen = []
+    learn = _fit.user_map
+
+    def watched(task, *others):
+        events = task.training.chosen | ~target_events(task.sequences)
+        seen.append((task, events, others))
+        return learn(task, *others)
+
+    _fit.user_map = watched
+    try:
+        encoder = fitted()
+    finally:
+        _fit.user_map = learn
+    (task, events, others), rng = seen[0], np.random.default_rng(0)
+    assert 0 < (~events).sum() < len(events)
+    rows = task.sequences.rows.copy()
+    rows[~events] = rng.permutation(rows[~events])
+    shuffled = task._replace(sequences=task.sequences._replace(rows=rows))
+    again = learn(shuffled, *others)
+    np.testing.assert_array_equal(again.weights, encoder.user_map_.weights)
+
+
+def test_a_row_of_nan_leaves_the_vector_of_the_history_and_the_fallback(encoder):
+    unknown = PLAIN.with_user_features(np.full_like(FEATURES, np.nan))
+    expected = without_features(encoder).transform(PLAIN)
+    np.testing.assert_array_equal(encoder.transform(unknown), expected)
+    np.testing.assert_array_equal(encoder.transform(unknown)[COLD[0]], encoder.fallback_vector_)
+
+
+def test_people_of_whom_nothing_is_known_are_left_out_of_the_regression():
+    half = FEATURES.copy()
+    half[::2] = np.nan
+    encoder = fitted(PLAIN.with_user_features(half))
+    assert all(np.isfinite(array).all() for array in encoder.user_map_.arrays())
+    ids, _ = encoder.recommend(X[COLD], k=5)
+    assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.9
+
+
+def test_constant_columns_and_one_known_person_are_no_problem():
+    features = np.full((N_USERS, 2), np.nan)
+    features[1] = 7, 3
+    for given in (features, np.full((N_USERS, 1), 1e6)):
+        histories = PLAIN.with_user_features(given)
+        vectors = fitted(histories).transform(histories)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_results_do_not_depend_on_workers_or_chunks(encoder, n_jobs):
+    many = X[np.resize(np.arange(N_USERS), 9000)]
+    whole = encoder.transform(many)
+    changed = copy.copy(encoder).set_params(n_jobs=n_jobs)
+    np.testing.assert_array_equal(changed.transform(many), whole)
+    parts = [part for _, part in changed.iter_transform(many, chunk_size=777)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_coverage_tells_that_features_give_a_vector(encoder):
+    unknown = PLAIN.with_user_features(np.full_like(FEATURES, np.nan))
+    assert encoder.coverage(X[COLD[:1]]).status.tolist() == ["encoded"]
+    assert encoder.coverage(unknown[COLD[:1]]).status.tolist() == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PLAIN, r"X has 0 user features, but the encoder was fitted with 7.*with_user_features"),
+        (PLAIN.with_user_features(FEATURES[:, :3]), r"X has 3 user features.* fitted with 7"),
+        (LISTS[:3], r"X has 0 user features"),
+    ],
+)
+def test_features_must_have_the_columns_of_fit(encoder, given, message):
+    with pytest.raises(ValueError, match=message):
+        encoder.transform(given)
+
+
+def test_an_encoder_fitted_without_features_refuses_them():
+    with pytest.raises(ValueError, match=r"fitted with 0. Fit it on histories with user features"):
+        fitted(PLAIN).transform(X)
+
+
+def test_features_of_nobody_with_events_are_an_error_before_training():
+    features = np.full_like(FEATURES, np.nan)
+    features[COLD] = 1
+    with pytest.raises(ValueError, match=r"say nothing of any user with events"):
+        fitted(PLAIN.with_user_features(features))
+
+
+def test_the_encoder_id_covers_the_map(encoder):
+    other = copy.copy(encoder)
+    other.user_map_ = encoder.user_map_._replace(n_events=encoder.user_map_.n_events + 1)
+    assert other.encoder_id_ != encoder.encoder_id_ != without_features(encoder).encoder_id_
+
+
+def test_a_pickle_returns_the_same_vectors_and_older_pickles_have_no_map(encoder):
+    again = pickle.loads(pickle.dumps(encoder))
+    np.testing.assert_array_equal(again.transform(X), encoder.transform(X))
+    old = fitted(PLAIN)
+    del old.__dict__["user_map_"]
+    assert pickle.loads(pickle.dumps(old)).user_map_ is None
+
+
+def test_one_seed_gives_one_result():
+    one, other = fitted(), clone(fitted()).fit(X)
+    assert one.encoder_id_ == other.encoder_id_
+
+
+def test_a_warm_start_learns_the_map_again():
+    encoder = fitted(warm_start=True, max_iter=1)
+    before = encoder.user_map_
+    encoder.fit(X)
+    assert encoder.user_map_ is not before
+    ids, _ = encoder.recommend(X[COLD], k=5)
+    assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.9
+
+
+def test_features_go_with_targets_in_y():
+    some = np.flatnonzero(LENGTHS > 0)
+    y = np.array([N_EACH * group for group in GROUPS])
+    encoder = TwoTowerUserEncoder(targets="y", max_iter=1, random_state=0).fit(X[some], y[some])
+    assert encoder.transform(X[COLD]).shape == (len(COLD), encoder.item_embeddings_.n_dims)
+
+
+def test_other_encoders_ignore_features():
+    one, other = (DecayAverageUserEncoder().fit(given) for given in (X, PLAIN))
+    np.testing.assert_array_equal(one.transform(X), other.transform(PLAIN))
+
+
+def test_columns_of_a_frame_become_features_in_a_pipeline():
+    frame = pd.DataFrame({"items": LISTS, "group": [f"g{group}" for group in GROUPS]})
+
+    def histories_of(found):
+        return Histories.from_lists(found[:, 0].tolist()).with_user_features(found[:, 1:])
+
+    columns = ColumnTransformer(
+        [
+            ("items", "passthrough", ["items"]),
+            ("group", OneHotEncoder(sparse_output=False), ["group"]),
+        ]
+    )
+    encoder = TwoTowerUserEncoder(max_iter=1, random_state=0)
+    pipeline = make_pipeline(columns, FunctionTransformer(histories_of), encoder).fit(frame)
+    assert len(np.unique(pipeline.transform(frame.iloc[COLD]), axis=0)) == N_GROUPS
+
+
+def test_the_cache_serves_people_with_features_and_the_fallback_to_those_left_out(encoder):
+    def load(ids):
+        return X[[user for user in ids.tolist() if user < N_USERS]]
+
+    with UserVectorCache(encoder) as cache:
+        vectors, status = cache.get([COLD[1], 10_000, 7], load)
+    assert status.tolist() == ["fresh"] * 3
+    np.testing.assert_array_equal(vectors[[0, 2]], encoder.transform(X[[COLD[1], 7]]))
+    np.testing.assert_array_equal(vectors[1], encoder.fallback_vector_)

@@ -1,0 +1,156 @@
+"""User features of histories: how they are given, matched, kept and refused."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skue import Histories, as_histories, leave_last_out, temporal_folds
+
+LISTS = [["tea", "cup"], [], ["cup", "pot", "tea"]]
+FEATURES = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32)
+
+
+@pytest.fixture
+def histories():
+    return Histories.from_lists(LISTS, user_ids=["a", "b", "c"]).with_user_features(FEATURES)
+
+
+def test_rows_of_an_array_are_in_the_order_of_the_histories(histories):
+    assert np.array_equal(histories.user_features, FEATURES)
+    assert histories.user_features.dtype == np.float32
+    assert not histories.user_features.flags.writeable
+
+
+def test_the_histories_that_features_are_added_to_stay_without():
+    plain = Histories.from_lists(LISTS)
+    plain.with_user_features(FEATURES)
+    assert plain.user_features is None
+
+
+def test_later_changes_of_the_callers_array_do_not_reach_the_histories():
+    mine = FEATURES.copy()
+    histories = Histories.from_lists(LISTS).with_user_features(mine)
+    mine[:] = 0
+    assert np.array_equal(histories.user_features, FEATURES)
+
+
+def test_a_frame_is_matched_by_its_index():
+    frame = pd.DataFrame(FEATURES[[2, 0, 1]], index=["c", "a", "b"]).assign(z=[9, 7, 8])
+    histories = Histories.from_lists(LISTS, user_ids=["a", "b", "c"]).with_user_features(frame)
+    assert histories.user_features.tolist() == [[1, 2, 7], [3, 4, 8], [5, 6, 9]]
+
+
+def test_users_that_a_frame_lacks_are_counted_and_unknown():
+    frame = pd.DataFrame({"x": [1.0, 9.0]}, index=["c", "other"])
+    with pytest.warns(UserWarning, match=r"2 of the 3 users have no row of features, such as 'a'"):
+        found = Histories.from_lists(LISTS, user_ids=["a", "b", "c"]).with_user_features(frame)
+    assert np.isnan(found.user_features[:2]).all() and found.user_features[2] == 1
+
+
+def test_a_frame_with_none_of_the_users_is_an_error_that_names_both_ways_out():
+    histories = Histories.from_lists(LISTS, user_ids=["a", "b", "c"])
+    frame = pd.DataFrame(FEATURES, index=["x", "y", "z"])
+    with pytest.raises(ValueError, match=r"none of the 3 users, such as 'a'.*set_index.*to_numpy"):
+        histories.with_user_features(frame)
+
+
+def test_a_frame_whose_index_counts_rows_does_not_match_text_ids():
+    histories = Histories.from_lists(LISTS, user_ids=["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"user ids such as 'a', got 0"):
+        histories.with_user_features(pd.DataFrame(FEATURES))
+
+
+def test_a_frame_with_a_user_twice_is_refused():
+    histories = Histories.from_lists(LISTS, user_ids=["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"index of user features must be distinct.*'a' \(row 2\)"):
+        histories.with_user_features(pd.DataFrame(FEATURES, index=["a", "b", "a"]))
+
+
+def test_a_frame_without_user_ids_is_read_in_order():
+    histories = Histories.from_lists(LISTS).with_user_features(pd.DataFrame(FEATURES))
+    assert np.array_equal(histories.user_features, FEATURES)
+
+
+def test_sparse_features_are_accepted():
+    histories = Histories.from_lists(LISTS).with_user_features(sp.csr_array(FEATURES))
+    assert np.array_equal(histories.user_features, FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (FEATURES[:2], r"one row per user, got 2 rows for 3 users"),
+        (FEATURES[:, 0], r"shape \(n_users, n_features\), got \(3,\).*reshape\(-1, 1\)"),
+        (FEATURES[:, :0], r"shape \(n_users, n_features\), got \(3, 0\)"),
+        ([[1, 2], [3, np.nan], [5, 6]], r"finite, got \[3.0, nan\] in row 1.*SimpleImputer"),
+        ([[1, 2], [3, 4], [np.inf, 6]], r"finite, got \[inf, 6.0\] in row 2"),
+        ([[1, 2], [3, 4], [1e300, 6]], r"finite, got \[inf, 6.0\] in row 2"),
+        ([["x", 2], [3, 4], [5, 6]], r"must be numbers.*ColumnTransformer"),
+        ([[1], [3, 4], [5, 6]], r"must be numbers"),
+        (pd.DataFrame({"city": list("xyz")}), r"must be numbers"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_unusable_features_are_refused_with_the_way_out(features, message):
+    with pytest.raises(ValueError, match=message):
+        Histories.from_lists(LISTS).with_user_features(features)
+
+
+@given(st.lists(st.integers(0, 2), max_size=6))
+def test_features_follow_their_users_through_indexing(rows):
+    histories = Histories.from_lists(LISTS).with_user_features(FEATURES)
+    chosen = histories[rows]
+    assert np.array_equal(chosen.user_features, FEATURES[rows])
+    assert histories[1:].user_features.tolist() == FEATURES[1:].tolist()
+
+
+def test_features_follow_their_users_through_splits(histories):
+    with pytest.warns(UserWarning, match="left out"):
+        X, _ = leave_last_out(histories)
+    assert X.user_features.tolist() == [[1, 2], [5, 6]]
+
+
+def test_features_follow_their_users_through_temporal_folds():
+    histories = Histories.from_lists(
+        [[1, 2, 3, 4], [5, 6, 7, 8]], timestamps=[[10, 20, 30, 40]] * 2, user_ids=[3, 9]
+    ).with_user_features([[3], [9]])
+    X, _, _ = temporal_folds(histories, cutoffs=[25])
+    assert X.user_features.ravel().tolist() == X.user_ids.tolist()
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_features_are_saved_and_loaded(histories, tmp_path, mmap):
+    histories[:2].save(tmp_path / "h.npz")
+    assert np.array_equal(Histories.load(tmp_path / "h.npz", mmap=mmap).user_features, FEATURES[:2])
+
+
+def test_files_without_features_keep_the_schema_that_older_versions_read(histories, tmp_path):
+    for name, batch in (("with", histories), ("without", Histories.from_lists(LISTS))):
+        batch.save(tmp_path / name)
+    schemas = {}
+    for name in ("with", "without"):
+        with np.load(tmp_path / name) as archive:
+            schemas[name] = int(archive["histories_schema"])
+    assert schemas == {"with": 3, "without": 2}
+
+
+def test_features_survive_a_pickle_and_pickles_without_them_load(histories):
+    assert np.array_equal(pickle.loads(pickle.dumps(histories)).user_features, FEATURES)
+    old = Histories.from_lists(LISTS)
+    del old.__dict__["user_features"]
+    assert pickle.loads(pickle.dumps(old))[1:].user_features is None
+
+
+def test_a_frame_of_list_columns_may_have_user_features():
+    frame = pd.DataFrame({"items": LISTS, "user_features": FEATURES.tolist()})
+    assert np.array_equal(as_histories(frame).user_features, FEATURES)
+
+
+def test_features_are_told_in_both_representations(histories):
+    assert "user_features=True" in repr(histories)
+    assert "2 user features" in histories._repr_html_()
