@@ -29,8 +29,8 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     Use it when there are enough histories to learn from (some thousands of users) and the order
     of events matters. It starts from the best decayed average and keeps trained weights only if
     validation recall does not drop, so on validation it is never worse than that average. With
-    little data, or where people mostly repeat themselves, :class:`DecayAverageUserEncoder` is
-    faster and often as good.
+    little data, :class:`DecayAverageUserEncoder` is faster and often as good. Where people mostly
+    choose the same items again, :class:`TwoStageRecommender` finds more.
 
     The user tower pools a history into several channels with learned decays and maps them to a
     user vector. The item tower holds the item vectors, which are learned too or stay frozen. Both
