@@ -6,6 +6,7 @@
     python benchmarks/two_stage.py --validation          # one instant earlier, for tuning
     python benchmarks/two_stage.py --people 1000         # a small log: random people of the log
     python benchmarks/two_stage.py --world steady-3000   # a generated world of quality.py
+    python benchmarks/two_stage.py --world "943 people, 1680 items"  # a log of against.py
     python benchmarks/two_stage.py --json FILE           # write the figures, too
 
 The logs are in the folder SKUE_DATA. On online-retail, everything but each user's last instant is
@@ -30,7 +31,9 @@ from typing import NamedTuple
 import joblib
 import numpy as np
 from _result_file import write
+from against import GENERATED
 from quality import FIRST_WORLD_SEED, WORLDS, World, machine
+from scale import generated_log
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
@@ -176,7 +179,8 @@ def task_of_log(histories, arguments):
     if (arguments.earlier or by == "event") and not arguments.validation:
         train, _ = split(histories, by, 2)
         newer = newest_events(X, train)
-    return Task(train, X, y, by == "event", newer)
+    repeats = evaluate(TransitionItemRanker().fit(train), X, y).repeated.any()
+    return Task(train, X, y, not repeats, newer)
 
 
 def task_of_world(world):
@@ -222,7 +226,7 @@ def main():
     parser.add_argument("--log", default="online-retail.csv.gz", help="a file, or one in SKUE_DATA")
     parser.add_argument("--validation", action="store_true", help="one instant earlier")
     parser.add_argument("--people", type=int, help="this many random people of the log")
-    parser.add_argument("--world", choices=sorted(WORLDS), help="a generated world, not a log")
+    parser.add_argument("--world", choices=[*WORLDS, *GENERATED], help="generated, not a log")
     parser.add_argument("--earlier", action="store_true", help="learn from all but the last two")
     parser.add_argument("--seeds", type=int, default=3, help="fits, with the seeds 0, 1, ...")
     parser.add_argument("--encoder", help="a fitted encoder (.joblib) to use as it is")
@@ -231,13 +235,15 @@ def main():
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
     encoder = None
-    if arguments.world:
-        world = World(arguments.world, FIRST_WORLD_SEED)
-        encoder, task, name = (
-            TwoTowerUserEncoder(world.items),
-            task_of_world(world),
-            arguments.world,
-        )
+    name = arguments.world
+    if name in WORLDS:
+        world = World(name, FIRST_WORLD_SEED)
+        encoder, task = TwoTowerUserEncoder(world.items), task_of_world(world)
+    elif name in GENERATED:
+        log = generated_log(**GENERATED[name])
+        user_ids = np.arange(len(log))
+        log = Histories(log.codes, log.offsets, log.item_ids, user_ids=user_ids)
+        task = task_of_log(log, arguments)
     else:
         path = Path(arguments.log)
         if not path.exists():
