@@ -27,18 +27,18 @@ _RARELY_AGAIN = 0.01
 
 
 class TrainingTable(NamedTuple):
-    """Candidates of people whose newest instant is held out.
+    """Candidates of queries, which end before an instant that is held out.
 
     Attributes
     ----------
     users : ndarray of shape (n_candidates,)
-        Sorted.
+        Row of the query, sorted.
     features : ndarray of shape (n_candidates, n_features)
     cosine : ndarray of shape (n_candidates,)
     chosen : ndarray of shape (n_candidates,), bool
         Whether the item is held out.
     n_held_out : ndarray of shape (n_users,)
-        Number of distinct held-out items of each user, candidates or not.
+        Number of distinct held-out items of each query, candidates or not.
     """
 
     users: np.ndarray
@@ -48,7 +48,7 @@ class TrainingTable(NamedTuple):
     n_held_out: np.ndarray
 
     def ndcg(self, scores: np.ndarray) -> float:
-        """Return the mean NDCG@10 of the users if the candidates are ranked by these scores."""
+        """Return the mean NDCG@10 of the queries if the candidates are ranked by these scores."""
         ranks = ranks_of_user(self.users, scores)
         gains = np.where(self.chosen & (ranks < _K), 1 / np.log2(ranks + 2), 0.0)
         counted = self.n_held_out > 0
@@ -150,13 +150,16 @@ def linear_terms(ranker: Any) -> tuple[np.ndarray, float] | None:
 
 
 def cross_validated(
-    table: TrainingTable, rankers: dict[str, Any], random_state: np.random.RandomState
+    table: TrainingTable,
+    people: np.ndarray,
+    rankers: dict[str, Any],
+    random_state: np.random.RandomState,
 ) -> dict[str, float]:
-    """Return the mean NDCG@10 of each second stage, fitted on some users and tested on others.
+    """Return the mean NDCG@10 of each second stage, fitted on some people and tested on others.
 
-    ``"encoder"`` ranks the candidates by their cosine.
+    ``"encoder"`` ranks the candidates by their cosine. ``people`` are those of the queries.
     """
-    folds = random_state.permutation(len(table.n_held_out)) % _N_FOLDS
+    folds = random_state.permutation(people.max() + 1)[people] % _N_FOLDS
     found = {"encoder": table.ndcg(table.cosine)}
     for name, ranker in rankers.items():
         scores = np.zeros(len(table.users))

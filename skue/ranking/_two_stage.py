@@ -39,7 +39,7 @@ from skue.ranking._choice import (
 from skue.ranking._counts import LogCounts, liked_events, liked_log
 from skue.ranking._explain import explained
 from skue.ranking._features import FEATURES
-from skue.ranking._held_out import default_encoder, fitted_encoder
+from skue.ranking._held_out import default_encoder, fitted_encoder, queries_before
 from skue.ranking._second_stage import SecondStage, below
 
 if TYPE_CHECKING:
@@ -177,13 +177,13 @@ class TwoStageRecommender(
             histories = validate_histories(self, X, reset=True)
             random_state = check_random_state(self.random_state)
             encoder = default_encoder(len(histories)) if self.encoder is None else self.encoder
-            self.encoder_, rows, held_out = fitted_encoder(
+            self.encoder_, held_out = fitted_encoder(
                 seeded_clone(encoder, random_state), histories, random_state
             )
             earlier = histories._keep_events(~held_out)
             self.counts_ = LogCounts(self.item_embeddings_, earlier)
-            newest = histories._keep_events(held_out)[rows]
-            self._choose(self._training_table(earlier[rows], newest), random_state)
+            people, queries, answers = queries_before(histories, held_out, random_state)
+            self._choose(self._training_table(queries, answers), people, random_state)
             self.log_ = liked_log(self.item_embeddings_, histories)
             self.counts_ = LogCounts(self.item_embeddings_, self.log_)
             self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
@@ -265,7 +265,9 @@ class TwoStageRecommender(
         stage = SecondStage(items, self.counts_, self.n_candidates, None)
         return training_table(stage.blocks(queries, vectors, nearest), held_out, items)
 
-    def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
+    def _choose(
+        self, table: TrainingTable, people: np.ndarray, random_state: np.random.RandomState
+    ) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""
         self.second_stage_, self.ranker_ = "encoder", None
         self.validation_scores_: dict[str, float] = {}
@@ -279,7 +281,7 @@ class TwoStageRecommender(
             self.second_stage_, chosen = "given", seeded_clone(self.ranker, random_state)
         else:
             rankers = default_rankers(random_state)
-            scores = self.validation_scores_ = cross_validated(table, rankers, random_state)
+            scores = self.validation_scores_ = cross_validated(table, people, rankers, random_state)
             self.second_stage_ = max(scores, key=scores.__getitem__)
             chosen = rankers.get(self.second_stage_)
         if chosen is not None:

@@ -1,0 +1,129 @@
+"""The queries that the second stage learns from."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from sklearn.naive_bayes import GaussianNB
+
+from skue import Histories, TwoStageRecommender, TwoTowerUserEncoder
+from skue.ranking import _held_out
+from skue.ranking._choice import TrainingTable, cross_validated
+from skue.ranking._held_out import queries_before
+
+
+def random_log(seed, *, with_times):
+    """Return a log with equal times and empty histories, and newest events to hold out."""
+    rng = np.random.default_rng(seed)
+    lists = [rng.integers(9, size=rng.integers(0, 8)).tolist() for _ in range(20)]
+    times = [np.sort(rng.integers(4, size=len(row))).tolist() for row in lists]
+    features = rng.normal(size=(20, 2))
+    log = Histories.from_lists(
+        lists, timestamps=times if with_times else None, user_ids=np.arange(20) + 100
+    ).with_user_features(features)
+    held_out = np.zeros(len(log.codes), dtype=bool)
+    for user in rng.permutation(20)[:12]:
+        start, stop = log.offsets[user : user + 2]
+        if stop - start > 1:
+            first = int(rng.integers(start + 1, stop))
+            if with_times:  # the whole instant
+                first = start + np.searchsorted(times[user], times[user][first - start])
+            if first > start:
+                held_out[first:stop] = True
+    return log, held_out
+
+
+def slow_queries(log, held_out):
+    """Return the user, the items before, and the items of each held-out instant, one by one."""
+    found = []
+    for user in range(len(log)):
+        events = range(log.offsets[user], log.offsets[user + 1])
+        instants = {}
+        for event in events:
+            key = event if log.timestamps is None else log.timestamps[event]
+            instants.setdefault(key, []).append(event)
+        for own in instants.values():
+            if held_out[own[0]]:
+                before = [log.item_ids[log.codes[event]] for event in events if event < own[0]]
+                found.append(
+                    (100 + user, before, [log.item_ids[log.codes[event]] for event in own])
+                )
+    return found
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_held_out_instant_is_predicted_from_all_events_before_it(seed, with_times):
+    log, held_out = random_log(seed, with_times=with_times)
+    people, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
+    expected = slow_queries(log, held_out)
+    found = [
+        (user, query.tolist(), answer.tolist())
+        for user, query, answer in zip(queries.user_ids, queries, answers, strict=True)
+    ]
+    assert found == expected
+    assert len(expected) > 3
+    np.testing.assert_array_equal(answers.user_ids, queries.user_ids)
+    _, numbers = np.unique([user for user, _, _ in expected], return_inverse=True)
+    np.testing.assert_array_equal(people, numbers)
+    np.testing.assert_array_equal(queries.user_features, log.user_features[queries.user_ids - 100])
+
+
+def test_of_very_many_queries_some_are_drawn(monkeypatch):
+    monkeypatch.setattr(_held_out, "_MOST_USERS", 4)
+    log, held_out = random_log(0, with_times=False)
+    people, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
+    assert len(people) == len(queries) == len(answers) == 4
+    whole = slow_queries(log, held_out)
+    for user, query, answer in zip(queries.user_ids, queries, answers, strict=True):
+        assert (user, query.tolist(), answer.tolist()) in whole
+
+
+def test_nothing_held_out_gives_no_query():
+    log, held_out = random_log(0, with_times=True)
+    people, queries, answers = queries_before(log, held_out & False, np.random.RandomState(0))
+    assert len(people) == len(queries) == len(answers) == 0
+
+
+class Recording(GaussianNB):
+    """Keeps the people that each copy was fitted on and asked about."""
+
+    pairs: ClassVar[list] = []
+
+    def fit(self, X, y):
+        self.known = set(X[:, 0].tolist())
+        return super().fit(X, y)
+
+    def predict_proba(self, X):
+        self.pairs.append((self.known, set(X[:, 0].tolist())))
+        return super().predict_proba(X)
+
+
+def test_cross_validation_keeps_all_queries_of_a_person_in_one_fold():
+    people = np.repeat(np.arange(30), 4)
+    users = np.repeat(np.arange(120), 3)
+    features = np.column_stack([people[users], np.random.default_rng(0).normal(size=360)])
+    chosen = np.tile([True, False, False], 120)
+    table = TrainingTable(users, features, features[:, 1], chosen, np.ones(120, dtype=int))
+    Recording.pairs.clear()
+    cross_validated(table, people, {"given": Recording()}, np.random.RandomState(0))
+    assert len(Recording.pairs) == 3
+    for known, asked in Recording.pairs:
+        assert known and asked and not known & asked
+    assert set().union(*(asked for _, asked in Recording.pairs)) == set(range(30))
+
+
+def test_where_tastes_move_the_second_stage_does_not_learn_from_outdated_queries():
+    """People change their group before the last five events, which a small log holds out.
+
+    A query without them points to the old group, and the cosine looks useless.
+    """
+    rng = np.random.default_rng(0)
+    groups = rng.integers(8, size=(300, 2))
+    lists = [(20 * np.repeat(own, [6, 6]) + rng.integers(20, size=12)).tolist() for own in groups]
+    log = Histories.from_lists(lists)
+    X = log._keep_events(np.tile(np.arange(12) < 11, 300))
+    encoder = TwoTowerUserEncoder(random_state=0, max_iter=2)
+    model = TwoStageRecommender(encoder, random_state=0).fit(X)
+    ids, _ = model.recommend(X, k=5, exclude_seen=True)
+    assert (ids // 20 == groups[:, 1:]).mean() > 0.8
