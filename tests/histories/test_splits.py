@@ -125,3 +125,14 @@ def test_the_error_for_simultaneous_events_says_so():
     histories = Histories.from_lists([[1, 2, 3], [2, 3]], timestamps=[[5, 5, 5], [7, 7]])
     with pytest.raises(ValueError, match="All events of a user have the same time here"):
         leave_last_out(histories, by="instant")
+
+
+def test_items_that_nobody_chose_before_stay_targets():
+    """Metrics can then report the recall of new items."""
+    log = Histories.from_lists([[1, 2], [2, 1, 9]], timestamps=[[10, 20], [10, 20, 30]])
+    X, y = leave_last_out(log)
+    assert 9 in y and 9 not in X.item_ids[X.codes]
+    X, y, cv = temporal_folds(log, cutoffs=[25])
+    (_, test) = cv[0]
+    assert [target.tolist() for target in y[test]] == [[9]]
+    assert 9 not in X.item_ids[X.codes]
