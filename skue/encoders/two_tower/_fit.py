@@ -49,7 +49,7 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         appended = None
         if encoder.targets == "y":
             histories, appended = append_targets(histories, y)
-        check_user_features(histories)
+        check_user_features(histories, before)
         fraction = encoder.validation_fraction if encoder.early_stopping else None
         features = scaled_features(encoder.item_features, histories)
         if before is None:

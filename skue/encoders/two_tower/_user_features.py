@@ -68,9 +68,23 @@ class UserMap(NamedTuple):
         return vectors, defined
 
 
-def check_user_features(histories: Histories) -> None:
-    """Raise if there are user features, but none of a user with events."""
+def check_user_features(histories: Histories, before: Any) -> None:
+    """Raise if there is nothing to learn from, or a warm start lacks the features of the last fit.
+
+    Parameters
+    ----------
+    before : TwoTowerUserEncoder or None
+        As it was before this fit, with a warm start.
+    """
     features = histories.user_features
+    n_features = 0 if features is None else features.shape[1]
+    map_before = getattr(before, "user_map_", None)
+    if map_before is not None and len(map_before.weights) != n_features:
+        raise ValueError(
+            f"warm_start=True continues from an encoder with {len(map_before.weights)} user "
+            f"features, but X has {n_features}. Add the same features, or set warm_start=False to "
+            "learn from scratch."
+        )
     if features is not None and not (~np.isnan(features[:, 0]) & (histories.lengths > 0)).any():
         raise ValueError(
             "user_features say nothing of any user with events, so there is nothing to learn from "

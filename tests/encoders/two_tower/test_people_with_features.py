@@ -252,6 +252,14 @@ def test_a_warm_start_learns_the_map_again():
     assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.9
 
 
+def test_a_warm_start_without_the_features_of_the_last_fit_is_refused():
+    encoder = fitted(warm_start=True, max_iter=1)
+    before = encoder.encoder_id_
+    with pytest.raises(ValueError, match=r"encoder with 7 user features, but X has 0"):
+        encoder.fit(PLAIN)
+    assert encoder.encoder_id_ == before
+
+
 def test_features_go_with_targets_in_y():
     some = np.flatnonzero(LENGTHS > 0)
     y = np.array([N_EACH * group for group in GROUPS])
