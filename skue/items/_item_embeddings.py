@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import weakref
 from typing import Any
 
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.histories._npz import check_schema, read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._answers import similar_items
 from skue.items._checks import as_item_ids, as_more_items, as_unit_rows, check_space
+from skue.items._files import SPACE, SavedInFiles
 from skue.items._shared import shared
 from skue.reading._ids import is_text, pack_text
 
-_SCHEMA = 2
-_SPACE = ("space_id", "aligned_with", "agreement")
 
-
-class ItemEmbeddings:
+class ItemEmbeddings(SavedInFiles):
     """Immutable unit-length item vectors with their ids.
 
     Rows have length 1, and the similarity of two items is the cosine of their vectors.
@@ -102,6 +98,8 @@ class ItemEmbeddings:
         self.agreement = None if agreement is None else float(agreement)
         self._catalog_id: str | None = None
         self._shared_as: str | None = None
+        # A sample of the histories that the vectors were learned from, if that is known.
+        self._learned_ends: np.ndarray | None = None
         self._rows_by_vocabulary: Any = weakref.WeakKeyDictionary()
 
     @classmethod
@@ -263,59 +261,11 @@ class ItemEmbeddings:
         ItemEmbeddings(n_items=2, n_dims=2, space_id='shop-1')
         """
         vectors, ids = as_more_items(vectors, ids, self.n_dims, self.ids)
-        space = {name: getattr(self, name) for name in _SPACE}
+        space = {name: getattr(self, name) for name in SPACE}
         vectors = np.concatenate([self.vectors, vectors])
-        return ItemEmbeddings(vectors, np.concatenate([self.ids, ids]), **space)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write vectors and ids to an ``.npz`` file.
-
-        The write is atomic: after a failure, an existing file is unchanged.
-
-        Parameters
-        ----------
-        path : str or path
-            Used as given, without adding a suffix. An existing file is replaced.
-        """
-        parts = {"schema": np.array(_SCHEMA), "vectors": self.vectors, "ids": self.ids}
-        space = {name: getattr(self, name) for name in _SPACE}
-        held = {name: np.array(value) for name, value in space.items() if value is not None}
-        write_arrays(path, parts | held)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> ItemEmbeddings:
-        """Read a file written by :meth:`save`. Nothing is unpickled.
-
-        Parameters
-        ----------
-        path : str or path
-        mmap : bool, default=False
-            Map the vectors from disk instead of reading them, so that processes share them. Do
-            not change the file while the items are in use.
-
-        Returns
-        -------
-        items : ItemEmbeddings
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, was not written by ``save`` or has a newer schema.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib
-        >>> from skue import ItemEmbeddings
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "items.npz"
-        >>> ItemEmbeddings([[1, 0]], ids=["tea"]).save(path)
-        >>> len(ItemEmbeddings.load(path))
-        1
-        """
-        parts = read_arrays(path, mmap=mmap)
-        needed = ("vectors", "ids", "space_id")
-        check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
-        space = {name: parts[name].item() for name in _SPACE if name in parts}
-        return cls(parts["vectors"], parts["ids"], **space)
+        items = ItemEmbeddings(vectors, np.concatenate([self.ids, ids]), **space)
+        items._learned_ends = self._learned_ends
+        return items
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -335,12 +285,14 @@ class ItemEmbeddings:
             "space_id": self._space_id,
             "catalog_id": self._catalog_id,
             "alignment": (self.aligned_with, self.agreement),
+            "learned_ends": self._learned_ends,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         alignment = state.get("alignment", (None, None))  # pickles of 0.1 have none
         self._set(state["vectors"], state["vocabulary"], state["space_id"], *alignment)
         self._catalog_id = state["catalog_id"]
+        self._learned_ends = state.get("learned_ends")
 
     def __repr__(self) -> str:
         space = "" if self._space_id is None else f", space_id={self._space_id!r}"

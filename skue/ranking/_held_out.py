@@ -9,7 +9,7 @@ from sklearn.frozen import FrozenEstimator
 
 from skue._warn import warn_caller
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
-from skue.encoders.two_tower._fingerprints import count_new_events
+from skue.histories._fingerprints import count_new_events
 from skue.histories._histories import Histories
 from skue.histories._newest import newest_instants
 from skue.kernels._segments import offsets_of, positions_of_ranges, starts_of_runs

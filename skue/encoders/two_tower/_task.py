@@ -18,10 +18,10 @@ from skue.encoders.two_tower._examples import (
     held_out_events,
     target_events,
 )
-from skue.encoders.two_tower._fingerprints import learned_ends
 from skue.encoders.two_tower._sequences import Sequences, sequences_of
 from skue.encoders.two_tower._spaces import learned_spaces
 from skue.encoders.two_tower._validation import BestAverage, Validation
+from skue.histories._fingerprints import learned_ends, share_learned
 from skue.histories._histories import Histories
 from skue.items._cooccurrence import item_space
 from skue.items._feature_rows import ScaledFeatures
@@ -89,6 +89,7 @@ def best_task(
     is None, nothing is held out.
     """
     held_out = held_out_of(histories, validation_fraction, rng)
+    _warn_if_learned(item_embeddings, histories, held_out)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
     spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs, features)
     items, n_towers = next(spaces)
@@ -102,6 +103,22 @@ def best_task(
         for items, n_towers in spaces
     )
     return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+
+
+def _warn_if_learned(item_embeddings: Any, histories: Histories, held_out: np.ndarray) -> None:
+    """Warn if the given vectors were learned from the events to validate by."""
+    sample = getattr(item_embeddings, "_learned_ends", None)
+    if sample is None or not held_out.any():
+        return
+    users = np.unique(np.searchsorted(histories.offsets, np.flatnonzero(held_out), "right") - 1)
+    share = share_learned(histories[users], sample)
+    if share > 0.5:
+        warn_caller(
+            f"The given item_embeddings were learned from {share:.0%} of the histories that "
+            "validation holds events out of. They know these events, so validation recall is too "
+            "high and may keep the wrong epoch. Pass an embedder that is not fitted, such as "
+            "item_embeddings=CooccurrenceItemEmbedder(), which is fitted without these events."
+        )
 
 
 def held_out_of(

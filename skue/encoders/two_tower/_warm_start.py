@@ -12,11 +12,11 @@ from skue.encoders._unknown import nothing_known
 from skue.encoders.two_tower._alignment import agreement, rotated_onto
 from skue.encoders.two_tower._channels import Arrays
 from skue.encoders.two_tower._examples import Targets
-from skue.encoders.two_tower._fingerprints import count_new_events, learned_ends
 from skue.encoders.two_tower._new_items import with_new_items
 from skue.encoders.two_tower._recipe import checked_decays, checked_sizes, item_tower_of
 from skue.encoders.two_tower._sequences import sequences_of
 from skue.encoders.two_tower._task import Start, Task, held_out_of, task_in
+from skue.histories._fingerprints import count_new_events, learned_ends
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import positions_of_ranges

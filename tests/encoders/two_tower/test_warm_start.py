@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.encoders.two_tower import _tower, _warm_start
-from skue.encoders.two_tower._fingerprints import count_new_events, learned_ends
+from skue.histories._fingerprints import count_new_events, learned_ends
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(40, 6)), space_id="toys")

@@ -14,6 +14,10 @@ import numpy as np
 from skue.histories._histories import Histories
 from skue.reading._ids import is_text
 
+# Number of hashes in a sample.
+_IN_SAMPLE = 1024
+# Shorter histories are not compared.
+_FEWEST_EVENTS = 4
 # Number of newest events in a hash.
 _N_EVENTS = 8
 # A history is searched for its learned end among this many of its newest events.
@@ -21,24 +25,53 @@ _FARTHEST = 100
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def learned_ends(histories: Histories, held_out: np.ndarray) -> np.ndarray:
+def learned_ends(histories: Histories, held_out: np.ndarray | None = None) -> np.ndarray:
     """Return the sorted hashes of the histories without the held-out events.
 
     Parameters
     ----------
     histories : Histories
-    held_out : ndarray of shape (n_events,), bool
-        The newest events of some users.
+    held_out : ndarray of shape (n_events,), bool, default=None
+        The newest events of some users; None if nothing is held out.
 
     Returns
     -------
     hashes : ndarray of shape (n_distinct_hashes,), uint64
     """
-    starts = histories.offsets[:-1]
-    owner = np.searchsorted(histories.offsets, np.flatnonzero(held_out), side="right") - 1
-    stops = histories.offsets[1:] - np.bincount(owner, minlength=len(histories))
+    starts, stops = histories.offsets[:-1], histories.offsets[1:]
+    if held_out is not None:
+        owner = np.searchsorted(histories.offsets, np.flatnonzero(held_out), side="right") - 1
+        stops = stops - np.bincount(owner, minlength=len(histories))
     filled = stops > starts
     return np.unique(_end_hashes(histories, starts[filled], stops[filled], _id_hashes(histories)))
+
+
+def sample_of_ends(histories: Histories, before: np.ndarray | None = None) -> np.ndarray:
+    """Return the 1,024 smallest hashes of histories, of those sampled before as well.
+
+    Samples of two logs can be compared, because small hashes are drawn from both.
+    """
+    ends = learned_ends(histories)
+    if before is not None:
+        ends = np.union1d(ends, before)
+    return ends[:_IN_SAMPLE].copy()
+
+
+def share_learned(histories: Histories, sample: np.ndarray) -> float:
+    """Return the share of whole histories that were learned from.
+
+    Histories of fewer than four events are left out, because different users may have the same.
+
+    Parameters
+    ----------
+    histories : Histories
+    sample : ndarray of shape (n_sampled,), uint64
+        From :func:`sample_of_ends`.
+    """
+    ends = learned_ends(histories[np.diff(histories.offsets) >= _FEWEST_EVENTS])
+    if len(sample) >= _IN_SAMPLE:
+        ends = ends[ends <= sample[-1]]
+    return float(_is_in(ends, sample).mean()) if len(ends) else 0.0
 
 
 def count_new_events(histories: Histories, learned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

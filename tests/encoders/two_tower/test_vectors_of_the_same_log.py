@@ -1,0 +1,69 @@
+"""Given item vectors that know the events that validation holds out."""
+
+import pickle
+import warnings
+
+import pytest
+
+from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
+from skue.datasets import make_user_histories
+
+LOG = make_user_histories(n_users=300, n_items=200, random_state=0).histories
+
+
+@pytest.fixture(scope="module")
+def items():
+    return CooccurrenceItemEmbedder(n_dims=8).fit(LOG).item_embeddings_
+
+
+def warnings_of_fit(items, histories, **parameters):
+    encoder = TwoTowerUserEncoder(items, max_iter=1, random_state=0, **parameters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        encoder.fit(histories)
+    return [str(one.message) for one in caught if "were learned from" in str(one.message)]
+
+
+@pytest.mark.parametrize("item_tower", ["trained", "frozen"])
+def test_vectors_learned_from_the_same_log_give_a_warning_with_the_way_out(items, item_tower):
+    (message,) = warnings_of_fit(items, LOG, item_tower=item_tower)
+    assert "learned from 100% of the histories" in message
+    assert "item_embeddings=CooccurrenceItemEmbedder()" in message
+
+
+def test_the_warning_also_comes_for_vectors_from_a_file_a_pickle_or_with_more_items(
+    items, tmp_path
+):
+    items.save(tmp_path / "items.npz")
+    copies = [
+        ItemEmbeddings.load(tmp_path / "items.npz"),
+        ItemEmbeddings.load(tmp_path / "items.npz", mmap=True),
+        pickle.loads(pickle.dumps(items)),
+        items.extend(items.vectors[:1], [10_000]),
+    ]
+    assert [len(warnings_of_fit(copy, LOG)) for copy in copies] == [1, 1, 1, 1]
+
+
+def test_the_warning_comes_for_histories_counted_in_parts():
+    embedder = CooccurrenceItemEmbedder(n_dims=8).fit(LOG[:150]).partial_fit(LOG[150:])
+    (message,) = warnings_of_fit(embedder.item_embeddings_, LOG)
+    assert "100%" in message
+
+
+def test_vectors_that_do_not_know_the_held_out_events_give_no_warning(items):
+    other_users = make_user_histories(n_users=300, n_items=200, random_state=1).histories
+    elsewhere = ItemEmbeddings(items.vectors, items.ids)
+    assert not warnings_of_fit(items, other_users)
+    assert not warnings_of_fit(elsewhere, LOG)
+    assert not warnings_of_fit(CooccurrenceItemEmbedder(n_dims=8), LOG)
+    assert not warnings_of_fit(items, LOG, early_stopping=False)
+
+
+def test_of_a_long_log_a_sample_of_histories_is_enough():
+    log = make_user_histories(n_users=5000, n_items=200, random_state=0).histories
+    items = CooccurrenceItemEmbedder(n_dims=8).fit(log).item_embeddings_
+    assert len(items._learned_ends) == 1024
+    (message,) = warnings_of_fit(items, log)
+    assert "100%" in message
+    earlier = CooccurrenceItemEmbedder(n_dims=8).fit(log[:1000]).item_embeddings_
+    assert not warnings_of_fit(earlier, log)
