@@ -16,8 +16,10 @@ from skue.encoders.two_tower._task import Task
 from skue.encoders.two_tower._tower import Trainer
 from skue.kernels._threads import spread
 
-# Initial share of the best average in the mix of channels.
+# Initial share of the best average in the mix of channels, if it is clearly better than the mix.
 _START_SHARE = 0.9
+# Towers start from this repeat exponent or a larger one: with 0, decays have no effect.
+_LOWEST_EXPONENT = 0.15
 
 
 @dataclass
@@ -179,29 +181,39 @@ def _cold_start(task: Task, recipe: Recipe) -> tuple[Towers, Learned]:
 
 def _start(task: Task, recipe: Recipe) -> tuple[Towers, Towers, float]:
     """Return the best average, the starting weights, and the validation recall of the start."""
-    decay, exponent, average_recall = task.best
+    decay, exponent, _ = task.best
     decays = np.asarray(recipe.decays, dtype=np.float32)
     n_items, n_channels = len(task.items), len(decays)
     average = start_of_pooling(np.array([decay]), exponent, n_items)
     average["mix"] = np.zeros(1, dtype=np.float32)
-    start = start_of_pooling(decays, exponent, n_items)
+    # The weight of an event that is not repeated decays by the exponent times the decay.
+    exponent = max(exponent, _LOWEST_EXPONENT)
+    start = start_of_pooling(decays / np.float32(exponent), exponent, n_items)
     start["mix"] = np.zeros(n_channels, dtype=np.float32)
     recall = 0.0
     towers = [start] * task.n_towers
     if len(task.validation):
-        recall = _validation_recall(task, towers, task.items.vectors, recipe.max_history)
-    if average_recall > recall and len(task.validation) and n_channels > 1:
-        nearest = int(np.argmin(np.abs(decays - decay)))
-        start["decay"][nearest] = decay
-        start["mix"][nearest] = np.log(_START_SHARE / (1 - _START_SHARE) * (n_channels - 1))
+        hits = _validation_hits(task, towers, task.items.vectors, recipe.max_history)
+        recall = float(hits.mean())
+        gains = _validation_hits(task, [average], task.items.vectors, recipe.max_history) - hits
+        if n_channels > 1 and gains.mean() > gains.std() / np.sqrt(len(gains)):
+            nearest = int(np.argmin(np.abs(decays - decay * exponent)))
+            start["decay"][nearest] = decay
+            start["mix"][nearest] = np.log(_START_SHARE / (1 - _START_SHARE) * (n_channels - 1))
     return [average], [dict(start) for _ in towers], recall
 
 
 def _validation_recall(
     task: Task, towers: Towers, item_vectors: np.ndarray, max_history: int | None
 ) -> float:
+    return float(_validation_hits(task, towers, item_vectors, max_history).mean())
+
+
+def _validation_hits(
+    task: Task, towers: Towers, item_vectors: np.ndarray, max_history: int | None
+) -> np.ndarray:
     examples = task.validation.examples
     users, _ = encode(
         task.sequences, examples.starts, examples.stops, towers, item_vectors, max_history
     )
-    return float(task.validation.recalls(users[None], item_vectors)[0])
+    return task.validation.hits(users[None], item_vectors)[0]

@@ -134,7 +134,7 @@ def user_map(
     n_events = np.minimum(examples.stops - examples.starts, max_history or np.inf)
     ways = [of_features._replace(n_events=n_events_of) for n_events_of in _EVENTS]
     found = [way.joined(vectors, defined, n_events, rows)[0] for way in ways]
-    return ways[int(task.validation.recalls(np.stack(found), item_vectors).argmax())]
+    return ways[int(task.validation.hits(np.stack(found), item_vectors).mean(axis=1).argmax())]
 
 
 def _regression(features: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from skue.encoders.two_tower._examples import Examples
 from skue.encoders.two_tower._sequences import Sequences
 from skue.kernels._pooling import decayed_averages
 from skue.kernels._ranking import Products, rank_positives
-from skue.kernels._segments import offsets_of, positions_of_ranges
+from skue.kernels._segments import offsets_of, owners, positions_of_ranges, user_item_keys
 from skue.kernels._ties import expected_hits, tied_groups
 
 _K = 20
@@ -38,8 +38,8 @@ class Validation:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def recalls(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-        """Return the recall@20 of several ways to encode the prefixes.
+    def hits(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
+        """Return whether the held-out item is among the 20 best, for several ways to encode.
 
         The whole catalogue is ranked. When no held-out item occurs in its own prefix, the items
         of the prefix are excluded.
@@ -51,7 +51,8 @@ class Validation:
 
         Returns
         -------
-        recalls : ndarray of shape (n_ways,)
+        hits : ndarray of shape (n_ways, n_examples)
+            Numbers from 0 to 1: with ties, the expectation.
         """
         n_ways, n_examples, n_dims = user_vectors.shape
         excluded = None
@@ -65,11 +66,13 @@ class Validation:
             np.arange(n_ways * n_examples + 1),
             excluded=excluded,
         )
-        hits = expected_hits(tied_groups(positives), _K)
-        return hits.reshape(n_ways, n_examples).mean(axis=1)
+        return expected_hits(tied_groups(positives), _K).reshape(n_ways, n_examples)
 
     def best_average(self, item_vectors: np.ndarray) -> BestAverage:
-        """Return the best plain average of a small grid of decays and repeat exponents."""
+        """Return the best plain average of a small grid of decays and repeat exponents.
+
+        If no prefix repeats an item, the exponent only scales the decay, so 1 is returned.
+        """
         if not len(self):
             return BestAverage(0.1, 1.0, -1.0)
         weights = self.sequences.weights
@@ -80,10 +83,13 @@ class Validation:
             users, _ = decayed_averages(
                 self._seen, self._offsets, ages, weights, _DECAYS, exponent, item_vectors
             )
-            recalls[:, at] = self.recalls(users, item_vectors)
+            recalls[:, at] = self.hits(users, item_vectors).mean(axis=1)
         decay, exponent = divmod(int(recalls.argmax()), len(_REPEAT_EXPONENTS))
         best = float(recalls[decay, exponent])
-        return BestAverage(_DECAYS[decay], _REPEAT_EXPONENTS[exponent], best)
+        chosen = _DECAYS[decay], _REPEAT_EXPONENTS[exponent]
+        if not self._repeats_in_prefixes:
+            chosen = chosen[0] * chosen[1], 1.0
+        return BestAverage(*chosen, best)
 
     @cached_property
     def _offsets(self) -> np.ndarray:
@@ -105,6 +111,11 @@ class Validation:
     @cached_property
     def _seen(self) -> np.ndarray:
         return self.sequences.rows[self._events]
+
+    @cached_property
+    def _repeats_in_prefixes(self) -> bool:
+        keys = user_item_keys(owners(self._offsets), self._seen)
+        return len(np.unique(keys)) < len(keys)
 
     @cached_property
     def _has_repeats(self) -> bool:
