@@ -27,10 +27,10 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     r"""Learn user vectors from the items that users chose next.
 
     Use it when there are enough histories to learn from (some thousands of users) and the order
-    of events matters. It starts from the best decayed average and keeps trained weights only if
-    validation recall does not drop, so on validation it is never worse than that average. With
-    little data, :class:`DecayAverageUserEncoder` is faster and often as good. Where people mostly
-    choose the same items again, :class:`TwoStageRecommender` finds more.
+    of events matters. It starts from decayed averages and keeps trained weights only if validation
+    recall does not drop, so on validation it is never worse than the best of them. With little
+    data, :class:`DecayAverageUserEncoder` is faster and often as good. Where people mostly choose
+    the same items again, :class:`TwoStageRecommender` finds more.
 
     The user tower pools a history into several channels with learned decays and maps them to a
     user vector. The item tower holds the item vectors, which are learned too or stay frozen. Both
