@@ -14,10 +14,10 @@ import numpy as np
 from skue.histories._histories import Histories
 from skue.reading._ids import is_text
 
-# Number of hashes in a sample.
-_IN_SAMPLE = 1024
-# Shorter histories are not compared.
-_FEWEST_EVENTS = 4
+# Number of hashes in a sample of events, and of earlier events in each.
+_IN_SAMPLE, _N_BEFORE = 4096, 7
+# Number of events hashed at once.
+_STRETCH = 2**20
 # Number of newest events in a hash.
 _N_EVENTS = 8
 # A history is searched for its learned end among this many of its newest events.
@@ -25,53 +25,54 @@ _FARTHEST = 100
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def learned_ends(histories: Histories, held_out: np.ndarray | None = None) -> np.ndarray:
+def learned_ends(histories: Histories, held_out: np.ndarray) -> np.ndarray:
     """Return the sorted hashes of the histories without the held-out events.
 
     Parameters
     ----------
     histories : Histories
-    held_out : ndarray of shape (n_events,), bool, default=None
-        The newest events of some users; None if nothing is held out.
+    held_out : ndarray of shape (n_events,), bool
+        The newest events of some users.
 
     Returns
     -------
     hashes : ndarray of shape (n_distinct_hashes,), uint64
     """
-    starts, stops = histories.offsets[:-1], histories.offsets[1:]
-    if held_out is not None:
-        owner = np.searchsorted(histories.offsets, np.flatnonzero(held_out), side="right") - 1
-        stops = stops - np.bincount(owner, minlength=len(histories))
+    starts = histories.offsets[:-1]
+    owner = np.searchsorted(histories.offsets, np.flatnonzero(held_out), side="right") - 1
+    stops = histories.offsets[1:] - np.bincount(owner, minlength=len(histories))
     filled = stops > starts
     return np.unique(_end_hashes(histories, starts[filled], stops[filled], _id_hashes(histories)))
 
 
-def sample_of_ends(histories: Histories, before: np.ndarray | None = None) -> np.ndarray:
-    """Return the 1,024 smallest hashes of histories, of those sampled before as well.
+def sample_of_events(histories: Histories, before: np.ndarray | None = None) -> np.ndarray:
+    """Return the 4,096 smallest hashes of events, of those sampled before as well.
 
     Samples of two logs can be compared, because small hashes are drawn from both.
     """
-    ends = learned_ends(histories)
-    if before is not None:
-        ends = np.union1d(ends, before)
-    return ends[:_IN_SAMPLE].copy()
+    sample, ids = before, _id_hashes(histories)
+    for start in range(0, len(histories.codes), _STRETCH):
+        stop = min(start + _STRETCH, len(histories.codes))
+        hashes = _event_hashes(histories, np.arange(start, stop), ids)
+        sample = np.unique(hashes if sample is None else np.append(sample, hashes))[:_IN_SAMPLE]
+    return np.empty(0, dtype=np.uint64) if sample is None else sample
 
 
-def share_learned(histories: Histories, sample: np.ndarray) -> float:
-    """Return the share of whole histories that were learned from.
-
-    Histories of fewer than four events are left out, because different users may have the same.
+def share_learned(histories: Histories, events: np.ndarray, sample: np.ndarray) -> float:
+    """Return the share of events that were learned from.
 
     Parameters
     ----------
     histories : Histories
+    events : ndarray of shape (n_events,)
+        Positions of the events.
     sample : ndarray of shape (n_sampled,), uint64
-        From :func:`sample_of_ends`.
+        From :func:`sample_of_events`.
     """
-    ends = learned_ends(histories[np.diff(histories.offsets) >= _FEWEST_EVENTS])
+    hashes = _event_hashes(histories, events, _id_hashes(histories))
     if len(sample) >= _IN_SAMPLE:
-        ends = ends[ends <= sample[-1]]
-    return float(_is_in(ends, sample).mean()) if len(ends) else 0.0
+        hashes = hashes[hashes <= sample[-1]]
+    return float(_is_in(hashes, sample).mean()) if len(hashes) else 0.0
 
 
 def count_new_events(histories: Histories, learned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +106,19 @@ def count_new_events(histories: Histories, learned: np.ndarray) -> tuple[np.ndar
         if not len(pending):
             break
     return n_new, np.unique(np.concatenate(outdated))
+
+
+def _event_hashes(histories: Histories, events: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the hashes of events, each with the seven events before it.
+
+    Events with fewer events before them are left out, because different users may have the same.
+    """
+    users = np.searchsorted(histories.offsets, events, side="right") - 1
+    events = events[events - histories.offsets[users] >= _N_BEFORE]
+    total = np.zeros(len(events), dtype=np.uint64)
+    for n_back in range(_N_BEFORE + 1):
+        total = total * _FACTOR + ids[histories.codes[events - n_back]]
+    return _mixed(total)
 
 
 def _end_hashes(

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from skue._html import DocumentationLink
 from skue._warn import warn_caller
 from skue.histories._atomic_fit import atomic_fit
-from skue.histories._fingerprints import sample_of_ends
+from skue.histories._fingerprints import sample_of_events
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.items._embedded import embedded, learned_vectors, share_of_features
@@ -198,21 +198,21 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
                 )
             histories = validate_histories(self, X, reset=is_first)
             counts = self._counts_of(histories)
-            ends_before = None
+            sampled_before = None
             if not is_first:
-                ends_before = self.item_embeddings_._learned_ends
+                sampled_before = self.item_embeddings_._learned_events
                 before = PairCounts(
                     self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_
                 )
                 counts = before.plus(counts)
-            self._learn(counts, histories, ends_before)
+            self._learn(counts, histories, sampled_before)
         return self
 
     def _counts_of(self, histories: Histories) -> PairCounts:
         return counted(histories, window=self.window, n_jobs=self.n_jobs)
 
     def _learn(
-        self, counts: PairCounts, histories: Histories, ends_before: np.ndarray | None = None
+        self, counts: PairCounts, histories: Histories, sampled_before: np.ndarray | None = None
     ) -> None:
         """Set the fitted attributes."""
         if not counts.n_events:
@@ -246,7 +246,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
                 ids = np.concatenate([ids, features.ids_beside(ids)])
             vectors = random_state.normal(size=(len(ids), self.n_dims))
             items = ItemEmbeddings(vectors, ids)
-        items._learned_ends = sample_of_ends(histories, ends_before)
+        items._learned_events = sample_of_events(histories, sampled_before)
         self.item_embeddings_ = items
         self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_ = counts
         self.window_ = self.window

@@ -10,7 +10,7 @@ import numpy as np
 from skue.histories._npz import check_schema, read_arrays, write_arrays
 
 SPACE = ("space_id", "aligned_with", "agreement")
-_PRIVATE = ("_learned_ends",)
+_PRIVATE = ("_learned_events",)
 _SCHEMA = 2
 
 

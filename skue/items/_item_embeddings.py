@@ -98,8 +98,8 @@ class ItemEmbeddings(SavedInFiles):
         self.agreement = None if agreement is None else float(agreement)
         self._catalog_id: str | None = None
         self._shared_as: str | None = None
-        # A sample of the histories that the vectors were learned from, if that is known.
-        self._learned_ends: np.ndarray | None = None
+        # A sample of the events that the vectors were learned from, if that is known.
+        self._learned_events: np.ndarray | None = None
         self._rows_by_vocabulary: Any = weakref.WeakKeyDictionary()
 
     @classmethod
@@ -264,7 +264,7 @@ class ItemEmbeddings(SavedInFiles):
         space = {name: getattr(self, name) for name in SPACE}
         vectors = np.concatenate([self.vectors, vectors])
         items = ItemEmbeddings(vectors, np.concatenate([self.ids, ids]), **space)
-        items._learned_ends = self._learned_ends
+        items._learned_events = self._learned_events
         return items
 
     def __len__(self) -> int:
@@ -285,14 +285,14 @@ class ItemEmbeddings(SavedInFiles):
             "space_id": self._space_id,
             "catalog_id": self._catalog_id,
             "alignment": (self.aligned_with, self.agreement),
-            "learned_ends": self._learned_ends,
+            "learned_events": self._learned_events,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         alignment = state.get("alignment", (None, None))  # pickles of 0.1 have none
         self._set(state["vectors"], state["vocabulary"], state["space_id"], *alignment)
         self._catalog_id = state["catalog_id"]
-        self._learned_ends = state.get("learned_ends")
+        self._learned_events = state.get("learned_events")
 
     def __repr__(self) -> str:
         space = "" if self._space_id is None else f", space_id={self._space_id!r}"

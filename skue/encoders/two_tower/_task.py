@@ -107,16 +107,15 @@ def best_task(
 
 def _warn_if_learned(item_embeddings: Any, histories: Histories, held_out: np.ndarray) -> None:
     """Warn if the given vectors were learned from the events to validate by."""
-    sample = getattr(item_embeddings, "_learned_ends", None)
+    sample = getattr(item_embeddings, "_learned_events", None)
     if sample is None or not held_out.any():
         return
-    users = np.unique(np.searchsorted(histories.offsets, np.flatnonzero(held_out), "right") - 1)
-    share = share_learned(histories[users], sample)
+    share = share_learned(histories, np.flatnonzero(held_out), sample)
     if share > 0.5:
         warn_caller(
-            f"The given item_embeddings were learned from {share:.0%} of the histories that "
-            "validation holds events out of. They know these events, so validation recall is too "
-            "high and may keep the wrong epoch. Pass an embedder that is not fitted, such as "
+            f"The given item_embeddings were learned from {share:.0%} of the events that "
+            "validation holds out, so validation recall is too high and may keep the wrong "
+            "epoch. Pass an embedder that is not fitted, such as "
             "item_embeddings=CooccurrenceItemEmbedder(), which is fitted without these events."
         )
 

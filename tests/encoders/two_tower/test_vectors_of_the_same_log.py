@@ -3,10 +3,17 @@
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
+from skue import (
+    CooccurrenceItemEmbedder,
+    ItemEmbeddings,
+    TwoTowerUserEncoder,
+    leave_last_out,
+)
 from skue.datasets import make_user_histories
+from skue.histories import _fingerprints
 
 LOG = make_user_histories(n_users=300, n_items=200, random_state=0).histories
 
@@ -27,7 +34,7 @@ def warnings_of_fit(items, histories, **parameters):
 @pytest.mark.parametrize("item_tower", ["trained", "frozen"])
 def test_vectors_learned_from_the_same_log_give_a_warning_with_the_way_out(items, item_tower):
     (message,) = warnings_of_fit(items, LOG, item_tower=item_tower)
-    assert "learned from 100% of the histories" in message
+    assert "learned from 100% of the events" in message
     assert "item_embeddings=CooccurrenceItemEmbedder()" in message
 
 
@@ -59,11 +66,26 @@ def test_vectors_that_do_not_know_the_held_out_events_give_no_warning(items):
     assert not warnings_of_fit(items, LOG, early_stopping=False)
 
 
-def test_of_a_long_log_a_sample_of_histories_is_enough():
-    log = make_user_histories(n_users=5000, n_items=200, random_state=0).histories
-    items = CooccurrenceItemEmbedder(n_dims=8).fit(log).item_embeddings_
-    assert len(items._learned_ends) == 1024
+def test_vectors_that_know_later_events_as_well_give_the_warning(items):
+    earlier, _ = leave_last_out(LOG)
+    (message,) = warnings_of_fit(items, earlier)
+    assert "100%" in message
+
+
+def test_vectors_of_earlier_events_give_no_warning():
+    earlier, _ = leave_last_out(LOG, n_last=6)
+    items = CooccurrenceItemEmbedder(n_dims=8).fit(earlier).item_embeddings_
+    assert not warnings_of_fit(items, LOG)
+
+
+def test_of_a_long_log_a_sample_of_events_is_enough(monkeypatch):
+    log = make_user_histories(n_users=3000, n_items=200, random_state=0).histories
+    embedder = CooccurrenceItemEmbedder(n_dims=8)
+    items = embedder.fit(log).item_embeddings_
+    assert len(items._learned_events) == 4096
     (message,) = warnings_of_fit(items, log)
     assert "100%" in message
-    earlier = CooccurrenceItemEmbedder(n_dims=8).fit(log[:1000]).item_embeddings_
-    assert not warnings_of_fit(earlier, log)
+    other_users = embedder.fit(log[:1000]).item_embeddings_
+    assert not warnings_of_fit(other_users, log)
+    monkeypatch.setattr(_fingerprints, "_STRETCH", 1000)
+    assert np.array_equal(embedder.fit(log).item_embeddings_._learned_events, items._learned_events)
