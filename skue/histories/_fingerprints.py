@@ -1,8 +1,9 @@
-"""Which events of a log an earlier fit has learned from: hashes of the ends of histories.
+"""Which events of a log an earlier fit has learned from: hashes of events and those before them.
 
-For each learned history, the hash of its newest events is kept. In a later log, a history has
-been learned up to the position whose hash is among them. This needs neither user ids nor times,
-and it still works if the oldest events have been dropped from the log in the meantime.
+For each history that a two-tower encoder learned from, the hash of its newest events is
+kept. In a later log, a history has been learned up to the position whose hash is among them. This
+needs neither user ids nor times, and it still works if the oldest events have been dropped from
+the log in the meantime. Item vectors keep a sample of the hashes of all events they know.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from skue.histories._histories import Histories
 from skue.reading._ids import is_text
 
-# Number of hashes in a sample of events, and of earlier events in each.
-_IN_SAMPLE, _N_BEFORE = 4096, 7
+# Number of hashes in a sample of events.
+_IN_SAMPLE = 4096
 # Number of events hashed at once.
 _STRETCH = 2**20
 # Number of newest events in a hash.
@@ -46,16 +47,17 @@ def learned_ends(histories: Histories, held_out: np.ndarray) -> np.ndarray:
 
 
 def sample_of_events(histories: Histories, before: np.ndarray | None = None) -> np.ndarray:
-    """Return the 4,096 smallest hashes of events, of those sampled before as well.
+    """Return a sample of the events: the 4,096 smallest hashes, with those of an earlier sample.
 
-    Samples of two logs can be compared, because small hashes are drawn from both.
+    Samples of two logs can be compared, because both keep the smallest hashes.
     """
-    sample, ids = before, _id_hashes(histories)
+    sample = np.empty(0, dtype=np.uint64) if before is None else before
+    ids = _id_hashes(histories)
     for start in range(0, len(histories.codes), _STRETCH):
         stop = min(start + _STRETCH, len(histories.codes))
         hashes = _event_hashes(histories, np.arange(start, stop), ids)
-        sample = np.unique(hashes if sample is None else np.append(sample, hashes))[:_IN_SAMPLE]
-    return np.empty(0, dtype=np.uint64) if sample is None else sample
+        sample = np.unique(np.append(sample, hashes))[:_IN_SAMPLE]
+    return sample
 
 
 def share_learned(histories: Histories, events: np.ndarray, sample: np.ndarray) -> float:
@@ -114,11 +116,9 @@ def _event_hashes(histories: Histories, events: np.ndarray, ids: np.ndarray) -> 
     Events with fewer events before them are left out, because different users may have the same.
     """
     users = np.searchsorted(histories.offsets, events, side="right") - 1
-    events = events[events - histories.offsets[users] >= _N_BEFORE]
-    total = np.zeros(len(events), dtype=np.uint64)
-    for n_back in range(_N_BEFORE + 1):
-        total = total * _FACTOR + ids[histories.codes[events - n_back]]
-    return _mixed(total)
+    starts = events - (_N_EVENTS - 1)
+    whole = starts >= histories.offsets[users]
+    return _end_hashes(histories, starts[whole], events[whole] + 1, ids)
 
 
 def _end_hashes(

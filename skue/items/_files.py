@@ -10,12 +10,14 @@ import numpy as np
 from skue.histories._npz import check_schema, read_arrays, write_arrays
 
 SPACE = ("space_id", "aligned_with", "agreement")
-_PRIVATE = ("_learned_events",)
+_SAVED = ("vectors", "ids", *SPACE, "_learned_events")
 _SCHEMA = 2
 
 
 class SavedInFiles:
     """The methods that write and read ``.npz`` files."""
+
+    _learned_events: np.ndarray | None
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write vectors and ids to an ``.npz`` file.
@@ -27,7 +29,7 @@ class SavedInFiles:
         path : str or path
             Used as given, without adding a suffix. An existing file is replaced.
         """
-        parts = {name: getattr(self, name) for name in ("vectors", "ids", *SPACE, *_PRIVATE)}
+        parts = {name: getattr(self, name) for name in _SAVED}
         held = {name: np.asarray(part) for name, part in parts.items() if part is not None}
         write_arrays(path, {"schema": np.array(_SCHEMA), **held})
 
@@ -65,6 +67,5 @@ class SavedInFiles:
         check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
         space = {name: parts[name].item() for name in SPACE if name in parts}
         items = cls(**{"vectors": parts["vectors"], "ids": parts["ids"], **space})
-        for name in _PRIVATE:
-            setattr(items, name, parts.get(name))
+        items._learned_events = parts.get("_learned_events")
         return items

@@ -166,8 +166,8 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     Warns
     -----
     UserWarning
-        If there are too few examples to train or to validate: the encoder is then the starting
-        average. If the given vectors were learned from the events that validation holds out.
+        If the given vectors were learned from the events that validation holds out. If there are
+        too few examples to train or to validate; the encoder is then the starting average.
 
     Notes
     -----
