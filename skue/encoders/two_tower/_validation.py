@@ -10,9 +10,10 @@ import numpy as np
 
 from skue.encoders.two_tower._examples import Examples
 from skue.encoders.two_tower._sequences import Sequences
+from skue.kernels._cooccurrence import n_repeats
 from skue.kernels._pooling import decayed_averages
 from skue.kernels._ranking import Products, rank_positives
-from skue.kernels._segments import offsets_of, owners, positions_of_ranges, user_item_keys
+from skue.kernels._segments import offsets_of, positions_of_ranges
 from skue.kernels._ties import expected_hits, tied_groups
 
 _K = 20
@@ -87,7 +88,7 @@ class Validation:
         decay, exponent = divmod(int(recalls.argmax()), len(_REPEAT_EXPONENTS))
         best = float(recalls[decay, exponent])
         chosen = _DECAYS[decay], _REPEAT_EXPONENTS[exponent]
-        if not self._repeats_in_prefixes:
+        if not n_repeats(self._seen, self._offsets):
             chosen = chosen[0] * chosen[1], 1.0
         return BestAverage(*chosen, best)
 
@@ -111,11 +112,6 @@ class Validation:
     @cached_property
     def _seen(self) -> np.ndarray:
         return self.sequences.rows[self._events]
-
-    @cached_property
-    def _repeats_in_prefixes(self) -> bool:
-        keys = user_item_keys(owners(self._offsets), self._seen)
-        return len(np.unique(keys)) < len(keys)
 
     @cached_property
     def _has_repeats(self) -> bool:
