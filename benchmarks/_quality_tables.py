@@ -84,8 +84,8 @@ def world_table(result):
         line += [interval(row, base, "50") for base in beside[:1]]
         lines.append(line)
     return (
-        f"{result['n_worlds']} worlds, {result['n_train']} people learned "
-        f"from, {result['n_others']} others; {result['seeds']} fits of each two-tower.\n\n"
+        f"{counted(result['n_worlds'], 'world')}, {result['n_train']} people learned from, "
+        f"{result['n_others']} others; {counted(result['seeds'], 'fit')} of each two-tower.\n\n"
     ) + table(head, lines)
 
 
@@ -174,7 +174,11 @@ def log_name(result):
 
 def n_seeds(runs):
     n = len({run["seed"] for run in runs if run["seed"] is not None})
-    return f"{n} seed{'s'[: n != 1]}: median (range)"
+    return counted(n, "seed") + (": median (range)" if n > 1 else "")
+
+
+def counted(n, what):
+    return f"{n} {what}{'s'[: n != 1]}"
 
 
 def spread(values):

@@ -24,6 +24,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -279,7 +280,7 @@ def machine():
         "versions": {"numpy": np.__version__, "sklearn": sklearn.__version__}
         | {"python": platform.python_version(), "skue": skue.__version__},
         "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(map(os.path.basename, sys.argv[1:])),
+        "command": shlex.join(map(os.path.basename, sys.argv[1:])),
     }
 
 
