@@ -10,7 +10,7 @@ from skue.items._feature_rows import scale_of
 from skue.items._feature_share import DEFAULT_SHARE, SHARES, chosen_share
 from skue.items._spectral import spectral_vectors
 from skue.kernels import _ridge
-from skue.kernels._ridge import best_ridge, ridge
+from skue.kernels._ridge import PENALTIES, best_ridge, ridge
 
 N_GROUPS, N_EACH = 6, 10
 
@@ -198,3 +198,20 @@ def test_penalties_that_only_change_lengths_shrink_predictions_least():
     rows = sp.csr_array(np.eye(5)[groups])
     sums = rows.T @ targets
     np.testing.assert_allclose(best_ridge(rows, targets), sums / (8 + 1))
+
+
+def test_the_best_penalty_is_found_where_all_cosines_are_negative():
+    rng = np.random.default_rng(2)
+    rows, noise = rng.normal(size=(200, 60)), rng.normal(size=(200, 5))
+    order = np.random.default_rng(0).permutation(200)
+    held_out, rest = order[:20], order[20:]
+    cosines = []
+    for penalty in PENALTIES:
+        found = rows[held_out] @ ridge(rows[rest], noise[rest], penalty)
+        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(noise[held_out], axis=1)
+        cosines.append(((found * noise[held_out]).sum(axis=1) / lengths).mean())
+    assert max(cosines) < 0
+    assert np.argmax(cosines) > 0
+    np.testing.assert_allclose(
+        best_ridge(rows, noise), ridge(rows, noise, PENALTIES[int(np.argmax(cosines))])
+    )
