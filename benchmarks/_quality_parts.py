@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders.two_tower import _encoder, _spaces, _task, _tower, _training, _validation
+from skue.encoders.two_tower import _fit, _spaces, _task, _tower, _training, _validation
 from skue.encoders.two_tower._recipe import recipe_of
 from skue.metrics._evaluation import evaluate
 
@@ -102,12 +102,12 @@ class Ablated(TwoTowerUserEncoder):
 
     def fit(self, X, y=None):
         with ExitStack() as stack:
-            for patch in [*self.patches, patched(_encoder, "recipe_of", self._changed_recipe)]:
+            for patch in [*self.patches, patched(_fit, "recipe_of", self._changed_recipe)]:
                 stack.enter_context(mock.patch.object(*patch))
             return super().fit(X, y)
 
-    def _changed_recipe(self, encoder, n_items):
-        recipe = recipe_of(encoder, n_items)
+    def _changed_recipe(self, encoder, n_items, **options):
+        recipe = recipe_of(encoder, n_items, **options)
         for change in self.changes:
             recipe = change(recipe)
         return recipe

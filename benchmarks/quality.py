@@ -288,7 +288,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("log", nargs="?", help="a file for skue.load_interactions")
+    parser.add_argument("log", nargs="?", help="a file, or the name of one in SKUE_DATA")
     parser.add_argument("-k", type=int, default=10, help="k of the metrics on a log (default 10)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of each two-tower (default 3)")
     parser.add_argument(
@@ -320,7 +320,9 @@ def main():
             folder = os.environ.get("SKUE_DATA")
             if not folder:
                 sys.exit("give a log, or set SKUE_DATA to the folder with amazon-beauty.txt")
-            arguments.log = os.path.join(folder, "amazon-beauty.txt")
+            arguments.log = "amazon-beauty.txt"
+        if not os.path.exists(arguments.log):
+            arguments.log = os.path.join(os.environ.get("SKUE_DATA", "."), arguments.log)
         results["log"] = log_part(arguments)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(results, indent=1))
