@@ -44,7 +44,7 @@ events, items or dimensions.
 `--only` with the names below the sections runs a part. `python -m pip install -e ".[bench]"`
 installs the alternatives. The public log is read from the folder in the environment variable
 `SKUE_DATA`. Contenders take turns in the same run, and figures are medians of at least five
-rounds. Ratios carry over to other machines, seconds do not. {machine}
+rounds. Seconds depend on the machine; ratios less so, but they differ between processors. {machine}
 
 ## How many times as fast
 

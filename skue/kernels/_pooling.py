@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skue.kernels._backend import pooling_backend
-from skue.kernels._rows import unit_sums
+from skue.kernels._rows import NEGLIGIBLE_WEIGHT, unit_sums
 from skue.kernels._segments import (
     offsets_of,
     owners,
@@ -221,7 +221,8 @@ def pooled_unit_vectors(
 def _pool_scaled(
     scaled: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    sums = _weighted_sums(scaled.astype(np.float32), rows, offsets, vectors)
+    weights = np.where(np.abs(scaled) < NEGLIGIBLE_WEIGHT, 0, scaled).astype(np.float32)
+    sums = _weighted_sums(weights, rows, offsets, vectors)
     mass = sums_by_user(np.abs(scaled), offsets)
     return unit_sums(sums, mass, lambda users: _exact_sums(scaled, rows, offsets, users, vectors))
 

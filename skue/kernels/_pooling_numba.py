@@ -14,7 +14,7 @@ from numba import njit, types
 
 from skue.kernels._backend import compiled
 from skue.kernels._pooling_llvm import CACHE_LINE, add_rows
-from skue.kernels._rows import CANCELS, NEGLIGIBLE_NORM
+from skue.kernels._rows import CANCELS, NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT
 
 # As many sums as the registers hold.
 _TILE = 128
@@ -75,7 +75,8 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
         exact = given if by_age else np.empty((n_parts, longest), dtype=np.float64)
         weights = np.empty((n_parts, longest), dtype=np.float32)
         if by_age:
-            weights[:] = given
+            for part in range(n_parts):
+                _as_float32(given[part], weights[part])
         sums = np.empty((n_parts, n_dims), dtype=np.float32)
         for user in range(len(offsets) - 1):
             start, stop = offsets[user], offsets[user + 1]
@@ -118,7 +119,14 @@ def _scale(coefficients, exact, weights):  # type: ignore[no-untyped-def]
         largest = 1.0
     for term in range(len(coefficients)):
         exact[term] = coefficients[term] / largest
-        weights[term] = exact[term]
+    _as_float32(exact[: len(coefficients)], weights)
+
+
+@njit
+def _as_float32(exact, weights):  # type: ignore[no-untyped-def]
+    """Copy weights of which the largest is 1; negligible ones become zero."""
+    for term in range(len(exact)):
+        weights[term] = exact[term] if abs(exact[term]) >= NEGLIGIBLE_WEIGHT else 0.0
 
 
 @njit(**_SUM)

@@ -12,6 +12,9 @@ NEGLIGIBLE_NORM = 1e-6
 # A float32 sum no longer than this share has mostly cancelled, and what is left is mostly
 # rounding error, so it is recomputed in float64.
 CANCELS = 1e-3
+# Weights below this share of the user's largest do not change a float32 sum, and count as zero.
+# Decay leads to ever smaller ones, and many processors multiply numbers below 1e-38 very slowly.
+NEGLIGIBLE_WEIGHT = 1e-30
 
 _CACHE_LINE = 64
 

@@ -200,3 +200,21 @@ def test_without_numba_the_backend_is_scipy(monkeypatch):
     monkeypatch.setattr(_backend, "find_spec", lambda name: None)
     assert skue.pooling_backend() == "scipy"
     assert _pooling._compiled.__wrapped__() is None
+
+
+@pytest.mark.parametrize("given", ["steps", "ages", "weights"])
+def test_weights_below_1e_30_of_the_largest_count_as_zero(backend, given):
+    vectors = np.eye(2, dtype=np.float32)
+    for age, counts in ((100, True), (120, False)):
+        rows = np.r_[0, np.ones(age)].astype(np.int32)
+        offsets = np.array([0, len(rows)])
+        ages = None if given == "steps" else step_ages(offsets) + 1000.0  # only gaps matter
+        weights = np.full(len(rows), 1e-9) if given == "weights" else None
+        for exponent in (1.0, 0.5):
+            options = rows, offsets, ages, weights, [0.6], exponent, vectors
+            pooled, defined = decayed_averages(*options)
+            assert defined.all()
+            share = np.exp(-0.6 * age) ** exponent
+            assert (pooled[0, 0, 0] > 0) == (share >= 1e-30)
+            assert exponent < 1 or counts == (pooled[0, 0, 0] > 0)
+            np.testing.assert_allclose(pooled[0, 0, 1], 1)

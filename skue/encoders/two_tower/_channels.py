@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.kernels._rows import NEGLIGIBLE_NORM
+from skue.kernels._rows import NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT
 
 Arrays = dict[str, np.ndarray]
 
 _TINY = np.float32(1e-12)
 _NEGLIGIBLE_NORM = np.float32(NEGLIGIBLE_NORM)
+_NEGLIGIBLE_LOGIT = np.float32(np.log(NEGLIGIBLE_WEIGHT))
 
 
 class Batch(NamedTuple):
@@ -96,6 +97,7 @@ def pool(
     # Channels are normalized, so a common factor of all events of a history has no effect.
     largest = logits.max(axis=2, keepdims=True)
     logits -= np.where(np.isfinite(largest), largest, 0)
+    logits[logits < _NEGLIGIBLE_LOGIT] = -np.inf
     event_weights = np.exp(logits, out=logits)
     mass = event_weights.sum(axis=2)
     if batch.weights is not None:
