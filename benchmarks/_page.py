@@ -49,7 +49,7 @@ rounds. Seconds depend on the machine; ratios less so, but they differ between p
 ## How many times as fast
 
 *Times as fast* is the time of the alternative divided by that of skue: above 1, skue is faster.
-*At least* is the ratio that a release must reach.
+*At least* is the ratio to reach; not every processor reaches all of them.
 
 {ratios}
 
