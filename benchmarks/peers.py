@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 import time
@@ -31,6 +30,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from _log_file import log_path
 from _peer_settings import contenders
 from _result_file import write
 from quality import machine, say
@@ -219,9 +219,7 @@ def main():
         return
     if arguments.log is None:
         parser.error("name a log, such as amazon-beauty.txt in the folder SKUE_DATA")
-    path = Path(arguments.log)
-    if not path.exists():
-        path = Path(os.environ.get("SKUE_DATA", ".")) / path
+    path = log_path(arguments.log)
     result = {
         "log": path.name,
         **machine(),

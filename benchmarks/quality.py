@@ -21,7 +21,6 @@ seeds.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shlex
@@ -32,8 +31,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from _log_file import log_path
 from _quality_parts import VARIANTS, Ablated, average_grid, run_of
 from _quality_tables import BESIDE, draw, log_table, page, short, world_table
+from _result_file import write
 from threadpoolctl import threadpool_info
 
 from skue import (
@@ -146,7 +147,7 @@ def log_part(arguments):
                 encoder = TwoTowerUserEncoder(random_state=seed)
                 runs.append(log.run(encoder, name="two-tower", seed=seed))
     result = {
-        "log": Path(arguments.log).name,
+        "log": arguments.log.name,
         "k": log.k,
         "by": log.by,
         "exclude_seen": log.exclude_seen,
@@ -288,7 +289,12 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("log", nargs="?", help="a file, or the name of one in SKUE_DATA")
+    parser.add_argument(
+        "log",
+        nargs="?",
+        default="amazon-beauty.txt",
+        help="a file, or the name of one in SKUE_DATA",
+    )
     parser.add_argument("-k", type=int, default=10, help="k of the metrics on a log (default 10)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of each two-tower (default 3)")
     parser.add_argument(
@@ -303,7 +309,7 @@ def main():
     parser.add_argument("--world-seeds", type=int, default=3, help="worlds a kind (default 3)")
     parser.add_argument("--ablation", action="store_true", help="measure variants of the two-tower")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="only these variants")
-    parser.add_argument("--json", help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--page", nargs="+", metavar="JSON", help="only write the page of these")
     arguments = parser.parse_args()
     if arguments.page:
@@ -316,16 +322,10 @@ def main():
         arguments.worlds = arguments.worlds or list(WORLDS)
         results["worlds"] = world_part(arguments)
     else:
-        if arguments.log is None:
-            folder = os.environ.get("SKUE_DATA")
-            if not folder:
-                sys.exit("give a log, or set SKUE_DATA to the folder with amazon-beauty.txt")
-            arguments.log = "amazon-beauty.txt"
-        if not os.path.exists(arguments.log):
-            arguments.log = os.path.join(os.environ.get("SKUE_DATA", "."), arguments.log)
+        arguments.log = log_path(arguments.log)
         results["log"] = log_part(arguments)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=1))
+        write(arguments.json, results)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ intervals.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 import warnings
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import NamedTuple
 
 import joblib
 import numpy as np
+from _log_file import log_path
 from _result_file import write
 from against import GENERATED
 from quality import FIRST_WORLD_SEED, WORLDS, World, machine
@@ -245,11 +245,7 @@ def main():
         log = Histories(log.codes, log.offsets, log.item_ids, user_ids=user_ids)
         task = task_of_log(log, arguments)
     else:
-        path = Path(arguments.log)
-        if not path.exists():
-            path = Path(os.environ.get("SKUE_DATA", ".")) / path
-        if not path.exists():
-            raise SystemExit(f"no log {arguments.log}: set SKUE_DATA to the folder with the log")
+        path = log_path(arguments.log)
         task, name = task_of_log(load_interactions(path), arguments), path.name
     if arguments.encoder:
         encoder = FrozenEstimator(joblib.load(arguments.encoder))

@@ -221,9 +221,10 @@ def pooled_unit_vectors(
 def _pool_scaled(
     scaled: np.ndarray, rows: np.ndarray, offsets: np.ndarray, vectors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    weights = np.where(np.abs(scaled) < NEGLIGIBLE_WEIGHT, 0, scaled).astype(np.float32)
+    magnitudes = np.abs(scaled)
+    weights = np.where(magnitudes < NEGLIGIBLE_WEIGHT, 0, scaled).astype(np.float32)
     sums = _weighted_sums(weights, rows, offsets, vectors)
-    mass = sums_by_user(np.abs(scaled), offsets)
+    mass = sums_by_user(magnitudes, offsets)
     return unit_sums(sums, mass, lambda users: _exact_sums(scaled, rows, offsets, users, vectors))
 
 
