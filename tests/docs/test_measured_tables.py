@@ -1,5 +1,6 @@
 """The tables of the pages have the figures that the benchmarks wrote."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def test_the_tables_of_a_page_equal_the_files_of_the_benchmarks(page):
     text = page.read_text(encoding="utf-8")
     assert measured.filled(text) == text
     assert all("|" in place.group(0) for place in measured.PLACE.finditer(text))
+
+
+def test_the_quality_page_equals_the_files_of_its_benchmark(monkeypatch):
+    benchmarks = ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    tables = importlib.import_module("_quality_tables")
+    names = ("amazon-beauty", "online-retail", "worlds", "ablation-beauty", "ablation-world")
+    files = [benchmarks / f"quality-{name}.json" for name in names]
+    text = (ROOT / "docs/user_guide/quality.md").read_text(encoding="utf-8")
+    assert measured.filled(tables.page(files)) == text
 
 
 def test_a_changed_figure_is_noticed():
