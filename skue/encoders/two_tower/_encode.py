@@ -32,8 +32,7 @@ def encode(
         lengths = np.minimum(lengths, max_history)
     filled = np.flatnonzero(lengths)
     blocks = np.split(item_vectors, len(towers), axis=1)
-    # In float64, the vector of a user does not depend on the rest of the batch.
-    towers = [{name: value.astype(np.float64) for name, value in t.items()} for t in towers]
+    towers = in_float64(towers)
     for within in blocks_by_length(lengths[filled]):
         block = filled[within]
         batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)
@@ -46,6 +45,20 @@ def encode(
             defined[block] |= has
         users[block] = parts[0] if len(parts) == 1 else side_by_side(parts)
     return users, defined
+
+
+def in_float64(towers: Towers) -> Towers:
+    """Return the weights in float64, so that the vector of a user does not depend on the batch.
+
+    The gates are only looked up and added, so they stay as they are.
+    """
+    return [
+        {
+            name: value if name == "gate" else value.astype(np.float64, copy=False)
+            for name, value in tower.items()
+        }
+        for tower in towers
+    ]
 
 
 def side_by_side(parts: list[np.ndarray]) -> np.ndarray:

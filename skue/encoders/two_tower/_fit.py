@@ -8,6 +8,7 @@ import numpy as np
 
 from skue.encoders._events import new_items
 from skue.encoders._unknown import report_unknown
+from skue.encoders.two_tower._encode import in_float64
 from skue.encoders.two_tower._features import FeatureMap, feature_map, with_all_items
 from skue.encoders.two_tower._progress import Progress
 from skue.encoders.two_tower._recipe import (
@@ -105,7 +106,8 @@ def _add_items(
 def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
     encoder.item_tower_ = item_tower_of(encoder)
     encoder.negatives_ = negatives_of(encoder, len(task.items))
-    encoder.parameters_ = learned.towers
+    # Converted once here, and not for every user.
+    encoder.parameters_ = in_float64(learned.towers)
     encoder.loss_curve_ = learned.loss_curve
     encoder.validation_scores_ = learned.validation_scores
     encoder.best_iter_ = learned.best_iter

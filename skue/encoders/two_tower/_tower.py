@@ -60,7 +60,7 @@ class Trainer:
         self.stopped = False
         self.n_seen = self.n_epochs = 0
         self.max_history = min(recipe.max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
-        parameters = {name: value.copy() for name, value in start.items()}
+        parameters = {name: np.array(value, dtype=np.float32) for name, value in start.items()}
         temperature = 0.07 if recipe.temperature is None else recipe.temperature
         parameters["log_temperature"] = np.array([np.log(temperature)], dtype=np.float32)
         if recipe.learn_items:

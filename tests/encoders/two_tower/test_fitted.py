@@ -1,6 +1,7 @@
 """A fitted two-tower encoder: its formula, its id, its file, and searches for its parameters."""
 
 import os
+import tracemalloc
 
 import joblib
 import numpy as np
@@ -170,6 +171,21 @@ def distinct_arrays(part, found=None, seen=None):
     elif type(part).__module__.startswith("skue"):
         distinct_arrays(vars(part), found, seen)
     return found
+
+
+def test_encoding_one_user_does_not_copy_the_weights():
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(rng.normal(size=(50, 128)))
+    X = Histories.from_lists(rng.integers(50, size=(30, 5)))
+    encoder = TwoTowerUserEncoder(items, max_iter=1, early_stopping=False, random_state=0).fit(X)
+    encoder.transform(X[:1])
+    tracemalloc.start()
+    try:
+        encoder.transform(X[:1])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < encoder.parameters_[0]["linear"].nbytes / 2
 
 
 @pytest.mark.parametrize("item_tower", ["frozen", "trained"])
