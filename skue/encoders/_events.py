@@ -62,7 +62,7 @@ def known_events(items: ItemEmbeddings, histories: Histories, max_history: int |
     rows = items.rows_of(histories)
     columns = histories.offsets, histories.timestamps, histories.weights, histories.user_features
     events = Events(rows, *columns)
-    if not items._row_map(histories.vocabulary)[1]:
+    if not items.vocabulary.map_of(histories.vocabulary)[1]:
         known = rows >= 0
         events = events.take(known, kept_offsets(histories.offsets, known))
     return events if max_history is None else _newest(events, max_history)

@@ -25,7 +25,7 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
     a mistake: the ids have another type than those of the items, or there are at least 30 events.
     """
     items = encoder.item_embeddings_
-    if not len(histories.codes) or items._row_map(histories.vocabulary)[1]:
+    if not len(histories.codes) or items.vocabulary.map_of(histories.vocabulary)[1]:
         return
     ignored = encoder.unknown_item == "ignore"
     if ignored and (items.rows_of(histories[:_FEW_USERS]) >= 0).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class Vocabulary:
     def _set(self, ids: np.ndarray) -> None:
         self.ids = read_only(ids)
         self._index: Any = None
+        self._maps: Any = weakref.WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,6 +92,25 @@ class Vocabulary:
             listed = values.tolist()
             return np.fromiter((get(v, -1) for v in listed), dtype=np.int32, count=len(listed))
         return self._lookup_integers(values)
+
+    def map_of(self, other: Vocabulary) -> tuple[np.ndarray | None, bool]:
+        """Return the position here of each id of another vocabulary, and whether all are known.
+
+        Positions of None mean that id ``i`` has position ``i``. The result is kept, so all slices
+        of a batch of histories share one look-up.
+        """
+        if other is self:
+            return None, True
+        found = self._maps.get(other)
+        if found is None:
+            positions = self.lookup(other.ids)
+            n_ids = len(positions)
+            # Compare the last one first: it is cheap, and most other maps differ there.
+            same = n_ids and positions[-1] == n_ids - 1
+            same = same and np.array_equal(positions, np.arange(n_ids))
+            known = not n_ids or bool(positions.min() >= 0)
+            found = self._maps[other] = (None if same else positions), known
+        return found
 
     def _known_positions(self, values: Any) -> np.ndarray | None:
         """Return the positions of a list of strings, or None if a value is unknown."""

@@ -29,8 +29,5 @@ class Catalogue:
 
     def rows_of(self, histories: Histories) -> np.ndarray:
         """Return the row of every event's item, -1 if it is unknown."""
-        return self._row_map(histories.vocabulary)[0][histories.codes]
-
-    def _row_map(self, vocabulary: Vocabulary) -> tuple[np.ndarray, bool]:
-        rows = self.lookup(vocabulary.ids)
-        return rows, not len(rows) or bool(rows.min() >= 0)
+        rows, _ = self.vocabulary.map_of(histories.vocabulary)
+        return histories.codes if rows is None else rows[histories.codes]

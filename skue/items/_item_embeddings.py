@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import weakref
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,6 @@ class ItemEmbeddings(SavedInFiles):
         self._shared_as: str | None = None
         # A sample of the events that the vectors were learned from, if that is known.
         self._learned_events: np.ndarray | None = None
-        self._rows_by_vocabulary: Any = weakref.WeakKeyDictionary()
 
     @classmethod
     def from_keyed_vectors(
@@ -184,25 +182,8 @@ class ItemEmbeddings(SavedInFiles):
         -------
         rows : ndarray of shape (n_events,), int32
         """
-        rows, _ = self._row_map(histories.vocabulary)
+        rows, _ = self.vocabulary.map_of(histories.vocabulary)
         return histories.codes if rows is None else rows[histories.codes]
-
-    def _row_map(self, vocabulary: Vocabulary) -> tuple[np.ndarray | None, bool]:
-        """Return the row of each id of a vocabulary, and whether all ids are known.
-
-        Rows of None mean that id ``i`` has row ``i``.
-        """
-        if vocabulary is self.vocabulary:
-            return None, True
-        known = self._rows_by_vocabulary.get(vocabulary)
-        if known is None:
-            rows = self.lookup(vocabulary.ids)
-            n_ids = len(rows)
-            # Compare the last row first: it is cheap, and most other maps differ there.
-            same = n_ids and rows[-1] == n_ids - 1 and np.array_equal(rows, np.arange(n_ids))
-            known = (None if same else rows), not n_ids or bool(rows.min() >= 0)
-            self._rows_by_vocabulary[vocabulary] = known
-        return known
 
     def similar_items(self, ids: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """Return the k items nearest to each of the given items.

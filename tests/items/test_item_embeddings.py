@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 
 from skue import Histories, ItemEmbeddings
+from skue.histories._vocabulary import Vocabulary
 
 ITEMS = ItemEmbeddings([[3, 4], [0, 2]], ids=["tea", "cup"], space_id="shop")
 
@@ -149,14 +150,15 @@ def test_read_only_unit_rows_are_not_copied(tmp_path):
 
 
 def test_slices_of_a_batch_share_one_lookup(monkeypatch):
+    items = ItemEmbeddings(np.eye(2), ids=["tea", "cup"])
     histories = Histories.from_lists([["tea"], ["pot", "cup"]])
     calls = []
-    lookup = ItemEmbeddings.lookup
+    lookup = Vocabulary.lookup
     monkeypatch.setattr(
-        ItemEmbeddings, "lookup", lambda self, ids: calls.append(1) or lookup(self, ids)
+        Vocabulary, "lookup", lambda self, ids: calls.append(1) or lookup(self, ids)
     )
-    assert ITEMS.rows_of(histories).tolist() == [0, -1, 1]
-    assert ITEMS.rows_of(histories[1:]).tolist() == [-1, 1]
+    assert items.rows_of(histories).tolist() == [0, -1, 1]
+    assert items.rows_of(histories[1:]).tolist() == [-1, 1]
     assert len(calls) == 1
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from skue import Histories, RecallAtK, TransitionItemRanker, leave_last_out
+from skue.histories._vocabulary import Vocabulary
 
 RNG = np.random.default_rng(1)
 LISTS = [[int(i) for i in RNG.integers(8, size=RNG.integers(1, 9))] for _ in range(40)]
@@ -70,3 +71,16 @@ def test_a_pickled_ranker_gives_the_same_scores(tmp_path):
     joblib.dump(ranker, tmp_path / "ranker.joblib")
     loaded = joblib.load(tmp_path / "ranker.joblib")
     np.testing.assert_array_equal(loaded.recommend(LISTS, k=4)[1], ranker.recommend(LISTS, k=4)[1])
+
+
+def test_requests_for_users_of_one_batch_look_their_items_up_once(monkeypatch):
+    ranker = TransitionItemRanker().fit([["a", "b"], ["b", "c"]])
+    histories = Histories.from_lists([["c", "a"], ["unknown", "b"]])
+    calls = []
+    lookup = Vocabulary.lookup
+    monkeypatch.setattr(
+        Vocabulary, "lookup", lambda self, ids: calls.append(1) or lookup(self, ids)
+    )
+    for row in (0, 1):
+        ranker.recommend(histories[row : row + 1], k=1)
+    assert len(calls) == 1

@@ -40,7 +40,7 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     items : ItemEmbeddings
         The same object if there are no new items.
     """
-    if items._row_map(histories.vocabulary)[1]:
+    if items.vocabulary.map_of(histories.vocabulary)[1]:
         return items
     if histories.weights is not None:
         histories = histories._keep_events(histories.weights > 0)

@@ -114,7 +114,7 @@ def warm_task(
     if held_out.sum() < _FEWEST_HELD_OUT:
         held_out[:] = False
     items = _with_given_items(encoder, items)
-    if not items._row_map(histories.vocabulary)[1]:
+    if not items.vocabulary.map_of(histories.vocabulary)[1]:
         items = with_new_items(items, state.n_towers, histories._keep_events(~held_out))
     learned = np.union1d(
         np.setdiff1d(state.learned, outdated, assume_unique=True),
