@@ -27,7 +27,8 @@ def interaction_matrix(items, histories, *, decay=0.0, repeat_exponent=1.0):
     events = liked_events(items, histories)
     weights = np.exp(-decay * ages_in_instants(events)).astype(np.float32)
     shape = events.n_users, len(items)
-    matrix = sp.csr_matrix((weights, events.rows, events.offsets), shape=shape)
+    # A copy, because sum_duplicates sorts the rows in place.
+    matrix = sp.csr_matrix((weights, events.rows.copy(), events.offsets), shape=shape)
     matrix.sum_duplicates()
     matrix.data **= repeat_exponent
     return matrix
