@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.items._answers import similar_items
+from skue.items._catalogue import Catalogue
 from skue.items._checks import as_item_ids, as_more_items, as_unit_rows, check_space
 from skue.items._files import SPACE, SavedInFiles
 from skue.items._shared import shared
 from skue.reading._ids import is_text, pack_text
 
 
-class ItemEmbeddings(SavedInFiles):
+class ItemEmbeddings(Catalogue, SavedInFiles):
     """Immutable unit-length item vectors with their ids.
 
     Rows have length 1, and the similarity of two items is the cosine of their vectors.
@@ -132,10 +132,6 @@ class ItemEmbeddings(SavedInFiles):
         return cls(keyed_vectors.vectors, list(keyed_vectors.index_to_key), space_id=space_id)
 
     @property
-    def ids(self) -> np.ndarray:
-        return self.vocabulary.ids
-
-    @property
     def n_dims(self) -> int:
         """Length of a vector."""
         return self.vectors.shape[1]
@@ -155,35 +151,6 @@ class ItemEmbeddings(SavedInFiles):
             digest.update(self.vectors.data if self.vectors.size else b"")
             self._catalog_id = digest.hexdigest()
         return self._catalog_id
-
-    def lookup(self, ids: Any) -> np.ndarray:
-        """Return the row of each id, -1 if it is unknown.
-
-        Parameters
-        ----------
-        ids : array-like of shape (n_ids,)
-
-        Returns
-        -------
-        rows : ndarray of shape (n_ids,), int32
-        """
-        return self.vocabulary.lookup(ids)
-
-    def rows_of(self, histories: Histories) -> np.ndarray:
-        """Return the row of every event's item, -1 if it is unknown.
-
-        The rows of the batch's ``item_ids`` are cached, so slices of one batch share one lookup.
-
-        Parameters
-        ----------
-        histories : Histories
-
-        Returns
-        -------
-        rows : ndarray of shape (n_events,), int32
-        """
-        rows, _ = self.vocabulary.map_of(histories.vocabulary)
-        return histories.codes if rows is None else rows[histories.codes]
 
     def similar_items(self, ids: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """Return the k items nearest to each of the given items.
@@ -247,9 +214,6 @@ class ItemEmbeddings(SavedInFiles):
         items = ItemEmbeddings(vectors, np.concatenate([self.ids, ids]), **space)
         items._learned_events = self._learned_events
         return items
-
-    def __len__(self) -> int:
-        return len(self.vectors)
 
     def __sklearn_clone__(self) -> ItemEmbeddings:
         return self

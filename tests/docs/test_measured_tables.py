@@ -1,6 +1,5 @@
 """The tables of the pages have the figures that the benchmarks wrote."""
 
-import importlib
 import importlib.util
 from pathlib import Path
 
