@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skue._optional import import_optional
 from skue.items._item_features import ItemFeatures
 from skue.reading._column_names import guess_column
-from skue.reading._ids import is_text, shown
+from skue.reading._ids import as_ids, is_text, shown
 
 # A text column is of categories if its values have this number of words at most on average, and
 # each is used by two items or more on average; otherwise it is free text.
@@ -68,7 +68,7 @@ def read_item_features(path: Path, item_ids: np.ndarray) -> FeatureFile:
         (name, _ENCODERS[kind](), _selection(name, kind)) for name, kind in kinds.items()
     ]
     cleaned = {
-        name: frame[name].fillna("").astype(str) if kind in ("text", "categories") else frame[name]
+        name: frame[name] if kind == "numbers" else _as_text(frame[name])
         for name, kind in kinds.items()
     }
     encoder = ColumnTransformer(transformers, sparse_threshold=1.0)
@@ -98,6 +98,8 @@ def _frame_of(path: Path) -> Any:
 def _as_ids(column: Any, item_ids: np.ndarray, path: Path) -> np.ndarray:
     if is_text(item_ids):
         return column.astype(str).to_numpy(dtype=object)
+    if column.dtype.kind == "f":
+        return as_ids(column.to_numpy(), f"--item-features {path}: the ids")
     try:
         return column.astype(np.int64).to_numpy()
     except (ValueError, OverflowError):
@@ -105,6 +107,11 @@ def _as_ids(column: Any, item_ids: np.ndarray, path: Path) -> np.ndarray:
             f"--item-features {path}: the ids are text such as {shown(column.iloc[0])}, but the "
             f"log has {shown(item_ids[0])}."
         ) from None
+
+
+def _as_text(column: Any) -> Any:
+    """Return the values as text, missing ones as empty text, for columns of every dtype."""
+    return column.astype(object).where(column.notna(), "").astype(str)
 
 
 def _kind(column: Any) -> str:

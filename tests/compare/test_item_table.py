@@ -76,6 +76,25 @@ def test_text_ids_do_not_fit_a_log_of_numbers(table):
         read_item_features(table, np.array([5]))
 
 
+@pytest.mark.parametrize("dtype", ["category", "boolean", "datetime64[ns]", "Int64"])
+def test_missing_values_are_read_from_columns_of_every_dtype(tmp_path, dtype):
+    pytest.importorskip("pyarrow")
+    column = pandas.Series([1, 0, 1, 0, 1, None]).astype("Int64").astype(dtype)
+    path = tmp_path / "items.parquet"
+    pandas.DataFrame({"item_id": range(6), "value": column}).to_parquet(path)
+    features, encoding = read_item_features(path, np.arange(6))
+    assert encoding.startswith("value as categories")
+    assert features.values.toarray().tolist() == [[0, 0, 1], [0, 1, 0]] * 2 + [[0, 0, 1], [1, 0, 0]]
+
+
+def test_ids_with_fractions_are_refused(tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "items.parquet"
+    pandas.DataFrame({"item_id": [0.7, 1.7], "price": [1.0, 2.0]}).to_parquet(path)
+    with pytest.raises(ValueError, match="--item-features .*items.parquet: the ids.*0.7"):
+        read_item_features(path, np.arange(3))
+
+
 def test_the_report_tells_the_encoding_and_the_share_of_new_items(tmp_path):
     rng = np.random.default_rng(0)
     lines = ["user,item,time"]
