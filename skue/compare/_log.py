@@ -41,22 +41,12 @@ def read_log(options: argparse.Namespace) -> Histories:
             _refuse_unused_dates(options.interactions, names, text)
     else:
         _refuse_unnamed_columns(options.interactions, names, text, no_time=options.no_time)
-    histories = load_interactions(
+    return load_interactions(
         options.interactions,
-        **names,
+        **{**names, "time": False if options.no_time else names["time"]},
         time_unit=options.time_unit,
         dayfirst=_DAY_FIRST[options.dayfirst],
         **text._asdict(),
-    )
-    if not options.no_time or histories.timestamps is None:
-        return histories
-    return Histories._trusted(
-        histories.codes,
-        histories.offsets,
-        histories.vocabulary,
-        None,
-        histories.weights,
-        histories.user_ids,
     )
 
 

@@ -62,8 +62,7 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--no-time",
         action="store_true",
-        help="use only the order of each user's events, not their times; without a time column, "
-        "this is the order of the lines (default: off)",
+        help="read no times, and use the order of the lines instead (default: off)",
     )
     group.add_argument(
         "--time-unit",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from skue.kernels._segments import offsets_of
-from skue.reading._columns import without_zone
+from skue.reading._columns import in_microseconds, of_one_kind, refuse_missing, times_of
+from skue.reading._labels import Label, row_of_frame
 
 # Events checked at once, which bounds the memory of the checks.
 _STRETCH = 2**22
@@ -66,40 +67,38 @@ def place_in_lists(offsets: np.ndarray) -> Callable[[int], str]:
     return place
 
 
-def place_in_frame(at: int) -> str:
-    return f"row {at}"
-
-
-def as_times(
-    values: Any, name: str = "timestamps", place: Callable[[int], str] = place_in_frame
-) -> np.ndarray:
-    """Return times as datetime64[us] in UTC, or as float64 seconds. Raise for missing ones.
+def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
+    """Return datetimes as datetime64[us] in UTC, and numbers as float64 seconds.
 
     The result may share memory with ``values``.
+
+    Raises
+    ------
+    ValueError
+        For times that are missing, infinite, text, or of several types.
     """
-    array = np.asarray(values)
-    if array.dtype.kind == "O":
-        array = _times_from_objects(array, name)
-    if not array.size:
-        return array.astype("datetime64[us]" if array.dtype.kind == "M" else np.float64)
-    if array.dtype.kind == "M":
-        array = array.astype("datetime64[us]", copy=False)
-        missing: Callable[[np.ndarray], np.ndarray] = np.isnat
-    elif array.dtype.kind in "iuf":
-        array = array.astype(np.float64, copy=False)
-        missing = _is_not_finite
-    else:
+    label = Label(f"the {name.removesuffix('s')}", row_of_frame)
+    times: Any = np.atleast_1d(np.asarray(values))
+    if times.dtype.kind == "O" and times.size:
+        refuse_missing(times, label)
+        times = of_one_kind(times, label)
+    if isinstance(times, list) or times.dtype.kind in "UT":
         raise ValueError(
-            f"{name} must be datetimes or numbers of seconds, got {array.flat[0]!r}. "
-            "Parse text first, for example with pandas.to_datetime."
+            f"{name} must be datetimes or numbers of seconds, got text. Convert it first, for "
+            "example with pandas.to_datetime."
         )
-    row = _first(missing, array)
+    if times.dtype.kind not in "iufM":
+        return times_of(times, label)
+    missing: Callable[[np.ndarray], np.ndarray] = np.isnat
+    if times.dtype.kind in "iuf":
+        times, missing = times.astype(np.float64, copy=False), _is_not_finite
+    row = _first(missing, times)
     if row is not None:
         raise ValueError(
-            f"{name} must not be missing or infinite, got {array[row]} at {place(row)}. "
+            f"{name} must not be missing or infinite, got {times[row]} at row {row}. "
             "Drop this event, or give it a time."
         )
-    return array
+    return in_microseconds(times, label) if times.dtype.kind == "M" else times
 
 
 def _first(marks: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> int | None:
@@ -115,18 +114,8 @@ def _is_not_finite(values: np.ndarray) -> np.ndarray:
     return ~np.isfinite(values)
 
 
-def _times_from_objects(array: np.ndarray, name: str) -> np.ndarray:
-    try:
-        return np.array(list(map(without_zone, array.tolist())), dtype="datetime64[us]")
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} must be all datetimes or all numbers of seconds, got {array.flat[0]!r} "
-            f"among {array.size} values."
-        ) from None
-
-
 def as_weights(
-    values: Any, name: str = "weights", place: Callable[[int], str] = place_in_frame
+    values: Any, name: str = "weights", place: Callable[[int], str] = row_of_frame
 ) -> np.ndarray:
     """Return finite weights as float64. The result may share memory with ``values``."""
     try:

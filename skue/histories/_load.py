@@ -11,6 +11,7 @@ from skue.histories._vocabulary import Vocabulary
 from skue.reading._columns import Log
 from skue.reading._log_files import (
     TextOptions,
+    check_names,
     checked_path,
     is_table,
     log_of_file,
@@ -23,7 +24,7 @@ def load_interactions(
     *,
     user: str | int | None = None,
     item: str | int | None = None,
-    time: str | int | None = None,
+    time: str | int | Literal[False] | None = None,
     weight: str | int | None = None,
     time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     dayfirst: bool | None = None,
@@ -43,7 +44,8 @@ def load_interactions(
     user, item, time : str or int, default=None
         Names of the columns. By default, usual names are found (``user_id``, ``CustomerID``,
         ``item_id``, ``asin``, ``timestamp``, ``purchased_at`` and so on). For a file without a
-        header line, positions counted from 0.
+        header line, positions counted from 0. With ``time=False`` no column of times is read, and
+        the order of the rows is used.
     weight : str or int, default=None
         Column of event weights. By default there are none, whatever the names.
     time_unit : {"s", "ms", "us", "ns"}, default=None
@@ -90,6 +92,9 @@ def load_interactions(
     text = TextOptions(encoding, delimiter, quotes, decimal)
     text.check()
     names = {"user": user, "item": item, "time": time, "weight": weight}
+    if time is False:
+        del names["time"]
+    check_names(names)
     may_be_sequences = kind == ".txt" and delimiter is None and set(names.values()) == {None}
     if may_be_sequences and not is_table(path, encoding):
         return _histories_of(read_sequences(path, encoding))

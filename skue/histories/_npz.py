@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import struct
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,22 +27,26 @@ def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) ->
     Parameters
     ----------
     path : str or path
-        Used as given, without adding a suffix. An existing file is replaced.
+        Used as given, without adding a suffix. An existing file is replaced, and its permissions
+        are kept.
     arrays : dict of str to ndarray
         Numbers, dates or strings. Strings are written as UTF-8 and offsets.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    # Unlike tempfile, open gives a new file the permissions that the user has set.
+    temporary = path.parent / f".{path.name}-{secrets.token_hex(6)}"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 for name, array in _plain(arrays).items():
                     _write_member(archive, file, f"{name}.npy", array)
             file.flush()
             os.fsync(file.fileno())
+        if path.is_file():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

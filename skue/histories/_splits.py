@@ -206,7 +206,13 @@ def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarr
                 "Use fewer splits, or pass cutoffs."
             )
         return cutoffs
-    cutoffs = as_times(np.asarray(cutoffs), "cutoffs").astype(times.dtype)
+    cutoffs = as_times(cutoffs, "cutoffs")
+    if cutoffs.dtype != times.dtype:
+        kinds = {"M": "datetimes", "f": "numbers"}
+        raise ValueError(
+            f"cutoffs must be {kinds[times.dtype.kind]}, as the timestamps of the histories are, "
+            f"got {kinds[cutoffs.dtype.kind]}: {cutoffs.tolist()}."
+        )
     if cutoffs.ndim != 1 or not len(cutoffs) or (cutoffs[1:] <= cutoffs[:-1]).any():
         raise ValueError(f"cutoffs must be increasing times, got {cutoffs.tolist()}.")
     return cutoffs

@@ -129,7 +129,7 @@ def times_of(
     refuse_missing(column, label)
     kind = column.dtype.kind
     if kind == "O" and len(column):
-        column = _of_one_kind(column, label)
+        column = of_one_kind(column, label)
         if isinstance(column, list):
             texts = TextColumn.of_strings(column)
             return times_of_text(texts, label, time_unit=time_unit, dayfirst=dayfirst)
@@ -145,10 +145,10 @@ def times_of(
         raise ValueError(f"{label.holds(0, column[0])}. {_TIMES}")
     if time_unit is not None:
         raise unit_of_date(label, column[0], time_unit)
-    return _in_microseconds(column, label)
+    return in_microseconds(column, label)
 
 
-def _in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
+def in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
     if np.datetime_data(column.dtype)[0] in _COARSE_UNITS:
         years = column.astype("datetime64[Y]").astype(np.int64)
         far = np.flatnonzero(np.abs(years) > _MOST_YEARS)
@@ -161,7 +161,7 @@ def _in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
     return column.astype("datetime64[us]", copy=False)
 
 
-def _of_one_kind(column: np.ndarray, label: Label) -> Any:
+def of_one_kind(column: np.ndarray, label: Label) -> Any:
     """Return objects as an array of numbers or datetimes, or as a list of strings."""
     values = _decoded(column, label).tolist()
     kinds = [_kind_of(value) for value in values]

@@ -14,7 +14,6 @@ from skue.reading._dates import looks_like_dates
 from skue.reading._frames import array_of_arrow
 from skue.reading._labels import Label
 from skue.reading._log_files import (
-    ROLES,
     TextOptions,
     checked_path,
     names_of_parquet,
@@ -56,7 +55,7 @@ def date_like_columns(
         columns = {name: table[name] for name in names}
     else:
         text = TextOptions(encoding, delimiter, quotes)
-        file = open_delimited(path, kind, dict.fromkeys(ROLES), text)
+        file = open_delimited(path, kind, {"user": None, "item": None}, text)
         positions = range(file.n_fields)
         kinds = dict.fromkeys(positions, import_optional("pyarrow", "io").string())
         table = next(file.tables(lambda: kinds), None)

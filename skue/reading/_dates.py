@@ -264,6 +264,8 @@ def _not_one_format(texts: TextColumn, label: Label) -> ValueError:
 
 
 def _no_time(texts: TextColumn, label: Label, row: int, shape: str) -> ValueError:
+    if not texts.get(row).strip():
+        return label.empty(row, sum(not text.strip() for _, text in texts.rows()))
     what = label.holds(row, texts.get(row))
     if TIME_OF_DAY.fullmatch(shape):
         return ValueError(f"{what}, a time of day without a date. Write the date before it.")

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 _ONE_TYPE = "Use one type for all ids: integers, or strings (str(id))."
-# From here on, different integers may be equal as floats.
-_FLOAT_LIMIT = 2.0**53
 
 
 def shown(value: Any) -> str:
@@ -32,7 +30,7 @@ def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _positi
     Parameters
     ----------
     values : array-like of shape (n_ids,)
-        Integers and whole floats below 2**53, or strings.
+        Integers, whole floats below 2**53 (float32: 2**24), or strings.
     name : str, default="ids"
         Their name in error messages.
     place : callable, optional
@@ -45,8 +43,8 @@ def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _positi
     Raises
     ------
     ValueError
-        For mixed types, fractions, missing values, integers beyond 64 bits, floats of 2**53 and
-        above, other types, and arrays that are not one-dimensional.
+        For mixed types, fractions, missing values, integers beyond 64 bits, floats too large to
+        be exact, other types, and arrays that are not one-dimensional.
     """
     if not isinstance(values, np.ndarray):
         return _from_objects(values if isinstance(values, list) else list(values), name, place)
@@ -158,11 +156,15 @@ def _from_objects(values: list[Any], name: str, place: Callable[[int], str]) -> 
     _refuse_types(values, types, name, place)
     if issubclass(next(iter(types)), str):
         return np.fromiter(map(str.__str__, values), dtype=object, count=len(values))
-    floats = [at for at, value in enumerate(values) if isinstance(value, (float, np.floating))]
-    if floats:
-        held = np.array([values[at] for at in floats], dtype=np.float64)
-        _from_floats(held, name, lambda at: place(floats[at]))
+    for kind in types:
+        if issubclass(kind, (float, np.floating)):
+            rows = [row for row, value in enumerate(values) if type(value) is kind]
+            _from_floats(np.array([values[row] for row in rows]), name, _place_among(rows, place))
     return _from_integers(list(map(int, values)), name, place)
+
+
+def _place_among(rows: list[int], place: Callable[[int], str]) -> Callable[[int], str]:
+    return lambda at: place(rows[at])
 
 
 def _refuse_types(
@@ -205,11 +207,13 @@ def _from_floats(values: np.ndarray, name: str, place: Callable[[int], str]) -> 
             f"{name} must be whole numbers or strings, got {values[at]} at {place(at)}. "
             "Drop missing ids, and convert other codes to strings."
         )
-    large = np.abs(values) >= _FLOAT_LIMIT
+    # From here on, different integers may be equal as floats of this type.
+    n_bits = min(np.finfo(values.dtype).nmant, 52) + 1
+    large = np.abs(values) >= 2.0**n_bits
     if large.any():
         at = int(np.flatnonzero(large)[0])
         raise ValueError(
-            f"{name} hold the float {values[at]} at {place(at)}. From 2**53 on, different integers "
-            "may become the same float. Pass these ids as integers or strings."
+            f"{name} hold the float {values[at]} at {place(at)}. From 2**{n_bits} on, different "
+            f"integers may become the same {values.dtype}. Pass these ids as integers or strings."
         )
     return values.astype(np.int64)

@@ -41,7 +41,8 @@ class Label(NamedTuple):
 
     def empty(self, row: int, n_rows: int) -> ValueError:
         """Return the error for missing values: the first row, and how many there are."""
-        return ValueError(f"{self.at(row)} is empty ({n_rows} such rows). {DROP}")
+        rows = "1 such row" if n_rows == 1 else f"{n_rows} such rows"
+        return ValueError(f"{self.at(row)} is empty ({rows}). {DROP}")
 
     def not_utf8(self, row: int, value: bytes) -> ValueError:
         return ValueError(

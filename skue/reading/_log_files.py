@@ -24,11 +24,10 @@ from skue.reading._records import fields_of
 from skue.reading._text_files import checked_encoding
 from skue.reading._written_ids import WrittenIds
 
-ROLES = ("user", "item", "time", "weight")
-
 _OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
 _OTHER_KINDS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".pkl", ".npz")
 
+# The column of each role: a name, a position, or None.
 Names = dict[str, str | int | None]
 
 
@@ -61,6 +60,13 @@ class TextOptions(NamedTuple):
             raise _invalid("quotes", self.quotes, "True or False")
         if self.decimal not in (".", ","):
             raise _invalid("decimal", self.decimal, "'.' or ','")
+
+
+def check_names(names: Names) -> None:
+    """Raise for columns that are given neither by name nor by position."""
+    for role, name in names.items():
+        if isinstance(name, bool) or not isinstance(name, (str, int, type(None))):
+            raise _invalid(role, name, "the name or the position of a column, or None")
 
 
 def _invalid(name: str, value: Any, allowed: str) -> ValueError:
@@ -133,7 +139,8 @@ def log_of_file(
     kind : str
         Its suffix without ``.gz``, for example ``".csv"``.
     names : dict of role to str, int or None
-        The columns for ``ROLES``. None looks for a usual name, except for weights.
+        The columns of the user, item, time and weight. None looks for a usual name, except for
+        weights. A role that is not in the dict has no column.
     time_unit, dayfirst : see :func:`skue.load_interactions`
     text : TextOptions
 
@@ -145,7 +152,7 @@ def log_of_file(
     check_time_options(time_unit, dayfirst)
     if kind == ".parquet":
         held = names_of_parquet(path)
-        columns = {role: pick_column(held, role, names[role], path) for role in ROLES}
+        columns = {role: pick_column(held, role, names[role], path) for role in names}
         chosen = list(dict.fromkeys(name for name in columns.values() if name is not None))
         table = read_parquet(path, chosen)
         if not len(table):
@@ -159,7 +166,7 @@ def log_of_file(
             f"{path}: columns given by position mean that there is no header line, but the first "
             f"line is {file.first_line}. Give the names of the columns."
         )
-    columns = {role: pick_column(file.names, role, names[role], path) for role in ROLES}
+    columns = {role: pick_column(file.names, role, names[role], path) for role in names}
     return _log_of_text(file, columns, time_unit, dayfirst, text.decimal)
 
 

@@ -95,7 +95,8 @@ def _seconds(numbers: np.ndarray, per_second: int) -> np.ndarray:
     if numbers.dtype.kind == "f" or per_second == 1:
         return numbers.astype(np.float64) / per_second
     # A float cannot hold all digits of nanoseconds.
-    whole, part = np.divmod(numbers, numbers.dtype.type(per_second))
+    wide = numbers.astype(np.uint64 if numbers.dtype.kind == "u" else np.int64, copy=False)
+    whole, part = np.divmod(wide, per_second)
     return whole + part / per_second
 
 

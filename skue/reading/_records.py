@@ -21,27 +21,37 @@ _LONGEST = 2**28
 
 def blocks_of_records(chunks: Iterable[bytes], quotes: bool) -> Iterator[bytes]:
     """Cut text into blocks of complete records."""
-    rest = b""
+    waiting: list[bytes] = []
+    # An unfinished record is searched again only when its length has doubled.
+    n_waiting = searched_at = 0
     for chunk in chunks:
-        block = rest + chunk if rest else chunk
+        waiting.append(chunk)
+        n_waiting += len(chunk)
+        if n_waiting < searched_at:
+            continue
+        block = b"".join(waiting)
         end = _end_of_records(block, quotes)
         if not end and len(block) > _LONGEST and quotes and block.count(b'"') % 2:
             end = len(block)
-        rest = block[end:]
+        waiting, n_waiting = [block[end:]], len(block) - end
+        searched_at = 0 if end else 2 * len(block)
         if end:
             yield block[:end]
-    if rest:
-        yield rest
+    if n_waiting:
+        yield b"".join(waiting)
 
 
 def _end_of_records(block: bytes, quotes: bool) -> int:
     """Return the end of the last complete record, or 0."""
     # A carriage return at the very end may be half of a line end.
     end = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
-    while quotes and end and block.count(b'"', 0, end) % 2:
-        opening = block.rfind(b'"', 0, end)
-        end = max(block.rfind(b"\n", 0, opening), block.rfind(b"\r", 0, opening)) + 1
-    return end
+    if not quotes or block.count(b'"', 0, end) % 2 == 0:
+        return end
+    letters = np.frombuffer(block, dtype=np.uint8)[:end]
+    ends = _ends_of_lines(letters)
+    n_quotes = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends)
+    outside = ends[n_quotes % 2 == 0]
+    return int(outside[-1]) + 1 if len(outside) else 0
 
 
 def quote_fault(block: bytes, delimiter: str, n_lines: int) -> tuple[int, str] | None:

@@ -48,10 +48,22 @@ def test_a_trailing_nul_makes_another_id():
     assert ItemEmbeddings(np.eye(2), ["ann", "ann\0"]).lookup(["ann\0"]).tolist() == [1]
 
 
-@pytest.mark.parametrize("value", [2.0**53, -(2.0**53), 1e19, np.float32(2**60)])
-def test_floats_that_may_merge_ids_are_refused(value):
-    for values in ([value, 3], np.array([value, 3.0]), np.array([value, 3], dtype=object)):
-        with pytest.raises(ValueError, match=r"hold the float .* at position 0.*From 2\*\*53 on"):
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [
+        (2.0**53, 53),
+        (-(2.0**53), 53),
+        (1e19, 53),
+        (np.float32(2**24), 24),
+        (np.float16(2**11), 11),
+        (np.longdouble(2**53), 53),
+    ],
+)
+def test_floats_that_may_merge_ids_are_refused(value, limit):
+    array = np.array([value, 3], dtype=np.asarray(value).dtype)
+    said = rf"hold the float .* at position 0.*From 2\*\*{limit} on"
+    for values in ([value, 3], array, np.array([value, 3], dtype=object)):
+        with pytest.raises(ValueError, match=said):
             as_ids(values)
 
 
