@@ -199,6 +199,9 @@ def user_index(key: Any, n_users: int) -> int | slice | np.ndarray:
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         return range(n_users)[key]
     key = np.asarray(key)
-    if key.dtype.kind not in "iub" and key.size:
-        raise IndexError(f"Users are selected by integers or a mask, got dtype {key.dtype}.")
+    if key.ndim != 1 or (key.dtype.kind not in "iub" and key.size):
+        raise IndexError(
+            "Users are selected by an integer, a slice, a list of integers or a mask, got "
+            f"{key.dtype} of shape {key.shape}."
+        )
     return np.arange(n_users)[key if key.size else key.astype(np.int64)]

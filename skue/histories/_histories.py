@@ -103,6 +103,11 @@ class Histories(HasUserFeatures, SavedInFiles):
         self.user_ids = optional(read_only, columns.user_ids)
         self.user_features = optional(read_only, columns.user_features)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle does not keep that an array is read-only.
+        for name, value in state.items():
+            setattr(self, name, read_only(value) if isinstance(value, np.ndarray) else value)
+
     @classmethod
     def _trusted(cls, *columns: Any) -> Histories:
         """Wrap columns that are known to be valid, in the order of ``Columns``."""

@@ -42,6 +42,13 @@ def as_unit_rows(vectors: Any) -> np.ndarray:
     return unit
 
 
+def ids_or_index(ids: Any, values: Any) -> Any:
+    """Return the ids if there are any, or the index of a pandas DataFrame, or None."""
+    if ids is None and hasattr(values, "index") and hasattr(values, "columns"):
+        return values.index
+    return ids
+
+
 def as_item_ids(ids: Any, n_items: int, name: str = "vectors") -> np.ndarray:
     """Return the ids of items, by default the row numbers. Duplicates are not checked."""
     ids = np.arange(n_items) if ids is None else as_ids(ids, "ids")
@@ -50,13 +57,17 @@ def as_item_ids(ids: Any, n_items: int, name: str = "vectors") -> np.ndarray:
             f"ids and {name} must have the same length, got {len(ids)} and {n_items}. Pass one "
             f"id per row of {name}."
         )
+    _refuse_as_items(ids)
+    return ids
+
+
+def _refuse_as_items(ids: np.ndarray) -> None:
     refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
     if len(refused):
         raise ValueError(
             f"ids must not be negative or empty, got {shown(ids[refused[0]])} at row "
             f"{refused[0]}. Such ids mean padding and missing recommendations. Use other ids."
         )
-    return ids
 
 
 def check_space(space_id: Any, aligned_with: Any, agreement: Any) -> None:
@@ -81,6 +92,7 @@ def as_more_items(
     """Return the vectors and ids to add to a catalogue."""
     vectors = as_unit_rows(vectors)
     ids = as_ids(ids, "ids")
+    _refuse_as_items(ids)
     if vectors.shape[1] != n_dims:
         raise ValueError(
             f"vectors must have the {n_dims} dimensions of the space, got {vectors.shape[1]}."

@@ -16,7 +16,7 @@ from skue.histories._atomic_fit import atomic_fit
 from skue.histories._fingerprints import sample_of_events
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
-from skue.items._embedded import embedded, learned_vectors, share_of_features
+from skue.items._embedded import embedded, share_of_features
 from skue.items._feature_rows import scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
@@ -259,21 +259,6 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
         return tags
-
-
-def transition_embeddings(
-    histories: Histories,
-    n_dims: int,
-    *,
-    window: int = 5,
-    smoothing: float = 0.1,
-    n_jobs: int | None = None,
-) -> ItemEmbeddings | None:
-    """Return item vectors learned from what follows what; None if nothing follows anything."""
-    found = learned_vectors(
-        histories, n_dims, window=window, smoothing=smoothing, directed=True, n_jobs=n_jobs
-    )
-    return None if found is None else found.to_items()
 
 
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:

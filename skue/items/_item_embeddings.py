@@ -10,7 +10,7 @@ import numpy as np
 from skue.histories._vocabulary import Vocabulary
 from skue.items._answers import similar_items
 from skue.items._catalogue import Catalogue
-from skue.items._checks import as_item_ids, as_more_items, as_unit_rows, check_space
+from skue.items._checks import as_item_ids, as_more_items, as_unit_rows, check_space, ids_or_index
 from skue.items._files import SPACE, SavedInFiles
 from skue.items._shared import shared
 from skue.reading._ids import is_text, pack_text
@@ -24,11 +24,12 @@ class ItemEmbeddings(Catalogue, SavedInFiles):
 
     Parameters
     ----------
-    vectors : array-like of shape (n_items, n_dims)
+    vectors : array-like or DataFrame of shape (n_items, n_dims)
         One vector per item, not zero; scaled to length 1. Read-only float32 unit rows (such as a
         memory map) are not copied.
     ids : array-like of shape (n_items,), default=None
-        Distinct non-negative integers or non-empty strings. By default the row numbers.
+        Distinct non-negative integers or non-empty strings. By default the index of a pandas
+        DataFrame, otherwise the row numbers.
     space_id : str, default=None
         Name of the vector space. Only vectors of the same space can be compared. By default a
         hash of the content.
@@ -76,6 +77,7 @@ class ItemEmbeddings(Catalogue, SavedInFiles):
         aligned_with: str | None = None,
         agreement: float | None = None,
     ) -> None:
+        ids = ids_or_index(ids, vectors)
         vectors = as_unit_rows(vectors)
         ids = as_item_ids(ids, len(vectors))
         check_space(space_id, aligned_with, agreement)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from skue.histories._npz import check_schema, read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
-from skue.items._checks import as_item_ids
+from skue.items._checks import as_item_ids, ids_or_index
 from skue.kernels._read_only import read_only
 from skue.reading._ids import as_ids, is_text, shown
 from skue.reading._numbers import numbers_of
@@ -60,8 +60,7 @@ class ItemFeatures:
     """
 
     def __init__(self, values: Any, ids: Any = None) -> None:
-        if ids is None and hasattr(values, "index") and hasattr(values, "columns"):
-            ids = values.index
+        ids = ids_or_index(ids, values)
         values = _as_rows(values)
         self._set(values, Vocabulary(as_item_ids(ids, values.shape[0], "values")))
 

@@ -231,7 +231,7 @@ def weights_of(column: Any, label: Label) -> np.ndarray:
             return weights_of_text(codes, distinct, label)
         wrong = (row for row, value in enumerate(values) if not _is_weight(value))
         row = next(wrong, None)
-        weights = None if row is not None else np.array([float(value) for value in values])
+        weights = None if row is not None else np.array(list(map(_as_float, values)))
     elif kind in "iuf" or not len(column):
         weights, row = column.astype(np.float64), None
     else:
@@ -239,9 +239,17 @@ def weights_of(column: Any, label: Label) -> np.ndarray:
     if weights is not None and not np.isfinite(weights).all():
         row = int(np.flatnonzero(~np.isfinite(weights))[0])
     if row is not None:
-        raise ValueError(f"{label.holds(row, column[row])}, which is not a number. {DROP}")
+        what = "not a number" if weights is None else "not a finite number"
+        raise ValueError(f"{label.holds(row, column[row])}, which is {what}. {DROP}")
     assert weights is not None
     return weights
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
 
 
 def _is_weight(value: Any) -> bool:
@@ -272,6 +280,8 @@ def weights_of_text(
     text = distinct[codes[row]]
     if not text.strip():
         raise ValueError(f"{label.at(row)} is empty. {DROP}")
+    if pattern.fullmatch(text):
+        raise ValueError(f"{label.holds(row, text)}, which is not a finite number. {DROP}")
     other, other_pattern = (",", _COMMA_NUMBER) if decimal == "." else (".", _NUMBER)
     hint = DROP
     if other_pattern.fullmatch(text):

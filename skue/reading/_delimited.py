@@ -18,6 +18,7 @@ from skue.reading._ids import shown
 from skue.reading._records import (
     blocks_of_records,
     fields_of,
+    first_in_quotes,
     first_records,
     is_blank,
     lines_in_quotes,
@@ -162,7 +163,9 @@ class DelimitedFile:
         # At the start of its input, pyarrow would drop the character U+FEFF as a byte order mark.
         text = b"\n" + block if block.startswith(b"\xef\xbb\xbf") else block
         try:
-            return self._parse(text, columns, goes_on, _PARSED_AT_ONCE)
+            # At the border of two blocks, pyarrow may lose a line break inside a field.
+            at_once = len(text) + 1 if goes_on else _PARSED_AT_ONCE
+            return self._parse(text, columns, goes_on, at_once)
         except arrow.ArrowInvalid:
             # Either there are blank lines, or a record is longer than the parser's block.
             text = b"\n".join([b"", *(record for _, record in self._rows(block)), b""])
@@ -251,7 +254,15 @@ class DelimitedFile:
                 f"{self.path}, line {line}: it is not clear where fields end at "
                 f"{unclear.group().decode()!r}. Write the file with another delimiter."
             )
-        return block.replace(b"::", _UNIT_SEPARATOR.encode())
+        replaced = block.replace(b"::", _UNIT_SEPARATOR.encode())
+        quoted = first_in_quotes(replaced, _UNIT_SEPARATOR) if self.quotes else None
+        if quoted is not None:
+            line = n_lines + count_ends(replaced[:quoted]) + 1
+            raise ValueError(
+                f"{self.path}, line {line}: a quoted field contains '::', the delimiter. Write the "
+                "file with another delimiter."
+            )
+        return replaced
 
 
 def first_line(path: Path, encoding: str) -> str:

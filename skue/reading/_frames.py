@@ -118,6 +118,10 @@ def _column_of(frame: Any, label: Label, name: Any) -> Any:
     if hasattr(column, "null_count") and callable(column.null_count) and column.null_count():
         row = int(column.is_null().arg_true()[0])  # polars
         raise label.empty(row, column.null_count())
+    if hasattr(column, "isna") and not isinstance(column.dtype, np.dtype):  # pandas
+        missing = column.isna().to_numpy()
+        if missing.any():
+            raise label.empty(int(missing.argmax()), int(missing.sum()))
     zone = getattr(getattr(column, "dt", None), "tz", None)
     if zone is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)

@@ -54,6 +54,16 @@ def _end_of_records(block: bytes, quotes: bool) -> int:
     return int(outside[-1]) + 1 if len(outside) else 0
 
 
+def first_in_quotes(block: bytes, character: str) -> int | None:
+    """Return where an ASCII character first stands inside quote marks, or None."""
+    if b'"' not in block:
+        return None
+    letters = np.frombuffer(block, dtype=np.uint8)
+    at = np.flatnonzero(letters == ord(character))
+    inside = np.searchsorted(np.flatnonzero(letters == _QUOTE), at) % 2 == 1
+    return int(at[inside][0]) if inside.any() else None
+
+
 def quote_fault(block: bytes, delimiter: str, n_lines: int) -> tuple[int, str] | None:
     """Find a quote mark that is out of place.
 

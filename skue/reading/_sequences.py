@@ -72,6 +72,7 @@ def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
             "has a single word, too. A user id and item ids, separated by spaces, are expected. "
             "Name a table .csv or .tsv."
         )
+    _refuse_delimiters(path, words[opens], int(line[0]) + 1)
     offsets = np.append(np.flatnonzero(opens), len(words)) - np.arange(int(opens.sum()) + 1)
 
     def place(event: int) -> str:
@@ -85,6 +86,17 @@ def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
     if sequences.are_pairs:
         _refuse_all_but_pairs(path, sequences, line[opens] + 1)
     return sequences
+
+
+def _refuse_delimiters(path: Path, users: np.ndarray, line: int) -> None:
+    """Raise if the first word of every line contains the same delimiter of a table."""
+    for mark in (",", ";", "|", "::"):
+        if all(mark in user for user in users.tolist()):
+            raise ValueError(
+                f"{path}, line {line}: the user id would be {shown(users[0])}, and every other one "
+                f"has {mark!r} in it, too. If {mark!r} separates fields, set delimiter={mark!r} "
+                "(--delimiter on the command line). Otherwise write the ids without it."
+            )
 
 
 def _numbered(ids: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Histories on disk: saved, loaded, mapped, and refused if damaged."""
 
+import copy
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -30,6 +32,29 @@ def test_a_loaded_batch_equals_the_saved_one(tmp_path, batch, mmap):
         np.testing.assert_array_equal(getattr(loaded, name), saved)
         assert getattr(loaded, name).dtype == saved.dtype
         assert not getattr(loaded, name).flags.writeable
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path, batch):
+    path = tmp_path / "batch.npz"
+    batch.save(path)
+    (tmp_path / "usual").touch()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path, batch):
+    path = tmp_path / "batch.npz"
+    batch.save(path)
+    path.chmod(0o640)
+    batch.save(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
+def test_copies_are_immutable_too(batch, copied):
+    again = copied(batch)
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(again, name), getattr(batch, name))
+        assert not getattr(again, name).flags.writeable
 
 
 @pytest.mark.parametrize("mmap", [False, True])

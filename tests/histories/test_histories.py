@@ -1,5 +1,7 @@
 """The container: building, slicing, and errors for invalid input."""
 
+import datetime as dt
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -217,3 +219,40 @@ def test_a_million_users_can_be_sliced():
     rows = np.arange(999_999, -1, -3)
     assert len(histories[rows]) == len(rows)
     assert histories[rows].lengths.sum() == 5 * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (np.array([1.7e9, 1.8e9], dtype=object), [1.7e9, 1.8e9]),
+        (np.array([1, 2], dtype=np.int8), [1.0, 2.0]),
+        ([dt.date(2026, 1, 1), dt.date(2026, 1, 2)], ["2026-01-01", "2026-01-02"]),
+    ],
+)
+def test_times_of_the_constructor_are_seconds_or_dates(times, expected):
+    histories = Histories([0, 1], [0, 2], ["a", "b"], timestamps=times)
+    expected = np.array(expected, dtype=None if isinstance(expected[0], float) else "M8[us]")
+    assert histories.timestamps.dtype == expected.dtype
+    np.testing.assert_array_equal(histories.timestamps, expected)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["2026-01-01", "2026-01-02"], "must be datetimes or numbers of seconds, got text"),
+        ([dt.date(2026, 1, 1), 3], "row 1: the timestamp holds 3, a number, but row 0"),
+        (np.array(["2026", "300000"], dtype="M8[Y]"), "row 1: .* out of the range"),
+        ([1.0, np.inf], "must not be missing or infinite, got inf at row 1"),
+        ([1, None], "row 1: the timestamp is empty"),
+        (5, "one value for each of 2 codes"),
+    ],
+)
+def test_invalid_times_of_the_constructor_are_named(times, message):
+    with pytest.raises(ValueError, match=message):
+        Histories([0, 1], [0, 2], ["a", "b"], timestamps=times)
+
+
+@pytest.mark.parametrize("key", [True, np.True_, [[0, 1]], [0.5]])
+def test_other_indices_are_refused(key):
+    with pytest.raises(IndexError, match="Users are selected by an integer, a slice"):
+        Histories.from_lists([["a"], ["b"]])[key]

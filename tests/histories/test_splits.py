@@ -1,5 +1,6 @@
 """Splits: leave_last_out and temporal_folds."""
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -92,6 +93,15 @@ def test_cutoffs_divide_the_events_into_equal_parts():
     assert len(cv) == 3
     assert [X[test[0]].tolist()[-1] for _, test in cv] == [2, 5, 8]
     assert [y[test[0]].tolist() for _, test in cv] == [[3], [6], [9]]
+
+
+def test_cutoffs_are_of_the_kind_of_the_timestamps():
+    dates = Histories.from_lists([["a", "b"]], timestamps=[["2026-01-01", "2026-01-03"]])
+    with pytest.raises(ValueError, match=r"cutoffs must be datetimes.*got numbers: \[2.0\]"):
+        temporal_folds(dates, cutoffs=[2.0])
+    numbers = Histories.from_lists([["a", "b"]], timestamps=[[1, 3]])
+    with pytest.raises(ValueError, match=r"cutoffs must be numbers.*got datetimes"):
+        temporal_folds(numbers, cutoffs=np.array(["2026-01-02"], dtype="datetime64[D]"))
 
 
 @pytest.mark.parametrize("cutoffs", [[5.0, 5.0], [6.0, 5.0], []])

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories
-from skue.items._cooccurrence import transition_embeddings
+from skue.items._embedded import learned_vectors
 from skue.items._pair_counts import counted
 from skue.kernels._cooccurrence import degree_normalized, pair_counts
 
 LISTS = [[0, 1, 2, 1], [2, 3], [0, 4, 1, 2, 3, 0], [4]]
+TRANSITIONS = {"window": 5, "smoothing": 0.1, "directed": True}
 
 
 def cooccurrence_counts(histories, window):
@@ -82,14 +83,14 @@ def test_transition_embeddings_are_the_sum_of_both_singular_vectors():
     left, values, right = np.linalg.svd(counts / np.sqrt(rows * columns))
     expected = (left + right.T) * values**0.25
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    items = transition_embeddings(histories, 6)
+    items = learned_vectors(histories, 6, **TRANSITIONS).to_items()
     vectors = items.vectors[items.lookup(histories.item_ids)]
     # Singular vectors are defined up to a common sign, so compare cosines.
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
 
 
 def test_without_transitions_there_are_no_transition_embeddings():
-    assert transition_embeddings(Histories.from_lists([[0], [1]]), 4) is None
+    assert learned_vectors(Histories.from_lists([[0], [1]]), 4, **TRANSITIONS) is None
 
 
 def test_items_of_one_basket_are_at_distance_one_in_any_order():

@@ -218,3 +218,15 @@ def test_items_saved_and_pickled_without_an_alignment_have_none(tmp_path):
     restored = ItemEmbeddings.__new__(ItemEmbeddings)
     restored.__setstate__(state)
     assert (restored.aligned_with, restored.agreement) == (None, None)
+
+
+def test_the_index_of_a_frame_gives_the_ids():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.eye(2), index=["tea", "cup"])
+    assert ItemEmbeddings(frame).ids.tolist() == ["tea", "cup"]
+    assert ItemEmbeddings(frame, ids=["a", "b"]).ids.tolist() == ["a", "b"]
+
+
+def test_an_invalid_id_of_a_new_item_is_named_by_its_own_row():
+    with pytest.raises(ValueError, match="got -3 at row 1"):
+        ItemEmbeddings(np.eye(2)).extend(np.eye(2), [5, -3])

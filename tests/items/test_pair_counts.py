@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from skue import CooccurrenceItemEmbedder, Histories
 from skue.items import _pair_counts
-from skue.items._cooccurrence import transition_embeddings
+from skue.items._embedded import learned_vectors
 from skue.items._pair_counts import counted
 from skue.kernels import _cooccurrence
 
 lists_of_items = st.lists(st.lists(st.integers(0, 6), max_size=7), min_size=1, max_size=6)
+TRANSITIONS = {"window": 5, "smoothing": 0.1, "directed": True}
 
 
 def random_log(n_users=300, n_items=40, seed=0):
@@ -87,9 +88,9 @@ def test_every_number_of_workers_gives_the_same_vectors(small_chunks, backend):
     expected = CooccurrenceItemEmbedder(n_dims=8).fit(log).item_embeddings_
     with joblib.parallel_config(backend=backend):
         found = CooccurrenceItemEmbedder(n_dims=8, n_jobs=2).fit(log).item_embeddings_
-        transitions = transition_embeddings(log, 8, n_jobs=2)
+        transitions = learned_vectors(log, 8, n_jobs=2, **TRANSITIONS).to_items()
     assert found.catalog_id == expected.catalog_id
-    assert transitions.catalog_id == transition_embeddings(log, 8).catalog_id
+    assert transitions.catalog_id == learned_vectors(log, 8, **TRANSITIONS).to_items().catalog_id
 
 
 def test_chunks_hold_every_user_once(small_chunks):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from skue import load_interactions
-from skue.reading import _records, _text_files
+from skue.reading import _delimited, _records, _text_files
 from skue.reading._date_columns import date_like_columns
 
 pytest.importorskip("pyarrow")
@@ -303,6 +303,33 @@ def test_ids_in_a_sequence_file_can_contain_delimiters_and_quotes(tmp_path):
     histories = load(tmp_path, 'u,1 a,b c;d "e\nu;2 x"y|z\n', "log.txt")
     assert histories.user_ids.tolist() == ["u,1", "u;2"]
     assert [row.tolist() for row in histories] == [["a,b", "c;d", '"e'], ['x"y|z']]
+
+
+@pytest.mark.parametrize(
+    ("content", "mark"),
+    [("u1, 5, 6\nu2, 7\n", ","), ("1;red cup\n2;blue cup\n", ";"), ("1::a b\n2::c d\n", "::")],
+)
+def test_a_table_that_is_read_as_sequences_is_refused(tmp_path, content, mark):
+    with pytest.raises(ValueError, match=f"line 1: the user id would be.*delimiter='{mark}'"):
+        load(tmp_path, content, "log.txt")
+
+
+@pytest.mark.parametrize("at", range(-2, 2))
+def test_a_line_break_in_an_id_is_kept_where_the_parser_would_cut(tmp_path, at):
+    before = "1,x\n" * 100
+    item = "q" * (_delimited._PARSED_AT_ONCE + at - len(before) - len('2,"'))
+    content = f'user,item\n{before}2,"{item}\r\nz"\n3,k\n'
+    histories = load(tmp_path, content)
+    assert histories[1].tolist() == [f"{item}\r\nz"]
+
+
+def test_a_delimiter_of_two_letters_in_a_quoted_field_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="line 3: a quoted field contains '::'"):
+        load(tmp_path, 'user::item\n1::c\n1::"a::b"\n')
+    histories = load(tmp_path, 'user::item\n1::c\n1::"a:b"\n')
+    assert histories[0].tolist() == ["c", "a:b"]
+    histories = load(tmp_path, 'user::item\n1::c\n1::"a"\n', quotes=False)
+    assert histories[0].tolist() == ["c", '"a"']
 
 
 def test_a_nul_byte_in_a_sequence_file_is_named(tmp_path):

@@ -113,6 +113,7 @@ def test_a_negative_item_is_named_by_its_row(tmp_path, form):
         ),
         (["1", ""], "row 1: column 'w' is empty"),
         ([True, False], "row 0: column 'w' holds True"),
+        (["1", "1e999"], r"row 1: column 'w' holds '1e999', which is not a finite number\. Drop"),
     ],
 )
 def test_invalid_weights_are_refused(tmp_path, form, values, message):
@@ -261,3 +262,18 @@ def test_columns_of_unequal_lengths_are_refused():
     log = {"u": np.array([1, 2]), "i": np.array([1, 2, 3])}
     with pytest.raises(ValueError, match=r"column 'i' has 3 rows, but column 'u' has 2"):
         Histories.from_frame(log, user="u", item="i")
+
+
+def test_a_weight_beyond_the_largest_float_is_refused():
+    frame = {"u": ["a", "b"], "i": ["x", "y"], "w": [1, 10**400]}
+    with pytest.raises(
+        ValueError, match=r"row 1: column 'w' holds 10+\.\.\. .*not a finite number"
+    ):
+        Histories.from_frame(frame, user="u", item="i", weight="w")
+
+
+@pytest.mark.parametrize("values", [[5, None], ["a", None]])
+def test_a_missing_category_is_named(values):
+    frame = pandas.DataFrame({"u": ["a", "b"], "i": pandas.Categorical(values)})
+    with pytest.raises(ValueError, match=r"row 1: column 'i' is empty \(1 such row\)"):
+        Histories.from_frame(frame, user="u", item="i")

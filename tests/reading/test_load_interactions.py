@@ -274,3 +274,26 @@ def test_other_kinds_of_files_are_refused(kind, tmp_path):
     path.write_text("user,item\n1,2\n")
     with pytest.raises(ValueError, match=rf"is a \{kind} file\. Save it as CSV, TSV or Parquet"):
         load_interactions(path)
+
+
+def test_without_times_the_order_of_the_lines_is_used(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,date\n1,b,2026-01-02\n1,a,soon\n")
+    histories = load_interactions(path, time=False)
+    assert histories.timestamps is None
+    assert histories[0].tolist() == ["b", "a"]
+    pytest.importorskip("pyarrow")
+    pandas.read_csv(path).to_parquet(tmp_path / "log.parquet")
+    assert load_interactions(tmp_path / "log.parquet", time=False)[0].tolist() == ["b", "a"]
+
+
+@pytest.mark.parametrize("options", [{"time": True}, {"user": False}, {"item": 1.0}])
+def test_a_column_is_a_name_or_a_position(tmp_path, options):
+    path = write(tmp_path, "log.csv", CSV)
+    with pytest.raises(ValueError, match="must be the name or the position of a column"):
+        load_interactions(path, **options)
+
+
+def test_a_blank_time_is_called_empty(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,date\n1,b,2026-01-02\n1,a,\n1,c, \n")
+    with pytest.raises(ValueError, match=r"line 3: column 'date' is empty \(2 such rows\)"):
+        load_interactions(path)
