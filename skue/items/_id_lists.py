@@ -10,7 +10,7 @@ import numpy as np
 from skue.histories._checks import flatten, place_in_lists
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._segments import kept_offsets, offsets_of, owners
+from skue.kernels._segments import kept_offsets, offsets_of, owners, positions_of_ranges
 from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
 
 # Rows and offsets of one list per user, or rows of one list for all users (offsets is None).
@@ -117,6 +117,15 @@ def only_rows(allowed: Rows | None, left: np.ndarray) -> Rows:
     rows, offsets = allowed
     kept = left[rows]
     return rows[kept], None if offsets is None else kept_offsets(offsets, kept)
+
+
+def limits_of_users(limits: Any, users: np.ndarray) -> Any:
+    """Return the limits of :func:`limits_of_id_lists` of some users."""
+    if limits is None or limits[1] is None:
+        return limits
+    rows, offsets = limits
+    lengths = np.diff(offsets)[users]
+    return rows[positions_of_ranges(offsets[:-1][users], lengths)], offsets_of(lengths)
 
 
 def _joined(

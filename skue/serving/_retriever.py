@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,16 +12,21 @@ import numpy as np
 
 from skue.encoders._recommender import check_positive
 from skue.items._answers import ids_of_rows
-from skue.items._id_lists import limits_of_id_lists, only_rows
+from skue.items._id_lists import limits_of_id_lists, limits_of_users, only_rows
 from skue.ranking._two_stage import TwoStageRecommender
+from skue.reading._ids import shown
+from skue.serving._requested import RequestedHistories
 from skue.serving.cache._cache import UserVectorCache, user_list
-from skue.serving.cache._loading import load_rows, take
+from skue.serving.cache._loading import in_parts, take
+from skue.serving.cache._threads import N_WAITING, N_WORKERS, WorkerPool
 from skue.serving.index._index import (
     SpaceMismatchError,
     VectorIndex,
     check_accept,
     check_space_of_users,
 )
+
+_LOG = logging.getLogger("skue.serving")
 
 
 class Retriever:
@@ -67,7 +75,7 @@ class Retriever:
     array([['tea']], dtype=object)
     """
 
-    __slots__ = ("_in_index", "accept", "cache", "index", "recommender")
+    __slots__ = ("_in_index", "_loaders", "accept", "cache", "index", "recommender")
 
     def __init__(
         self,
@@ -85,6 +93,7 @@ class Retriever:
             if items.space_id != cache.space_id:
                 raise SpaceMismatchError(cache.space_id, items.space_id)
             self._in_index = index.items.lookup(items.ids) >= 0
+            self._loaders = WorkerPool(N_WORKERS, N_WAITING, "skue-retriever-load")
 
     def recommend(
         self,
@@ -102,8 +111,7 @@ class Retriever:
         user_ids : array-like of shape (n_users,)
         load : callable
             As for :meth:`UserVectorCache.get`. With a recommender, it is called once for all
-            users, in this thread, because the second stage needs all histories. Vectors still
-            come from the cache.
+            users, because the second stage needs all histories. Vectors still come from the cache.
         k : int, default=10
         exclude, allow : default=None
             As for :meth:`VectorIndex.search`.
@@ -111,8 +119,10 @@ class Retriever:
         Returns
         -------
         ids, scores : ndarray of shape (n_users, k)
-            The nearest items; with a recommender, the best ones of its second stage. Items that
-            the index does not have are left out.
+            The nearest items, and their cosines. With a recommender, the best items of its second
+            stage, and their scores. A user whose history failed, or was late for the deadline of
+            the cache, gets the nearest items; the failure is logged. Items that the index does not
+            have are left out.
         status : ndarray of shape (n_users,)
             Where the vector of each user came from: see :meth:`UserVectorCache.get`.
         """
@@ -135,20 +145,55 @@ class Retriever:
         """Rank the nearest items of the index and the other candidates by the second stage."""
         check_positive("k", k)
         users, items = user_list(user_ids), recommender.item_embeddings_
-        place = {user: at for at, user in enumerate(dict.fromkeys(users))}
-        loaded, _ = load_rows(list(place), load)
-        vectors, status = self.cache.get(
-            users, lambda ids: take(loaded, np.array([place[user] for user in ids.tolist()]))
-        )
-        histories = recommender._read(take(loaded, np.array([place[user] for user in users])))
+        until = time.monotonic() + (self.cache.deadline or math.inf)
+        requested = self._request(users, load, until)
+        vectors, status = self.cache.get(users, lambda ids: requested.of(ids.tolist()))
         n_nearest = max(k, recommender.n_candidates)
         ids, cosines = self.index.search(
             vectors, n_nearest, space_id=None, exclude=exclude, allow=allow
         )
-        nearest = items.lookup(ids.ravel()).reshape(ids.shape), cosines
+        rows_of_users = self._until(requested, users, until)
+        best_ids, scores = ids[:, :k].copy(), cosines[:, :k].copy()
+        if rows_of_users is None:
+            return best_ids, scores, status
+        nearest = items.lookup(ids.ravel()).reshape(ids.shape)
         excluded, allowed = limits_of_id_lists(items, len(users), exclude=exclude, allow=allow)
         if not self._in_index.all():
             allowed = only_rows(allowed, self._in_index)
         stage = recommender._second_stage()
-        rows, scores = stage.best(histories, vectors, nearest, k, excluded, allowed)
-        return ids_of_rows(items.ids, rows), scores, status
+
+        def ranked(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return stage.best(
+                recommender._read(take(rows_of_users, part)),
+                vectors[part],
+                (nearest[part], cosines[part]),
+                k,
+                limits_of_users(excluded, part),
+                limits_of_users(allowed, part),
+            )
+
+        parts, failed = in_parts(len(users), ranked)
+        for part, (rows, found) in parts:
+            best_ids[part], scores[part] = ids_of_rows(items.ids, rows), found
+        for user, error in failed.items():
+            _LOG.warning("The second stage did not rank for user %s: %r", shown(users[user]), error)
+        return best_ids, scores, status
+
+    def _request(
+        self, users: list[Any], load: Callable[..., Any], until: float
+    ) -> RequestedHistories:
+        """Start to load the histories: in this thread, or in another one if there is a deadline."""
+        requested = RequestedHistories(users, load)
+        if until == math.inf or not users:
+            requested.run()
+        elif not self._loaders.submit(RequestedHistories.run, requested):
+            requested.refuse("too many requests are waiting for load")
+        return requested
+
+    def _until(self, requested: RequestedHistories, users: list[Any], until: float) -> Any:
+        """Return the histories, or None if they failed or are late."""
+        try:
+            return requested.of(users, until)
+        except Exception as error:
+            _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
+            return None

@@ -1,5 +1,8 @@
 """A retriever with a second stage: the index and the own history give the candidates."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -15,6 +18,7 @@ from skue import (
     export_index,
     open_index,
 )
+from skue.serving import _retriever
 
 RNG = np.random.default_rng(0)
 IDS = [f"item-{i}" for i in range(60)]
@@ -121,3 +125,103 @@ def test_a_recommender_whose_encoder_ranks_alone_searches_the_index(tmp_path):
     ids, _, _ = serving.recommend(USERS, load, k=5)
     expected, _ = alone.encoder_.recommend(list(LISTS.values()), 5)
     np.testing.assert_array_equal(ids, expected)
+
+
+def nearest_items(serving, users, k, **limits):
+    """Return the answer of the first stage, from the vectors in the cache."""
+    vectors, _ = serving.cache.get(users, load)
+    return serving.index.search(vectors, k, space_id=None, **limits)
+
+
+def test_if_load_fails_cached_users_get_the_nearest_items(serving, caplog):
+    serving.cache.get(USERS[:2], load)
+
+    def failing(ids):
+        raise OSError("the log is down")
+
+    ids, scores, status = serving.recommend([*USERS[:2], "nobody"], failing, k=4)
+    assert status.tolist() == ["cached", "cached", "fallback"]
+    expected = nearest_items(serving, USERS[:2], 4)
+    np.testing.assert_array_equal(ids[:2], expected[0])
+    np.testing.assert_array_equal(scores[:2], expected[1])
+    assert "did not rank for 3 users: OSError('the log is down')" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [[["a", "list"]], [0.5], None])
+def test_one_bad_history_affects_only_its_user(serving, bad, caplog):
+    asked = USERS[:9]
+    lists = [LISTS[user] for user in asked]
+    excluded = [[IDS[row]] for row in range(9)]
+    expected, _, _ = serving.recommend(asked, load, k=4, exclude=excluded)
+    lists[5] = bad
+    ids, _, status = serving.recommend(asked, lambda ids: lists, k=4, exclude=excluded)
+    others = np.arange(9) != 5
+    np.testing.assert_array_equal(ids[others], expected[others])
+    np.testing.assert_array_equal(ids[5], nearest_items(serving, asked, 4, exclude=excluded)[0][5])
+    assert set(status) == {"cached"}
+    assert "did not rank for user 'user-5'" in caplog.text
+
+
+def test_no_user_gets_an_empty_answer(serving):
+    ids, scores, status = serving.recommend([], load, k=4)
+    assert ids.shape == scores.shape == (0, 4)
+    assert len(status) == 0
+
+
+def with_deadline(serving, recommender, deadline):
+    cache = UserVectorCache(recommender.encoder_, deadline=deadline)
+    return Retriever(cache, serving.index, recommender)
+
+
+def test_within_the_deadline_the_second_stage_ranks(serving, recommender):
+    quick = with_deadline(serving, recommender, 30.0)
+    ids, scores, status = quick.recommend(USERS[:5], load, k=4)
+    expected = serving.recommend(USERS[:5], load, k=4)
+    np.testing.assert_array_equal(ids, expected[0])
+    np.testing.assert_allclose(scores, expected[1], rtol=1e-5)
+    assert set(status) == {"fresh"}
+
+
+def test_late_histories_are_not_waited_for(serving, recommender):
+    quick = with_deadline(serving, recommender, 0.05)
+    quick.cache.warm(USERS[:1], load)
+    goes_on = threading.Event()
+
+    def hanging(ids):
+        goes_on.wait(30)
+        return load(ids)
+
+    started = time.monotonic()
+    ids, _, status = quick.recommend([USERS[0], USERS[1]], hanging, k=4)
+    waited = time.monotonic() - started
+    goes_on.set()
+    assert waited < 10
+    assert status.tolist() == ["cached", "fallback"]
+    np.testing.assert_array_equal(ids[0], nearest_items(serving, USERS[:1], 4)[0][0])
+
+
+def test_a_load_that_hangs_does_not_pile_up_threads(serving, recommender, monkeypatch):
+    monkeypatch.setattr(_retriever, "N_WORKERS", 1)
+    monkeypatch.setattr(_retriever, "N_WAITING", 1)
+    quick = with_deadline(serving, recommender, 0.01)
+    quick.cache.warm(USERS, load)
+    goes_on, calls = threading.Event(), []
+
+    def hanging(ids):
+        calls.append(ids)
+        goes_on.wait(30)
+        return load(ids)
+
+    for user in USERS[:6]:
+        assert quick.recommend([user], hanging, k=4)[2].tolist() == ["cached"]
+    goes_on.set()
+    assert len(calls) == 1
+
+
+def test_an_interrupt_of_load_is_raised(serving):
+    def interrupted(ids):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        serving.recommend(USERS[:1], interrupted, k=4)
+    assert serving.recommend(USERS[:1], load, k=4)[2].tolist() == ["fresh"]

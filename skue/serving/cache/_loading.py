@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -15,6 +15,8 @@ from skue.histories._user_features import features_in_order
 from skue.kernels._segments import offsets_of, positions_of_ranges
 from skue.reading._ids import as_ids, shown
 from skue.serving.cache._entries import are_sound
+
+Result = TypeVar("Result")
 
 
 class Loaded(NamedTuple):
@@ -41,32 +43,58 @@ class Loaded(NamedTuple):
 def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., Any]) -> Loaded:
     """Call ``load`` once for all users, and encode each history that can be encoded."""
     rows, n_absent = load_rows(users, load)
-    vectors: dict[Any, np.ndarray] = {}
-    errors: dict[Any, Exception] = {}
-    n_events = n_unknown = 0
     allow_zero = not encoder.fallback_vector_.any()
-    # Parts that cannot be encoded are halved, down to single users: at most 2 n attempts with at
-    # most n log2(n) histories.
-    parts = [np.arange(len(users))]
-    while parts:
-        part = parts.pop()
-        try:
-            histories = as_histories(rows if len(part) == len(users) else take(rows, part))
-            encoded = np.asarray(encoder.transform(histories), dtype=np.float32)
-            _refuse_unsound(encoded, allow_zero)
-        except Exception as error:
-            if len(part) == 1:
-                errors[users[part[0]]] = error
-            else:
-                half = len(part) // 2
-                parts += [part[half:], part[:half]]
-            continue
+
+    def encoded(part: np.ndarray) -> tuple[Histories, np.ndarray]:
+        histories = as_histories(rows if len(part) == len(users) else take(rows, part))
+        vectors = np.asarray(encoder.transform(histories), dtype=np.float32)
+        _refuse_unsound(vectors, allow_zero)
+        return histories, vectors
+
+    parts, failed = in_parts(len(users), encoded)
+    vectors: dict[Any, np.ndarray] = {}
+    n_events = n_unknown = 0
+    for part, (histories, found) in parts:
         known = encoder.item_embeddings_.rows_of(histories) >= 0
         n_events, n_unknown = n_events + len(known), n_unknown + int((~known).sum())
-        vectors.update(
-            (users[row], vector.copy()) for row, vector in zip(part, encoded, strict=True)
-        )
+        vectors.update((users[row], vector.copy()) for row, vector in zip(part, found, strict=True))
+    errors = {users[row]: error for row, error in failed.items()}
     return Loaded(vectors, errors, n_events, n_unknown, n_absent)
+
+
+def in_parts(
+    n_users: int, attempt: Callable[[np.ndarray], Result]
+) -> tuple[list[tuple[np.ndarray, Result]], dict[int, Exception]]:
+    """Call a function for all users, or for parts of them if it fails.
+
+    A part that fails is halved, down to single users: at most 2 n attempts with at most
+    n log2(n) users in all.
+
+    Parameters
+    ----------
+    n_users : int
+    attempt : callable
+        Takes an array of users, by number.
+
+    Returns
+    -------
+    parts : list of (users, result)
+    failed : dict of user to Exception
+    """
+    results: list[tuple[np.ndarray, Result]] = []
+    failed: dict[int, Exception] = {}
+    waiting = [np.arange(n_users)] if n_users else []
+    while waiting:
+        part = waiting.pop()
+        try:
+            results.append((part, attempt(part)))
+        except Exception as error:
+            if len(part) == 1:
+                failed[int(part[0])] = error
+            else:
+                half = len(part) // 2
+                waiting += [part[half:], part[:half]]
+    return results, failed
 
 
 def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:

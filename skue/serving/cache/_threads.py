@@ -17,8 +17,8 @@ from skue.serving.cache._state import Counters, SharedState
 from skue.serving.cache._tasks import Task
 
 # Threads and queue places of each pool.
-_N_WORKERS = 8
-_N_WAITING = 32
+N_WORKERS = 8
+N_WAITING = 32
 # Seconds that the exit of the program waits for running work.
 EXIT_PATIENCE = 1.0
 # Seconds after which a thread without work ends.
@@ -46,8 +46,8 @@ class TaskRunner:
         self, source: VectorSource, state: SharedState, counters: Counters, *, has_store: bool
     ) -> None:
         self._source, self._state, self._counters = source, state, counters
-        self._loaders = WorkerPool(_N_WORKERS, _N_WAITING, "skue-cache-load")
-        self._readers = WorkerPool(_N_WORKERS, _N_WAITING, "skue-cache-read")
+        self._loaders = WorkerPool(N_WORKERS, N_WAITING, "skue-cache-load")
+        self._readers = WorkerPool(N_WORKERS, N_WAITING, "skue-cache-read")
         self._first = self._readers if has_store else self._loaders
 
     def run_here(self, task: Task) -> None:

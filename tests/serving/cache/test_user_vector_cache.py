@@ -291,8 +291,8 @@ def test_cached_users_do_not_wait_for_others(makes):
 
 
 def test_a_full_pool_returns_the_fallback_at_once(makes, monkeypatch):
-    monkeypatch.setattr(_threads, "_N_WORKERS", 1)
-    monkeypatch.setattr(_threads, "_N_WAITING", 1)
+    monkeypatch.setattr(_threads, "N_WORKERS", 1)
+    monkeypatch.setattr(_threads, "N_WAITING", 1)
     cache, loader = makes(ENCODER, deadline=0.02), Loader()
     loader.released.clear()
     cache.get([3], loader)
