@@ -64,7 +64,12 @@ def _compare(
     known = None
     if options.item_features is not None:
         with progress.aside(f"reading {options.item_features}"):
-            known = read_item_features(options.item_features, histories.item_ids)
+            known = read_item_features(
+                options.item_features,
+                histories.item_ids,
+                encoding=options.encoding,
+                decimal=options.decimal,
+            )
     name = _NO_LOG if options.interactions is None else options.interactions
     # After all checks, so that an error in the input is the only line.
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")

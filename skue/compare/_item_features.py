@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skue._optional import import_optional
 from skue.items._item_features import ItemFeatures
 from skue.reading._column_names import guess_column
+from skue.reading._delimited import guess_delimiter
 from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._records import first_records
+from skue.reading._text_files import utf8_chunks
 
 # A text column is of categories if its values have this number of words at most on average, and
 # each is used by two items or more on average; otherwise it is free text.
@@ -31,7 +35,9 @@ class FeatureFile(NamedTuple):
     encoding: str
 
 
-def read_item_features(path: Path, item_ids: np.ndarray) -> FeatureFile:
+def read_item_features(
+    path: Path, item_ids: np.ndarray, *, encoding: str = "utf-8", decimal: str = "."
+) -> FeatureFile:
     """Read a CSV, TSV or Parquet file with one row per item.
 
     The column of ids has a usual name, or is the first one. Text is encoded by
@@ -42,27 +48,37 @@ def read_item_features(path: Path, item_ids: np.ndarray) -> FeatureFile:
     path : path
     item_ids : ndarray of shape (n_items,)
         Ids of the log, whose type those of the file get.
+    encoding : str, default="utf-8"
+        Encoding of text that is not UTF-8.
+    decimal : {".", ","}, default="."
 
     Raises
     ------
     ValueError
-        If the file does not exist, or has no column beside the ids, or its ids cannot be those
-        of the log.
+        If the file does not exist or cannot be read, or has no column beside the ids, or its ids
+        cannot be those of the log.
     """
     if not path.is_file():
         raise ValueError(f"--item-features {path}: the file does not exist.")
-    frame = _frame_of(path)
+    try:
+        return _read(path, item_ids, encoding, decimal)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--item-features {path}: {error}") from error
+
+
+def _read(path: Path, item_ids: np.ndarray, encoding: str, decimal: str) -> FeatureFile:
+    frame = _frame_of(path, encoding, decimal)
     names = [str(name) for name in frame.columns]
     id_column = guess_column(names, "item") or names[0]
     columns = [name for name in names if name != id_column]
     if not columns:
-        raise ValueError(
-            f"--item-features {path}: there is no column beside the ids ({id_column!r})."
-        )
-    if frame[id_column].isna().any():
-        row = int(np.flatnonzero(frame[id_column].isna())[0])
-        raise ValueError(f"--item-features {path}: the id in row {row} is missing.")
-    ids = _as_ids(frame[id_column], item_ids, path)
+        raise ValueError(f"there is no column beside the ids ({id_column!r}).")
+    if not len(frame):
+        raise ValueError("there is only a header line.")
+    missing = np.flatnonzero(frame[id_column].isna() | (frame[id_column] == ""))
+    if len(missing):
+        raise ValueError(f"the id in row {missing[0]} is missing.")
+    ids = _as_ids(frame[id_column], item_ids)
     kinds = {name: _kind(frame[name]) for name in columns}
     transformers = [
         (name, _ENCODERS[kind](), _selection(name, kind)) for name, kind in kinds.items()
@@ -72,40 +88,65 @@ def read_item_features(path: Path, item_ids: np.ndarray) -> FeatureFile:
         for name, kind in kinds.items()
     }
     encoder = ColumnTransformer(transformers, sparse_threshold=1.0)
-    try:
-        values = encoder.fit_transform(frame.assign(**cleaned)[columns])
-    except ValueError as error:
-        raise ValueError(f"--item-features {path}: {error}") from error
+    values = encoder.fit_transform(frame.assign(**cleaned)[columns])
     told = ", ".join(f"{name} as {kind}" for name, kind in kinds.items())
     features = ItemFeatures(sp.csr_array(values), ids)
     return FeatureFile(features, f"{told} ({features.n_features} columns)")
 
 
-def _frame_of(path: Path) -> Any:
+def _frame_of(path: Path, encoding: str, decimal: str) -> Any:
     pandas = import_optional("pandas", "io")
     if path.suffix == ".parquet":
         return pandas.read_parquet(path)
-    mark = "\t" if ".tsv" in path.suffixes else ","
+    content = _text_of(path, encoding)
+    records = _first_records(content)
+    mark = _delimiter_of(path, records)
+    # The ids stay text: "0012" is another id than "12", and "NA" is not missing.
+    frame = pandas.read_csv(StringIO(content), sep=mark, decimal=decimal)
+    names = list(frame.columns)
+    id_column = guess_column(names, "item") or names[0]
+    ids = pandas.read_csv(
+        StringIO(content), sep=mark, usecols=[id_column], dtype=str, keep_default_na=False
+    )
+    return frame.assign(**ids)
+
+
+def _first_records(content: str) -> list[str]:
+    data = content.encode()
+    return [data[start:stop].decode() for _, start, stop in first_records(data, True, 100)]
+
+
+def _delimiter_of(path: Path, records: list[str]) -> str:
+    if ".tsv" in path.suffixes or not records:
+        return "\t"
     try:
-        # The ids stay text: "0012" is another id than "12".
-        names = pandas.read_csv(path, sep=mark, nrows=0).columns
-        id_column = guess_column([str(name) for name in names], "item") or names[0]
-        return pandas.read_csv(path, sep=mark, dtype={id_column: str}, keep_default_na=True)
-    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"--item-features {path}: {error}") from error
+        return guess_delimiter(records, {"user": None, "item": None}, True, path)
+    except ValueError:
+        raise ValueError(
+            f"the delimiter is not clear in {shown(records[0])}. Save the table as .tsv or "
+            ".parquet."
+        ) from None
 
 
-def _as_ids(column: Any, item_ids: np.ndarray, path: Path) -> np.ndarray:
+def _text_of(path: Path, encoding: str) -> str:
+    """Return the text of a file, which is UTF-8 or else in the given encoding."""
+    try:
+        return b"".join(utf8_chunks(path, "utf-8")).decode()
+    except ValueError:
+        return b"".join(utf8_chunks(path, encoding)).decode()
+
+
+def _as_ids(column: Any, item_ids: np.ndarray) -> np.ndarray:
     if is_text(item_ids):
         return column.astype(str).to_numpy(dtype=object)
     if column.dtype.kind == "f":
-        return as_ids(column.to_numpy(), f"--item-features {path}: the ids")
+        return as_ids(column.to_numpy(), "the ids")
     try:
         return column.astype(np.int64).to_numpy()
     except (ValueError, OverflowError):
         raise ValueError(
-            f"--item-features {path}: the ids are text such as {shown(column.iloc[0])}, but the "
-            f"log has {shown(item_ids[0])}."
+            f"the ids are text such as {shown(column.iloc[0])}, but the log has "
+            f"{shown(item_ids[0])}."
         ) from None
 
 

@@ -112,7 +112,8 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="FILE",
         help="what is known of the items: a .csv, .tsv or .parquet file with a column of ids and "
-        "columns of text, categories or numbers (default: none)",
+        "columns of text, categories or numbers, read with the encoding and the decimal mark of "
+        "the log (default: none)",
     )
     group.add_argument(
         "-k",

@@ -14,6 +14,8 @@ from skue.compare._task import Task
 
 # With fewer users, the intervals are wide. A small share of users may differ from the others.
 _FEW_USERS = 100
+# With fewer users, an interval may claim a difference that is due to chance.
+_TOO_FEW_USERS = 20
 _SMALL_SHARE = 0.1
 AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
@@ -61,8 +63,9 @@ def _of_the_log(comparison: Comparison) -> str:
     about = comparison.about
     period = " to ".join(dict.fromkeys(about.period)) or "no times"
     return (
-        f"Log: {about.log} ({about.n_users} users, {about.n_events} events, {period}). "
-        f"Learned from: {len(comparison.task.train.codes)} events of {len(comparison.items)} items."
+        f"Log: {about.log} ({_count(about.n_users, 'user')}, {_count(about.n_events, 'event')}, "
+        f"{period}). Learned from: {_count(len(comparison.task.train.codes), 'event')} of "
+        f"{_count(len(comparison.items), 'item')}."
     )
 
 
@@ -70,7 +73,7 @@ def _of_the_users(task: Task) -> list[str]:
     n_scored = len(task.queries)
     n_left_out = sum(task.left_out.values())
     reasons = [f"{n} {reason}" for reason, n in task.left_out.items() if n]
-    scored = f"Scored: {n_scored} users"
+    scored = f"Scored: {_count(n_scored, 'user')}"
     if task.n_not_scored:
         scored += f", drawn at random; {task.n_not_scored} others only took part in training"
     lines = [scored + (f". Left out: {_listed(reasons)}." if reasons else ".")]
@@ -202,14 +205,18 @@ def half_life(parameters: dict[str, Any]) -> str:
 
 
 def what_to_ship(comparison: Comparison) -> str:
-    """Return the recommendation that follows from the figures."""
+    """Return the recommendation that follows from the figures.
+
+    It is the simplest encoder that is not significantly below the best one, if it is significantly
+    above the best ranker without vectors. Otherwise it is that ranker.
+    """
     k = comparison.ks[0]
     first, *others = comparison.per_user.values()
     if all(np.array_equal(first, other) for other in others):
         if not first.any():
             return (
                 f"There is no best contender: none finds any held-out item (recall@{k} 0.000). "
-                "Give a longer log, or try a larger k with -k."
+                "Give a longer log, or try a larger k with -k if there are many more items."
             )
         return (
             f"There is no best contender: all find the same held-out items (recall@{k} "
@@ -227,6 +234,14 @@ def what_to_ship(comparison: Comparison) -> str:
     measured = f"recall@{k} {simplest.recall[k]:.3f}"
     gap = interval((difference, low, high))
     against = f"{ranker.name} {ranker.recall[k]:.3f}, difference {gap}"
+    if len(first) < _TOO_FEW_USERS and (low > 0 or high < 0):
+        return (
+            f"There is no best contender: {_count(len(first), 'user')} cannot tell "
+            f"'{simplest.name}' and '{ranker.name}' apart ({measured}; {against}). Give a log with "
+            f"{_TOO_FEW_USERS} users or more to score."
+        )
+    if simplest is not best:
+        measured += f", not significantly below '{best.name}' {best.recall[k]:.3f}"
     if low > 0:
         return (
             f"Ship '{simplest.name}': {measured}, above the best ranker without vectors "
@@ -262,7 +277,8 @@ def as_json(comparison: Comparison) -> str:
         "notes": notes(comparison),
         "what_to_ship": what_to_ship(comparison),
     }
-    return json.dumps(content, indent=2, ensure_ascii=False)
+    # Escaped letters are valid JSON in every encoding of the terminal.
+    return json.dumps(content, indent=2)
 
 
 def interval(values: tuple[float, float, float] | None) -> str:
@@ -270,6 +286,10 @@ def interval(values: tuple[float, float, float] | None) -> str:
     if values is None:
         return "-"
     return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*values)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _listed(parts: list[str]) -> str:

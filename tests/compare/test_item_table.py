@@ -122,3 +122,52 @@ def test_a_missing_file_is_one_error_line(tmp_path):
     assert done.returncode == 2
     assert "--item-features" in done.stderr.splitlines()[-1]
     assert "does not exist" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("mark", [";", "|", "\t"])
+def test_the_delimiter_is_found(tmp_path, table, mark):
+    path = tmp_path / "others.csv"
+    path.write_text(TABLE.replace(",", mark))
+    one, other = (read_item_features(file, IDS) for file in (table, path))
+    assert one.encoding == other.encoding
+    np.testing.assert_array_equal(one.features.values.toarray(), other.features.values.toarray())
+
+
+def test_encoding_and_decimal_mark_of_the_log_are_those_of_the_table(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_bytes("item;preis;titel\na;1,5;säge\nb;2;öl\nc;3;öl\n".encode("cp1252"))
+    features, encoding = read_item_features(path, IDS, encoding="cp1252", decimal=",")
+    assert encoding.startswith("preis as numbers, titel as text")
+    assert features.n_features == 1 + 2
+
+
+def test_a_table_in_utf8_is_read_beside_a_log_in_another_encoding(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("item,titel\na,säge\nb,sage\n", encoding="utf-8")
+    features, _ = read_item_features(path, IDS, encoding="cp1252")
+    assert features.n_features == 2
+
+
+def test_an_id_that_spells_a_missing_value_is_an_id(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("item,colour\nNA,red\nnan,blue\n")
+    assert read_item_features(path, IDS).features.ids.tolist() == ["NA", "nan"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("items.csv", b"item,title\n", "there is only a header line"),
+        ("items.csv", b"item,title\na,x\na,y\n", "ids must be distinct.*'a'"),
+        ("items.csv", b"item,title\n,x\nb,y\n", "the id in row 0 is missing"),
+        ("items.csv", b"item,title\na,s\xe4ge\n", "line 2: .* is not utf-8"),
+        ("items.csv", b"item,title;x|y\na,x;y|z\n", "the delimiter is not clear.*Save the table"),
+        ("items.parquet", b"nonsense", "Parquet"),
+    ],
+)
+def test_errors_in_the_table_name_the_option(tmp_path, name, content, message):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"--item-features .*{name}: .*{message}"):
+        read_item_features(path, IDS)

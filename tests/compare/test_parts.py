@@ -57,10 +57,10 @@ def test_a_large_log_is_scored_on_some_users_and_learned_from_all():
     assert with_at_most(50, task) is task
 
 
-def comparison(explores=(0.0, 0.2, 0.2), **recalls):
+def comparison(explores=(0.0, 0.2, 0.2), n_users=400, **recalls):
     rng = np.random.default_rng(0)
     per_user = {
-        name: (rng.permutation(400) < 400 * recall).astype(float)
+        name: (rng.permutation(n_users) < n_users * recall).astype(float)
         for name, recall in recalls.items()
     }
     rows = [
@@ -76,6 +76,20 @@ def test_an_encoder_clearly_above_the_ranker_is_shipped():
 
 def test_the_simplest_of_equal_encoders_is_shipped():
     assert what_to_ship(comparison(ranker=0.1, average=0.5, tower=0.5)).startswith("Ship 'average'")
+
+
+def test_the_sentence_names_the_best_encoder_if_a_simpler_one_is_shipped():
+    sentence = what_to_ship(comparison(ranker=0.1, average=0.5, tower=0.51))
+    assert "Ship 'average': recall@10 0.500, not significantly below 'tower' 0.510" in sentence
+
+
+@pytest.mark.parametrize(("ranker", "average"), [(0.0, 1.0), (1.0, 0.0)])
+def test_a_few_users_do_not_decide(ranker, average):
+    for n_users in (1, 19):
+        sentence = what_to_ship(comparison(n_users=n_users, ranker=ranker, average=average))
+        assert sentence.startswith(f"There is no best contender: {n_users} user")
+    sentence = what_to_ship(comparison(n_users=20, ranker=ranker, average=average))
+    assert sentence.startswith("Ship ")
 
 
 @pytest.mark.parametrize("explore", [0.1, 0.4, float("nan")])

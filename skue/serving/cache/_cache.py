@@ -10,14 +10,14 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+from sklearn.utils._param_validation import Interval
 
 from skue.encoders._base import UserEncoder
 from skue.reading._ids import as_ids, shown
 from skue.serving.cache._entries import Entry, checked_secret
 from skue.serving.cache._source import VectorSource
 from skue.serving.cache._state import Counters, SharedState
-from skue.serving.cache._stores import GuardedStore
+from skue.serving.cache._stores import GuardedStore, check_options
 from skue.serving.cache._tasks import Task, wait_for
 from skue.serving.cache._threads import TaskRunner
 
@@ -168,8 +168,9 @@ class UserVectorCache:
         Returns
         -------
         n_warmed : int
-            The number of users whose vectors are stored. Histories that could not be encoded are
-            counted as ``errors`` and logged.
+            How many vectors this call computed and the cache holds. Histories that could not be
+            encoded are counted as ``errors`` and logged. Users that another call is computing at
+            this moment do not count.
 
         Raises
         ------
@@ -177,7 +178,7 @@ class UserVectorCache:
             If the store fails to write the vectors. Exceptions of ``load`` are raised as well.
         """
         users = list(dict.fromkeys(user_list(user_ids)))
-        n_failed = 0
+        n_warmed = 0
         for start in range(0, len(users), _WARM_BATCH):
             task = Task(load)
             with task.caller:
@@ -190,11 +191,11 @@ class UserVectorCache:
                             f"The store failed to write {len(entries)} vectors: "
                             f"{self._store.last_error!r}. Call warm again when it is available."
                         ) from self._store.last_error
-                    n_failed += len(task.users) - len(entries)
+                    n_warmed += len(entries)
                     task.finish()
                 finally:
                     self._source.settle(task)
-        return len(users) - n_failed
+        return n_warmed if self._store is not None else min(n_warmed, self.max_entries)
 
     def invalidate(self, user_ids: Any) -> None:
         """Mark the vectors of users as outdated: the next :meth:`get` computes them again.
@@ -314,8 +315,4 @@ def _check(encoder: Any, options: dict[str, Any]) -> None:
             "A cache cannot use an encoder with cold_start='raise': every new user would be an "
             "error. Set cold_start='mean'."
         )
-    for name, value in options.items():
-        # bool is a subclass of int.
-        if isinstance(value, bool):
-            raise ValueError(f"{name} must be a number, got {value}.")
-    validate_parameter_constraints(_CONSTRAINTS, options, UserVectorCache.__name__)
+    check_options(UserVectorCache, _CONSTRAINTS, options)

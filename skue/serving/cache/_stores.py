@@ -8,9 +8,30 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+
 from skue._optional import import_optional
+
+# Redis counts the milliseconds.
+_REDIS_CONSTRAINTS: dict[str, list[Any]] = {
+    "timeout": [Interval(Real, 0, None, closed="neither")],
+    "expire": [None, Interval(Real, 0.001, None, closed="left")],
+}
+_LMDB_CONSTRAINTS: dict[str, list[Any]] = {
+    "max_bytes": [Interval(Integral, 1, None, closed="left")]
+}
+
+
+def check_options(cls: type, constraints: dict[str, list[Any]], options: dict[str, Any]) -> None:
+    """Raise for options of a class that are out of their constraints."""
+    for name, value in options.items():
+        # bool is a subclass of int.
+        if isinstance(value, bool):
+            raise ValueError(f"{name} must be a number, got {value}.")
+    validate_parameter_constraints(constraints, options, cls.__name__)
 
 
 class RedisStore(MutableMapping[str, bytes]):
@@ -23,8 +44,8 @@ class RedisStore(MutableMapping[str, bytes]):
         Seconds after which a call without an answer fails. Without a timeout, a server that hangs
         would block a thread forever.
     expire : float or None, default=None
-        Seconds after which the server removes an entry, so that those of replaced encoders do not
-        pile up. None leaves this to the memory policy of the server.
+        Seconds, at least 0.001, after which the server removes an entry, so that those of replaced
+        encoders do not pile up. None leaves this to the memory policy of the server.
 
     Examples
     --------
@@ -39,6 +60,7 @@ class RedisStore(MutableMapping[str, bytes]):
         timeout: float = 0.1,
         expire: float | None = None,
     ) -> None:
+        check_options(RedisStore, _REDIS_CONSTRAINTS, {"timeout": timeout, "expire": expire})
         redis = import_optional("redis", "redis")
         self.expire = expire
         self._client = redis.Redis.from_url(
@@ -107,6 +129,7 @@ class LMDBStore(MutableMapping[str, bytes]):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> None:
+        check_options(LMDBStore, _LMDB_CONSTRAINTS, {"max_bytes": max_bytes})
         lmdb = import_optional("lmdb", "lmdb")
         self._environment = lmdb.open(os.fspath(path), map_size=max_bytes, sync=False)
         self._environment.reader_check()
@@ -180,7 +203,7 @@ class GuardedStore:
 
     def get_many(self, keys: list[str]) -> dict[str, Any] | None:
         """Return the entries that exist, or None if the store fails."""
-        answered, found = self._call(self._get, keys)
+        answered, found = self._call(self._get_mapping, keys)
         return found if answered else None
 
     def set_many(self, entries: Mapping[str, bytes]) -> bool:
@@ -190,6 +213,15 @@ class GuardedStore:
     def delete_many(self, keys: list[str]) -> bool:
         """Remove entries, and return whether that succeeded."""
         return self._call(self._delete, keys)[0]
+
+    def _get_mapping(self, keys: list[str]) -> Mapping[str, Any]:
+        found = self._get(keys)
+        if not isinstance(found, Mapping):
+            raise TypeError(
+                f"get_many of the store returned a {type(found).__name__}. It must return a dict "
+                "of the entries that exist."
+            )
+        return found
 
     def _call(self, method: Any, argument: Any) -> tuple[bool, Any]:
         if self._clock() < self._asleep_until.get(method, -math.inf):

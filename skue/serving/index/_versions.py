@@ -8,6 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 
 from skue.serving.index._arrays import read_small, sync_folder, write_synced
@@ -184,7 +185,7 @@ def prune(folder: str | os.PathLike[str], *, keep: int = 2) -> list[str]:
     >>> prune(folder, keep=2) == versions[:1]
     True
     """
-    if not isinstance(keep, int) or keep < 1:
+    if not isinstance(keep, Integral) or isinstance(keep, bool) or keep < 1:
         raise ValueError(f"keep must be an integer of at least 1, got {keep!r}.")
     folder = Path(folder)
     read_current(folder)  # raises before a lock file is created

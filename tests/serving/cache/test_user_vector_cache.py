@@ -616,6 +616,60 @@ def test_warm_loads_in_batches(makes, monkeypatch):
     assert [len(batch) for batch in loader.asked] == [7, 7, 6]
 
 
+def test_warm_counts_the_vectors_that_the_memory_holds(makes, monkeypatch):
+    monkeypatch.setattr(_cache, "_WARM_BATCH", 3)
+    cache = makes(ENCODER, max_entries=4)
+    assert cache.warm(np.arange(20), load) == 4
+    assert len(cache._state) == 4
+
+
+def test_warm_does_not_count_users_that_another_call_computes(makes):
+    loader = Loader()
+    loader.released.clear()
+    cache = makes(ENCODER)
+    other = threading.Thread(target=cache.get, args=([3], loader))
+    other.start()
+    assert loader.started.wait(20)
+    assert cache.warm([3, 4], load) == 1
+    loader.released.set()
+    other.join()
+
+
+def test_a_store_that_returns_no_mapping_counts_as_down(makes):
+    class Wrong(dict):
+        def get_many(self, keys):
+            return [self.get(key) for key in keys]
+
+    cache = makes(ENCODER, Wrong())
+    assert cache.get([3], load)[1].tolist() == ["fresh"]
+    assert cache.counters["store_errors"] == 1
+    assert "returned a list" in str(cache._store.last_error)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"expire": 0},
+        {"expire": 0.0001},
+        {"expire": -1},
+        {"expire": float("inf")},
+        {"expire": "7"},
+        {"expire": True},
+        {"timeout": 0},
+        {"timeout": None},
+    ],
+)
+def test_invalid_options_of_redis_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        RedisStore(**options)
+
+
+def test_invalid_options_of_lmdb_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="max_bytes"):
+        LMDBStore(tmp_path, max_bytes=0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_warm_raises_the_errors_of_load(makes):
     loader = Loader()
     loader.error = OSError("the log is away")

@@ -437,9 +437,14 @@ def test_a_pickled_pipeline_keeps_its_space(tmp_path, encoder):
     assert ids.tolist() == open_index(tmp_path).recommend(pipeline, LISTS, 3)[0].tolist()
 
 
-def test_prune_with_keep_0_raises(folder):
-    with pytest.raises(ValueError, match="keep must be an integer of at least 1, got 0"):
-        prune(folder, keep=0)
+@pytest.mark.parametrize("keep", [0, True, 1.0])
+def test_prune_refuses_other_numbers_to_keep(folder, keep):
+    with pytest.raises(ValueError, match=f"keep must be an integer of at least 1, got {keep}"):
+        prune(folder, keep=keep)
+
+
+def test_prune_takes_an_integer_of_numpy(folder):
+    assert prune(folder, keep=np.int64(2)) == []
 
 
 def test_rollback_returns_to_the_version_before(folder):
