@@ -79,7 +79,7 @@ class RecommendMixin:
         allow: Any = None,
         as_frame: bool = False,
     ) -> Any:
-        """Return the k items nearest to each user.
+        """Return the k best items of each user.
 
         Parameters
         ----------
@@ -97,9 +97,10 @@ class RecommendMixin:
         Returns
         -------
         ids : ndarray of shape (n_users, k)
-            Nearest first. If fewer than k items are left, the rest is -1, or "" for string ids.
+            Best first. If fewer than k items are left, the rest is -1, or "" for string ids.
         scores : ndarray of shape (n_users, k), float32
-            Cosine similarities; ``-inf`` where no item is left.
+            The cosine of user and item. A :class:`TwoStageRecommender` gives the scores of its
+            ranker, which only order the items of one user. ``-inf`` where no item is left.
         frame : pandas.DataFrame
             Returned instead if ``as_frame=True``: one row per recommendation, with the columns
             ``user`` (``user_ids``, the index of a Series or DataFrame, or row numbers),

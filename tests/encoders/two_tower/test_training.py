@@ -12,7 +12,7 @@ from skue.encoders.two_tower._encode import side_by_side
 from skue.encoders.two_tower._spaces import learned_spaces, vectors_of
 from skue.encoders.two_tower._tower import _pace
 from skue.encoders.two_tower._training import _may_be_best
-from skue.items._cooccurrence import transition_embeddings
+from skue.items._embedded import learned_vectors
 
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 
@@ -21,7 +21,8 @@ def test_the_learned_space_is_both_embeddings_side_by_side():
     items, n_towers = next(learned_spaces(WORLD.histories))
     wide = CooccurrenceItemEmbedder(192, window=10, smoothing=1.0).fit(WORLD.histories)
     wide = wide.item_embeddings_
-    transitions = transition_embeddings(WORLD.histories, 192)
+    transitions = learned_vectors(WORLD.histories, 192, window=5, smoothing=0.1, directed=True)
+    transitions = transitions.to_items()
     assert n_towers == 2
     np.testing.assert_array_equal(items.ids, wide.ids)
     in_both = np.isin(wide.ids, transitions.ids)
