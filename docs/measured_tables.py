@@ -123,7 +123,7 @@ def quality_short(*files):
 QUALITY_ROWS = {
     "own frequency": "own frequency, then popularity",
     "similar users (UP-CF)": "similar users (UP-CF)",
-    "encoder": "`TwoTowerUserEncoder`, the first stage of the next row",
+    "encoder": "`TwoTowerUserEncoder`, first stage of the next row",
     "two-stage": "`TwoStageRecommender`",
     "two-stage, updated": "the same, after `update` with the newest events",
     "with item features": "`TwoTowerUserEncoder` with item features",

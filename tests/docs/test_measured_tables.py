@@ -78,7 +78,7 @@ def test_the_short_table_of_quality_has_a_column_for_each_log():
         "|  | shop | reviews |",
         "| --- | ---: | ---: |",
         "| own frequency, then popularity | .3123 / .3000 |  |",
-        "| `TwoTowerUserEncoder`, the first stage of the next row | .2500 / .2000 | .1000 / .0500 |",
+        "| `TwoTowerUserEncoder`, first stage of the next row | .2500 / .2000 | .1000 / .0500 |",
         "| `TwoStageRecommender` | **.4000 / .3500** |  |",
         "| `TwoTowerUserEncoder` with item features |  | **.1200 / .0600** |",
     ]
