@@ -72,6 +72,6 @@ def moment(time: Any) -> str:
     if not isinstance(time, np.datetime64):
         first, last = _DATES_IN_SECONDS
         if not first <= time <= last:
-            return f"{time:g}"
+            return f"{time:.15g}"
         time = np.datetime64(int(time), "s")
     return str(time.astype("datetime64[s]")).replace("T", " ").removesuffix(" 00:00:00")

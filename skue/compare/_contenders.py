@@ -17,6 +17,7 @@ from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
+from skue.histories._liked import liked
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
 from skue.kernels._segments import kept_offsets, starts_of_runs
@@ -36,13 +37,13 @@ ENCODER_NAMES = (
 
 
 class Popularity:
-    """Rank items by their number of training events."""
+    """Rank items by their number of training events with a positive weight."""
 
     # The scores are whole numbers, so a difference below 1 is a tie.
     tolerance = 0.5
 
     def fit(self, histories: Histories, items: ItemEmbeddings) -> Popularity:
-        rows = items.rows_of(histories)
+        rows = items.rows_of(liked(histories))
         counts = np.bincount(rows[rows >= 0], minlength=len(items))
         # The ranks of the distinct counts are small, so that sums with other terms stay exact.
         self.items_ = items
@@ -64,6 +65,7 @@ class Popularity:
         return sp.csr_array((len(histories), len(self.items_)))
 
     def _counts(self, histories: Histories) -> sp.csr_array:
+        histories = liked(histories)
         rows = self.items_.rows_of(histories)
         known = rows >= 0
         offsets = kept_offsets(histories.offsets, known)
@@ -79,7 +81,7 @@ class LastItem(Popularity):
     """Rank the items of the newest instant (without times: the newest event) first."""
 
     def _first_by(self, histories: Histories) -> sp.csr_array:
-        newest = self._counts(_newest_instant(histories))
+        newest = self._counts(_newest_instant(liked(histories)))
         newest.data[:] = 1.0
         return newest
 

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from skue.encoders._events import Events
 from skue.histories._histories import Histories
+from skue.histories._liked import is_liked
 from skue.histories._newest import newest_instants
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import owners
@@ -31,14 +32,14 @@ class OwnCountAndPopularity:
     training histories held out.
     """
 
-    tolerance = 1e-6
+    tolerance = 1e-9
 
     def fit(self, histories: Histories, items: ItemEmbeddings) -> OwnCountAndPopularity:
         self._count(histories, items)
         self.beta_ = _BETAS[0]
         rows, held_out = newest_instants(histories, 1.0, check_random_state(0), n_most=_BETA_USERS)
         held_out &= np.isin(items.rows_of(histories), np.arange(len(items)))
-        targets = histories._keep_events(held_out)
+        targets = histories._keep_events(held_out & is_liked(histories))
         rows = rows[targets.lengths[rows] > 0]
         if len(rows):
             earlier = histories._keep_events(~held_out)
@@ -71,7 +72,7 @@ class OwnCountAndPopularity:
 class Transitions:
     """Rank items by the transitions from the newest items: see :class:`TransitionItemRanker`."""
 
-    tolerance = 1e-6
+    tolerance = 1e-9
 
     def fit(self, histories: Histories, items: ItemEmbeddings) -> Transitions:
         self.items_, self.counts_ = items, LogCounts(items, histories)
@@ -103,7 +104,7 @@ class SimilarUsers:
     basket recommendation. UMAP.
     """
 
-    tolerance = 1e-6
+    tolerance = 1e-9
 
     def fit(self, histories: Histories, items: ItemEmbeddings) -> SimilarUsers:
         events = liked_events(items, histories)

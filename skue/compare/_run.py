@@ -313,8 +313,8 @@ class _Scoring:
             is_encoder,
             recall={k: float(evaluation.recall(k, "min").mean()) for k in ks},
             ndcg={k: float(evaluation.ndcg(k).mean()) for k in ks},
-            repeat=evaluation.part_recall(k, repeated=True),
-            explore=evaluation.part_recall(k, repeated=False),
+            repeat=evaluation.recall_of(k, evaluation.repeated, "min"),
+            explore=evaluation.recall_of(k, ~evaluation.repeated, "min"),
             cold=_mean(recall[evaluation.cold]),
             warm=_mean(recall[~evaluation.cold]),
             curve={k: float(evaluation.recall(k, "min").mean()) for k in CURVE_KS},
@@ -325,8 +325,8 @@ class _Scoring:
             novelty=evaluation.novelty(k),
             # By the same item vectors for all contenders.
             similarity=evaluation.similarity(k, self.items),
-            known_items=evaluation.recall_of(k, ~evaluation.new & evaluation.new.any()),
-            new_items=evaluation.recall_of(k, evaluation.new),
+            known_items=evaluation.recall_of(k, ~evaluation.new & evaluation.new.any(), "min"),
+            new_items=evaluation.recall_of(k, evaluation.new, "min"),
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from skue.compare._about import moment
 from skue.histories._histories import Histories
+from skue.histories._liked import is_liked, last_liked
 from skue.histories._splits import _next_instants, leave_last_out
 from skue.kernels._segments import owners, starts_of_runs
 
@@ -37,6 +38,8 @@ class Task:
         The time up to which events are training data.
     n_not_scored : int
         Number of users that could be scored but were not drawn.
+    has_dislikes : bool
+        Whether there are events with a weight of zero or less. They are never held out.
     """
 
     train: Histories
@@ -48,6 +51,7 @@ class Task:
     left_out: dict[str, int] = field(default_factory=dict)
     cutoff: str | None = None
     n_not_scored: int = 0
+    has_dislikes: bool = False
 
 
 def make_task(histories: Histories, split: str) -> Task:
@@ -62,7 +66,11 @@ def make_task(histories: Histories, split: str) -> Task:
         If no user has events before the held-out ones.
     """
     histories = _ordered_within_instants(histories)
-    task = _split_by_time(histories) if split == "time" else _split_by_last(histories)
+    if split == "time":
+        task = _split_by_time(histories)
+    else:
+        task = _split_by_last(_until_last_like(histories))
+    task.has_dislikes = not is_liked(histories).all()
     return with_at_most(_SCORED_USERS, task)
 
 
@@ -86,7 +94,7 @@ def drawn_users(n_users: int, n_drawn: int) -> np.ndarray:
 
 def inner_task(task: Task) -> Task:
     """Hold out once more inside the training histories, to choose parameters."""
-    queries, held_out = _last_out(task.train, task.unit)
+    queries, held_out = _last_out(_until_last_like(task.train), task.unit)
     return Task(queries, queries, held_out, task.unit, task.simultaneous_share, task.again_share)
 
 
@@ -100,9 +108,15 @@ def _last_out(histories: Histories, unit: str) -> tuple[Histories, np.ndarray]:
 def _split_by_last(histories: Histories) -> Task:
     unit = "event" if histories.timestamps is None else "instant"
     queries, held_out = _last_out(histories, unit)
-    n_single = int((histories.lengths < 2).sum())
-    n_at_once = len(histories) - len(queries) - n_single
-    left_out = {"have one event only": n_single, "have all of their events at one time": n_at_once}
+    n_empty = int((histories.lengths == 0).sum())
+    n_single = int((histories.lengths == 1).sum())
+    n_at_once = len(histories) - len(queries) - n_single - n_empty
+    likes = "" if histories.weights is None else " with a positive weight"
+    left_out = {
+        f"have no event{likes}": n_empty,
+        "have one event only": n_single,
+        "have all of their events at one time": n_at_once,
+    }
     return Task(
         queries,
         queries,
@@ -121,6 +135,8 @@ def _split_by_time(histories: Histories) -> Task:
     cutoff = np.sort(times)[int(_SHARE_BEFORE_CUTOFF * (len(times) - 1))]
     shown = moment(cutoff)
     train = histories._keep_events(times <= cutoff)
+    histories = histories._keep_events((times <= cutoff) | is_liked(histories))
+    times = histories.timestamps
     before, all_events = train.lengths, histories.lengths
     left_out = {
         f"have nothing after {shown}": int((before == all_events).sum()),
@@ -142,6 +158,22 @@ def _split_by_time(histories: Histories) -> Task:
         again_share(histories),
         left_out,
         shown,
+    )
+
+
+def _until_last_like(histories: Histories) -> Histories:
+    """Cut histories after their newest liked instant, of which only liked events are kept."""
+    marks = is_liked(histories)
+    if marks.all():
+        return histories
+    position = np.arange(len(marks))
+    times = position if histories.timestamps is None else histories.timestamps
+    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
+    last = last_liked(histories)
+    start = opens[np.maximum(np.searchsorted(opens, last, side="right") - 1, 0)]
+    return histories._keep_events(
+        (position < np.repeat(start, histories.lengths))
+        | ((position <= np.repeat(last, histories.lengths)) & marks)
     )
 
 

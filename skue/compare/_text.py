@@ -135,7 +135,12 @@ def _of_the_split(task: Task) -> list[str]:
             f"{task.simultaneous_share:.1%} of users' last events have the same time as the event "
             "before. Simultaneous events have the same age, and their order in the file is ignored."
         )
-    return [held_out, order]
+    lines = [held_out, order]
+    if task.has_dislikes:
+        lines.append(
+            "Events with a weight of zero or less are not held out, and do not count as chosen."
+        )
+    return lines
 
 
 def _of_seen_items(comparison: Comparison) -> list[str]:
@@ -197,9 +202,11 @@ def _of_the_search(comparison: Comparison) -> list[str]:
 
 def half_life(parameters: dict[str, Any]) -> str:
     """Return in words when an event has lost half of its weight."""
+    if parameters["repeat_exponent"] == 0:
+        return "all items of a history have the same weight, however often and whenever chosen"
     rate = parameters["decay"] * parameters["repeat_exponent"]
     if rate == 0:
-        return "all events have the same weight, whatever their age"
+        return "the age of an event does not matter"
     unit = AGE_UNITS[parameters["age_unit"]]
     return f"an event loses half of its weight in {math.log(2) / rate:.3g} {unit}"
 

@@ -200,5 +200,5 @@ class RecommenderMixin(RecommendMixin):
 
 def check_positive(name: str, value: Any) -> None:
     """Raise unless the value is a whole number of at least 1."""
-    if not isinstance(value, Integral) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")

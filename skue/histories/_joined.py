@@ -11,6 +11,8 @@ from skue.histories._vocabulary import Vocabulary
 from skue.kernels._segments import offsets_of, owners, positions_of_ranges
 from skue.reading._ids import is_text, shown
 
+_KINDS = {"M": "datetimes", "f": "numbers"}
+
 
 def joined(log: Histories, newer: Histories) -> Histories:
     """Return a log with newer events, matched by user id and sorted by it.
@@ -30,6 +32,13 @@ def joined(log: Histories, newer: Histories) -> Histories:
         )
     if (log.timestamps is None) != (newer.timestamps is None):
         raise ValueError("The histories of fit and update must both have timestamps, or neither.")
+    kinds = [
+        _KINDS[part.timestamps.dtype.kind] for part in (log, newer) if part.timestamps is not None
+    ]
+    if len(set(kinds)) > 1:
+        raise ValueError(
+            f"The timestamps of update must be {kinds[0]}, as those of fit are, got {kinds[1]}."
+        )
     if is_text(log.user_ids) != is_text(newer.user_ids) and len(newer):
         raise ValueError(
             f"user_ids must have the same type as those of fit, such as {shown(log.user_ids[0])}, "

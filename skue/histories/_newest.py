@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skue.histories._histories import Histories
+from skue.histories._liked import last_liked
 from skue.kernels._segments import starts_of_runs
 
 
@@ -15,9 +16,9 @@ def newest_instants(
     *,
     n_most: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a share of the users with two or more instants, and mark their newest instant.
+    """Choose users, and mark their newest instant with a liked event and all that follows.
 
-    At most ``n_most`` users are chosen.
+    A share of the users with an earlier event is chosen, at most ``n_most``.
 
     Returns
     -------
@@ -28,12 +29,11 @@ def newest_instants(
     position = np.arange(len(histories.codes))
     times = position if histories.timestamps is None else histories.timestamps
     opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
-    ends = histories.offsets[1:]
-    newest = ends.copy()
-    filled = histories.lengths > 0
-    newest[filled] = opens[np.searchsorted(opens, ends[filled], side="left") - 1]
+    last = last_liked(histories)
+    newest = histories.offsets[:-1].copy()
+    has = last >= newest
+    newest[has] = opens[np.searchsorted(opens, last[has], side="right") - 1]
     able = np.flatnonzero(newest > histories.offsets[:-1])
-    able = able[filled[able]]
     n_chosen = round(share * len(able))
     if n_most is not None:
         n_chosen = min(n_chosen, n_most)

@@ -21,8 +21,14 @@ def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     y : array-like of shape (n_users,)
-        One id or one array of ids per user.
+        One id or one array of ids per user; a frame of one column is that column.
     """
+    if hasattr(y, "columns"):
+        if len(y.columns) != 1:
+            raise ValueError(
+                f"y must be one column, got the columns {list(y.columns)}. Pass one of them."
+            )
+        y = y[y.columns[0]]
     values = y.to_list() if hasattr(y, "to_list") else y
     if isinstance(values, np.ndarray) and values.dtype.kind != "O":
         width = values.shape[1] if values.ndim == 2 else 1
@@ -79,6 +85,15 @@ def target_rows(
     return lookup(distinct)[codes], offsets_of(np.bincount(users, minlength=n_users))
 
 
+def refuse_other_type(ids: np.ndarray, item_ids: np.ndarray, name: str) -> None:
+    """Raise for text ids if those of the items are integers, or the other way round."""
+    if is_text(ids) != is_text(item_ids) and len(item_ids) and len(ids):
+        raise ValueError(
+            f"{name} must contain item ids of the same type as the others, such as "
+            f"{shown(item_ids[0])}, got {shown(ids[0])}."
+        )
+
+
 def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]:
     """Append the items of y to each history, at one instant after all other events.
 
@@ -89,11 +104,7 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
         Marks the events from y.
     """
     ids, offsets = flat_targets(y)
-    if is_text(ids) != is_text(histories.item_ids) and len(histories.item_ids) and len(ids):
-        raise ValueError(
-            f"y must contain item ids of the same type as X, such as "
-            f"{shown(histories.item_ids[0])}, got {shown(ids[0])}. Pass the items that came next."
-        )
+    refuse_other_type(ids, histories.item_ids, "y")
     item_ids = np.unique(np.concatenate([histories.item_ids, ids]))
     vocabulary = Vocabulary._trusted(item_ids)
     n_events, n_targets = len(histories.codes), len(ids)

@@ -73,7 +73,8 @@ class DecayCurveDisplay:
     @property
     def best_decay(self) -> float:
         """Decay with the best mean score, the smallest if several are equal."""
-        return float(np.asarray(self.decays)[np.argmax(np.mean(self.scores, axis=1))])
+        means = np.mean(self.scores, axis=1)
+        return float(np.asarray(self.decays)[means == means.max()].min())
 
     @classmethod
     def from_estimator(

@@ -12,12 +12,13 @@ from skue.encoders._base import UserEncoder
 from skue.encoders._inside import find_encoder, find_item_scorer
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
-from skue.histories._targets import target_rows
+from skue.histories._targets import refuse_other_type, target_rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._ranking import BLOCK_BYTES, TOLERANCE, Products, rank_positives
 from skue.kernels._rows import row_norms, unit_rows
 from skue.kernels._segments import kept_offsets, owners, user_item_keys
 from skue.kernels._ties import (
+    TiedGroups,
     expected_average_precision,
     expected_dcg,
     expected_hit_rate,
@@ -32,6 +33,9 @@ from skue.metrics._beyond_accuracy import (
     intra_list_similarity,
     mean_self_information,
 )
+
+# Scores other than cosines have any scale. This only evens out rounding.
+_SCORE_TOLERANCE = 1e-9
 
 
 class Evaluation:
@@ -65,7 +69,11 @@ class Evaluation:
         n_listed: int = 0,
         is_new_item: np.ndarray | None = None,
     ) -> None:
-        rows, offsets = target_rows(y, len(histories), items.lookup)
+        def lookup(ids: np.ndarray) -> np.ndarray:
+            refuse_other_type(ids, items.ids, "y")
+            return items.lookup(ids)
+
+        rows, offsets = target_rows(y, len(histories), lookup)
         seen = items.rows_of(histories)
         known = seen >= 0
         seen_offsets = kept_offsets(histories.offsets, known)
@@ -107,10 +115,7 @@ class Evaluation:
 
     def recall(self, k: int, normalize: str = "relevant") -> np.ndarray:
         """Return the recall of each user, normalised as in :class:`RecallAtK`."""
-        if normalize == "hit":
-            return expected_hit_rate(self._groups, k)
-        relevant = self.n_relevant
-        return self.hits(k) / (np.minimum(relevant, k) if normalize == "min" else relevant)
+        return _recall(self._groups, self.n_relevant, k, normalize)
 
     def ndcg(self, k: int) -> np.ndarray:
         """Return the normalised discounted cumulative gain of each user."""
@@ -160,23 +165,23 @@ class Evaluation:
 
         return listed
 
-    def part_recall(self, k: int, *, repeated: bool) -> float:
-        """Return the recall of the repeated (or the new) held-out items, NaN if there are none.
-
-        The mean over users that have such items.
-        """
-        return self.recall_of(k, self.repeated if repeated else ~self.repeated)
-
-    def recall_of(self, k: int, chosen: np.ndarray) -> float:
+    def recall_of(self, k: int, chosen: np.ndarray, normalize: str = "relevant") -> float:
         """Return the recall of some of the held-out items, NaN if there are none.
 
         The mean over users that have such items.
         """
-        n_users = len(self.n_relevant)
-        relevant = np.bincount(self._owners[chosen], minlength=n_users)
-        hits = expected_hits(tied_groups(self._positives, chosen[self._listed]), k)
+        relevant = np.bincount(self._owners[chosen], minlength=len(self.n_relevant))
         has = relevant > 0
-        return float(np.mean(hits[has] / relevant[has])) if has.any() else float("nan")
+        groups = tied_groups(self._positives, chosen[self._listed])
+        recalls = _recall(groups, np.maximum(relevant, 1), k, normalize)
+        return float(np.mean(recalls[has])) if has.any() else float("nan")
+
+
+def _recall(groups: TiedGroups, n_relevant: np.ndarray, k: int, normalize: str) -> np.ndarray:
+    if normalize == "hit":
+        return expected_hit_rate(groups, k)
+    most = np.minimum(n_relevant, k) if normalize == "min" else n_relevant
+    return expected_hits(groups, k) / most
 
 
 def evaluate(
@@ -211,6 +216,7 @@ def evaluate(
             histories,
             y,
             exclude_seen=exclude_seen,
+            tolerance=_SCORE_TOLERANCE,
             n_listed=n_listed,
             is_new_item=is_new,
         )

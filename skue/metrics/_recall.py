@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from skue.encoders._recommender import check_positive
 from skue.histories._targets import target_rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._ranking import Products, rank_positives
@@ -44,8 +45,7 @@ def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20)
     >>> recall_at_k([[1, 0], [0, 1]], [[1, 0], [1, 1], [0, 1]], [0, 1], k=1)
     0.5
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k!r}.")
+    check_positive("k", k)
     groups = ranked_targets(user_vectors, item_vectors, targets)
     return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
 

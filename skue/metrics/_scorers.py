@@ -49,11 +49,11 @@ class RecallAtK(_Scorer[float]):
 
     .. math:: |L \cap R| \,/\, |R|
 
-    with :math:`R` the held-out items of a user and :math:`L` the first k items. Scores within
-    1e-6 of one another are tied, and hits among them count with their expected value: of ``t``
-    tied items, of which ``r`` are relevant, below ``a`` others, ``s = min(max(k - a, 0), t)`` are
-    among the first k, with ``s r / t`` expected hits. Unknown held-out items are misses.
-    Duplicates count once.
+    with :math:`R` the held-out items of a user and :math:`L` the first k items. Cosines within
+    1e-6 of one another are tied (scores of a recommender: within 1e-9), and hits among them count
+    with their expected value: of ``t`` tied items, of which ``r`` are relevant, below ``a``
+    others, ``s = min(max(k - a, 0), t)`` are among the first k, with ``s r / t`` expected hits.
+    Unknown held-out items are misses. Duplicates count once.
 
     Parameters
     ----------
@@ -246,10 +246,15 @@ class RetrievalScores(_Scorer[dict[str, float]]):
                 cold = evaluation.cold
                 scores[f"recall@{k}_cold"] = _mean(recall[cold])
                 scores[f"recall@{k}_warm"] = _mean(recall[~cold])
-                scores[f"recall@{k}_repeat"] = evaluation.part_recall(k, repeated=True)
-                scores[f"recall@{k}_explore"] = evaluation.part_recall(k, repeated=False)
-                for name, chosen in (("known", ~evaluation.new), ("new", evaluation.new)):
-                    scores[f"recall@{k}_{name}"] = evaluation.recall_of(k, chosen)
+                parts = {
+                    "repeat": evaluation.repeated,
+                    "explore": ~evaluation.repeated,
+                    "known": ~evaluation.new,
+                    "new": evaluation.new,
+                }
+                for name, chosen in parts.items():
+                    found = evaluation.recall_of(k, chosen, self.normalize)
+                    scores[f"recall@{k}_{name}"] = found
         scores["mrr"] = float(np.mean(evaluation.reciprocal_rank()))
         if self.breakdown:
             scores["cold_share"] = float(np.mean(evaluation.cold))

@@ -8,6 +8,7 @@ import numpy as np
 
 from skue.encoders._events import Events, as_seconds, known_events
 from skue.histories._histories import Histories
+from skue.histories._liked import liked
 from skue.kernels._segments import (
     elapsed_ages,
     instant_ages,
@@ -27,9 +28,7 @@ _PRIOR_PEOPLE = 5.0
 
 def liked_events(items: Any, histories: Histories) -> Events:
     """Return the events of known items with a positive weight."""
-    if histories.weights is not None and (histories.weights <= 0).any():
-        histories = histories._keep_events(histories.weights > 0)
-    return known_events(items, histories, None)
+    return known_events(items, liked(histories), None)
 
 
 def liked_log(items: Any, histories: Histories) -> Histories:
@@ -129,6 +128,9 @@ class LogCounts:
             events.rows, events.offsets, n_items, timestamps=events.timestamps
         )
         self.by_popularity = np.argsort(-self.popularity, kind="stable")
+        counts, levels = np.unique(self.popularity, return_inverse=True)
+        # From -1 to 0, apart enough that no two counts are taken for a tie.
+        self._below_transitions = (levels + 1) / (len(counts) + 1) - 1
 
     def transition_scores(self, events: Events) -> np.ndarray:
         """Return the transition scores of the items that follow, shape (n_users, n_items)."""
@@ -138,7 +140,7 @@ class LogCounts:
     def scores_by_transitions(self, events: Events) -> np.ndarray:
         """Return the transition scores; items that do not follow are below, by popularity."""
         scores = self.transition_scores(events)
-        return np.where(scores > 0, scores, -1 / (1.0 + self.popularity))
+        return np.where(scores > 0, scores, self._below_transitions)
 
 
 def _recency(events: Events) -> np.ndarray:

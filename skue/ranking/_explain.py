@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from skue._optional import import_optional
 from skue.encoders._output import users_of
@@ -13,6 +14,8 @@ from skue.ranking._features import FEATURES, ranks_of_user
 
 if TYPE_CHECKING:
     import pandas
+
+_SCALERS = MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 
 def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
@@ -44,9 +47,15 @@ def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
 
 
 def shares_of_features(ranker: Any, features: np.ndarray) -> np.ndarray | None:
-    """Return the terms of a linear decision, shape (n_candidates, n_features); else None."""
+    """Return the terms of a linear decision, shape (n_candidates, n_features); else None.
+
+    Steps before the linear model must only scale each feature.
+    """
     model = ranker
     if isinstance(ranker, Pipeline):
-        model, features = ranker[-1], np.asarray(ranker[:-1].transform(features))
+        *scalers, model = (step for _, step in ranker.steps)
+        if not all(step == "passthrough" or isinstance(step, _SCALERS) for step in scalers):
+            return None
+        features = np.asarray(ranker[:-1].transform(features)) if scalers else features
     weights = np.ravel(getattr(model, "coef_", ()))
     return features * weights if len(weights) == features.shape[1] else None

@@ -11,6 +11,7 @@ from skue._warn import warn_caller
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._fingerprints import count_new_events
 from skue.histories._histories import Histories
+from skue.histories._liked import is_liked, liked
 from skue.histories._newest import newest_instants
 from skue.kernels._segments import offsets_of, positions_of_ranges, starts_of_runs
 
@@ -57,7 +58,7 @@ def fitted_encoder(
 def queries_before(
     histories: Histories, held_out: np.ndarray, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, Histories, Histories]:
-    """Return a query for each held-out instant: everything of the user before it.
+    """Return a query for each held-out instant with a liked event: all of the user before it.
 
     Several instants of a user are predicted one after the other, as the next instant will be. If
     all were predicted from the first query, the newest events would be missing where tastes move.
@@ -67,13 +68,15 @@ def queries_before(
     people : ndarray of shape (n_queries,)
         The user of each query, numbered from 0.
     queries, answers : Histories
-        The events before an instant, and those of the instant. At most 10,000, chosen at random.
+        The events before an instant, and the liked ones of the instant. At most 10,000, chosen at
+        random.
     """
     times = (
         np.arange(len(histories.codes)) if histories.timestamps is None else histories.timestamps
     )
     bounds = np.flatnonzero(np.append(starts_of_runs(times, histories.offsets), True))
-    chosen = np.flatnonzero(held_out[bounds[:-1]])
+    n_liked = np.append(0, np.cumsum(is_liked(histories)))[bounds]
+    chosen = np.flatnonzero(held_out[bounds[:-1]] & (np.diff(n_liked) > 0))
     if len(chosen) > _MOST_USERS:
         chosen = np.sort(random_state.choice(chosen, _MOST_USERS, replace=False))
     opens, ends = bounds[chosen], bounds[chosen + 1]
@@ -85,7 +88,7 @@ def queries_before(
         return histories._with_events(events, offsets_of(stops - starts), users)
 
     people = np.unique(users, return_inverse=True)[1]
-    return people, between(starts, opens), between(opens, ends)
+    return people, between(starts, opens), liked(between(opens, ends))
 
 
 def _holds_out(encoder: Any) -> bool:

@@ -12,6 +12,7 @@ from skue._html import DocumentationLink
 from skue.encoders._recommender import Pairs
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
+from skue.histories._liked import is_liked
 from skue.items._catalogue import Catalogue
 from skue.items._id_lists import Rows
 from skue.kernels._topk import apply_limits
@@ -31,9 +32,10 @@ class TransitionItemRanker(ItemScorerMixin, DocumentationLink, BaseEstimator):
         T_{ij} = \frac{F_{ij} + F_{ji} / 2}{\sqrt{n_i}\, n_j^{0.1}},
 
     with :math:`F_{ij}` the sum of 1/distance over all pairs of j at most 5 events (with times,
-    instants) after i, :math:`n` the number of events, and the age of an event in newer events
-    (with times, instants) of the history. Items that do not follow any of the history are ranked
-    by popularity, below all others. Events with a weight of zero or less are ignored.
+    instants) after another item i (:math:`F_{ii} = 0`), :math:`n` the number of events, and the
+    age of an event in newer events (with times, instants) of the history. Items that do not
+    follow any of the history are ranked by popularity, below all others. Events with a weight of
+    zero or less are ignored.
 
     Attributes
     ----------
@@ -79,8 +81,15 @@ class TransitionItemRanker(ItemScorerMixin, DocumentationLink, BaseEstimator):
         Returns
         -------
         self : TransitionItemRanker
+
+        Raises
+        ------
+        ValueError
+            If no event has a positive weight.
         """
         histories = validate_histories(self, X, reset=True)
+        if not is_liked(histories).any():
+            raise ValueError("X has no event with a positive weight, so there is nothing to count.")
         self.item_embeddings_ = Catalogue(histories.vocabulary)
         self.counts_ = LogCounts(self.item_embeddings_, histories)
         return self

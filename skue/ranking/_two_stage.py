@@ -24,6 +24,7 @@ from skue.histories._atomic_fit import atomic_fit
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.histories._joined import joined
+from skue.histories._targets import refuse_other_type
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._topk import apply_limits, best_of_rows, top_k
@@ -64,9 +65,10 @@ class TwoStageRecommender(
     The classifier learns to find held-out items among the candidates. A two-tower encoder holds
     out newest events itself, and these are used. For other encoders, ``fit`` holds out the newest
     instant (without times: the newest event) of a quarter of the users, at most 10,000. Encoder
-    and counts learn from the rest. Then the counts are made anew from all events. The features of
-    a candidate therefore never know what comes after the query. Events with a weight of zero or
-    less are not counted.
+    and counts learn from the rest, so the features of a candidate never know the held-out events
+    of its user. They know later events of other users, as those do that
+    :func:`leave_last_out` keeps. Then the counts are made anew from all events. Events with a
+    weight of zero or less are neither counted nor learned as items to find.
 
     Parameters
     ----------
@@ -207,10 +209,14 @@ class TwoStageRecommender(
         Raises
         ------
         ValueError
-            If the histories of ``fit`` or ``update`` have no ``user_ids``, or an event is older
-            than one of the same user that is counted already.
+            If the histories of ``fit`` or ``update`` have no ``user_ids``, if an event is older
+            than one of the same user that is counted already, or if ids or times have another
+            type than in ``fit``.
         """
-        log = joined(self.log_, liked_log(self.item_embeddings_, self._read(X)))
+        check_is_fitted(self)
+        newer = self._read(X)
+        refuse_other_type(newer.item_ids, self.item_embeddings_.ids, "X")
+        log = joined(self.log_, liked_log(self.item_embeddings_, newer))
         self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
         return self
 
@@ -239,8 +245,10 @@ class TwoStageRecommender(
         -------
         table : pandas.DataFrame
             One row per recommended candidate: ``user``, ``item``, ``score``, ``rank`` and the
-            features. With a linear ranker, ``share of <feature>`` is what the feature adds to the
-            score, compared with its mean in training.
+            features. With a linear ranker, ``share of <feature>`` is the term of the feature in
+            the score: its weight times its scaled value. With a
+            :class:`sklearn.preprocessing.StandardScaler`, as by default, that is what the feature
+            adds compared with its mean in training.
         """
         check_positive("k", k)
         return explained(self, X, k)

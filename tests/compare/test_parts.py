@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from skue import Histories, ItemEmbeddings
+from skue.compare._about import moment
 from skue.compare._contenders import LastItem, OwnFrequency, Popularity
+from skue.compare._counting import OwnCountAndPopularity
 from skue.compare._run import Row, paired_interval
 from skue.compare._task import make_task, with_at_most
-from skue.compare._text import _of_the_examples, what_to_ship
+from skue.compare._text import _of_the_examples, half_life, what_to_ship
 
 ITEMS = ItemEmbeddings(np.eye(4), ids=["a", "b", "c", "d"])
 TRAIN = Histories.from_lists([["a", "a", "a", "b", "b", "c"]])
@@ -152,3 +154,67 @@ def test_the_lists_of_all_contenders_are_measured_by_the_same_item_vectors(small
         assert row.coverage == len(np.unique(ids)) / len(small.items)
         assert 0 < row.average_precision <= row.recall[k]
         assert row.novelty > 0
+
+
+LIKES = Histories.from_lists(
+    [["a", "b", "c"], ["a", "b", "a", "c"], ["a"], [], ["b", "c", "d"]],
+    weights=[[1, 1, -1], [1, 1, -1, 0], [-1], [], [1, -1, 1]],
+)
+
+
+def test_dislikes_are_not_held_out():
+    task = make_task(LIKES, "last")
+    assert [row.tolist() for row in task.queries] == [["a"], ["a"], ["b", "c"]]
+    assert task.held_out.tolist() == ["b", "b", "d"]
+    assert task.has_dislikes
+    assert task.left_out["have no event with a positive weight"] == 2
+
+
+def test_dislikes_of_the_held_out_instant_are_left_out():
+    times = [[1, 2, 2, 3], [1, 1, 2, 2]]
+    log = Histories.from_lists(
+        [["a", "b", "c", "d"], ["a", "b", "c", "d"]],
+        timestamps=times,
+        weights=[[1, -1, 1, -1], [1, -1, 1, 1]],
+    )
+    task = make_task(log, "last")
+    assert [row.tolist() for row in task.queries] == [["a"], ["a", "b"]]
+    assert [row.tolist() for row in task.held_out] == [["c"], ["c", "d"]]
+
+
+def test_dislikes_are_not_held_out_after_a_cutoff():
+    log = Histories.from_lists(
+        [["a", "b", "c", "d"], ["a", "b", "c", "d"], ["a"] * 30],
+        timestamps=[[1, 2, 2, 3], [1, 1, 2, 3], [1] * 30],
+        weights=[[1, -1, 1, -1], [1, -1, -1, 1], [1] * 30],
+    )
+    task = make_task(log, "time")
+    assert [row.tolist() for row in task.queries] == [["a"], ["a", "b"]]
+    assert [row.tolist() for row in task.held_out] == [["c"], ["d"]]
+
+
+@pytest.mark.parametrize("ranker", [Popularity, LastItem, OwnFrequency, OwnCountAndPopularity])
+def test_rankers_do_not_count_dislikes(ranker):
+    liked = Histories.from_lists([["a", "b"], ["a", "b"], [], [], ["b", "d"]])
+    found, expected = (
+        ranker().fit(log, ITEMS).score_blocks(log)(0, len(log)) for log in (LIKES, liked)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_users_without_events_are_told_apart_from_those_with_one():
+    task = make_task(Histories.from_lists([[], [], ["a"], ["a", "b"]]), "last")
+    assert task.left_out["have no event"] == 2
+    assert task.left_out["have one event only"] == 1
+
+
+def test_the_weight_of_an_event_is_told_for_every_kind_of_average():
+    found = {"decay": 0.1, "repeat_exponent": 1.0, "age_unit": "step"}
+    assert half_life(found) == "an event loses half of its weight in 6.93 events"
+    assert half_life(found | {"decay": 0.0}) == "the age of an event does not matter"
+    assert "however often and whenever chosen" in half_life(found | {"repeat_exponent": 0.0})
+
+
+def test_large_numbers_as_times_keep_their_digits():
+    assert moment(5000133.0) == "5000133"
+    assert moment(20240131.5) == "20240131.5"

@@ -152,6 +152,7 @@ def test_the_band_is_one_standard_error_of_the_mean():
 
 def test_the_best_decay_is_the_smallest_of_equals():
     assert DecayCurveDisplay([0.0, 0.1, 0.2], [[0.1], [0.4], [0.4]]).best_decay == 0.1
+    assert DecayCurveDisplay([0.2, 0.1, 0.0], [[0.4], [0.4], [0.1]]).best_decay == 0.1
 
 
 def test_decay_zero_is_visible_on_the_axis():

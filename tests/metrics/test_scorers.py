@@ -231,3 +231,38 @@ def test_a_classifier_after_the_encoder_raises():
 def test_an_estimator_without_items_raises():
     with pytest.raises(ValueError, match="PCA has no user encoder, so there are no item vectors"):
         RecallAtK(1)(PCA().fit(np.eye(3)), np.eye(3), [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("normalize", "expected"), [("relevant", 1 / 2), ("min", 1.0), ("hit", 1.0)]
+)
+def test_the_recall_of_parts_is_divided_like_that_of_all(normalize, expected):
+    scorer = RetrievalScores(k=(1,), normalize=normalize, breakdown=True)
+    encoder = DecayAverageUserEncoder(ITEMS).fit([list(ANGLES)])
+    scores = scorer(encoder, [["a"]], [["a", "b"]])
+    assert scores["recall@1"] == scores["recall@1_known"] == expected
+    assert scores["recall@1_repeat"] == 1.0
+    assert scores["recall@1_explore"] == 0.0
+
+
+def test_held_out_ids_of_another_type_are_refused():
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3))).fit([[0, 1]])
+    with pytest.raises(ValueError, match="y must contain item ids of the same type"):
+        RecallAtK(1)(encoder, [[0], [1]], ["0", "1"])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frame_of_one_column_holds_the_targets(library):
+    frames = pytest.importorskip(library)
+    X = [["a"], ["b"]]
+    frame = frames.DataFrame({"next": ["a", "c"]})
+    assert RecallAtK(1)(ENCODER, X, frame) == RecallAtK(1)(ENCODER, X, ["a", "c"]) == 0.5
+    two = frames.DataFrame({"next": ["a", "c"], "time": [1, 2]})
+    with pytest.raises(ValueError, match=r"y must be one column, got the columns \['next', 'time"):
+        RecallAtK(1)(ENCODER, X, two)
+
+
+@pytest.mark.parametrize("k", [0, 1.5, "3", None, True])
+def test_recall_at_k_refuses_other_numbers(k):
+    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
+        recall_at_k([[1, 0]], [[1, 0], [0, 1]], [0], k=k)

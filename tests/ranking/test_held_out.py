@@ -7,6 +7,7 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from skue import Histories, TwoStageRecommender, TwoTowerUserEncoder
+from skue.histories._newest import newest_instants
 from skue.ranking import _held_out
 from skue.ranking._choice import TrainingTable, cross_validated
 from skue.ranking._held_out import queries_before
@@ -127,3 +128,54 @@ def test_where_tastes_move_the_second_stage_does_not_learn_from_outdated_queries
     model = TwoStageRecommender(encoder, random_state=0).fit(X)
     ids, _ = model.recommend(X, k=5, exclude_seen=True)
     assert (ids // 20 == groups[:, 1:]).mean() > 0.8
+
+
+def random_weights(log, seed):
+    """Return the log with weights, half of which are zero or less."""
+    rng = np.random.default_rng(seed)
+    weights = rng.choice([-1.0, 0.0, 1.0, 2.0], size=len(log.codes))
+    columns = log.codes, log.offsets, log.item_ids
+    return Histories(*columns, timestamps=log.timestamps, weights=weights, user_ids=log.user_ids)
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_disliked_items_are_no_answers(seed, with_times):
+    log, held_out = random_log(seed, with_times=with_times)
+    log = random_weights(log, seed)
+    _, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
+    found = [
+        (user, before.tolist(), after.tolist())
+        for user, before, after in zip(queries.user_ids, queries, answers, strict=True)
+    ]
+    expected = []
+    for user in range(len(log)):
+        own = range(log.offsets[user], log.offsets[user + 1])
+        instants = own if log.timestamps is None else np.unique(log.timestamps[own]).tolist()
+        for instant in instants:
+            when = own if log.timestamps is None else log.timestamps[own].tolist()
+            events = [event for event, time in zip(own, when, strict=True) if time == instant]
+            likes = [event for event in events if log.weights[event] > 0]
+            if held_out[events[0]] and likes:
+                before = [log.item_ids[log.codes[event]] for event in own if event < events[0]]
+                after = [log.item_ids[log.codes[event]] for event in likes]
+                expected.append((100 + user, before, after))
+    assert found == expected
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_newest_instant_with_a_liked_event_is_held_out(seed, with_times):
+    log, _ = random_log(seed, with_times=with_times)
+    log = random_weights(log, seed)
+    rows, held_out = newest_instants(log, 1.0, np.random.RandomState(0))
+    expected_rows, expected = [], np.zeros(len(log.codes), dtype=bool)
+    for user in range(len(log)):
+        own = np.arange(log.offsets[user], log.offsets[user + 1])
+        times = own if log.timestamps is None else log.timestamps[own]
+        likes = times[log.weights[own] > 0]
+        if len(likes) and (times < likes[-1]).any():
+            expected_rows.append(user)
+            expected[own[times >= likes[-1]]] = True
+    assert rows.tolist() == expected_rows
+    np.testing.assert_array_equal(held_out, expected)

@@ -23,7 +23,9 @@ def slow_scores(history, lists, n_items):
     table = (follows + follows.T / 2) / np.sqrt(n)[:, None] / n**0.1
     scores = sum(np.exp(-age / 2) * table[item] for age, item in enumerate(reversed(history)))
     people = np.array([sum(item in row for row in lists) for item in range(n_items)])
-    return np.where(scores > 0, scores, -1 / (1 + people))
+    counts = sorted(set(people))
+    below = [(counts.index(count) + 1) / (len(counts) + 1) - 1 for count in people]
+    return np.where(scores > 0, scores, below)
 
 
 def test_scores_are_those_of_the_formula():
@@ -84,3 +86,18 @@ def test_requests_for_users_of_one_batch_look_their_items_up_once(monkeypatch):
     for row in (0, 1):
         ranker.recommend(histories[row : row + 1], k=1)
     assert len(calls) == 1
+
+
+def test_a_small_difference_in_popularity_is_no_tie_for_the_metrics():
+    ranker = TransitionItemRanker().fit([["a"]] * 2000 + [["b"]] * 1999)
+    assert ranker.recommend([[]], k=1)[0].tolist() == [["a"]]
+    assert RecallAtK(1)(ranker, [[], []], ["a", "b"]) == 0.5
+    assert RecallAtK(1)(ranker, [[]], ["a"]) == 1.0
+
+
+@pytest.mark.parametrize(
+    "log", [[[], []], Histories.from_lists([["a", "b"]], weights=[[-1.0, 0.0]])]
+)
+def test_a_log_without_liked_events_is_refused(log):
+    with pytest.raises(ValueError, match="no event with a positive weight"):
+        TransitionItemRanker().fit(log)

@@ -5,12 +5,20 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
 
 from skue import (
     DecayAverageUserEncoder,
@@ -417,3 +425,53 @@ def test_the_default_linear_ranker_scores_as_its_decision_function():
     assert linear_terms(model.ranker_) is not None
     expected = model.ranker_.decision_function(features)
     np.testing.assert_allclose(ranker_scores(model.ranker_, features), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "encoder", [ENCODER, TwoTowerUserEncoder(ITEMS, max_iter=1, validation_fraction=0.25)]
+)
+def test_an_item_that_was_just_disliked_is_not_learned_as_the_next_one(encoder):
+    rng = np.random.default_rng(0)
+    lists = [rng.choice(N_ITEMS, size=6, replace=False).tolist() for _ in range(200)]
+    lists = [[*row, row[0]] for row in lists]
+    weights = [[1.0] * 6 + [-1.0]] * 200
+    times = [list(range(7))] * 200
+    log = Histories.from_lists(lists, timestamps=times, weights=weights)
+    ranker = make_pipeline(StandardScaler(), LogisticRegression())
+    model = TwoStageRecommender(encoder, ranker, n_candidates=10, random_state=0).fit(log)
+    ids, _ = model.recommend(log, k=1)
+    assert np.mean(ids[:, 0] == [row[0] for row in lists]) < 0.5
+
+
+@pytest.mark.parametrize("steps", [[PCA()], [SelectKBest(k=5)], [StandardScaler(), PCA(5)]])
+def test_there_are_no_shares_if_a_step_mixes_or_drops_features(steps):
+    pytest.importorskip("pandas")
+    model = recommender(ranker=make_pipeline(*steps, LogisticRegression())).fit(LOG)
+    table = model.explain(LOG[:4], k=3)
+    assert list(table.columns[4:]) == model.feature_names_in_ranker_.tolist()
+
+
+@pytest.mark.parametrize("scaler", ["passthrough", MinMaxScaler(), RobustScaler()])
+def test_the_shares_behind_a_scaler_add_up_to_the_score(scaler):
+    pytest.importorskip("pandas")
+    model = recommender(ranker=make_pipeline(scaler, LogisticRegression())).fit(LOG)
+    table = model.explain(LOG[:4], k=3)
+    shares = table[[f"share of {name}" for name in FEATURES]].sum(axis=1)
+    np.testing.assert_allclose(
+        shares + model.ranker_[-1].intercept_[0], table["score"], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_update_before_fit_is_an_error_of_an_unfitted_estimator():
+    with pytest.raises(NotFittedError):
+        recommender().update(LOG)
+
+
+def test_update_refuses_ids_and_times_of_another_type():
+    model = recommender(ranker=LogisticRegression()).fit(LOG)
+    texts = Histories.from_lists([["1"]], timestamps=[[1e9]], user_ids=["u000"])
+    with pytest.raises(ValueError, match="X must contain item ids of the same type"):
+        model.update(texts)
+    dates = Histories.from_lists([[1]], timestamps=[["2026-01-01"]], user_ids=["u000"])
+    with pytest.raises(ValueError, match="must be numbers, as those of fit are, got datetimes"):
+        model.update(dates)
