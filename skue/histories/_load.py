@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal
 
+from skue._warn import warn_caller
 from skue.histories._columns import columns_of_log
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.reading._columns import Log
+from skue.reading._date_columns import date_like_columns
 from skue.reading._log_files import (
+    Names,
     TextOptions,
     check_names,
     checked_path,
@@ -64,6 +68,11 @@ def load_interactions(
     decimal : {".", ","}, default="."
         Decimal mark of weights in text.
 
+    Warns
+    -----
+    UserWarning
+        If no column of times is named or found, but a column holds dates.
+
     Returns
     -------
     histories : Histories
@@ -99,7 +108,23 @@ def load_interactions(
     if may_be_sequences and not is_table(path, encoding):
         return _histories_of(read_sequences(path, encoding))
     log = log_of_file(path, kind, names, time_unit=time_unit, dayfirst=dayfirst, text=text)
+    if log.timestamps is None and "time" in names:
+        _warn_of_unread_dates(path, names, text)
     return Histories._trusted(*columns_of_log(log))
+
+
+def _warn_of_unread_dates(path: Path, names: Names, text: TextOptions) -> None:
+    if any(isinstance(name, int) for name in names.values()):
+        return
+    looked_at = date_like_columns(
+        path, encoding=text.encoding, delimiter=text.delimiter, quotes=text.quotes
+    )
+    dates = [name for name in looked_at if name not in names.values()]
+    if dates:
+        warn_caller(
+            f"{path}: column {dates[0]!r} holds dates, but no column has a usual name for times, "
+            f"so the order of the rows is used. Set time={dates[0]!r}, or time=False for no times."
+        )
 
 
 def _histories_of(sequences: Sequences) -> Histories:

@@ -1,6 +1,7 @@
 """Files of every kind, and the errors for invalid ones."""
 
 import gzip
+import warnings
 
 import numpy as np
 import pytest
@@ -297,3 +298,15 @@ def test_a_blank_time_is_called_empty(tmp_path):
     path = write(tmp_path, "log.csv", "user,item,date\n1,b,2026-01-02\n1,a,\n1,c, \n")
     with pytest.raises(ValueError, match=r"line 3: column 'date' is empty \(2 such rows\)"):
         load_interactions(path)
+
+
+def test_a_column_of_dates_without_a_usual_name_is_warned_of(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,letzter Kauf\n1,b,2026-01-02\n1,a,2026-01-01\n")
+    with pytest.warns(UserWarning, match=r"'letzter Kauf' holds dates.*time='letzter Kauf', or"):
+        assert load_interactions(path)[0].tolist() == ["b", "a"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_interactions(path, time="letzter Kauf")[0].tolist() == ["a", "b"]
+        assert load_interactions(path, time=False)[0].tolist() == ["b", "a"]
+        usual = write(tmp_path, "usual.csv", "user,item,size\n1,b,10\n")
+        assert load_interactions(usual).timestamps is None
