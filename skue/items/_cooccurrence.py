@@ -32,9 +32,11 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     .. math:: \frac{C_{ij}}{\sqrt{(d_i + \tau)(d_j + \tau)}}, \qquad d_i = \sum_j C_{ij},
 
     and the truncated singular value decomposition :math:`U \Sigma V^T` of the result gives the
-    item vectors :math:`U \Sigma^{1/4}`, scaled to length 1. This is a regularized spectral
-    embedding of the graph of items. Events with a weight of zero or less are ignored. Items of
-    one instant (a basket) are at distance 1, whatever their order in the file.
+    item vectors :math:`(U + V) \Sigma^{1/4}`, scaled to length 1. This is a regularized spectral
+    embedding of the graph of items. As :math:`V = -U` where an eigenvalue is negative, directions
+    that separate items from those they appear with are left out. Events with a weight of zero or
+    less are ignored. Items of one instant (a basket) are at distance 1, whatever their order in
+    the file.
 
     If users return to the same items, an item predicts itself better than its neighbours, which
     a truncated decomposition cannot represent. Therefore, if a share :math:`\alpha` of the events
@@ -89,9 +91,10 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     -----
     With ``item_features``, the decomposition is that of :math:`[C, \alpha F]`: normalised counts,
     and beside them the rows :math:`F` of features, at length 1, in which rare indicators weigh
-    more (inverse document frequency). The row of an item with many events is mostly counts, that
-    of an item with few mostly features. Items without a pair get what a ridge regression of the
-    vectors on the features predicts; held-out items choose its penalty.
+    more (inverse document frequency). The vectors are then :math:`U \Sigma^{1/4}`. The row of an
+    item with many events is mostly counts, that of an item with few mostly features. Items without
+    a pair get what a ridge regression of the vectors on the features predicts; held-out items
+    choose its penalty.
 
     References
     ----------
@@ -106,8 +109,11 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     --------
     >>> from skue import CooccurrenceItemEmbedder
     >>> embedder = CooccurrenceItemEmbedder(n_dims=4)
-    >>> embedder.fit([["tea", "cup"], ["cup", "tea"], ["nail", "saw"]]).item_embeddings_
+    >>> items = embedder.fit([["tea", "cup"], ["cup", "tea"], ["nail", "saw"]]).item_embeddings_
+    >>> items
     ItemEmbeddings(n_items=4, n_dims=4)
+    >>> items.similar_items(["tea"], k=1)[0]
+    array([['cup']], dtype=object)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -137,10 +137,8 @@ def learned_vectors(
 ) -> Embedded | None:
     """Return vectors learned from what is near what, or from what follows what if directed.
 
-    None if nothing is near or after anything. Unlike co-occurrence, directed counts have a
-    direction. The vector of an item is then the sum of its left and right singular vectors, each
-    times a power of the singular values, so items are similar if the same items come after them,
-    or before them, or one comes after the other.
+    None if nothing is near or after anything. With directed counts, items are similar if the same
+    items come after them, or before them, or one comes after the other.
     """
     how: dict[str, Any] = {"window": window, "directed": directed, "n_jobs": n_jobs}
     counts = counted(histories, **how)

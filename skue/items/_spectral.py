@@ -27,10 +27,14 @@ def spectral_vectors(
 ) -> np.ndarray:
     r"""Return vectors of the items of a normalised table of counts, not scaled to length 1.
 
-    The vectors are :math:`U \Sigma^{1/4}`, with :math:`U \Sigma V^T` the truncated singular value
-    decomposition of the counts :math:`C`, or with features :math:`F` of :math:`[C, \alpha F]`.
-    Directed counts :math:`M` are embedded as :math:`[[M, \alpha F], [\alpha F^T, 0]]`, with
-    :math:`U + V` in place of :math:`U`.
+    The vectors are :math:`(U + V) \Sigma^{1/4}`, with :math:`U \Sigma V^T` the truncated singular
+    value decomposition of the counts :math:`C`. With features :math:`F`, they are
+    :math:`U \Sigma^{1/4}` of :math:`[C, \alpha F]`. Directed counts :math:`M` with features are
+    decomposed as :math:`[[M, \alpha F], [\alpha F^T, 0]]`.
+
+    Of a symmetric table, left and right vectors are equal where the eigenvalue is positive. Where
+    it is negative, they are opposite, and the sum is zero: along such a direction, items are far
+    from those that they appear with.
 
     Parameters
     ----------
@@ -55,7 +59,8 @@ def spectral_vectors(
     right = right.T
     kept = values > NEGLIGIBLE * values[0]
     powers = np.where(kept, values, 0) ** _SPECTRUM_EXPONENT
-    return (left + right if directed else left)[:n_items] * powers
+    is_square = table.shape[0] == table.shape[1]
+    return (left + right if is_square else left)[:n_items] * powers
 
 
 def predictions(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndarray:

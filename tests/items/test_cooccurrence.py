@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, Histories
+from skue import CooccurrenceItemEmbedder, DecayAverageUserEncoder, Histories
 from skue.items._embedded import learned_vectors
 from skue.items._pair_counts import counted
 from skue.kernels._cooccurrence import degree_normalized, pair_counts
@@ -179,3 +179,33 @@ def test_without_pairs_the_vectors_are_random_with_a_warning():
 def test_histories_without_events_raise():
     with pytest.raises(ValueError, match="X holds no event"):
         CooccurrenceItemEmbedder().fit([[], []])
+
+
+def test_items_that_appear_only_with_each_other_are_alike():
+    items = CooccurrenceItemEmbedder(4).fit([["tea", "cup"], ["nail", "saw"]]).item_embeddings_
+    found, _ = items.similar_items(["tea", "cup", "nail", "saw"], k=1)
+    assert found.ravel().tolist() == ["cup", "tea", "saw", "nail"]
+
+
+def test_what_is_bought_beside_an_item_is_recommended_with_it():
+    rng = np.random.default_rng(0)
+    lists = [[f"phone{p}", f"case{p}.{rng.integers(5)}"] for p in rng.integers(0, 30, size=2000)]
+    encoder = DecayAverageUserEncoder(CooccurrenceItemEmbedder()).fit(lists)
+    phones = [[f"phone{p}"] for p in range(30)]
+    ids, _ = encoder.recommend(phones, 5, exclude_seen=True)
+    own = [[case.startswith(f"case{p}.") for case in row] for p, row in enumerate(ids.tolist())]
+    assert np.mean(own) == 1.0
+
+
+def test_directions_of_negative_eigenvalues_are_left_out():
+    lists = np.random.default_rng(0).permuted(np.tile(np.arange(6), (9, 1)), axis=1)[:, :3]
+    histories = Histories.from_lists(lists)
+    counts = cooccurrence_counts(histories, 5)
+    degrees = counts.sum(axis=1) + 0.1 * counts.sum(axis=1).mean()
+    values, vectors = np.linalg.eigh(counts / np.sqrt(np.outer(degrees, degrees)))
+    assert (values < 0).any()
+    expected = vectors * np.maximum(values, 0) ** 0.25
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = learned_vectors(histories, 6, window=5, smoothing=0.1).to_items()
+    vectors = found.vectors[found.lookup(histories.item_ids)]
+    np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
