@@ -90,6 +90,8 @@ def event_ages(events: Events, age_unit: str) -> np.ndarray:
     if age_unit == "step":
         return step_ages(events.offsets)
     timestamps = events.timestamps
+    if not len(events.rows):
+        return np.empty(0)
     if timestamps is None:
         raise ValueError(
             f"age_unit={age_unit!r} needs timestamps, but X has none. Pass Histories or a frame "

@@ -151,6 +151,8 @@ class UserStates:
         if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
             row = range(len(self))[key]
             key = slice(row, row + 1)
+        elif isinstance(key, (bool, np.bool_)):
+            raise IndexError(f"States are selected by an integer, a slice or a mask, got {key!r}.")
         return UserStates(self.encoder_id, Columns(*(column[key] for column in self.columns)))
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from skue._warn import warn_caller
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ItemFeatures
 from skue.reading._ids import is_text, shown
 
 UnknownItem: TypeAlias = Literal["ignore", "warn", "raise"]
@@ -18,11 +19,14 @@ _MANY_EVENTS = 30
 _FEW_USERS = 100
 
 
-def report_unknown(encoder: Any, histories: Histories) -> None:
+def report_unknown(
+    encoder: Any, histories: Histories, *, also_known: ItemFeatures | None = None
+) -> None:
     """Raise or warn, as ``unknown_item`` says, about events of unknown items.
 
     With ``unknown_item="ignore"`` there is a warning only if no event is known and this looks like
     a mistake: the ids have another type than those of the items, or there are at least 30 events.
+    Items of ``also_known`` are known, too.
     """
     items = encoder.item_embeddings_
     if not len(histories.codes) or items.vocabulary.map_of(histories.vocabulary)[1]:
@@ -35,6 +39,8 @@ def report_unknown(encoder: Any, histories: Histories) -> None:
         if not known.any():
             _warn_of_nothing_known(items, histories)
         return
+    if also_known is not None:
+        known |= also_known.lookup(histories.item_ids)[histories.codes] >= 0
     unknown = np.flatnonzero(~known)
     if not len(unknown):
         return

@@ -111,11 +111,9 @@ def is_matrix(X: Any) -> bool:
 
 def from_matrix(matrix: np.ndarray) -> Histories:
     """Read each row as a history; negative numbers are padding."""
+    _refuse_text(matrix)
     if matrix.dtype.kind not in "iuf":
-        raise ValueError(
-            f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype}. "
-            "Pass lists of strings instead: X.tolist()."
-        )
+        raise ValueError(f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype}.")
     n_users, width = matrix.shape
 
     def place(at: int) -> str:
@@ -127,6 +125,16 @@ def from_matrix(matrix: np.ndarray) -> Histories:
     if not keep.all():
         flat, offsets = flat[keep], kept_offsets(offsets, keep)
     return Histories._trusted(*columns_of_events(flat, offsets))
+
+
+def _refuse_text(matrix: Any) -> None:
+    if not isinstance(matrix, np.ndarray) or not matrix.size:
+        return
+    if matrix.dtype.kind in "UT" or isinstance(matrix.flat[0], str):
+        raise ValueError(
+            f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype} with text. "
+            "Pass lists of strings instead: X.tolist()."
+        )
 
 
 def with_checked_parameters(fit: Method) -> Method:
@@ -159,6 +167,7 @@ def validate_histories(
                 if hasattr(estimator, name):
                     delattr(estimator, name)
     else:
+        _refuse_text(X)
         histories = from_matrix(validate_data(estimator, X, reset=reset, dtype="numeric"))
     if not len(histories):
         raise ValueError(

@@ -85,12 +85,15 @@ def target_rows(
     return lookup(distinct)[codes], offsets_of(np.bincount(users, minlength=n_users))
 
 
-def refuse_other_type(ids: np.ndarray, item_ids: np.ndarray, name: str) -> None:
+def refuse_other_type(
+    ids: np.ndarray, item_ids: np.ndarray, name: str = "y", others: str = "X"
+) -> None:
     """Raise for text ids if those of the items are integers, or the other way round."""
     if is_text(ids) != is_text(item_ids) and len(item_ids) and len(ids):
+        way_out = " Pass the items that came next." if name == "y" else ""
         raise ValueError(
-            f"{name} must contain item ids of the same type as the others, such as "
-            f"{shown(item_ids[0])}, got {shown(ids[0])}."
+            f"{name} must contain item ids of the same type as {others}, such as "
+            f"{shown(item_ids[0])}, got {shown(ids[0])}.{way_out}"
         )
 
 
@@ -104,7 +107,7 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
         Marks the events from y.
     """
     ids, offsets = flat_targets(y)
-    refuse_other_type(ids, histories.item_ids, "y")
+    refuse_other_type(ids, histories.item_ids)
     item_ids = np.unique(np.concatenate([histories.item_ids, ids]))
     vocabulary = Vocabulary._trusted(item_ids)
     n_events, n_targets = len(histories.codes), len(ids)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the id of each item row, and -1 or "" for row -1 (no item)."""
     missing: Any = "" if is_text(ids) else -1
+    if not len(ids):
+        return np.full(rows.shape, missing, dtype=ids.dtype)
     return np.where(rows < 0, missing, ids[np.maximum(rows, 0)])
 
 

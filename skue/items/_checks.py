@@ -6,17 +6,24 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from skue.kernels._read_only import frozen
 from skue.kernels._rows import aligned_rows, row_norms
 from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._numbers import numbers_of
 
 _UNIT_TOLERANCE = 1e-6
 
 
 def as_unit_rows(vectors: Any) -> np.ndarray:
     """Return C-contiguous float32 rows of length 1. Raise for rows that cannot be scaled."""
-    given = np.asarray(vectors)
+    given = vectors
+    if hasattr(vectors, "columns"):  # extension types of pandas become plain numbers
+        given = numbers_of(vectors, "vectors")
+    given = given.toarray() if sp.issparse(given) else np.asarray(given)
+    if given.dtype == np.longdouble:
+        given = given.astype(np.float64)
     if given.ndim != 2 or not given.shape[1]:
         raise ValueError(
             f"vectors must have shape (n_items, n_dims), got shape {given.shape}. Pass one row per "
@@ -24,7 +31,7 @@ def as_unit_rows(vectors: Any) -> np.ndarray:
         )
     if given.dtype.kind not in "iuf":
         raise ValueError(f"vectors must be numbers, got dtype {given.dtype}.")
-    norms = row_norms(given, np.float64)
+    norms = _lengths(given)
     for refused, what in ((~np.isfinite(norms), "NaN or infinity"), (norms == 0, "only zeros")):
         rows = np.flatnonzero(refused)
         if len(rows):
@@ -40,6 +47,18 @@ def as_unit_rows(vectors: Any) -> np.ndarray:
     unit = aligned_rows(given.shape)
     np.divide(given, norms[:, None], out=unit, casting="same_kind")
     return unit
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Return the lengths of rows; squares of very large and small numbers do not overflow."""
+    norms = row_norms(vectors, np.float64)
+    odd = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+    if len(odd) and vectors.shape[1]:
+        rows = vectors[odd].astype(np.float64)
+        largest = np.abs(rows).max(axis=1)
+        some = np.isfinite(largest) & (largest > 0)
+        norms[odd[some]] = largest[some] * row_norms(rows[some] / largest[some, None])
+    return norms
 
 
 def ids_or_index(ids: Any, values: Any) -> Any:

@@ -143,7 +143,9 @@ def _ids_and_offsets(lists: Any, name: str) -> tuple[np.ndarray, np.ndarray | No
     lists = _listed(lists, name)
     # The first entry decides whether these are ids or one list of ids per user.
     first = next(iter(lists), None)
-    if isinstance(first, str) or not isinstance(first, (Sequence, np.ndarray)):
+    if isinstance(first, Iterable) and not isinstance(first, (str, Sequence, np.ndarray)):
+        lists = list(map(list, lists))  # sets, or columns of a frame
+    elif isinstance(first, str) or not isinstance(first, (Sequence, np.ndarray)):
         ids, offsets = as_ids(lists, name), None
         refuse_as_items(ids, name)
         return ids, offsets

@@ -70,7 +70,7 @@ class Evaluation:
         is_new_item: np.ndarray | None = None,
     ) -> None:
         def lookup(ids: np.ndarray) -> np.ndarray:
-            refuse_other_type(ids, items.ids, "y")
+            refuse_other_type(ids, items.ids)
             return items.lookup(ids)
 
         rows, offsets = target_rows(y, len(histories), lookup)

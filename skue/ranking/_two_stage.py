@@ -215,7 +215,7 @@ class TwoStageRecommender(
         """
         check_is_fitted(self)
         newer = self._read(X)
-        refuse_other_type(newer.item_ids, self.item_embeddings_.ids, "X")
+        refuse_other_type(newer.item_ids, self.item_embeddings_.ids, "update", "fit")
         log = joined(self.log_, liked_log(self.item_embeddings_, newer))
         self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
         return self

@@ -315,3 +315,17 @@ def test_a_refitted_encoder_rejects_earlier_states():
     encoder.set_params(decay=0.07).fit([[2]])
     with pytest.raises(ValueError, match="state was made by encoder"):
         encoder.update_state(state, [[1]])
+
+
+@pytest.mark.parametrize("unit", ["D", "instant"])
+def test_a_user_without_events_needs_no_timestamps(unit):
+    log = Histories.from_lists([[0, 1]], timestamps=[[1, 2]])
+    encoder = DecayAverageUserEncoder(ITEMS, age_unit=unit).fit(log)
+    np.testing.assert_array_equal(encoder.transform([[]])[0], encoder.fallback_vector_)
+    assert len(encoder.make_state([[]])) == 1
+
+
+def test_states_are_not_selected_by_a_single_truth_value():
+    state = DecayAverageUserEncoder(ITEMS).fit([[0, 1]]).make_state([[0], [1]])
+    with pytest.raises(IndexError, match="States are selected by"):
+        state[True]

@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
-from skue import as_histories
+from skue import DecayAverageUserEncoder, ItemEmbeddings, as_histories
 
 pandas = pytest.importorskip("pandas")
 
@@ -48,3 +48,10 @@ def test_a_missing_history_is_named_by_its_row():
 def test_a_frame_of_integers_is_read_as_a_matrix_of_ids():
     frame = pandas.DataFrame(np.array([[4, 7], [4, -1]]))
     assert [row.tolist() for row in as_histories(frame)] == [[4, 7], [4]]
+
+
+@pytest.mark.parametrize("dtype", [str, object])
+def test_a_matrix_of_text_is_told_how_to_be_passed(dtype):
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2), ids=["a", "b"]))
+    with pytest.raises(ValueError, match=r"Pass lists of strings instead: X\.tolist\(\)"):
+        encoder.fit(np.array([["a", "b"]], dtype=dtype))

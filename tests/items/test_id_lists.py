@@ -117,3 +117,10 @@ def test_top_k_within_limits_equals_a_slow_loop(k, seen, exclude, allow, block_b
         expected = sorted(left, key=lambda row: -cosines[row])[:k]
         assert rows[user].tolist() == expected + [-1] * (k - len(expected))
         assert (np.isneginf(scores[user]) == (rows[user] < 0)).all()
+
+
+def test_lists_of_users_may_be_sets_or_columns():
+    pandas = pytest.importorskip("pandas")
+    expected = rows_of(TEXT, [["pot"], ["tea"]])
+    assert rows_of(TEXT, [{"pot"}, {"tea"}]) == expected
+    assert rows_of(TEXT, [pandas.Series(["pot"]), pandas.Series(["tea"])]) == expected

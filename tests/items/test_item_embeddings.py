@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skue import Histories, ItemEmbeddings
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
 from skue.histories._vocabulary import Vocabulary
 
 ITEMS = ItemEmbeddings([[3, 4], [0, 2]], ids=["tea", "cup"], space_id="shop")
@@ -230,3 +230,25 @@ def test_the_index_of_a_frame_gives_the_ids():
 def test_an_invalid_id_of_a_new_item_is_named_by_its_own_row():
     with pytest.raises(ValueError, match="got -3 at row 1"):
         ItemEmbeddings(np.eye(2)).extend(np.eye(2), [5, -3])
+
+
+@pytest.mark.parametrize("dtype", ["Float64", "Int64"])
+def test_a_frame_of_nullable_numbers_is_read(dtype):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": [3, 0], "y": [4, 1]}, index=["a", "b"]).astype(dtype)
+    np.testing.assert_allclose(ItemEmbeddings(frame).vectors, [[0.6, 0.8], [0, 1]])
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, np.longdouble(1)])
+def test_very_long_and_very_short_vectors_are_scaled(scale):
+    vectors = np.array([[3.0, 4.0], [0.0, 2.0]]) * scale
+    np.testing.assert_allclose(ItemEmbeddings(vectors).vectors, [[0.6, 0.8], [0, 1]], rtol=1e-6)
+
+
+def test_an_empty_catalogue_recommends_nothing():
+    items = ItemEmbeddings(np.empty((0, 3)), ids=[])
+    encoder = DecayAverageUserEncoder(items, cold_start="zero")
+    with pytest.warns(UserWarning, match="None of the 1 events in X has a known item"):
+        ids, scores = encoder.fit([["a"]]).recommend([["a"]], k=2)
+    assert ids.shape == (1, 2)
+    assert np.isneginf(scores).all()

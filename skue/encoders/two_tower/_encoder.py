@@ -176,10 +176,11 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     .. math::
 
         c_j \propto \sum_e e^{-\lambda_j \text{age}_e - \mu_j \text{months}_e
-        - (1 - \rho_j) \log \text{count}_e + \beta_j \text{support}_e + g_{i(e)}}\, w_e v_{i(e)},
+        - (1 - \rho_j) \log |S_{j, i(e)}| + \beta_j \text{support}_e + g_{i(e)}}\, w_e v_{i(e)},
+        \quad S_{ji} = \sum_{e: i(e) = i} e^{-\lambda_j \text{age}_e - \mu_j \text{months}_e} w_e,
 
-    where count is the number of events of the same item in the history, support the mean cosine
-    of the event to the other events, and :math:`g` a learned number per item. The user vector is
+    where support is the mean cosine of the event to the other events, and :math:`g` a learned
+    number per item. The user vector is
 
     .. math:: u \propto \sum_j \operatorname{softmax}(a)_j\, c_j + A x + \operatorname{MLP}(x),
 

@@ -22,10 +22,15 @@ from skue.encoders.two_tower._recipe import (
 )
 from skue.encoders.two_tower._task import Task, best_task, unknown_targets
 from skue.encoders.two_tower._training import Learned, train
-from skue.encoders.two_tower._user_features import check_user_features, user_map
+from skue.encoders.two_tower._user_features import (
+    check_user_features,
+    user_map,
+    users_to_learn_from,
+)
 from skue.encoders.two_tower._warm_start import (
     aligned,
     fitted_before,
+    seen_items,
     state_after,
     warm_task,
     with_gates,
@@ -34,8 +39,6 @@ from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._feature_rows import ScaledFeatures, scaled_features
 from skue.items._item_embeddings import ItemEmbeddings
-
-_NONE = np.zeros(1, dtype=bool)
 
 
 def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
@@ -46,6 +49,7 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
     if encoder.targets == "y" and y is None:
         raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
     before = fitted_before(encoder)
+    seen = None if before is None else seen_items(encoder)
     with Progress(encoder, most_epochs(encoder, warm=before is not None)) as on_epoch:
         appended = None
         if encoder.targets == "y":
@@ -60,8 +64,9 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
             task = warm_task(before, histories, fraction, rng)
         encoder.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
         encoder.item_embeddings_ = task.items
+        users_to_learn_from(task, histories.user_features)  # raises before training, not after it
         if encoder.unknown_item == "raise":
-            report_unknown(encoder, histories)  # before training, not after it
+            report_unknown(encoder, histories, also_known=encoder.item_features)
         if not task.is_enough(validated=encoder.early_stopping):
             task = task.without_training()
         recipe = recipe_of(encoder, len(task.items), warm=before is not None)
@@ -81,9 +86,8 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         if features is not None:
             _add_items(encoder, task, features, getattr(before, "feature_map_", None))
         encoder.is_new_item_ = new_items(encoder.item_embeddings_, histories)
-        if before is not None:
-            n_before = len(before.item_embeddings_)
-            encoder.is_new_item_[:n_before] &= getattr(before, "is_new_item_", _NONE)[:n_before]
+        if seen is not None:
+            encoder.is_new_item_ &= ~np.isin(encoder.item_embeddings_.ids, seen)
 
 
 def _add_items(

@@ -81,7 +81,8 @@ def batch_of(
     """Return prefixes as matrices, newest event first.
 
     Event dropout drops each event with this probability, but keeps at least one per prefix. Ages
-    count the instants of the events that are kept.
+    count the instants of the events that are kept. Events with a weight of zero only count for
+    the ages of others.
     """
     lengths = stops - starts
     if max_history is not None:
@@ -102,6 +103,7 @@ def batch_of(
     weights = None
     if sequences.weights is not None:
         weights = np.where(shown, sequences.weights[events], 0).astype(np.float32)
+        shown = weights != 0
     rows = np.where(shown, sequences.rows[events], 0)
     ages = np.where(shown, ages, 0).astype(np.float32)
     return Batch(rows, shown, ages, elapsed, weights, *_grouped_by_item(rows, shown))

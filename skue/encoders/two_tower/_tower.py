@@ -77,8 +77,9 @@ class Trainer:
             else frozenset(),
             averaging=_AVERAGING,
         )
-        n_candidates = recipe.batch_size + N_UNIFORM if recipe.sampled else len(item_vectors)
-        self._scores = np.empty((recipe.batch_size, n_candidates), dtype=np.float32)
+        n_rows = min(recipe.batch_size, len(targets))
+        n_candidates = n_rows + N_UNIFORM if recipe.sampled else len(item_vectors)
+        self._scores = np.empty((n_rows, n_candidates), dtype=np.float32)
         with np.errstate(divide="ignore"):
             self._log_target_share = np.log(targets.shares(len(item_vectors)))
 
@@ -234,8 +235,9 @@ class Trainer:
     def _keep_in_range(self) -> None:
         parameters = self.parameters
         np.maximum(parameters["decay"], 0, out=parameters["decay"])
-        low, high = np.log(_TEMPERATURES)
-        np.clip(parameters["log_temperature"], low, high, out=parameters["log_temperature"])
+        if "log_temperature" not in self.fixed:
+            low, high = np.log(_TEMPERATURES)
+            np.clip(parameters["log_temperature"], low, high, out=parameters["log_temperature"])
 
 
 def _pace(done: float) -> float:

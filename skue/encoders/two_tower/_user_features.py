@@ -22,6 +22,10 @@ _PENALTIES = tuple(10.0 ** np.arange(0, 6))
 # The regression learns from this many users at most.
 _MOST_USERS = 20_000
 _NEGLIGIBLE = 1e-6
+_NOTHING_TO_LEARN = (
+    "user_features say nothing of any user with events of known items, so there is nothing "
+    "to learn from them. Pass histories without user_features, or fill in their rows."
+)
 
 
 class UserMap(NamedTuple):
@@ -86,10 +90,7 @@ def check_user_features(histories: Histories, before: Any) -> None:
             "learn from scratch."
         )
     if features is not None and not (~np.isnan(features[:, 0]) & (histories.lengths > 0)).any():
-        raise ValueError(
-            "user_features say nothing of any user with events, so there is nothing to learn from "
-            "them. Pass histories without user_features, or fill in their rows."
-        )
+        raise ValueError(_NOTHING_TO_LEARN)
 
 
 def user_map(
@@ -108,18 +109,11 @@ def user_map(
     features = histories.user_features
     if features is None:
         return None
-    sequences = task.sequences
-    learned = task.training.chosen | ~target_events(sequences)
-    if sequences.weights is not None:
-        learned &= sequences.weights > 0
-    events = np.flatnonzero(learned)
-    users = owners(sequences.offsets)[events]
+    sequences, (events, users) = task.sequences, _learned_events(task)
     shape = len(histories), len(item_vectors)
     table = sp.csr_array((np.ones(len(events)), (users, sequences.rows[events])), shape=shape)
     counts = table.sum(axis=1)
-    able = np.flatnonzero((counts > 0) & ~np.isnan(features[:, 0]))
-    if not len(able):
-        return None
+    able = users_to_learn_from(task, features)
     if len(able) > _MOST_USERS:
         able = np.sort(rng.choice(able, _MOST_USERS, replace=False))
     means = (table[able] @ item_vectors) / counts[able, None]
@@ -137,6 +131,34 @@ def user_map(
     return ways[int(task.validation.hits(np.stack(found), item_vectors).mean(axis=1).argmax())]
 
 
+def users_to_learn_from(task: Task, features: np.ndarray | None) -> np.ndarray:
+    """Return the users with features and events to learn from.
+
+    Raises
+    ------
+    ValueError
+        If there are features, but no such user.
+    """
+    if features is None:
+        return np.empty(0, dtype=np.int64)
+    _, users = _learned_events(task)
+    counts = np.bincount(users, minlength=len(features))
+    able = np.flatnonzero((counts > 0) & ~np.isnan(features[:, 0]))
+    if not len(able):
+        raise ValueError(_NOTHING_TO_LEARN)
+    return able
+
+
+def _learned_events(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Return the events that are not held out, with a positive weight, and their users."""
+    sequences = task.sequences
+    learned = task.training.chosen | ~target_events(sequences)
+    if sequences.weights is not None:
+        learned &= sequences.weights > 0
+    events = np.flatnonzero(learned)
+    return events, owners(sequences.offsets)[events]
+
+
 def _regression(features: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weights and the intercept of a ridge regression on standardised features."""
     mean, scale = features.mean(axis=0), features.std(axis=0)
@@ -144,7 +166,8 @@ def _regression(features: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, 
     if len(features) < 2:
         return np.zeros((len(scale), vectors.shape[1])), vectors.mean(axis=0)
     found = RidgeCV(_PENALTIES).fit((features - mean) / scale, vectors)
-    weights = found.coef_.T / scale[:, None]
+    # For one dimension, the coefficients are a vector.
+    weights = found.coef_.reshape(vectors.shape[1], -1).T / scale[:, None]
     return weights, found.intercept_ - mean @ weights
 
 

@@ -20,6 +20,7 @@ from skue.histories._fingerprints import count_new_events, learned_ends
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._segments import positions_of_ranges
+from skue.reading._ids import shown
 
 # With fewer held-out events, validation cannot tell epochs apart, so nothing is held out.
 _FEWEST_HELD_OUT = 200
@@ -87,6 +88,13 @@ def fitted_before(encoder: Any) -> Any | None:
         return None
     _check_parameters(encoder, state)
     return _without_new_items(copy.copy(encoder))
+
+
+def seen_items(encoder: Any) -> np.ndarray:
+    """Return the ids of the items that occurred in a log that was fitted."""
+    ids = encoder.item_embeddings_.ids
+    is_new = getattr(encoder, "is_new_item_", np.zeros(len(ids), dtype=bool))
+    return ids[~is_new]
 
 
 def warm_task(
@@ -193,6 +201,14 @@ def _without_new_items(encoder: Any) -> Any:
     if getattr(encoder, "feature_map_", None) is None:
         return encoder
     items, n_learned = encoder.item_embeddings_, encoder.training_state_.n_items
+    placed = items.ids[n_learned:]
+    lost = placed[encoder.item_features.lookup(placed) < 0]
+    if len(lost):
+        raise ValueError(
+            f"warm_start=True keeps all fitted items, but item_features lacks {len(lost)} that "
+            f"the last fit placed by their features, such as {shown(lost[0])}. Pass the features "
+            "of all items (extend adds new ones), or set warm_start=False to learn from scratch."
+        )
     if n_learned < len(items):
         encoder.item_embeddings_ = ItemEmbeddings(
             items.vectors[:n_learned],
