@@ -14,7 +14,7 @@ def table(scores):
     """Return the rows of the table as lines."""
     ks, best = [str(k) for k in scores["k"]], scores["best_ranker"]
     header = ["", *[f"recall@{k}" for k in ks], *[f"NDCG@{k}" for k in ks]]
-    header += [f"recall@{ks[0]} against {best}", "repeated", "new"]
+    header += [f"recall@{ks[0]} against {best}", "repeated", "explore"]
     lines = [header, ["---"] * len(header)]
     for row in scores["rows"]:
         against = row["against"].get(best)

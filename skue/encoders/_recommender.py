@@ -99,8 +99,9 @@ class RecommendMixin:
         ids : ndarray of shape (n_users, k)
             Best first. If fewer than k items are left, the rest is -1, or "" for string ids.
         scores : ndarray of shape (n_users, k), float32
-            The cosine of user and item. A :class:`TwoStageRecommender` gives the scores of its
-            ranker, which only order the items of one user. ``-inf`` where no item is left.
+            The cosine of user and item. :class:`TwoStageRecommender` and
+            :class:`TransitionItemRanker` give their own scores, which only order the items of one
+            user. ``-inf`` where no item is left.
         frame : pandas.DataFrame
             Returned instead if ``as_frame=True``: one row per recommendation, with the columns
             ``user`` (``user_ids``, the index of a Series or DataFrame, or row numbers),

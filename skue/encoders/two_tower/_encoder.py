@@ -26,11 +26,11 @@ from skue.items._item_features import ItemFeatures
 class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     r"""Learn user vectors from the items that users chose next.
 
-    Use it when there are enough histories to learn from (some thousands of users) and the order
-    of events matters. It starts from decayed averages and keeps trained weights only if validation
-    recall does not drop, so on validation it is never worse than the best of them. With little
-    data, :class:`DecayAverageUserEncoder` is faster and often as good. Where people mostly choose
-    the same items again, :class:`TwoStageRecommender` finds more.
+    Use it when there are enough histories to learn from (at least about a thousand users with two
+    events or more) and the order of events matters. It starts from decayed averages and keeps
+    trained weights only if validation recall does not drop, so on validation it is never worse
+    than the best of them. With little data, :class:`DecayAverageUserEncoder` is faster and often as
+    good. Where people mostly choose the same items again, :class:`TwoStageRecommender` finds more.
 
     The user tower pools a history into several channels with learned decays and maps them to a
     user vector. The item tower holds the item vectors, which are learned too or stay frozen. Both
@@ -109,14 +109,15 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     item_embeddings_ : ItemEmbeddings
         The items to search: the output of the item tower.
     parameters_ : list of dict of ndarrays
-        Weights of each user tower: one, or two if the items were learned from the log.
+        Weights of each user tower: one, or two if ``item_embeddings`` is None and trained weights
+        were kept.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float
         Validation recall@20 before training and after each epoch; empty without validation.
     best_iter_ : int
-        Epoch whose weights are kept: the last one whose recall is at least as high as the
-        starting average's and within one standard error of the best. 0 is the start.
+        Epoch whose weights are kept: the last one whose recall is within one standard error of the
+        best and, without a warm start, at least as high as the starting average's. 0 is the start.
     n_iter_ : int
         Number of epochs run. Each draws about 262,144 examples anew, or fewer.
     n_examples_ : int
@@ -206,7 +207,7 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     1, with :math:`n` events and the ridge regression :math:`B` of the mean item vectors of
     histories on features. Validation chooses :math:`\kappa`, how many events the features count as.
 
-    When the items are learned from the log, there are two pairs of towers that start from
+    When ``item_embeddings`` is None, there are two pairs of towers that start from
     different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
 
     With ``warm_start=True``, X is a log with newer or more events. All fitted items are kept, and

@@ -44,7 +44,8 @@ def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
 
     Parameters
     ----------
-    encoder : fitted encoder, Pipeline or ColumnTransformer around one, or ItemEmbeddings
+    encoder : fitted encoder, TwoStageRecommender, Pipeline, ColumnTransformer or search around \
+            one, or ItemEmbeddings
         In a pipeline, the item vectors pass through the steps after the encoder, as the user
         vectors do.
     folder : str or path
