@@ -205,8 +205,10 @@ def half_life(parameters: dict[str, Any]) -> str:
     if parameters["repeat_exponent"] == 0:
         return "all items of a history have the same weight, however often and whenever chosen"
     rate = parameters["decay"] * parameters["repeat_exponent"]
+    if rate == 0 and parameters["repeat_exponent"] < 1:
+        return "all ages have the same weight, and repeats of an item are damped"
     if rate == 0:
-        return "the age of an event does not matter"
+        return "all events have the same weight, whatever their age"
     unit = AGE_UNITS[parameters["age_unit"]]
     return f"an event loses half of its weight in {math.log(2) / rate:.3g} {unit}"
 

@@ -245,10 +245,9 @@ class TwoStageRecommender(
         -------
         table : pandas.DataFrame
             One row per recommended candidate: ``user``, ``item``, ``score``, ``rank`` and the
-            features. With a linear ranker, ``share of <feature>`` is the term of the feature in
-            the score: its weight times its scaled value. With a
-            :class:`sklearn.preprocessing.StandardScaler`, as by default, that is what the feature
-            adds compared with its mean in training.
+            features. With a linear ranker, ``share of <feature>`` is the weight of the feature
+            times its scaled value. With a StandardScaler, as by default, that is what the feature
+            adds to the score, compared with its mean in training.
         """
         check_positive("k", k)
         return explained(self, X, k)

@@ -26,11 +26,10 @@ from skue.items._item_features import ItemFeatures
 class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     r"""Learn user vectors from the items that users chose next.
 
-    Use it when there are enough histories to learn from (at least about a thousand users with two
-    events or more) and the order of events matters. It starts from decayed averages and keeps
-    trained weights only if validation recall does not drop, so on validation it is never worse
-    than the best of them. With little data, :class:`DecayAverageUserEncoder` is faster and often as
-    good. Where people mostly choose the same items again, :class:`TwoStageRecommender` finds more.
+    Use it when the order of events matters, and there are at least about a thousand users with two
+    events or more. It starts from decayed averages and keeps trained weights only if validation
+    recall does not drop. With little data, :class:`DecayAverageUserEncoder` is faster and often as
+    good. Where people mostly choose items again, :class:`TwoStageRecommender` finds more.
 
     The user tower pools a history into several channels with learned decays and maps them to a
     user vector. The item tower holds the item vectors, which are learned too or stay frozen. Both
@@ -109,8 +108,7 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     item_embeddings_ : ItemEmbeddings
         The items to search: the output of the item tower.
     parameters_ : list of dict of ndarrays
-        Weights of each user tower: one, or two if ``item_embeddings`` is None and trained weights
-        were kept.
+        Weights of each user tower: one, or two if two learned item spaces were trained.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float
@@ -207,8 +205,8 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
     1, with :math:`n` events and the ridge regression :math:`B` of the mean item vectors of
     histories on features. Validation chooses :math:`\kappa`, how many events the features count as.
 
-    When ``item_embeddings`` is None, there are two pairs of towers that start from
-    different item spaces. Their vectors are concatenated, so the cosine is the mean of both.
+    When ``item_embeddings`` is None, two pairs of towers start from different item spaces. Their
+    vectors are concatenated, so the cosine is the mean of both.
 
     With ``warm_start=True``, X is a log with newer or more events. All fitted items are kept, and
     new items start where their neighbours in X are; new items without neighbours stay unknown.
