@@ -35,6 +35,10 @@ from skue.reading._column_names import guess_column, looks_like_a_log
         ("user_id,business_id,stars,date", ("user_id", "business_id", "date")),
         ("Kunden-Nr.;Artikelnummer;Bestelldatum", ("Kunden-Nr.", "Artikelnummer", "Bestelldatum")),
         ("Kunde,Produkt,gekauft_am", ("Kunde", "Produkt", "gekauft_am")),
+        (
+            "Kundennr;Größe;Artikelbezeichnung;Kaufdatum",
+            ("Kundennr", "Artikelbezeichnung", "Kaufdatum"),
+        ),
         ("Customer No.,Product Code,Order Date", ("Customer No.", "Product Code", "Order Date")),
     ],
 )
