@@ -18,8 +18,9 @@ _ITEMS = (
     "book", "isbn", "game", "video", "anime", "recipe", "news", "business", "venue", "artikel",
     "produkt",
 )  # fmt: skip
-_ENDINGS = ("id", "", "uuid", "code", "key", "no", "nr", "number", "nummer", "sku", "name",
-            "bezeichnung")  # fmt: skip
+_ENDINGS = (
+    "id", "", "uuid", "code", "key", "no", "nr", "number", "nummer", "sku", "name", "bezeichnung",
+)  # fmt: skip
 _TIMES = (
     "timestamp", "time", "datetime", "date", "ts", "tdat", "zeitstempel", "zeitpunkt", "datum",
 )  # fmt: skip
