@@ -17,10 +17,10 @@ from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
-from skue.histories._liked import liked
+from skue.histories._liked import liked, newest_liked
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
-from skue.kernels._segments import kept_offsets, starts_of_runs
+from skue.kernels._segments import kept_offsets
 from skue.ranking._held_out import default_encoder
 from skue.ranking._two_stage import TwoStageRecommender
 
@@ -52,7 +52,7 @@ class Popularity:
 
     def score_blocks(self, histories: Histories) -> Callable[[int, int], np.ndarray]:
         """Return a function that scores all items for a range of users."""
-        first = self._first_by(histories)
+        first = self._first_by(liked(histories))
         scale = self.levels_.max(initial=0.0) + 1.0
 
         def score_block(start: int, stop: int) -> np.ndarray:
@@ -65,7 +65,6 @@ class Popularity:
         return sp.csr_array((len(histories), len(self.items_)))
 
     def _counts(self, histories: Histories) -> sp.csr_array:
-        histories = liked(histories)
         rows = self.items_.rows_of(histories)
         known = rows >= 0
         offsets = kept_offsets(histories.offsets, known)
@@ -81,7 +80,7 @@ class LastItem(Popularity):
     """Rank the items of the newest instant (without times: the newest event) first."""
 
     def _first_by(self, histories: Histories) -> sp.csr_array:
-        newest = self._counts(_newest_instant(liked(histories)))
+        newest = self._counts(_newest_instant(histories))
         newest.data[:] = 1.0
         return newest
 
@@ -94,12 +93,8 @@ class OwnFrequency(Popularity):
 
 
 def _newest_instant(histories: Histories) -> Histories:
+    starts, _ = newest_liked(histories)
     position = np.arange(len(histories.codes))
-    times = position if histories.timestamps is None else histories.timestamps
-    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
-    starts = histories.offsets[1:].copy()
-    filled = histories.lengths > 0
-    starts[filled] = opens[np.searchsorted(opens, histories.offsets[1:][filled], side="left") - 1]
     return histories._keep_events(position >= np.repeat(starts, histories.lengths))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,25 +98,21 @@ def _frame_of(path: Path, encoding: str, decimal: str) -> Any:
     pandas = import_optional("pandas", "io")
     if path.suffix == ".parquet":
         return pandas.read_parquet(path)
-    content = _text_of(path, encoding)
-    records = _first_records(content)
-    mark = _delimiter_of(path, records)
+    content = _utf8_of(path, encoding)
+    mark = _delimiter_of(path, content)
     # The ids stay text: "0012" is another id than "12", and "NA" is not missing.
-    frame = pandas.read_csv(StringIO(content), sep=mark, decimal=decimal)
+    frame = pandas.read_csv(BytesIO(content), sep=mark, decimal=decimal)
     names = list(frame.columns)
     id_column = guess_column(names, "item") or names[0]
     ids = pandas.read_csv(
-        StringIO(content), sep=mark, usecols=[id_column], dtype=str, keep_default_na=False
+        BytesIO(content), sep=mark, usecols=[id_column], dtype=str, keep_default_na=False
     )
     return frame.assign(**ids)
 
 
-def _first_records(content: str) -> list[str]:
-    data = content.encode()
-    return [data[start:stop].decode() for _, start, stop in first_records(data, True, 100)]
-
-
-def _delimiter_of(path: Path, records: list[str]) -> str:
+def _delimiter_of(path: Path, content: bytes) -> str:
+    spans = first_records(content, True, 100)
+    records = [content[start:stop].decode() for _, start, stop in spans]
     if ".tsv" in path.suffixes or not records:
         return "\t"
     try:
@@ -128,12 +124,12 @@ def _delimiter_of(path: Path, records: list[str]) -> str:
         ) from None
 
 
-def _text_of(path: Path, encoding: str) -> str:
-    """Return the text of a file, which is UTF-8 or else in the given encoding."""
+def _utf8_of(path: Path, encoding: str) -> bytes:
+    """Return the content of a text file, which is UTF-8 or else in the given encoding, as UTF-8."""
     try:
-        return b"".join(utf8_chunks(path, "utf-8")).decode()
+        return b"".join(utf8_chunks(path, "utf-8"))
     except ValueError:
-        return b"".join(utf8_chunks(path, encoding)).decode()
+        return b"".join(utf8_chunks(path, encoding))
 
 
 def _as_ids(column: Any, item_ids: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from skue.compare._about import moment
 from skue.histories._histories import Histories
-from skue.histories._liked import is_liked, last_liked
+from skue.histories._liked import is_liked, newest_liked
 from skue.histories._splits import _next_instants, leave_last_out
 from skue.kernels._segments import owners, starts_of_runs
 
@@ -167,14 +167,8 @@ def _until_last_like(histories: Histories) -> Histories:
     if marks.all():
         return histories
     position = np.arange(len(marks))
-    times = position if histories.timestamps is None else histories.timestamps
-    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
-    last = last_liked(histories)
-    start = opens[np.maximum(np.searchsorted(opens, last, side="right") - 1, 0)]
-    return histories._keep_events(
-        (position < np.repeat(start, histories.lengths))
-        | ((position <= np.repeat(last, histories.lengths)) & marks)
-    )
+    start, last = (np.repeat(at, histories.lengths) for at in newest_liked(histories))
+    return histories._keep_events((position < start) | ((position <= last) & marks))
 
 
 def again_share(histories: Histories) -> float:

@@ -101,6 +101,16 @@ def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
     return in_microseconds(times, label) if times.dtype.kind == "M" else times
 
 
+def refuse_other_kind(times: np.ndarray, expected: np.ndarray, name: str, others: str) -> None:
+    """Raise for datetimes where numbers are expected, or the other way round."""
+    if times.dtype != expected.dtype:
+        kinds = {"M": "datetimes", "f": "numbers"}
+        raise ValueError(
+            f"{name} must be {kinds[expected.dtype.kind]}, as {others} are, got "
+            f"{kinds[times.dtype.kind]}: {times[:5].tolist()}."
+        )
+
+
 def _first(marks: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> int | None:
     """Return the first marked position, or None."""
     for start in range(0, len(values), _STRETCH):

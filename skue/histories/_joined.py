@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from skue.histories._checks import refuse_other_kind
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._segments import offsets_of, owners, positions_of_ranges
 from skue.reading._ids import is_text, shown
-
-_KINDS = {"M": "datetimes", "f": "numbers"}
 
 
 def joined(log: Histories, newer: Histories) -> Histories:
@@ -32,12 +31,9 @@ def joined(log: Histories, newer: Histories) -> Histories:
         )
     if (log.timestamps is None) != (newer.timestamps is None):
         raise ValueError("The histories of fit and update must both have timestamps, or neither.")
-    kinds = [
-        _KINDS[part.timestamps.dtype.kind] for part in (log, newer) if part.timestamps is not None
-    ]
-    if len(set(kinds)) > 1:
-        raise ValueError(
-            f"The timestamps of update must be {kinds[0]}, as those of fit are, got {kinds[1]}."
+    if log.timestamps is not None and newer.timestamps is not None:
+        refuse_other_kind(
+            newer.timestamps, log.timestamps, "The timestamps of update", "those of fit"
         )
     if is_text(log.user_ids) != is_text(newer.user_ids) and len(newer):
         raise ValueError(

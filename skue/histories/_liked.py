@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skue.histories._histories import Histories
+from skue.kernels._segments import starts_of_runs
 
 
 def is_liked(histories: Histories) -> np.ndarray:
@@ -20,15 +21,20 @@ def liked(histories: Histories) -> Histories:
     return histories if marks.all() else histories._keep_events(marks)
 
 
-def last_liked(histories: Histories) -> np.ndarray:
-    """Return the position of each user's newest liked event, shape (n_users,).
+def newest_liked(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each user's newest instant with a liked event starts, and its last liked event.
 
-    Users without one get the position before their first event.
+    Without times, each event is an instant. Users without a liked event get the position of their
+    first event, and the one before it.
     """
     at = np.where(is_liked(histories), np.arange(len(histories.codes)), -1)
-    newest = histories.offsets[:-1] - 1
+    starts = histories.offsets[:-1].copy()
+    last = starts - 1
     filled = histories.lengths > 0
     if filled.any():
-        found = np.maximum.reduceat(at, histories.offsets[:-1][filled])
-        newest[filled] = np.maximum(found, newest[filled])
-    return newest
+        last[filled] = np.maximum(np.maximum.reduceat(at, starts[filled]), last[filled])
+    times = np.arange(len(at)) if histories.timestamps is None else histories.timestamps
+    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
+    has = last >= starts
+    starts[has] = opens[np.searchsorted(opens, last[has], side="right") - 1]
+    return starts, last

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.histories._liked import last_liked
-from skue.kernels._segments import starts_of_runs
+from skue.histories._liked import newest_liked
 
 
 def newest_instants(
@@ -27,12 +26,7 @@ def newest_instants(
     held_out : ndarray of shape (n_events,), bool
     """
     position = np.arange(len(histories.codes))
-    times = position if histories.timestamps is None else histories.timestamps
-    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
-    last = last_liked(histories)
-    newest = histories.offsets[:-1].copy()
-    has = last >= newest
-    newest[has] = opens[np.searchsorted(opens, last[has], side="right") - 1]
+    newest, _ = newest_liked(histories)
     able = np.flatnonzero(newest > histories.offsets[:-1])
     n_chosen = round(share * len(able))
     if n_most is not None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skue.histories._checks import as_times
+from skue.histories._checks import as_times, refuse_other_kind
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges, starts_of_runs
@@ -207,12 +207,7 @@ def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarr
             )
         return cutoffs
     cutoffs = as_times(cutoffs, "cutoffs")
-    if cutoffs.dtype != times.dtype:
-        kinds = {"M": "datetimes", "f": "numbers"}
-        raise ValueError(
-            f"cutoffs must be {kinds[times.dtype.kind]}, as the timestamps of the histories are, "
-            f"got {kinds[cutoffs.dtype.kind]}: {cutoffs.tolist()}."
-        )
+    refuse_other_kind(cutoffs, times, "cutoffs", "the timestamps of the histories")
     if cutoffs.ndim != 1 or not len(cutoffs) or (cutoffs[1:] <= cutoffs[:-1]).any():
         raise ValueError(f"cutoffs must be increasing times, got {cutoffs.tolist()}.")
     return cutoffs

@@ -109,10 +109,6 @@ class Evaluation:
         )
         self._groups = tied_groups(self._positives)
 
-    def hits(self, k: int) -> np.ndarray:
-        """Return the expected number of hits among the first k items of each user."""
-        return expected_hits(self._groups, k)
-
     def recall(self, k: int, normalize: str = "relevant") -> np.ndarray:
         """Return the recall of each user, normalised as in :class:`RecallAtK`."""
         return _recall(self._groups, self.n_relevant, k, normalize)
@@ -165,7 +161,7 @@ class Evaluation:
 
         return listed
 
-    def recall_of(self, k: int, chosen: np.ndarray, normalize: str = "relevant") -> float:
+    def recall_of(self, k: int, chosen: np.ndarray, normalize: str) -> float:
         """Return the recall of some of the held-out items, NaN if there are none.
 
         The mean over users that have such items.

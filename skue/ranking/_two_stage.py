@@ -213,7 +213,6 @@ class TwoStageRecommender(
             than one of the same user that is counted already, or if ids or times have another
             type than in ``fit``.
         """
-        check_is_fitted(self)
         newer = self._read(X)
         refuse_other_type(newer.item_ids, self.item_embeddings_.ids, "update", "fit")
         log = joined(self.log_, liked_log(self.item_embeddings_, newer))

@@ -152,7 +152,7 @@ class Retriever:
         ids, cosines = self.index.search(
             vectors, n_nearest, space_id=None, exclude=exclude, allow=allow
         )
-        rows_of_users = self._until(requested, users, until)
+        rows_of_users = _loaded(requested, users, until)
         best_ids, scores = ids[:, :k].copy(), cosines[:, :k].copy()
         if rows_of_users is None:
             return best_ids, scores, status
@@ -190,10 +190,11 @@ class Retriever:
             requested.refuse("too many requests are waiting for load")
         return requested
 
-    def _until(self, requested: RequestedHistories, users: list[Any], until: float) -> Any:
-        """Return the histories, or None if they failed or are late."""
-        try:
-            return requested.of(users, until)
-        except Exception as error:
-            _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
-            return None
+
+def _loaded(requested: RequestedHistories, users: list[Any], until: float) -> Any:
+    """Return the histories, or None if they failed or are late."""
+    try:
+        return requested.of(users, until)
+    except Exception as error:
+        _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
+        return None

@@ -24,8 +24,8 @@ from skue.encoders.two_tower._task import Task, best_task, unknown_targets
 from skue.encoders.two_tower._training import Learned, train
 from skue.encoders.two_tower._user_features import (
     check_user_features,
+    refuse_features_of_nobody,
     user_map,
-    users_to_learn_from,
 )
 from skue.encoders.two_tower._warm_start import (
     aligned,
@@ -64,7 +64,8 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
             task = warm_task(before, histories, fraction, rng)
         encoder.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
         encoder.item_embeddings_ = task.items
-        users_to_learn_from(task, histories.user_features)  # raises before training, not after it
+        # Raised before training, not after it.
+        refuse_features_of_nobody(task, histories.user_features)
         if encoder.unknown_item == "raise":
             report_unknown(encoder, histories, also_known=encoder.item_features)
         if not task.is_enough(validated=encoder.early_stopping):

@@ -73,7 +73,7 @@ class UserMap(NamedTuple):
 
 
 def check_user_features(histories: Histories, before: Any) -> None:
-    """Raise if there is nothing to learn from, or a warm start lacks the features of the last fit.
+    """Raise if a warm start lacks the features of the last fit.
 
     Parameters
     ----------
@@ -89,8 +89,6 @@ def check_user_features(histories: Histories, before: Any) -> None:
             f"features, but X has {n_features}. Add the same features, or set warm_start=False to "
             "learn from scratch."
         )
-    if features is not None and not (~np.isnan(features[:, 0]) & (histories.lengths > 0)).any():
-        raise ValueError(_NOTHING_TO_LEARN)
 
 
 def user_map(
@@ -113,7 +111,7 @@ def user_map(
     shape = len(histories), len(item_vectors)
     table = sp.csr_array((np.ones(len(events)), (users, sequences.rows[events])), shape=shape)
     counts = table.sum(axis=1)
-    able = users_to_learn_from(task, features)
+    able = _able(features, counts)
     if len(able) > _MOST_USERS:
         able = np.sort(rng.choice(able, _MOST_USERS, replace=False))
     means = (table[able] @ item_vectors) / counts[able, None]
@@ -131,19 +129,15 @@ def user_map(
     return ways[int(task.validation.hits(np.stack(found), item_vectors).mean(axis=1).argmax())]
 
 
-def users_to_learn_from(task: Task, features: np.ndarray | None) -> np.ndarray:
-    """Return the users with features and events to learn from.
+def refuse_features_of_nobody(task: Task, features: np.ndarray | None) -> None:
+    """Raise if there are features, but no user with features and events to learn from."""
+    if features is not None:
+        _able(features, np.bincount(_learned_events(task)[1], minlength=len(features)))
 
-    Raises
-    ------
-    ValueError
-        If there are features, but no such user.
-    """
-    if features is None:
-        return np.empty(0, dtype=np.int64)
-    _, users = _learned_events(task)
-    counts = np.bincount(users, minlength=len(features))
-    able = np.flatnonzero((counts > 0) & ~np.isnan(features[:, 0]))
+
+def _able(features: np.ndarray, n_events: np.ndarray) -> np.ndarray:
+    """Return the users with features and events; raise if there are none."""
+    able = np.flatnonzero((n_events > 0) & ~np.isnan(features[:, 0]))
     if not len(able):
         raise ValueError(_NOTHING_TO_LEARN)
     return able

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from skue.kernels._segments import offsets_of, owners, positions_of_ranges, user_item_keys
+from skue.items._id_lists import limits_of_users
+from skue.kernels._segments import owners, user_item_keys
 from skue.kernels._topk import top_k
 from skue.serving.index._libraries import CellIndex, GraphIndex, LibraryIndex
 from skue.serving.index._tuning import RECALL_AT, Tuning, tune
@@ -97,7 +98,10 @@ class ApproximateBackend:
             rows, scores = _widened(rows, k, -1), _widened(scores, k, -np.inf)
         if len(short):
             rows[short], scores[short] = self._exact.search(
-                user_vectors[short], k, _of_users(excluded, short), _of_users(allowed, short)
+                user_vectors[short],
+                k,
+                limits_of_users(excluded, short),
+                limits_of_users(allowed, short),
             )
         return rows, scores
 
@@ -136,15 +140,6 @@ def _is_listed(
 ) -> np.ndarray:
     keys = user_item_keys(owners(offsets), listed, n_items)
     return np.isin(user_item_keys(np.arange(len(rows))[:, None], rows, n_items), keys)
-
-
-def _of_users(limits: Any, users: np.ndarray) -> Any:
-    """Return the limits of some users."""
-    if limits is None or limits[1] is None:
-        return limits
-    rows, offsets = limits
-    lengths = np.diff(offsets)[users]
-    return rows[positions_of_ranges(offsets[:-1][users], lengths)], offsets_of(lengths)
 
 
 def _widened(found: np.ndarray, k: int, missing: float) -> np.ndarray:
