@@ -93,8 +93,8 @@ def _refuse_delimiters(path: Path, users: np.ndarray, line: int) -> None:
     for mark in (",", ";", "|", "::"):
         if all(mark in user for user in users.tolist()):
             raise ValueError(
-                f"{path}, line {line}: the user id would be {shown(users[0])}, and every other one "
-                f"has {mark!r} in it, too. If {mark!r} separates fields, set delimiter={mark!r} "
+                f"{path}, line {line}: the user id would be {shown(users[0])}, and all user ids "
+                f"contain {mark!r}. If {mark!r} separates fields, set delimiter={mark!r} "
                 "(--delimiter on the command line). Otherwise write the ids without it."
             )
 

@@ -73,7 +73,7 @@ def test_user_features_work_in_one_dimension():
     np.testing.assert_array_equal(np.abs(vectors), 1)
 
 
-def test_user_features_of_users_without_known_items_only_are_refused():
+def test_features_that_only_users_without_known_items_have_are_refused():
     items = ItemEmbeddings(np.eye(3), ids=["a", "b", "c"])
     features = np.full((31, 2), np.nan)
     features[30] = [1, 2]
