@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+)
 
 from skue._optional import import_optional
 from skue.encoders._output import users_of
@@ -47,15 +53,24 @@ def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
 
 
 def shares_of_features(ranker: Any, features: np.ndarray) -> np.ndarray | None:
-    """Return the terms of a linear decision, shape (n_candidates, n_features); else None.
+    """Return the terms of a linear or additive decision, shape (n_candidates, n_features).
 
-    Steps before the linear model must only scale each feature.
+    None if a step before the linear model does not treat each feature alone.
     """
-    model = ranker
+    model, terms = ranker, features
     if isinstance(ranker, Pipeline):
-        *scalers, model = (step for _, step in ranker.steps)
-        if not all(step == "passthrough" or isinstance(step, _SCALERS) for step in scalers):
+        *before, model = (step for _, step in ranker.steps)
+        if not all(map(_treats_each_alone, before)):
             return None
-        features = np.asarray(ranker[:-1].transform(features)) if scalers else features
+        terms = np.asarray(ranker[:-1].transform(features)) if before else features
     weights = np.ravel(getattr(model, "coef_", ()))
-    return features * weights if len(weights) == features.shape[1] else None
+    if not len(weights) or terms.ndim != 2 or len(weights) != terms.shape[1]:
+        return None
+    # All columns that a SplineTransformer makes of a feature are side by side.
+    return (terms * weights).reshape(*features.shape, -1).sum(axis=2)
+
+
+def _treats_each_alone(step: Any) -> bool:
+    if isinstance(step, SplineTransformer):
+        return step.include_bias and not step.sparse_output
+    return step == "passthrough" or isinstance(step, _SCALERS)

@@ -14,9 +14,9 @@ from skue.items._id_lists import Rows
 from skue.kernels._topk import apply_limits
 from skue.metrics._item_scorer import blocks_of_users
 from skue.ranking._candidates import Candidates, candidates_of
-from skue.ranking._choice import ranker_scores
 from skue.ranking._counts import LogCounts, liked_events
 from skue.ranking._features import feature_table, ranks_of_user
+from skue.ranking._rankers import ranker_scores
 
 
 class SecondStage:

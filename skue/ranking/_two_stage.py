@@ -29,18 +29,12 @@ from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._topk import apply_limits, best_of_rows, top_k
 from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
-from skue.ranking._choice import (
-    TrainingTable,
-    cross_validated,
-    default_rankers,
-    fitted_ranker,
-    seeded_clone,
-    training_table,
-)
+from skue.ranking._choice import TrainingTable, cross_validated, seeded_clone, training_table
 from skue.ranking._counts import LogCounts, liked_events, liked_log
 from skue.ranking._explain import explained
 from skue.ranking._features import FEATURES
 from skue.ranking._held_out import default_encoder, fitted_encoder, queries_before
+from skue.ranking._rankers import default_rankers, fitted_ranker
 from skue.ranking._second_stage import SecondStage, below
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     MinMaxScaler,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
 )
 
@@ -33,10 +34,10 @@ from skue import (
 )
 from skue.histories._newest import newest_instants
 from skue.ranking import _two_stage
-from skue.ranking._choice import default_rankers, linear_terms, ranker_scores
 from skue.ranking._counts import LogCounts, liked_log
 from skue.ranking._features import FEATURES
 from skue.ranking._held_out import _not_learned
+from skue.ranking._rankers import default_rankers, ranker_scores
 
 N_ITEMS = 40
 
@@ -113,7 +114,7 @@ def test_a_log_without_any_pattern_cannot_be_predicted_in_validation():
     # Of 40 items, the 10 best at random: the mean of 1 / log2(rank + 1), worked out exactly.
     # Items of the history, at most 5 of 40, never come again, which is a pattern.
     most = np.sum(1 / np.log2(np.arange(2, 12))) / (N_ITEMS - 5)
-    assert set(model.validation_scores_) == {"encoder", "linear", "boosted"}
+    assert set(model.validation_scores_) == {"encoder", "linear", "additive", "boosted"}
     n_tested = 100
     for score in model.validation_scores_.values():
         assert score < most + 3 * 0.25 / np.sqrt(n_tested)
@@ -123,7 +124,8 @@ def test_a_log_where_people_come_back_is_found_by_the_second_stage():
     model = recommender().fit(LOG)
     scores = model.validation_scores_
     assert model.second_stage_ == max(scores, key=scores.get)
-    assert max(scores["linear"], scores["boosted"]) > 1.1 * scores["encoder"]
+    for name in ("linear", "additive"):
+        assert scores[name] > 1.1 * scores["encoder"]
     assert repr(model).endswith(f"with second stage {model.second_stage_!r}")
 
 
@@ -419,14 +421,6 @@ def test_the_same_seed_gives_the_same_recommendations():
     np.testing.assert_array_equal(first.recommend(LOG)[1], second.recommend(LOG)[1])
 
 
-def test_the_default_linear_ranker_scores_as_its_decision_function():
-    model = recommender(ranker=default_rankers(np.random.RandomState(0))["linear"]).fit(LOG)
-    features = np.random.default_rng(0).normal(size=(50, len(FEATURES)))
-    assert linear_terms(model.ranker_) is not None
-    expected = model.ranker_.decision_function(features)
-    np.testing.assert_allclose(ranker_scores(model.ranker_, features), expected, rtol=1e-9)
-
-
 @pytest.mark.parametrize(
     "encoder", [ENCODER, TwoTowerUserEncoder(ITEMS, max_iter=1, validation_fraction=0.25)]
 )
@@ -443,7 +437,15 @@ def test_an_item_that_was_just_disliked_is_not_learned_as_the_next_one(encoder):
     assert np.mean(ids[:, 0] == [row[0] for row in lists]) < 0.5
 
 
-@pytest.mark.parametrize("steps", [[PCA()], [SelectKBest(k=5)], [StandardScaler(), PCA(5)]])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [PCA()],
+        [SelectKBest(k=5)],
+        [StandardScaler(), PCA(5)],
+        [SplineTransformer(sparse_output=True)],
+    ],
+)
 def test_there_are_no_shares_if_a_step_mixes_or_drops_features(steps):
     pytest.importorskip("pandas")
     model = recommender(ranker=make_pipeline(*steps, LogisticRegression())).fit(LOG)
@@ -455,6 +457,16 @@ def test_there_are_no_shares_if_a_step_mixes_or_drops_features(steps):
 def test_the_shares_behind_a_scaler_add_up_to_the_score(scaler):
     pytest.importorskip("pandas")
     model = recommender(ranker=make_pipeline(scaler, LogisticRegression())).fit(LOG)
+    table = model.explain(LOG[:4], k=3)
+    shares = table[[f"share of {name}" for name in FEATURES]].sum(axis=1)
+    np.testing.assert_allclose(
+        shares + model.ranker_[-1].intercept_[0], table["score"], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_shares_of_an_additive_ranker_add_up_to_the_score():
+    pytest.importorskip("pandas")
+    model = recommender(ranker=default_rankers(np.random.RandomState(0))["additive"]).fit(LOG)
     table = model.explain(LOG[:4], k=3)
     shares = table[[f"share of {name}" for name in FEATURES]].sum(axis=1)
     np.testing.assert_allclose(
