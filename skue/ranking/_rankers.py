@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -19,12 +20,11 @@ _SPLINES = {"n_knots": 4, "degree": 2, "extrapolation": "constant"}
 def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
     """Return the classifiers to choose from.
 
-    All are strongly regularised, because often only some hundred held-out items are learned from.
+    Both are strongly regularised, because often only some hundred held-out items are learned from.
     ``"additive"`` adds up a smooth function of each feature. It is constant outside the range of
     the feature in training.
     """
     return {
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300)),
         "additive": make_pipeline(
             SplineTransformer(**_SPLINES),
             StandardScaler(copy=False),
@@ -40,6 +40,16 @@ def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
             random_state=random_state.randint(2**31 - 1),
         ),
     }
+
+
+def seeded_clone(estimator: Any, random_state: np.random.RandomState) -> Any:
+    """Return an unfitted copy in which every ``random_state`` of None is a drawn seed."""
+    copy = clone(estimator)
+    names = [name for name in sorted(copy.get_params()) if name.endswith("random_state")]
+    missing = [name for name in names if copy.get_params()[name] is None]
+    if missing:
+        copy.set_params(**{name: random_state.randint(2**31 - 1) for name in missing})
+    return copy
 
 
 def fitted_ranker(ranker: Any, features: np.ndarray, chosen: np.ndarray) -> Any:

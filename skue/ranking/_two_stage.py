@@ -29,12 +29,12 @@ from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._topk import apply_limits, best_of_rows, top_k
 from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
-from skue.ranking._choice import TrainingTable, cross_validated, seeded_clone, training_table
+from skue.ranking._choice import TrainingTable, chosen_stage, cross_validated, training_table
 from skue.ranking._counts import LogCounts, liked_events, liked_log
 from skue.ranking._explain import explained
 from skue.ranking._features import FEATURES
 from skue.ranking._held_out import default_encoder, fitted_encoder, queries_before
-from skue.ranking._rankers import default_rankers, fitted_ranker
+from skue.ranking._rankers import default_rankers, fitted_ranker, seeded_clone
 from skue.ranking._second_stage import SecondStage, below
 
 if TYPE_CHECKING:
@@ -73,9 +73,10 @@ class TwoStageRecommender(
         it should not have learned from the held-out events.
     ranker : classifier or None, default=None
         A scikit-learn classifier with ``decision_function`` or ``predict_proba``, cloned and
-        fitted. None chooses among a scaled :class:`sklearn.linear_model.LogisticRegression`, a
-        :class:`sklearn.ensemble.HistGradientBoostingClassifier` and no second stage, by the
-        NDCG@10 in a cross-validation over users.
+        fitted. None chooses by the NDCG@10 in a cross-validation over users. It is a
+        :class:`sklearn.linear_model.LogisticRegression` on splines of each feature (a generalized
+        additive model). A :class:`sklearn.ensemble.HistGradientBoostingClassifier` takes its place
+        if it is better by more than a standard error, and the encoder alone if it is not worse.
     n_candidates : int, default=100
         Number of candidates by cosine.
     random_state : int, RandomState instance or None, default=None
@@ -88,7 +89,7 @@ class TwoStageRecommender(
         The fitted first stage.
     ranker_ : classifier or None
         The fitted second stage.
-    second_stage_ : {"encoder", "linear", "boosted", "given"}
+    second_stage_ : {"encoder", "additive", "boosted", "given"}
         Which second stage was chosen. ``"encoder"`` ranks by the encoder alone.
     validation_scores_ : dict of str to float
         NDCG@10 of each choice in the cross-validation; empty with a given ranker.
@@ -238,9 +239,9 @@ class TwoStageRecommender(
         -------
         table : pandas.DataFrame
             One row per recommended candidate: ``user``, ``item``, ``score``, ``rank`` and the
-            features. With a linear ranker, ``share of <feature>`` is the weight of the feature
-            times its scaled value. With a StandardScaler, as by default, that is what the feature
-            adds to the score, compared with its mean in training.
+            features. With an additive or linear ranker, ``share of <feature>`` is the part of the
+            score that comes from the feature. With a StandardScaler before the model, as by
+            default, it is compared with the mean of that part in training.
         """
         check_positive("k", k)
         return explained(self, X, k)
@@ -281,8 +282,9 @@ class TwoStageRecommender(
             self.second_stage_, chosen = "given", seeded_clone(self.ranker, random_state)
         else:
             rankers = default_rankers(random_state)
-            scores = self.validation_scores_ = cross_validated(table, people, rankers, random_state)
-            self.second_stage_ = max(scores, key=scores.__getitem__)
+            ndcg = cross_validated(table, people, rankers, random_state)
+            self.validation_scores_ = {name: float(each.mean()) for name, each in ndcg.items()}
+            self.second_stage_ = chosen_stage(ndcg)
             chosen = rankers.get(self.second_stage_)
         if chosen is not None:
             self.ranker_ = fitted_ranker(chosen, table.features, table.chosen)

@@ -1,15 +1,18 @@
-"""The default classifiers: their decisions are those of scikit-learn, for any features."""
+"""The classifiers: their decisions are those of scikit-learn, for any features."""
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
+from skue.ranking._choice import chosen_stage
 from skue.ranking._features import FEATURES
 from skue.ranking._rankers import default_rankers, fitted_ranker, ranker_scores
 
-NAMES = list(default_rankers(np.random.RandomState(0)))
+LINEAR = make_pipeline(StandardScaler(), LogisticRegression())
+RANKERS = default_rankers(np.random.RandomState(0)) | {"linear": LINEAR}
 
 
 def features_of(n, seed):
@@ -27,9 +30,9 @@ def fitted(ranker):
     return fitted_ranker(ranker, features, chosen)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_scores_of_a_default_ranker_are_its_decision_function(name):
-    ranker = fitted(default_rankers(np.random.RandomState(0))[name])
+@pytest.mark.parametrize("name", list(RANKERS))
+def test_the_scores_of_a_ranker_are_its_decision_function(name):
+    ranker = fitted(clone(RANKERS[name]))
     features = features_of(500, seed=1)
     features[0], features[1] = features_of(2000, seed=0).min(0), features_of(2000, seed=0).max(0)
     features[2, 3] = 7.0  # the column that was constant in training
@@ -38,7 +41,7 @@ def test_the_scores_of_a_default_ranker_are_its_decision_function(name):
 
 
 def test_the_additive_ranker_is_constant_outside_the_range_of_training():
-    ranker = fitted(default_rankers(np.random.RandomState(0))["additive"])
+    ranker = fitted(clone(RANKERS["additive"]))
     largest = features_of(2000, seed=0).max(axis=0)[None]
     inside, outside = ranker_scores(ranker, np.vstack([largest, largest + 1e12]))
     assert outside == pytest.approx(inside, rel=1e-12)
@@ -49,7 +52,7 @@ def test_the_additive_ranker_finds_a_curve_that_a_linear_one_cannot():
     chosen = features[:, 0] ** 2 + features[:, 4] > 2
     accuracy = {}
     for name in ("linear", "additive"):
-        ranker = fitted(default_rankers(np.random.RandomState(0))[name])
+        ranker = fitted(clone(RANKERS[name]))
         scores = ranker_scores(ranker, features)
         accuracy[name] = np.mean(scores[chosen][:, None] > scores[~chosen])
     assert accuracy["additive"] > 0.95 > 0.8 > accuracy["linear"]
@@ -70,3 +73,28 @@ def test_other_splines_of_a_given_ranker_score_as_scikit_learn_does(splines):
     np.testing.assert_array_equal(
         ranker_scores(ranker, features), ranker.decision_function(features)
     )
+
+
+def table_of(boosted_more):
+    """NDCG of 100 queries, where the boosted ranker is above the additive one by this much."""
+    additive = np.tile([0.0, 1.0], 50)
+    noise = np.tile([0.1, -0.1, -0.1, 0.1], 25)
+    return {
+        "encoder": np.full(100, 0.3),
+        "additive": additive,
+        "boosted": additive + noise + boosted_more,
+    }
+
+
+@pytest.mark.parametrize(
+    "more, chosen", [(-0.1, "additive"), (0.009, "additive"), (0.011, "boosted")]
+)
+def test_the_boosted_ranker_has_to_be_better_by_more_than_a_standard_error(more, chosen):
+    # The standard deviation of the difference is 0.1, so its standard error is 0.1 / 10.
+    assert chosen_stage(table_of(more)) == chosen
+
+
+def test_the_encoder_ranks_alone_if_it_is_not_worse_than_the_chosen_ranker():
+    equal = table_of(0.0) | {"encoder": np.full(100, 0.5)}
+    assert chosen_stage(equal) == "encoder"
+    assert chosen_stage({"encoder": np.zeros(0)}) == "encoder"
