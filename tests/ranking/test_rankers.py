@@ -27,7 +27,7 @@ def features_of(n, seed):
 def fitted(ranker):
     features = features_of(2000, seed=0)
     chosen = features[:, 0] ** 2 + features[:, 4] > 2
-    return fitted_ranker(ranker, features, chosen)
+    return fitted_ranker(ranker, features.astype(np.float32), chosen)
 
 
 @pytest.mark.parametrize("name", list(RANKERS))
@@ -42,7 +42,7 @@ def test_the_scores_of_a_ranker_are_its_decision_function(name):
 
 def test_the_additive_ranker_is_constant_outside_the_range_of_training():
     ranker = fitted(clone(RANKERS["additive"]))
-    largest = features_of(2000, seed=0).max(axis=0)[None]
+    largest = features_of(2000, seed=0).astype(np.float32).max(axis=0)[None].astype(float)
     inside, outside = ranker_scores(ranker, np.vstack([largest, largest + 1e12]))
     assert outside == pytest.approx(inside, rel=1e-12)
 
