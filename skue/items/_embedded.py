@@ -61,6 +61,7 @@ def embedded(
     smoothing: float,
     random_state: np.random.RandomState,
     directed: bool = False,
+    both_sides: bool = True,
     features: ScaledFeatures | None = None,
     share: float = 0.0,
     n_iter: int | Literal["auto"] = "auto",
@@ -81,6 +82,7 @@ def embedded(
         n_dims,
         random_state,
         directed=directed,
+        both_sides=both_sides,
         features=rows,
         share=share,
         n_iter=n_iter,
@@ -135,10 +137,11 @@ def learned_vectors(
     n_jobs: int | None = None,
     features: ScaledFeatures | None = None,
 ) -> Embedded | None:
-    """Return vectors learned from what is near what, or from what follows what if directed.
+    """Return vectors for towers to start from: of what is near what, or if directed, follows what.
 
     None if nothing is near or after anything. With directed counts, items are similar if the same
-    items come after them, or before them, or one comes after the other.
+    items come after them, or before them, or one comes after the other. Otherwise the directions
+    of negative eigenvalues stay: towers can turn them around, and would not learn what is zero.
     """
     how: dict[str, Any] = {"window": window, "directed": directed, "n_jobs": n_jobs}
     counts = counted(histories, **how)
@@ -153,6 +156,7 @@ def learned_vectors(
         smoothing=smoothing,
         random_state=np.random.RandomState(0),
         directed=directed,
+        both_sides=directed,
         features=features,
         share=share,
     )

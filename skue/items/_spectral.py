@@ -21,6 +21,7 @@ def spectral_vectors(
     random_state: np.random.RandomState,
     *,
     directed: bool = False,
+    both_sides: bool = True,
     features: Any = None,
     share: float = 0.0,
     n_iter: int | Literal["auto"] = "auto",
@@ -28,9 +29,9 @@ def spectral_vectors(
     r"""Return vectors of the items of a normalised table of counts, not scaled to length 1.
 
     The vectors are :math:`(U + V) \Sigma^{1/4}`, with :math:`U \Sigma V^T` the truncated singular
-    value decomposition of the counts :math:`C`. With features :math:`F`, they are
-    :math:`U \Sigma^{1/4}` of :math:`[C, \alpha F]`. Directed counts :math:`M` with features are
-    decomposed as :math:`[[M, \alpha F], [\alpha F^T, 0]]`.
+    value decomposition of the counts :math:`C`, or :math:`U \Sigma^{1/4}` without ``both_sides``.
+    With features :math:`F`, they are :math:`U \Sigma^{1/4}` of :math:`[C, \alpha F]`. Directed
+    counts :math:`M` with features are decomposed as :math:`[[M, \alpha F], [\alpha F^T, 0]]`.
 
     Of a symmetric table, left and right vectors are equal where the eigenvalue is positive. Where
     it is negative, they are opposite, and the sum is zero: along such a direction, items are far
@@ -42,6 +43,7 @@ def spectral_vectors(
     n_dims : int
     random_state : RandomState
     directed : bool, default=False
+    both_sides : bool, default=True
     features : csr_array or ndarray of shape (n_items, n_features), default=None
         Rows of length 1 or 0.
     share : float, default=0
@@ -59,8 +61,8 @@ def spectral_vectors(
     right = right.T
     kept = values > NEGLIGIBLE * values[0]
     powers = np.where(kept, values, 0) ** _SPECTRUM_EXPONENT
-    is_square = table.shape[0] == table.shape[1]
-    return (left + right if is_square else left)[:n_items] * powers
+    both_sides = both_sides and table.shape[0] == table.shape[1]
+    return (left + right if both_sides else left)[:n_items] * powers
 
 
 def predictions(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, DecayAverageUserEncoder, Histories
-from skue.items._embedded import learned_vectors
+from skue.items._embedded import embedded, learned_vectors
 from skue.items._pair_counts import counted
 from skue.kernels._cooccurrence import degree_normalized, pair_counts
 
@@ -197,15 +197,21 @@ def test_what_is_bought_beside_an_item_is_recommended_with_it():
     assert np.mean(own) == 1.0
 
 
-def test_directions_of_negative_eigenvalues_are_left_out():
+@pytest.mark.parametrize("for_towers", [False, True])
+def test_only_towers_start_with_directions_of_negative_eigenvalues(for_towers):
     lists = np.random.default_rng(0).permuted(np.tile(np.arange(6), (9, 1)), axis=1)[:, :3]
     histories = Histories.from_lists(lists)
     counts = cooccurrence_counts(histories, 5)
     degrees = counts.sum(axis=1) + 0.1 * counts.sum(axis=1).mean()
     values, vectors = np.linalg.eigh(counts / np.sqrt(np.outer(degrees, degrees)))
     assert (values < 0).any()
-    expected = vectors * np.maximum(values, 0) ** 0.25
+    expected = vectors * (np.abs(values) if for_towers else np.maximum(values, 0)) ** 0.25
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    found = learned_vectors(histories, 6, window=5, smoothing=0.1).to_items()
+    if for_towers:
+        found = learned_vectors(histories, 6, window=5, smoothing=0.1).to_items()
+    else:
+        pairs = counted(histories, window=5, directed=False)
+        random_state = np.random.RandomState(0)
+        found = embedded(pairs, 6, smoothing=0.1, random_state=random_state).to_items()
     vectors = found.vectors[found.lookup(histories.item_ids)]
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)

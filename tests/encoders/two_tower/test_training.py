@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
+from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _examples, _spaces, _tower
 from skue.encoders.two_tower._encode import side_by_side
@@ -19,8 +19,7 @@ WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 
 def test_the_learned_space_is_both_embeddings_side_by_side():
     items, n_towers = next(learned_spaces(WORLD.histories))
-    wide = CooccurrenceItemEmbedder(192, window=10, smoothing=1.0).fit(WORLD.histories)
-    wide = wide.item_embeddings_
+    wide = learned_vectors(WORLD.histories, 192, window=10, smoothing=1.0).to_items()
     transitions = learned_vectors(WORLD.histories, 192, window=5, smoothing=0.1, directed=True)
     transitions = transitions.to_items()
     assert n_towers == 2
