@@ -137,11 +137,12 @@ def learned_vectors(
     n_jobs: int | None = None,
     features: ScaledFeatures | None = None,
 ) -> Embedded | None:
-    """Return vectors for towers to start from: of what is near what, or if directed, follows what.
+    """Return the item vectors that towers start from, or None if there are no pairs of items.
 
-    None if nothing is near or after anything. With directed counts, items are similar if the same
-    items come after them, or before them, or one comes after the other. Otherwise the directions
-    of negative eigenvalues stay: towers can turn them around, and would not learn what is zero.
+    They are learned from which items are near each other. With ``directed``, they are learned from
+    which follow which: items are similar if the same items come after them, or before them, or one
+    comes after the other. Directions of negative eigenvalues are kept, because training can use
+    them, and cannot change a column of zeros.
     """
     how: dict[str, Any] = {"window": window, "directed": directed, "n_jobs": n_jobs}
     counts = counted(histories, **how)

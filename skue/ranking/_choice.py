@@ -43,7 +43,7 @@ class TrainingTable(NamedTuple):
     n_held_out: np.ndarray
 
     def ndcg(self, scores: np.ndarray) -> np.ndarray:
-        """Return the NDCG@10 of each query with an answer, if these scores rank the candidates."""
+        """Return the NDCG@10 of each query with held-out items, ranked by these scores."""
         ranks = ranks_of_user(self.users, scores)
         gains = np.where(self.chosen & (ranks < _K), 1 / np.log2(ranks + 2), 0.0)
         counted = self.n_held_out > 0
@@ -88,7 +88,7 @@ def cross_validated(
     rankers: dict[str, Any],
     random_state: np.random.RandomState,
 ) -> dict[str, np.ndarray]:
-    """Return the NDCG@10 of each query by each second stage, fitted on other people.
+    """Return the NDCG@10 of each query, for each second stage, fitted on other people.
 
     ``"encoder"`` ranks the candidates by their cosine. ``people`` are those of the queries.
     """
@@ -111,9 +111,9 @@ def cross_validated(
 def chosen_stage(ndcg: dict[str, np.ndarray]) -> str:
     """Return the second stage to use.
 
-    Some hundred queries rarely tell two rankers apart. So the boosted ranker is used if it is
-    above the additive one by more than a standard error, and no ranker if the encoder alone is
-    not below.
+    It is the additive ranker, or the boosted one if that is better by more than a standard error:
+    some hundred queries rarely tell two rankers apart. It is the encoder alone if the ranker is
+    not better.
     """
     if not {"additive", "boosted"} <= set(ndcg):
         return "encoder"

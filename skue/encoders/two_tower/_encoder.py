@@ -41,8 +41,8 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
             default=None
         The item space, as in :class:`DecayAverageUserEncoder`. None learns two spaces from the
         log: one of wide neighbourhoods (:class:`CooccurrenceItemEmbedder` with a window of 10 and
-        smoothing 1, but of all eigenvalues), and one of transitions, that is which items follow
-        which. Each has 192, 96 or 48 dimensions, whichever gives averages with the highest
+        smoothing 1, with negative eigenvalues kept), and one of transitions, that is which items
+        follow which. Each has 192, 96 or 48 dimensions, whichever gives averages with the highest
         validation recall. Each space gets its own pair of towers.
     item_features : ItemFeatures, default=None
         What is known of the items, with or without events. Features are part of the spaces that
