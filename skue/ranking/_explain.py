@@ -64,7 +64,7 @@ def shares_of_features(ranker: Any, features: np.ndarray) -> np.ndarray | None:
             return None
         terms = np.asarray(ranker[:-1].transform(features)) if before else features
     weights = np.ravel(getattr(model, "coef_", ()))
-    if not len(weights) or terms.ndim != 2 or len(weights) != terms.shape[1]:
+    if len(weights) != terms.shape[1]:
         return None
     # All columns that a SplineTransformer makes of a feature are side by side.
     return (terms * weights).reshape(*features.shape, -1).sum(axis=2)

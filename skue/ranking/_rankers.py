@@ -14,7 +14,8 @@ from sklearn.preprocessing import SplineTransformer, StandardScaler
 
 from skue.kernels._threads import few_openmp_threads
 
-_SPLINES = {"n_knots": 4, "degree": 2, "extrapolation": "constant"}
+_SPLINES = SplineTransformer(n_knots=4, degree=2, extrapolation="constant")
+_SPLINE_PARAMETERS = _SPLINES.get_params()
 
 
 def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def default_rankers(random_state: np.random.RandomState) -> dict[str, Any]:
     """
     return {
         "additive": make_pipeline(
-            SplineTransformer(**_SPLINES),
+            clone(_SPLINES),
             StandardScaler(copy=False),
             LogisticRegression(C=0.003, max_iter=300),
         ),
@@ -83,14 +84,16 @@ def _is_additive(ranker: Any) -> bool:
     """Whether the ranker has the steps and the kind of splines of the default."""
     if not _has_steps(ranker, SplineTransformer, StandardScaler, LogisticRegression):
         return False
-    default = SplineTransformer(**_SPLINES).get_params()
-    return bool(ranker[0].get_params() == default)
+    parameters = ranker[0].get_params()
+    # Knots that are an array cannot be compared with a string.
+    return isinstance(parameters["knots"], str) and parameters == _SPLINE_PARAMETERS
 
 
 def _unscaled(scaler: StandardScaler, model: LogisticRegression) -> tuple[np.ndarray, float]:
     """Return the weights and the intercept for values that are not scaled."""
     scale = np.ones(model.n_features_in_) if scaler.scale_ is None else scaler.scale_
-    mean = np.zeros(model.n_features_in_) if scaler.mean_ is None else scaler.mean_
+    # Without with_mean, a scaler may have means, but does not subtract them.
+    mean = scaler.mean_ if scaler.with_mean else np.zeros(model.n_features_in_)
     weights = model.coef_[0] / scale
     return weights, float(model.intercept_[0] - mean @ weights)
 

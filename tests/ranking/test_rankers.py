@@ -43,6 +43,15 @@ def test_the_scores_of_a_ranker_are_its_decision_function(name, dtype, tolerance
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("options", [{"with_mean": False}, {"with_std": False}])
+def test_a_scaler_that_only_shifts_or_only_scales_scores_as_scikit_learn_does(options):
+    model = LogisticRegression(solver="newton-cholesky")
+    ranker = fitted(make_pipeline(StandardScaler(**options), model), np.float64)
+    features = features_of(500, seed=1)
+    expected = ranker.decision_function(features)
+    np.testing.assert_allclose(ranker_scores(ranker, features), expected, rtol=1e-9, atol=1e-9)
+
+
 def test_the_additive_ranker_is_constant_outside_the_range_of_training():
     ranker = fitted(clone(RANKERS["additive"]))
     largest = features_of(2000, seed=0).astype(np.float32).max(axis=0)[None].astype(float)
@@ -68,6 +77,7 @@ def test_the_additive_ranker_finds_a_curve_that_a_linear_one_cannot():
         SplineTransformer(n_knots=4, degree=2, extrapolation="linear"),
         SplineTransformer(n_knots=4, degree=2, extrapolation="constant", include_bias=False),
         SplineTransformer(n_knots=4, degree=2, extrapolation="constant", knots="quantile"),
+        SplineTransformer(knots=np.linspace(-3, 3, 4)[:, None] * np.ones(len(FEATURES)), degree=2),
     ],
 )
 def test_other_splines_of_a_given_ranker_score_as_scikit_learn_does(splines):
