@@ -15,9 +15,9 @@ from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from skue import DecayAverageUserEncoder, ItemEmbeddings
-from skue.items._catalogue import Catalogue
+from skue.items._item_embeddings import Catalogue
+from skue.kernels._arrays import owners
 from skue.kernels._ranking import Products
-from skue.kernels._segments import owners
 from skue.metrics._evaluation import checked_unit_rows
 from skue.ranking._counts import ages_in_instants, liked_events
 

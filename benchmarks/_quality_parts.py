@@ -10,7 +10,11 @@ from unittest import mock
 import numpy as np
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders.two_tower import _fit, _spaces, _task, _tower, _training, _validation
+from skue.encoders.two_tower import _encoder as _fit
+from skue.encoders.two_tower import _start_spaces as _spaces
+from skue.encoders.two_tower import _start_spaces as _task
+from skue.encoders.two_tower import _training, _validation
+from skue.encoders.two_tower import _training as _tower
 from skue.encoders.two_tower._recipe import recipe_of
 from skue.metrics._evaluation import evaluate
 

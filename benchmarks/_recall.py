@@ -11,8 +11,8 @@ from _timing import medians, side_by_side, speed_ratio
 
 from skue import recall_at_k
 from skue.kernels import _ranking
-from skue.kernels._rows import unit_rows
 from skue.kernels._threads import spread
+from skue.kernels._unit_rows import unit_rows
 
 K = 20
 

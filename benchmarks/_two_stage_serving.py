@@ -20,7 +20,7 @@ from skue import (
     open_index,
 )
 from skue.ranking import _second_stage
-from skue.ranking._rankers import default_rankers
+from skue.ranking._second_stage import default_rankers
 
 N_ITEMS, N_DIMS, N_EVENTS, N_ASKED = 12_000, 384, 400_000, 500
 

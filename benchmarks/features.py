@@ -44,7 +44,7 @@ from skue import (
     load_interactions,
 )
 from skue.compare._run import paired_interval
-from skue.items._feature_rows import scale_of
+from skue.items._item_features import scale_of
 from skue.metrics._evaluation import evaluate
 
 CONTENT_DECAYS = (0.0, 0.1, 0.3)

@@ -26,7 +26,7 @@ from scale import N_SCORED, K, generated_log
 
 from skue import Histories, TwoTowerUserEncoder, leave_last_out
 from skue.compare._run import paired_interval
-from skue.kernels._segments import owners, positions_of_ranges
+from skue.kernels._arrays import owners, positions_of_ranges
 from skue.serving import VectorIndex
 
 NEW_EVENTS, NEW_ITEMS = 0.05, 0.02

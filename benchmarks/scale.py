@@ -39,7 +39,7 @@ from skue import (
     leave_last_out,
 )
 from skue.compare._run import paired_interval
-from skue.kernels._segments import owners
+from skue.kernels._arrays import owners
 from skue.metrics._evaluation import evaluate
 
 K = 20

@@ -16,7 +16,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from training import trainers
 
-from skue.encoders.two_tower import _tower
+from skue.encoders.two_tower import _training as _tower
 
 N_STEPS = 100
 # Functions that a step calls, and what they do.

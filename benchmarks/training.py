@@ -20,12 +20,11 @@ from torch.nn import functional
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower._channels import start_of_pooling
 from skue.encoders.two_tower._examples import Targets, target_events
-from skue.encoders.two_tower._head import start_of_dense
+from skue.encoders.two_tower._model import start_of_dense, start_of_pooling
 from skue.encoders.two_tower._recipe import recipe_of
 from skue.encoders.two_tower._sequences import sequences_of
-from skue.encoders.two_tower._tower import _AVERAGING, Trainer
+from skue.encoders.two_tower._training import _AVERAGING, Trainer
 from skue.histories import Histories
 from skue.kernels._threads import spread
 

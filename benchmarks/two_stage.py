@@ -49,7 +49,7 @@ from skue.compare._contenders import OwnFrequency
 from skue.compare._counting import OwnCountAndPopularity, SimilarUsers
 from skue.compare._run import paired_interval
 from skue.metrics._evaluation import Evaluation, evaluate
-from skue.ranking._rankers import default_rankers
+from skue.ranking._second_stage import default_rankers
 
 METRICS = ("R@10", "N@10")
 COUNTING = {

@@ -15,7 +15,7 @@ from skue.histories import (
     temporal_folds,
 )
 from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings, ItemFeatures, share_items
-from skue.kernels._backend import pooling_backend
+from skue.kernels._threads import pooling_backend
 from skue.metrics import (
     MRR,
     DecayCurveDisplay,

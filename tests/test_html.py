@@ -9,7 +9,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 import skue
-import skue._html
+import skue._estimator
 from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
@@ -77,7 +77,7 @@ def test_the_documentation_url_is_read_from_the_package_metadata(monkeypatch):
     written = metadata.metadata("skue")
     written["Project-URL"] = "Documentation, https://docs.example/latest"
     monkeypatch.delenv("SKUE_DOCS_URL", raising=False)
-    monkeypatch.setattr(skue._html, "metadata", lambda name: written)
+    monkeypatch.setattr(skue._estimator, "metadata", lambda name: written)
     link = DecayAverageUserEncoder()._get_doc_link()
     assert link == "https://docs.example/latest/api/generated/skue.DecayAverageUserEncoder.html"
 

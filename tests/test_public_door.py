@@ -12,31 +12,28 @@ import pytest
 
 import skue
 import skue.datasets
-from skue._optional import import_optional
+from skue._estimator import import_optional
 
 ROOT = Path(skue.__file__).parent
 FOLDERS = [ROOT] + [ROOT.parent / name for name in ("docs", "benchmarks", "examples")]
 TO_ITEMS = {"kernels", "reading", "histories", "items"}
 TO_METRICS = TO_ITEMS | {"encoders", "metrics"}
-# Each room, and the rooms it may import besides itself and SHARED. An index and a cache know
-# neither each other nor the Retriever, which is in `serving` itself.
+# Each room, and the rooms it may import besides itself and SHARED.
 ROOMS = {
+    "_files": {"kernels", "reading"},
     "kernels": set(),
     "reading": {"kernels"},
     "histories": {"kernels", "reading"},
     "items": TO_ITEMS - {"items"},
     "encoders": TO_ITEMS,
     "encoders.two_tower": TO_ITEMS | {"encoders"},
-    "encoders._two_tower": {"encoders.two_tower"},  # the module path in pickles of skue 0.1
     "metrics": TO_ITEMS | {"encoders"},
     "ranking": TO_METRICS | {"encoders.two_tower"},
-    "serving.index": TO_METRICS,
-    "serving.cache": TO_METRICS,
-    "serving": TO_METRICS | {"ranking", "serving.index", "serving.cache"},
+    "serving": TO_METRICS | {"ranking"},
     "datasets": {"histories", "items"},
     "compare": TO_METRICS | {"encoders.two_tower", "datasets", "ranking"},
 }
-SHARED = {"_html", "_optional", "_version", "_warn"}
+SHARED = {"_estimator", "_files", "_version"}
 MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in ROOT.rglob("*.py")
@@ -79,7 +76,7 @@ def room_of(module):
     return name or None
 
 
-@pytest.mark.parametrize("room", [*ROOMS, *sorted(SHARED)])
+@pytest.mark.parametrize("room", sorted({*ROOMS, *SHARED}))
 def test_a_room_imports_only_the_rooms_before_it(room):
     paths = {module: path for module, path in MODULES.items() if room_of(module) == room}
     assert paths

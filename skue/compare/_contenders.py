@@ -17,12 +17,11 @@ from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
-from skue.histories._liked import liked, newest_liked
+from skue.histories._splits import liked, newest_liked
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
-from skue.kernels._segments import kept_offsets
-from skue.ranking._held_out import default_encoder
-from skue.ranking._two_stage import TwoStageRecommender
+from skue.kernels._arrays import kept_offsets
+from skue.ranking._two_stage import TwoStageRecommender, default_encoder
 
 ENCODER_NAMES = (
     "plain average",

@@ -10,10 +10,9 @@ from sklearn.utils import check_random_state
 
 from skue.encoders._events import Events
 from skue.histories._histories import Histories
-from skue.histories._liked import is_liked
-from skue.histories._newest import newest_instants
+from skue.histories._splits import is_liked, newest_instants
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._segments import owners
+from skue.kernels._arrays import owners
 from skue.metrics._evaluation import Evaluation
 from skue.ranking._counts import LogCounts, ages_in_instants, liked_events
 

@@ -6,11 +6,10 @@ import io
 import re
 from typing import Any
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.compare._run import CURVE_KS, Comparison
 from skue.compare._text import AGE_UNITS
-from skue.metrics._decay_curve import DecayCurveDisplay
-from skue.metrics._recall_curve import RecallCurveDisplay
+from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
 # Colours that are distinct on white and on black, also for colour-blind people
 # (M. Okabe, K. Ito, 2008). Text and axes use the text colour of the page.

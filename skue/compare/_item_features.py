@@ -14,7 +14,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.items._item_features import ItemFeatures
 from skue.reading._column_names import guess_column
 from skue.reading._delimited import guess_delimiter

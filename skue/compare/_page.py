@@ -7,11 +7,11 @@ from html import escape
 
 import numpy as np
 
-from skue._optional import way_to
+from skue._estimator import way_to
 from skue.compare._figures import curve_svg, search_svgs
 from skue.compare._run import Comparison, Row
 from skue.compare._text import AGE_UNITS, half_life, interval, notes, what_to_ship
-from skue.kernels._segments import kept_offsets
+from skue.kernels._arrays import kept_offsets
 
 
 def page(comparison: Comparison, files: dict[str, str]) -> str:

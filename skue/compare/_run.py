@@ -23,7 +23,7 @@ from skue.compare._search import Search, search_decay
 from skue.compare._task import Task
 from skue.encoders._events import new_items
 from skue.histories._histories import Histories
-from skue.items._cooccurrence import CooccurrenceItemEmbedder
+from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
 from skue.metrics._evaluation import Evaluation, evaluate

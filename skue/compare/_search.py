@@ -11,7 +11,7 @@ from sklearn.model_selection import ParameterGrid
 
 from skue.compare._task import Task, inner_task, with_at_most
 from skue.encoders._decay_average import DecayAverageUserEncoder
-from skue.items._cooccurrence import CooccurrenceItemEmbedder
+from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.metrics._scorers import RecallAtK
 

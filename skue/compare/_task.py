@@ -9,9 +9,8 @@ import numpy as np
 
 from skue.compare._about import moment
 from skue.histories._histories import Histories
-from skue.histories._liked import is_liked, newest_liked
-from skue.histories._splits import _next_instants, leave_last_out
-from skue.kernels._segments import owners, starts_of_runs
+from skue.histories._splits import _next_instants, is_liked, leave_last_out, newest_liked
+from skue.kernels._arrays import owners, starts_of_runs
 
 _SHARE_BEFORE_CUTOFF = 0.8
 # Enough users to measure recall to within .005 (95 %).

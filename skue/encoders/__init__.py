@@ -2,7 +2,7 @@
 
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._mixed import MixedUserEncoder
-from skue.encoders._state import UserStates
+from skue.encoders._online import UserStates
 from skue.encoders.two_tower import TwoTowerUserEncoder
 
 __all__ = ["DecayAverageUserEncoder", "MixedUserEncoder", "TwoTowerUserEncoder", "UserStates"]

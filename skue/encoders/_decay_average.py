@@ -9,11 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skue.encoders._base import UserEncoder
-from skue.encoders._cold_start import ColdStart
+from skue.encoders._base import ColdStart, UnknownItem, UserEncoder
 from skue.encoders._events import AGE_UNITS, AgeUnit, Events, event_ages
 from skue.encoders._online import OnlineAverages
-from skue.encoders._unknown import UnknownItem
 from skue.kernels._pooling import decayed_averages
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._segments import (
+from skue.kernels._arrays import (
     elapsed_ages,
     instant_ages,
     kept_offsets,

@@ -8,12 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skue.encoders._base import UserEncoder
-from skue.encoders._cold_start import ColdStart
+from skue.encoders._base import ColdStart, UnknownItem, UserEncoder
 from skue.encoders._decay_average import averages
 from skue.encoders._events import AGE_UNITS, AgeUnit, Events
 from skue.encoders._online import OnlineAverages
-from skue.encoders._unknown import UnknownItem
 from skue.kernels._pooling import mixed_unit_vectors
 
 

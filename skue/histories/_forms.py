@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 from skue.histories._columns import columns_of_events, columns_of_lists
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.kernels._segments import kept_offsets
+from skue.kernels._arrays import kept_offsets
 from skue.reading._column_names import looks_like_a_log
 from skue.reading._ids import as_ids
 

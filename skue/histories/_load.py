@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from skue._warn import warn_caller
+from skue._estimator import warn_caller
 from skue.histories._columns import columns_of_log
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary

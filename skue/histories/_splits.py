@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skue.histories._checks import as_times, refuse_other_kind
+from skue.histories._columns import as_times, refuse_other_kind
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
-from skue.kernels._segments import kept_offsets, offsets_of, positions_of_ranges, starts_of_runs
+from skue.kernels._arrays import kept_offsets, offsets_of, positions_of_ranges, starts_of_runs
 
 
 @validate_params(
@@ -271,3 +271,65 @@ def _concatenate(batches: list[Histories]) -> Histories:
         joined("user_ids"),
         joined("user_features"),
     )
+
+
+def is_liked(histories: Histories) -> np.ndarray:
+    """Mark the events with a positive weight, shape (n_events,). Without weights, all have one."""
+    if histories.weights is None:
+        return np.ones(len(histories.codes), dtype=bool)
+    return histories.weights > 0
+
+
+def liked(histories: Histories) -> Histories:
+    """Return the histories without events whose weight is zero or less."""
+    marks = is_liked(histories)
+    return histories if marks.all() else histories._keep_events(marks)
+
+
+def newest_liked(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each user's newest instant with a liked event starts, and its last liked event.
+
+    Without times, each event is an instant. Users without a liked event get the position of their
+    first event, and the one before it.
+    """
+    at = np.where(is_liked(histories), np.arange(len(histories.codes)), -1)
+    starts = histories.offsets[:-1].copy()
+    last = starts - 1
+    filled = histories.lengths > 0
+    if filled.any():
+        last[filled] = np.maximum(np.maximum.reduceat(at, starts[filled]), last[filled])
+    times = np.arange(len(at)) if histories.timestamps is None else histories.timestamps
+    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
+    has = last >= starts
+    starts[has] = opens[np.searchsorted(opens, last[has], side="right") - 1]
+    return starts, last
+
+
+def newest_instants(
+    histories: Histories,
+    share: float,
+    random_state: np.random.RandomState,
+    *,
+    n_most: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose users, and mark their newest instant with a liked event and all that follows.
+
+    A share of the users with an earlier event is chosen, at most ``n_most``.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_chosen,)
+        Rows of the chosen users.
+    held_out : ndarray of shape (n_events,), bool
+    """
+    position = np.arange(len(histories.codes))
+    newest, _ = newest_liked(histories)
+    able = np.flatnonzero(newest > histories.offsets[:-1])
+    n_chosen = round(share * len(able))
+    if n_most is not None:
+        n_chosen = min(n_chosen, n_most)
+    rows = np.sort(random_state.permutation(able)[:n_chosen])
+    chosen = np.zeros(len(histories), dtype=bool)
+    chosen[rows] = True
+    lengths = histories.lengths
+    return rows, np.repeat(chosen, lengths) & (position >= np.repeat(newest, lengths))

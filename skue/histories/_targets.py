@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._checks import flatten
-from skue.histories._columns import optional
+from skue.histories._columns import flatten, optional
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.kernels._segments import offsets_of, owners
+from skue.kernels._arrays import offsets_of, owners
 from skue.reading._ids import as_ids, is_text, shown
 
 

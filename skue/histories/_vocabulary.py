@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skue.kernels._read_only import frozen, read_only
+from skue.kernels._arrays import frozen, read_only
 from skue.reading._ids import as_ids, is_text, shown
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._checks import flatten, place_in_lists
+from skue.histories._columns import flatten, place_in_lists
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._segments import kept_offsets, offsets_of, owners, positions_of_ranges
+from skue.kernels._arrays import kept_offsets, offsets_of, owners, positions_of_ranges
 from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
 
 # Rows and offsets of one list per user, or rows of one list for all users (offsets is None).

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from skue._optional import import_optional
-from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._shared import shared_items
+from skue._estimator import import_optional
+from skue.items._item_embeddings import ItemEmbeddings, shared_items
 
 
 @contextmanager

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._backend import pooling_backend
-from skue.kernels._rows import NEGLIGIBLE_WEIGHT, unit_sums
-from skue.kernels._segments import (
+from skue.kernels._arrays import (
     offsets_of,
     owners,
     positions_of_ranges,
     step_ages,
     user_item_keys,
 )
+from skue.kernels._threads import pooling_backend
+from skue.kernels._unit_rows import NEGLIGIBLE_WEIGHT, unit_sums
 
 _NEGLIGIBLE_COUNT = 1e-12
 

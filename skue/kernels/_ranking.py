@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.kernels._backend import pooling_backend
-from skue.kernels._segments import owners, pairs_of_block, user_item_keys
-from skue.kernels._threads import spread
+from skue.kernels._arrays import owners, pairs_of_block, user_item_keys
+from skue.kernels._threads import pooling_backend, spread
 from skue.kernels._topk import top_k
 
 TOLERANCE = 1e-6

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from skue.kernels._backend import compiled
+from skue.kernels._threads import compiled
 
 _FLOATS = types.Array(types.float32, 1, "C", readonly=True)
 _TYPES: Any = (

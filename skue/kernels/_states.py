@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from skue.kernels._pooling import decay_weights
-from skue.kernels._rows import NEGLIGIBLE_NORM, row_norms
+from skue.kernels._unit_rows import NEGLIGIBLE_NORM, row_norms
 
 # With dislikes the bound is lower: likes and dislikes of one item cancel in the sums but not in
 # the masses. Sums this short still have ten times the precision of float32.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skue.kernels._segments import pairs_of_block
+from skue.kernels._arrays import pairs_of_block
 
 _BLOCK_BYTES = 64 * 2**20
 _GROUP_SIZE = 64

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._cooccurrence import pair_counts
-from skue.kernels._segments import positions_of_ranges
+from skue.kernels._arrays import positions_of_ranges
+from skue.kernels._pair_counts import pair_counts
 
 _WINDOW = 5
 _WAY_BACK = 0.5

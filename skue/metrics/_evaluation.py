@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 
-from skue.encoders._base import UserEncoder
-from skue.encoders._inside import find_encoder, find_item_scorer
+from skue.encoders._base import UserEncoder, check_positive
+from skue.encoders._pipelines import find_encoder, find_item_scorer
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import refuse_other_type, target_rows
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._arrays import kept_offsets, owners, user_item_keys
 from skue.kernels._ranking import BLOCK_BYTES, TOLERANCE, Products, rank_positives
-from skue.kernels._rows import row_norms, unit_rows
-from skue.kernels._segments import kept_offsets, owners, user_item_keys
 from skue.kernels._ties import (
     TiedGroups,
     expected_average_precision,
@@ -28,11 +27,72 @@ from skue.kernels._ties import (
     tied_groups,
 )
 from skue.kernels._topk import apply_limits, best_of_rows
-from skue.metrics._beyond_accuracy import (
-    catalogue_coverage,
-    intra_list_similarity,
-    mean_self_information,
-)
+from skue.kernels._unit_rows import row_norms, unit_rows
+from skue.reading._ids import is_text
+
+_BLOCK_VALUES = 2**22
+
+
+def catalogue_coverage(lists: np.ndarray, n_items: int) -> float:
+    """Return the share of all items that are in the list of at least one user.
+
+    Parameters
+    ----------
+    lists : ndarray of shape (n_users, k)
+        Item rows; -1 where a list has fewer than k items.
+    n_items : int
+    """
+    return len(np.unique(lists[lists >= 0])) / n_items
+
+
+def mean_self_information(lists: np.ndarray, n_takers: np.ndarray, n_users: int) -> float:
+    """Return the mean over users of the mean self-information of their items, in bits.
+
+    The self-information of an item is ``-log2((1 + n_takers) / (1 + n_users))``: 0 if every user
+    has taken it.
+
+    Parameters
+    ----------
+    lists : ndarray of shape (n_users, k)
+    n_takers : ndarray of shape (n_items,)
+        Number of users who have taken each item.
+    n_users : int
+    """
+    bits = np.log2((1 + n_users) / (1 + n_takers))
+    listed = lists >= 0
+    totals = np.where(listed, bits[lists], 0.0).sum(axis=1)
+    lengths = listed.sum(axis=1)
+    return _mean((totals / np.maximum(lengths, 1))[lengths > 0])
+
+
+def intra_list_similarity(lists: np.ndarray, vectors: np.ndarray) -> float:
+    """Return the mean over users of the mean cosine of two different items of their list.
+
+    Lists of fewer than two items are left out.
+
+    Parameters
+    ----------
+    lists : ndarray of shape (n_users, k)
+    vectors : ndarray of shape (n_items, n_dims)
+        Rows of length 1 (or 0).
+    """
+    found = [np.empty(0)]
+    size = max(1, _BLOCK_VALUES // max(lists.shape[1] * vectors.shape[1], 1))
+    for start in range(0, len(lists), size):
+        rows = lists[start : start + size]
+        listed = rows >= 0
+        own = np.where(listed[:, :, None], vectors[rows], 0.0)
+        # All pairs, also of an item with itself, sum to the squared length of the sum.
+        pairs = (own.sum(axis=1) ** 2).sum(axis=1) - (own**2).sum(axis=(1, 2))
+        lengths = listed.sum(axis=1)
+        many = lengths > 1
+        found.append(pairs[many] / (lengths * (lengths - 1))[many])
+    return _mean(np.concatenate(found))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
 
 # Scores other than cosines have any scale. This only evens out rounding.
 _SCORE_TOLERANCE = 1e-9
@@ -265,3 +325,65 @@ def checked_unit_rows(vectors: Any) -> np.ndarray:
         row = int(np.flatnonzero(~np.isfinite(norms))[0])
         raise ValueError(f"Vectors must be finite, but row {row} holds NaN or infinity.")
     return unit_rows(vectors, norms.astype(np.float32))
+
+
+def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20) -> float:
+    """Return the mean share of each user's targets among the k items with the largest cosines.
+
+    Ties count with their expected value, as in :class:`RecallAtK`.
+
+    Parameters
+    ----------
+    user_vectors : array-like of shape (n_users, n_dims)
+        Scaled to length 1 here.
+    item_vectors : array-like of shape (n_items, n_dims), or ItemEmbeddings
+    targets : array-like of shape (n_users,)
+        Row number of each user's item, or an array of row numbers. With ItemEmbeddings, ids
+        instead of row numbers.
+    k : int, default=20
+
+    Returns
+    -------
+    recall : float
+
+    Raises
+    ------
+    ValueError
+        If k is below 1, a vector is not finite, or lengths differ.
+
+    Examples
+    --------
+    >>> from skue import recall_at_k
+    >>> recall_at_k([[1, 0], [0, 1]], [[1, 0], [1, 1], [0, 1]], [0, 1], k=1)
+    0.5
+    """
+    check_positive("k", k)
+    groups = ranked_targets(user_vectors, item_vectors, targets)
+    return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
+
+
+def ranked_targets(user_vectors: Any, item_vectors: Any, targets: Any) -> TiedGroups:
+    """Rank each user's targets among all items, by cosine."""
+    given = isinstance(item_vectors, ItemEmbeddings)
+    items = item_vectors.vectors if given else checked_unit_rows(item_vectors)
+    users = checked_unit_rows(user_vectors)
+    if users.shape[1] != items.shape[1]:
+        raise ValueError(
+            f"user_vectors and item_vectors must have the same number of dimensions, got "
+            f"{users.shape[1]} and {items.shape[1]}."
+        )
+    lookup = item_vectors.lookup if given else _row_lookup(len(items))
+    rows, offsets = target_rows(targets, len(users), lookup)
+    positives, _ = rank_positives(Products(users, items), len(items), rows, offsets)
+    return tied_groups(positives)
+
+
+def _row_lookup(n_items: int) -> Any:
+    def lookup(ids: np.ndarray) -> np.ndarray:
+        if is_text(ids):
+            raise ValueError(
+                "targets must be row numbers. To use ids, pass ItemEmbeddings as item_vectors."
+            )
+        return np.where((ids >= 0) & (ids < n_items), ids, -1)
+
+    return lookup

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from skue.encoders._base import Pairs, RecommendMixin
 from skue.encoders._events import known_events
-from skue.encoders._recommender import Pairs, RecommendMixin
 from skue.histories._histories import Histories
 from skue.items._id_lists import Rows
 from skue.kernels._topk import best_of_rows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skue.encoders._events import Events
-from skue.kernels._segments import user_item_keys
+from skue.kernels._arrays import user_item_keys
 from skue.kernels._topk import best_of_rows
 from skue.ranking._counts import LogCounts, OwnItems
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from skue.encoders._events import Events, as_seconds, known_events
 from skue.histories._histories import Histories
-from skue.histories._liked import liked
-from skue.kernels._segments import (
+from skue.histories._splits import liked
+from skue.kernels._arrays import (
     elapsed_ages,
     instant_ages,
     owners,

@@ -12,30 +12,202 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skue._html import DocumentationLink
-from skue._warn import warn_caller
-from skue.encoders._output import indexed_by_user
-from skue.encoders._recommender import Pairs, check_positive
-from skue.histories._atomic_fit import atomic_fit
+from skue._estimator import DocumentationLink, atomic_fit, import_optional, warn_caller
+from skue.encoders._base import Pairs, check_positive, indexed_by_user, users_of
+from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
+from skue.histories._fingerprints import count_new_events
 from skue.histories._forms import validate_histories, with_checked_parameters
-from skue.histories._histories import Histories
-from skue.histories._joined import joined
+from skue.histories._histories import Histories, joined
+from skue.histories._splits import is_liked, liked, newest_instants
 from skue.histories._targets import refuse_other_type
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._arrays import offsets_of, positions_of_ranges, starts_of_runs
 from skue.kernels._topk import apply_limits, best_of_rows, top_k
 from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
-from skue.ranking._choice import TrainingTable, chosen_stage, cross_validated, training_table
 from skue.ranking._counts import LogCounts, liked_events, liked_log
-from skue.ranking._explain import explained
-from skue.ranking._features import FEATURES
-from skue.ranking._held_out import default_encoder, fitted_encoder, queries_before
-from skue.ranking._rankers import default_rankers, fitted_ranker, seeded_clone
-from skue.ranking._second_stage import SecondStage, below
+from skue.ranking._features import FEATURES, ranks_of_user
+from skue.ranking._second_stage import (
+    SecondStage,
+    TrainingTable,
+    below,
+    chosen_stage,
+    cross_validated,
+    default_rankers,
+    fitted_ranker,
+    seeded_clone,
+    training_table,
+)
+
+# The ranker needs no more users, and the table of their candidates has to fit into memory.
+_SHARE, _MOST_USERS = 0.25, 10_000
+# The default encoder holds out more than a tenth of the users, if that would be fewer than these.
+_FEWEST_USERS = 1_000
+
+
+def default_encoder(n_users: int) -> TwoTowerUserEncoder:
+    """Return a two-tower encoder that holds out enough users for a second stage to learn from."""
+    share = min(_SHARE, max(0.1, _FEWEST_USERS / max(n_users, 1)))
+    return TwoTowerUserEncoder(validation_fraction=share)
+
+
+def fitted_encoder(
+    encoder: Any, histories: Histories, random_state: np.random.RandomState
+) -> tuple[Any, np.ndarray]:
+    """Fit the encoder without the newest events of some users, and return which these are.
+
+    A two-tower encoder holds out events itself, and they serve the second stage as well. For
+    other encoders, the newest instant of a quarter of the users is held out, at most 10,000.
+
+    Returns
+    -------
+    encoder : fitted encoder
+    held_out : ndarray of shape (n_events,), bool
+    """
+    if _holds_out(encoder):
+        encoder = encoder.fit(histories, None)
+        held_out = _not_learned(encoder, histories, random_state)
+        if held_out.any():
+            return encoder, held_out
+        if isinstance(encoder, FrozenEstimator):
+            warn_caller(
+                "The frozen encoder has learned from all events that could be held out, so its "
+                "cosines are too good where the second stage learns. Fit the encoder with "
+                "early_stopping=True, or on a log without the newest events."
+            )
+    _, held_out = newest_instants(histories, _SHARE, random_state, n_most=_MOST_USERS)
+    return encoder.fit(histories._keep_events(~held_out), None), held_out
+
+
+def queries_before(
+    histories: Histories, held_out: np.ndarray, random_state: np.random.RandomState
+) -> tuple[np.ndarray, Histories, Histories]:
+    """Return a query for each held-out instant with a liked event: all of the user before it.
+
+    Several instants of a user are predicted one after the other, as the next instant will be. If
+    all were predicted from the first query, the newest events would be missing where tastes move.
+
+    Returns
+    -------
+    people : ndarray of shape (n_queries,)
+        The user of each query, numbered from 0.
+    queries, answers : Histories
+        The events before an instant, and the liked ones of the instant. At most 10,000, chosen at
+        random.
+    """
+    times = (
+        np.arange(len(histories.codes)) if histories.timestamps is None else histories.timestamps
+    )
+    bounds = np.flatnonzero(np.append(starts_of_runs(times, histories.offsets), True))
+    n_liked = np.append(0, np.cumsum(is_liked(histories)))[bounds]
+    chosen = np.flatnonzero(held_out[bounds[:-1]] & (np.diff(n_liked) > 0))
+    if len(chosen) > _MOST_USERS:
+        chosen = np.sort(random_state.choice(chosen, _MOST_USERS, replace=False))
+    opens, ends = bounds[chosen], bounds[chosen + 1]
+    users = np.searchsorted(histories.offsets, opens, side="right") - 1
+    starts = histories.offsets[users]
+
+    def between(starts: np.ndarray, stops: np.ndarray) -> Histories:
+        events = positions_of_ranges(starts, stops - starts)
+        return histories._with_events(events, offsets_of(stops - starts), users)
+
+    people = np.unique(users, return_inverse=True)[1]
+    return people, between(starts, opens), liked(between(opens, ends))
+
+
+def _holds_out(encoder: Any) -> bool:
+    """Whether the encoder will be able to tell which events it has not learned from."""
+    if isinstance(encoder, FrozenEstimator):
+        return isinstance(encoder.estimator, TwoTowerUserEncoder)
+    return isinstance(encoder, TwoTowerUserEncoder) and encoder.early_stopping
+
+
+def _not_learned(
+    encoder: Any, histories: Histories, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Mark the newest events that a two-tower encoder has not learned from, of some users."""
+    held_out = np.zeros(len(histories.codes), dtype=bool)
+    state = getattr(encoder, "training_state_", None)
+    if state is None:  # fitted by an earlier version
+        return held_out
+    n_new, _ = count_new_events(histories, state.learned)
+    rows = np.flatnonzero((n_new > 0) & (n_new < histories.lengths))
+    if len(rows) > _MOST_USERS:
+        rows = np.sort(random_state.choice(rows, _MOST_USERS, replace=False))
+    held_out[positions_of_ranges(histories.offsets[1:][rows] - n_new[rows], n_new[rows])] = True
+    return held_out
+
+
+if TYPE_CHECKING:
+    import pandas
+
+_SCALERS = MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+
+
+def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
+    """Return the k best candidates of each user, with their features."""
+    pandas = import_optional("pandas", "io")
+    histories, items = recommender._read(X), recommender.item_embeddings_
+    vectors, stage = recommender._vectors_of(histories), recommender._second_stage()
+    nearest, _ = recommender._nearest(vectors, k, None, None)
+    users = users_of(X, histories)
+    tables = []
+    for start, _, candidates in stage.blocks(histories, vectors, nearest):
+        features, scores = stage.scored(candidates)
+        ranks = ranks_of_user(candidates.users, scores)
+        best = np.lexsort((ranks, candidates.users))
+        best = best[ranks[best] < k]
+        rows = candidates.users[best] + start
+        columns = {
+            "user": rows if users is None else users[rows],
+            "item": items.ids[candidates.rows[best]],
+            "score": scores[best].astype(np.float32),
+            "rank": ranks[best] + 1,
+            **dict(zip(FEATURES, features[best].T, strict=True)),
+        }
+        shares = shares_of_features(recommender.ranker_, features[best])
+        if shares is not None:
+            columns |= {f"share of {n}": s for n, s in zip(FEATURES, shares.T, strict=True)}
+        tables.append(pandas.DataFrame(columns))
+    return pandas.concat(tables, ignore_index=True)
+
+
+def shares_of_features(ranker: Any, features: np.ndarray) -> np.ndarray | None:
+    """Return the terms of a linear or additive decision, shape (n_candidates, n_features).
+
+    None if a step before the linear model does not treat each feature alone.
+    """
+    model, terms = ranker, features
+    if isinstance(ranker, Pipeline):
+        *before, model = (step for _, step in ranker.steps)
+        if not all(map(_treats_each_alone, before)):
+            return None
+        terms = np.asarray(ranker[:-1].transform(features)) if before else features
+    weights = np.ravel(getattr(model, "coef_", ()))
+    if len(weights) != terms.shape[1]:
+        return None
+    # All columns that a SplineTransformer makes of a feature are side by side.
+    return (terms * weights).reshape(*features.shape, -1).sum(axis=2)
+
+
+def _treats_each_alone(step: Any) -> bool:
+    if isinstance(step, SplineTransformer):
+        return step.include_bias and not step.sparse_output
+    return step == "passthrough" or isinstance(step, _SCALERS)
+
 
 if TYPE_CHECKING:
     import pandas

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.reading._dates import times_of_text, unit_of_date
 from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items, shown
 from skue.reading._labels import DROP, Label

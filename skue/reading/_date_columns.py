@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.reading._column_names import sounds_like_time
 from skue.reading._columns import is_arrow
 from skue.reading._dates import looks_like_dates

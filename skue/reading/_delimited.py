@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.reading._column_names import guess_column
 from skue.reading._ids import shown
 from skue.reading._records import (

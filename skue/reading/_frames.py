@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.reading._columns import Log, ids_of, times_of, weights_of
 from skue.reading._ids import shown
 from skue.reading._labels import Label, row_of_frame

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.reading._column_names import looks_like_a_log, pick_column
 from skue.reading._columns import (
     Log,

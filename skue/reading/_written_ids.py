@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skue._optional import import_optional
+from skue._estimator import import_optional
 from skue.reading._columns import distinct_of_arrow
 from skue.reading._ids import factorize
 

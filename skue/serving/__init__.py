@@ -1,16 +1,16 @@
 """Serving: an index of item vectors and a cache of user vectors."""
 
-from skue.serving._retriever import Retriever
-from skue.serving.cache import LMDBStore, RedisStore, UserVectorCache
-from skue.serving.index import (
+from skue.serving._cache import UserVectorCache
+from skue.serving._index import (
     SpaceMismatchError,
     VectorIndex,
     ann_recall,
     export_index,
     open_index,
-    prune,
-    rollback,
 )
+from skue.serving._retriever import Retriever
+from skue.serving._stores import LMDBStore, RedisStore
+from skue.serving._versions import prune, rollback
 
 __all__ = [
     "LMDBStore",

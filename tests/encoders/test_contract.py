@@ -18,7 +18,7 @@ from skue import (
     export_index,
     open_index,
 )
-from skue.encoders import _chunks
+from skue.encoders import _base as _chunks
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(12, 5)), space_id="toys")

@@ -26,7 +26,7 @@ from skue import (
     open_index,
     recall_at_k,
 )
-from skue.encoders._inside import find_encoder
+from skue.encoders._pipelines import find_encoder
 
 OLD = parse_version(sklearn.__version__) < parse_version("1.9")
 RNG = np.random.default_rng(0)

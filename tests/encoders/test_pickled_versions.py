@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skue import DecayAverageUserEncoder, ItemEmbeddings
-from skue.encoders import _versions
+from skue.encoders import _base as _versions
 
 FOLDER = Path(__file__).parent / "pickles"
 PICKLES = sorted(FOLDER.glob("sklearn-*/*.pickle"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
-from skue.kernels._segments import order_by_user, stable_order
+from skue.kernels._arrays import order_by_user, stable_order
 
 COLUMNS = ["codes", "offsets", "item_ids", "timestamps", "weights", "user_ids"]
 

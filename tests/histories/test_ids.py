@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skue import Histories, ItemEmbeddings, as_histories
-from skue.kernels._read_only import frozen
+from skue.kernels._arrays import frozen
 from skue.reading._ids import as_ids, factorize, is_text, pack_text, unpack_text
 
 TEXT = st.text(st.characters(exclude_categories=()), min_size=1, max_size=6)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, DecayAverageUserEncoder, Histories
-from skue.items._embedded import embedded, learned_vectors
-from skue.items._pair_counts import counted
-from skue.kernels._cooccurrence import degree_normalized, pair_counts
+from skue.items._embedders import counted, embedded, learned_vectors
+from skue.kernels._pair_counts import degree_normalized, pair_counts
 
 LISTS = [[0, 1, 2, 1], [2, 3], [0, 4, 1, 2, 3, 0], [4]]
 TRANSITIONS = {"window": 5, "smoothing": 0.1, "directed": True}

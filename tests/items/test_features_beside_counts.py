@@ -6,9 +6,8 @@ import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 
 from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, ItemFeatures
-from skue.items._feature_rows import scale_of
-from skue.items._feature_share import DEFAULT_SHARE, SHARES, chosen_share
-from skue.items._spectral import spectral_vectors
+from skue.items._embedders import DEFAULT_SHARE, SHARES, chosen_share, spectral_vectors
+from skue.items._item_features import scale_of
 from skue.kernels import _ridge
 from skue.kernels._ridge import PENALTIES, best_ridge, ridge
 

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import CooccurrenceItemEmbedder, Histories
-from skue.items import _pair_counts
-from skue.items._embedded import learned_vectors
-from skue.items._pair_counts import counted
-from skue.kernels import _cooccurrence
+from skue.items import _embedders as _pair_counts
+from skue.items._embedders import counted, learned_vectors
+from skue.kernels import _pair_counts as _cooccurrence
 
 lists_of_items = st.lists(st.lists(st.integers(0, 6), max_size=7), min_size=1, max_size=6)
 TRANSITIONS = {"window": 5, "smoothing": 0.1, "directed": True}
@@ -190,7 +189,7 @@ def test_an_interrupted_partial_fit_changes_nothing(monkeypatch, first):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skue.items._cooccurrence.embedded", interrupt)
+    monkeypatch.setattr("skue.items._embedders.embedded", interrupt)
     with pytest.raises(KeyboardInterrupt):
         embedder.partial_fit(np.array([[1, 2], [3, 4]]))
     assert vars(embedder).keys() == before.keys()

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skue
-from skue.kernels import _backend, _pooling
+from skue.kernels import _pooling
+from skue.kernels import _threads as _backend
+from skue.kernels._arrays import offsets_of, step_ages
 from skue.kernels._pooling import decayed_averages, mixed_unit_vectors, pooled_unit_vectors
-from skue.kernels._segments import offsets_of, step_ages
 
 DECAYS = [0.0, 0.3]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from skue.kernels import _ranking
+from skue.kernels._arrays import offsets_of, owners
 from skue.kernels._ranking import Products, count_with_numpy, rank_positives
-from skue.kernels._segments import offsets_of, owners
 
 
 @pytest.fixture(params=["numpy", "numba"])

@@ -7,10 +7,10 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from skue import Histories, TwoStageRecommender, TwoTowerUserEncoder
-from skue.histories._newest import newest_instants
-from skue.ranking import _held_out
-from skue.ranking._choice import TrainingTable, cross_validated
-from skue.ranking._held_out import queries_before
+from skue.histories._splits import newest_instants
+from skue.ranking import _two_stage as _held_out
+from skue.ranking._second_stage import TrainingTable, cross_validated
+from skue.ranking._two_stage import queries_before
 
 
 def random_log(seed, *, with_times):

@@ -7,9 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from skue.ranking._choice import chosen_stage
 from skue.ranking._features import FEATURES
-from skue.ranking._rankers import default_rankers, fitted_ranker, ranker_scores
+from skue.ranking._second_stage import chosen_stage, default_rankers, fitted_ranker, ranker_scores
 
 LINEAR = make_pipeline(StandardScaler(), LogisticRegression())
 RANKERS = default_rankers(np.random.RandomState(0)) | {"linear": LINEAR}

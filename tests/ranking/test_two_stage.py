@@ -32,12 +32,12 @@ from skue import (
     as_histories,
     leave_last_out,
 )
-from skue.histories._newest import newest_instants
+from skue.histories._splits import newest_instants
 from skue.ranking import _two_stage
 from skue.ranking._counts import LogCounts, liked_log
 from skue.ranking._features import FEATURES
-from skue.ranking._held_out import _not_learned
-from skue.ranking._rankers import default_rankers, ranker_scores
+from skue.ranking._second_stage import default_rankers, ranker_scores
+from skue.ranking._two_stage import _not_learned
 
 N_ITEMS = 40
 

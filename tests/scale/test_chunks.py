@@ -12,7 +12,7 @@ from skue import (
     MixedUserEncoder,
     TwoTowerUserEncoder,
 )
-from skue.encoders import _chunks
+from skue.encoders import _base as _chunks
 
 
 def two_tower(items):

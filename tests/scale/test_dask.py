@@ -24,9 +24,9 @@ from skue import (
     leave_last_out,
     share_items,
 )
-from skue.encoders import _chunks
-from skue.items import _pair_counts
-from skue.items._embedded import learned_vectors
+from skue.encoders import _base as _chunks
+from skue.items import _embedders as _pair_counts
+from skue.items._embedders import learned_vectors
 
 pytestmark = pytest.mark.slow
 TRANSITIONS = {"window": 5, "smoothing": 0.1, "directed": True}

@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 from skue import ItemEmbeddings, LMDBStore, export_index, open_index, prune
-from skue.serving.cache._entries import Entry, key_of, pack_entry
-from skue.serving.index import _export
+from skue.serving import _index as _export
+from skue.serving._stores import Entry, key_of, pack_entry
 
 
 def forkserver():

@@ -19,7 +19,7 @@ from skue import (
     open_index,
 )
 from skue.serving import VectorIndex
-from skue.serving.index._manifest import manifest_checksum
+from skue.serving._versions import manifest_checksum
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.normal(size=(30, 6))

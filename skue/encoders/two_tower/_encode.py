@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from skue.encoders.two_tower._channels import Arrays, pool
-from skue.encoders.two_tower._head import head
+from skue.encoders.two_tower._model import Arrays, head, pool
 from skue.encoders.two_tower._sequences import Sequences, batch_of, blocks_by_length
-from skue.kernels._rows import row_norms, unit_rows
+from skue.kernels._unit_rows import row_norms, unit_rows
 
 Towers = list[Arrays]
 """Weights of each user tower. Their item vectors are concatenated in blocks of equal width."""

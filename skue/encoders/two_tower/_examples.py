@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from skue.encoders.two_tower._sequences import Sequences, stretches
-from skue.kernels._segments import positions_of_ranges
+from skue.kernels._arrays import positions_of_ranges
 
 # An epoch uses at most about this many examples, drawn anew, and this many of one user.
 _EXAMPLES_PER_EPOCH = 2**18

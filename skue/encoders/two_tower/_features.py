@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
+from sklearn.linear_model import RidgeCV
 from sklearn.utils.validation import check_is_fitted
 
-from skue.items._feature_rows import FeatureScale, ScaledFeatures
+from skue.encoders._events import Events
+from skue.encoders.two_tower._encode import Towers, encode
+from skue.encoders.two_tower._examples import target_events
+from skue.encoders.two_tower._start_spaces import Task
+from skue.histories._histories import Histories
+from skue.items._embedders import NEGLIGIBLE, predictions
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._item_features import ItemFeatures, check_same_type
-from skue.items._spectral import NEGLIGIBLE, predictions
+from skue.items._item_features import FeatureScale, ItemFeatures, ScaledFeatures, check_same_type
+from skue.kernels._arrays import owners
 from skue.kernels._ridge import best_ridge
-from skue.kernels._rows import unit_rows
+from skue.kernels._unit_rows import unit_rows
 
 # Cosines of users and new items are this many times those that the regression expects, at most
 # those of the predicted direction. Larger values find more new items, and fewer known ones.
@@ -151,3 +158,181 @@ def with_all_items(
     """Return the items, and all others that have features."""
     ids = features.ids_beside(items.ids)
     return items.extend(of_features.vectors(features.of(ids)), ids) if len(ids) else items
+
+
+# Validation chooses how many events the features count as.
+_EVENTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
+_PENALTIES = tuple(10.0 ** np.arange(0, 6))
+# The regression learns from this many users at most.
+_MOST_USERS = 20_000
+_NEGLIGIBLE = 1e-6
+_NOTHING_TO_LEARN = (
+    "user_features say nothing of any user with events of known items, so there is nothing "
+    "to learn from them. Pass histories without user_features, or fill in their rows."
+)
+
+
+class UserMap(NamedTuple):
+    """A linear map from user features to vectors, and how many events a prediction counts as.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_features, n_dims)
+    intercept : ndarray of shape (n_dims,)
+    n_events : float
+    """
+
+    weights: np.ndarray
+    intercept: np.ndarray
+    n_events: float
+
+    def arrays(self) -> list[np.ndarray]:
+        return [self.weights, self.intercept, np.array([self.n_events])]
+
+    def joined(
+        self, vectors: np.ndarray, defined: np.ndarray, n_events: np.ndarray, features: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Join the vectors of histories and of features, weighted by their numbers of events.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n_users, n_dims), float32
+            Of the histories, at length 1.
+        defined : ndarray of shape (n_users,), bool
+        n_events : ndarray of shape (n_users,)
+            Number of events that each vector comes from.
+        features : ndarray of shape (n_users, n_features)
+            Rows of NaN where nothing is known; these users keep their vectors.
+        """
+        known = ~np.isnan(features[:, 0])
+        predicted = unit_rows(features[known].astype(np.float64) @ self.weights + self.intercept)
+        total = self.n_events + np.maximum(n_events[known], 1)
+        share = np.where(defined[known], self.n_events / total, 1)[:, None]
+        rows = (1 - share) * vectors[known] + share * predicted
+        sound = np.linalg.norm(rows, axis=1) > _NEGLIGIBLE
+        users = np.flatnonzero(known)[sound]
+        vectors, defined = vectors.copy(), defined.copy()
+        vectors[users], defined[users] = unit_rows(rows[sound]), True
+        return vectors, defined
+
+
+def check_user_features(histories: Histories, before: Any) -> None:
+    """Raise if a warm start lacks the features of the last fit.
+
+    Parameters
+    ----------
+    before : TwoTowerUserEncoder or None
+        As it was before this fit, with a warm start.
+    """
+    features = histories.user_features
+    n_features = 0 if features is None else features.shape[1]
+    map_before = getattr(before, "user_map_", None)
+    if map_before is not None and len(map_before.weights) != n_features:
+        raise ValueError(
+            f"warm_start=True continues from an encoder with {len(map_before.weights)} user "
+            f"features, but X has {n_features}. Add the same features, or set warm_start=False to "
+            "learn from scratch."
+        )
+
+
+def user_map(
+    task: Task,
+    towers: Towers,
+    item_vectors: np.ndarray,
+    histories: Histories,
+    max_history: int | None,
+    rng: np.random.Generator,
+) -> UserMap | None:
+    """Learn the map from the users of a task; None without user features.
+
+    The map is a ridge regression of the mean item vector of a history. It does not see the events
+    that are held out.
+    """
+    features = histories.user_features
+    if features is None:
+        return None
+    sequences, (events, users) = task.sequences, _learned_events(task)
+    shape = len(histories), len(item_vectors)
+    table = sp.csr_array((np.ones(len(events)), (users, sequences.rows[events])), shape=shape)
+    counts = table.sum(axis=1)
+    able = _able(features, counts)
+    if len(able) > _MOST_USERS:
+        able = np.sort(rng.choice(able, _MOST_USERS, replace=False))
+    means = (table[able] @ item_vectors) / counts[able, None]
+    of_features = UserMap(*_regression(features[able].astype(np.float64), means), 0.0)
+    if not len(task.validation):
+        return of_features
+    examples = task.validation.examples
+    vectors, defined = encode(
+        sequences, examples.starts, examples.stops, towers, item_vectors, max_history
+    )
+    rows = features[np.searchsorted(sequences.offsets, examples.starts, side="right") - 1]
+    n_events = np.minimum(examples.stops - examples.starts, max_history or np.inf)
+    ways = [of_features._replace(n_events=n_events_of) for n_events_of in _EVENTS]
+    found = [way.joined(vectors, defined, n_events, rows)[0] for way in ways]
+    return ways[int(task.validation.hits(np.stack(found), item_vectors).mean(axis=1).argmax())]
+
+
+def refuse_features_of_nobody(task: Task, features: np.ndarray | None) -> None:
+    """Raise if there are features, but no user with features and events to learn from."""
+    if features is not None:
+        _able(features, np.bincount(_learned_events(task)[1], minlength=len(features)))
+
+
+def _able(features: np.ndarray, n_events: np.ndarray) -> np.ndarray:
+    """Return the users with features and events; raise if there are none."""
+    able = np.flatnonzero((n_events > 0) & ~np.isnan(features[:, 0]))
+    if not len(able):
+        raise ValueError(_NOTHING_TO_LEARN)
+    return able
+
+
+def _learned_events(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Return the events that are not held out, with a positive weight, and their users."""
+    sequences = task.sequences
+    learned = task.training.chosen | ~target_events(sequences)
+    if sequences.weights is not None:
+        learned &= sequences.weights > 0
+    events = np.flatnonzero(learned)
+    return events, owners(sequences.offsets)[events]
+
+
+def _regression(features: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights and the intercept of a ridge regression on standardised features."""
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale <= 1e-6 * np.abs(mean)] = np.inf  # a constant column says nothing
+    if len(features) < 2:
+        return np.zeros((len(scale), vectors.shape[1])), vectors.mean(axis=0)
+    found = RidgeCV(_PENALTIES).fit((features - mean) / scale, vectors)
+    # For one dimension, the coefficients are a vector.
+    weights = found.coef_.reshape(vectors.shape[1], -1).T / scale[:, None]
+    return weights, found.intercept_ - mean @ weights
+
+
+def with_user_features(
+    of_features: UserMap | None, vectors: np.ndarray, defined: np.ndarray, events: Events
+) -> tuple[np.ndarray, np.ndarray]:
+    """Join the vectors of histories with those of the features, if the encoder has a map.
+
+    Raises
+    ------
+    ValueError
+        If the features do not have the columns of ``fit``.
+    """
+    given = events.user_features
+    n_given = 0 if given is None else given.shape[1]
+    n_fitted = 0 if of_features is None else len(of_features.weights)
+    if n_given != n_fitted:
+        raise ValueError(
+            f"X has {n_given} user features, but the encoder was fitted with {n_fitted}. "
+            + _way_out(n_fitted)
+        )
+    if of_features is None or given is None:
+        return vectors, defined
+    return of_features.joined(vectors, defined, np.diff(events.offsets), given)
+
+
+def _way_out(n_fitted: int) -> str:
+    if n_fitted:
+        return "Add them by the same transformers: histories.with_user_features(features)."
+    return "Fit it on histories with user features, or leave them out."

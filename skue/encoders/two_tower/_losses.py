@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.encoders.two_tower._loops import add_at_rows
-from skue.kernels._segments import positions_of_ranges
+from skue.encoders.two_tower._optimizer import add_at_rows
+from skue.kernels._arrays import positions_of_ranges
 
 
 class Loss(NamedTuple):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from skue.encoders._events import Events, as_seconds
-from skue.encoders.two_tower._channels import Batch
-from skue.kernels._segments import starts_of_runs, user_item_keys
+from skue.encoders.two_tower._model import Batch
+from skue.kernels._arrays import starts_of_runs, user_item_keys
 
 _MONTH = 30 * 86400.0
 # Limits of a padded batch when encoding, to bound its memory.

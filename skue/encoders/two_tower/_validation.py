@@ -10,10 +10,10 @@ import numpy as np
 
 from skue.encoders.two_tower._examples import Examples
 from skue.encoders.two_tower._sequences import Sequences
-from skue.kernels._cooccurrence import n_repeats
+from skue.kernels._arrays import offsets_of, positions_of_ranges
+from skue.kernels._pair_counts import n_repeats
 from skue.kernels._pooling import decayed_averages
 from skue.kernels._ranking import Products, rank_positives
-from skue.kernels._segments import offsets_of, positions_of_ranges
 from skue.kernels._ties import expected_hits, tied_groups
 
 _K = 20

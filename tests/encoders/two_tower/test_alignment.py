@@ -6,11 +6,10 @@ from scipy.stats import ortho_group
 
 from skue import ItemEmbeddings
 from skue.encoders._events import Events
-from skue.encoders.two_tower._alignment import agreement, rotated_onto, rotated_tower
-from skue.encoders.two_tower._channels import start_of_pooling
 from skue.encoders.two_tower._encode import encode
-from skue.encoders.two_tower._head import start_of_dense
+from skue.encoders.two_tower._model import start_of_dense, start_of_pooling
 from skue.encoders.two_tower._sequences import sequences_of
+from skue.encoders.two_tower._warm_start import agreement, rotated_onto, rotated_tower
 
 N_ITEMS, N_DIMS, DECAYS = 30, 5, (0.0, 0.4, 2.0)
 

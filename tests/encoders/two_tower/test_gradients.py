@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from skue.encoders.two_tower._adamw import AdamW
-from skue.encoders.two_tower._channels import Batch, pool, pool_gradient, start_of_pooling
-from skue.encoders.two_tower._head import head, head_gradient, start_of_dense
-from skue.encoders.two_tower._loops import add_at_rows
 from skue.encoders.two_tower._losses import full_softmax, sampled_softmax
+from skue.encoders.two_tower._model import (
+    Batch,
+    head,
+    head_gradient,
+    pool,
+    pool_gradient,
+    start_of_dense,
+    start_of_pooling,
+)
+from skue.encoders.two_tower._optimizer import AdamW, add_at_rows
 from skue.encoders.two_tower._sequences import _grouped_by_item
 
 N_ITEMS, N_DIMS, N_USERS, N_EVENTS = 7, 4, 6, 5

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from skue.encoders.two_tower import _loops
+from skue.encoders.two_tower import _optimizer as _loops
 
 
 @pytest.mark.parametrize("sparse", [True, False], ids=["some rows", "all rows"])
 def test_the_compiled_step_of_adamw_gives_the_same_bits(sparse):
-    compiled = pytest.importorskip("skue.encoders.two_tower._loops_numba", reason="needs numba")
+    compiled = pytest.importorskip("skue.encoders.two_tower._optimizer_numba", reason="needs numba")
     rng = np.random.default_rng(0)
     tables = [rng.normal(size=(30, 7)).astype(np.float32) for _ in range(4)]
     tables[3] = np.abs(tables[3])

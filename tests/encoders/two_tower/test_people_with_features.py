@@ -134,7 +134,7 @@ def test_features_of_noise_do_not_lower_validation_recall():
 
 
 def test_the_events_that_are_held_out_do_not_change_the_map():
-    from skue.encoders.two_tower import _fit
+    from skue.encoders.two_tower import _encoder as _fit
 
     seen = []
     learn = _fit.user_map

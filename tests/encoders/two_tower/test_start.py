@@ -9,7 +9,7 @@ from skue import Histories, ItemEmbeddings
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _training
 from skue.encoders.two_tower._encode import encode
-from skue.encoders.two_tower._task import best_task
+from skue.encoders.two_tower._start_spaces import best_task
 from skue.encoders.two_tower._training import _start, _validation_hits
 from skue.encoders.two_tower._validation import BestAverage
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.validation import check_is_fitted
 
 from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders.two_tower._progress import HAS_CALLBACKS
+from skue.encoders.two_tower._encoder import HAS_CALLBACKS
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(40, 5)))
@@ -185,7 +185,7 @@ def test_an_interrupt_before_training_leaves_it_unfitted(at_a_prompt):
 PROGRAM = """
 import numpy as np
 from skue import TwoTowerUserEncoder
-from skue.encoders.two_tower._tower import Trainer
+from skue.encoders.two_tower._training import Trainer
 started, epoch = [], Trainer.epoch
 def loud_epoch(trainer):
     started.append(trainer)

@@ -7,12 +7,13 @@ import pytest
 
 from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower import _examples, _spaces, _tower
+from skue.encoders.two_tower import _examples
+from skue.encoders.two_tower import _start_spaces as _spaces
+from skue.encoders.two_tower import _training as _tower
 from skue.encoders.two_tower._encode import side_by_side
-from skue.encoders.two_tower._spaces import learned_spaces, vectors_of
-from skue.encoders.two_tower._tower import _pace
-from skue.encoders.two_tower._training import _may_be_best
-from skue.items._embedded import learned_vectors
+from skue.encoders.two_tower._start_spaces import learned_spaces, vectors_of
+from skue.encoders.two_tower._training import _may_be_best, _pace
+from skue.items._embedders import learned_vectors
 
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 

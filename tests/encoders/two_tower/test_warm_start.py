@@ -9,7 +9,8 @@ import pytest
 from sklearn.base import clone
 
 from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders.two_tower import _tower, _warm_start
+from skue.encoders.two_tower import _training as _tower
+from skue.encoders.two_tower import _warm_start
 from skue.histories._fingerprints import count_new_events, learned_ends
 
 RNG = np.random.default_rng(0)

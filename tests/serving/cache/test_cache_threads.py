@@ -13,7 +13,7 @@ import pytest
 
 import skue
 from skue import DecayAverageUserEncoder, ItemEmbeddings, UserVectorCache
-from skue.serving.cache._threads import WorkerPool
+from skue.serving._cache import WorkerPool
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
 
@@ -41,7 +41,7 @@ SERVER = """
 import os, signal, sys, threading, time
 import numpy as np
 from skue import *
-from skue.serving.cache import _threads
+from skue.serving import _threads
 _threads.EXIT_PATIENCE = 0.1
 enc = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
 load = lambda ids: [[0]] * len(ids)
@@ -138,7 +138,7 @@ def test_idle_threads_do_not_keep_a_cache_alive(monkeypatch):
     import gc
     import weakref
 
-    from skue.serving.cache import _threads
+    from skue.serving import _cache as _threads
 
     monkeypatch.setattr(_threads, "_IDLE", 0.05)
     cache = UserVectorCache(ENCODER, deadline=20)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skue import DecayAverageUserEncoder, ItemEmbeddings, LMDBStore, RedisStore, UserVectorCache
-from skue.serving.cache._entries import Entry, key_of, pack_entry, unpack_entry
+from skue.serving._stores import Entry, key_of, pack_entry, unpack_entry
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3))).fit([[0], [1]])
 ZERO = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3)), cold_start="zero").fit([[0], [1]])

@@ -12,7 +12,7 @@ pytest.importorskip("lmdb")
 from other_processes import KEYS, N_DIMS, forkserver, vector_of, write_forever
 
 from skue import LMDBStore
-from skue.serving.cache._entries import unpack_entry
+from skue.serving._stores import unpack_entry
 
 
 def numbers(store):

@@ -18,8 +18,10 @@ from skue import (
     RedisStore,
     UserVectorCache,
 )
-from skue.serving.cache import _cache, _source, _threads
-from skue.serving.cache._entries import Entry, key_of, pack_entry, unpack_entry
+from skue.serving import _cache as _cache
+from skue.serving import _cache as _source
+from skue.serving import _cache as _threads
+from skue.serving._stores import Entry, key_of, pack_entry, unpack_entry
 
 ITEMS = ItemEmbeddings(np.random.default_rng(0).normal(size=(9, 4)), space_id="shop-1")
 ENCODER = DecayAverageUserEncoder(ITEMS).fit([[0, 1, 2], [3, 4], [5]])

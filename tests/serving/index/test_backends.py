@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from skue import ItemEmbeddings, ann_recall, export_index, open_index
 from skue.serving import VectorIndex
-from skue.serving.index import _tuning
+from skue.serving import _backends as _tuning
 
 METHODS = {"faiss": "cells", "hnswlib": "graph"}
 

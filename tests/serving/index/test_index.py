@@ -349,7 +349,7 @@ def test_an_object_array_in_the_folder_is_not_unpickled(folder):
     import hashlib
     import io
 
-    from skue.serving.index import _manifest
+    from skue.serving import _versions as _manifest
 
     class Bomb:
         def __reduce__(self):

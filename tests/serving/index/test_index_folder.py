@@ -12,7 +12,10 @@ import pytest
 from other_processes import cut_off_and_search, exit_code_of, export_and_die
 
 from skue import ItemEmbeddings, export_index, open_index, prune, rollback
-from skue.serving.index import _arrays, _export, _folder, _manifest
+from skue.serving import _index as _export
+from skue.serving import _versions as _arrays
+from skue.serving import _versions as _folder
+from skue.serving import _versions as _manifest
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(30, 5)), [f"item-{i}" for i in range(30)], space_id="shop")

@@ -1,0 +1,337 @@
+"""Pooling channels: weighted sums of item vectors with learned weights, and their gradients.
+
+A batch of histories is stored as matrices of shape (n_users, n_events), newest event first. Short
+histories are padded with absent events.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from skue.kernels._unit_rows import NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT
+
+Arrays = dict[str, np.ndarray]
+
+_TINY = np.float32(1e-12)
+_NEGLIGIBLE_NORM = np.float32(NEGLIGIBLE_NORM)
+_NEGLIGIBLE_LOGIT = np.float32(np.log(NEGLIGIBLE_WEIGHT))
+
+
+class Batch(NamedTuple):
+    """Histories as matrices of shape (n_users, n_events), newest event first.
+
+    ``by_item`` lists the present events (as flat positions) sorted by user and item;
+    ``item_starts`` is where each such group begins.
+    """
+
+    rows: np.ndarray
+    present: np.ndarray
+    ages: np.ndarray
+    elapsed: np.ndarray | None
+    weights: np.ndarray | None
+    by_item: np.ndarray
+    item_starts: np.ndarray
+
+
+class Damped(NamedTuple):
+    """Sums of decayed weights per item: the share of each event in its sum, and the log sum.
+
+    Both have shape (n_present_events, n_channels), in the order of ``Batch.by_item``.
+    """
+
+    shares: np.ndarray
+    log_sums: np.ndarray
+
+
+class Pooled(NamedTuple):
+    """Unit channel vectors of shape (n_users, n_channels, n_dims), and intermediate results."""
+
+    channels: np.ndarray
+    norms: np.ndarray
+    event_weights: np.ndarray
+    vectors: np.ndarray
+    damped: Damped
+    counted: np.ndarray
+    support: np.ndarray
+    total: np.ndarray
+    n_others: np.ndarray
+
+
+def pool(
+    batch: Batch, parameters: Arrays, item_vectors: np.ndarray, *, squared_norm: float = 1.0
+) -> Pooled:
+    r"""Pool each history into one unit vector per channel.
+
+    Channel :math:`j` is :math:`\sum_e \operatorname{sgn}(w_e)\, e^{\ell_{je}} v_e` at length 1,
+
+    .. math:: \ell_{je} = d_{je} - r_j \log |S_{j,i(e)}| + \beta_j\, \text{support}_e + g_{i(e)},
+              \quad d_{je} = \log |w_e| - \lambda_j\, \text{age}_e - \mu_j\, \text{elapsed}_e,
+
+    where :math:`S_{ji} = \sum_{e \in i} \operatorname{sgn}(w_e) e^{d_{je}}` is the sum over the
+    events of one item, support is the mean cosine of an event to the other events of the history,
+    and :math:`g` is a number per item. With :math:`\mu = \beta = g = 0` a channel is the decayed
+    average with repeat exponent :math:`1 - r`. Item vectors have length 1, or the square root of
+    ``squared_norm``.
+    """
+    vectors = item_vectors[batch.rows]
+    counted = batch.present if batch.weights is None else batch.present & (batch.weights > 0)
+    n_counted = counted.sum(axis=1)
+    n_others = np.maximum(n_counted - 1, 1).astype(np.float32)
+    total = np.matmul(counted[:, None, :].astype(np.float32), vectors)[:, 0]
+    support = np.matmul(vectors, total[:, :, None])[:, :, 0] / np.float32(squared_norm)
+    support = (support - 1) / n_others[:, None]
+    support *= counted & (n_counted > 1)[:, None]
+
+    logits = parameters["decay"][:, None] * -batch.ages[:, None, :]
+    if batch.elapsed is not None:
+        logits -= parameters["elapsed"][:, None] * batch.elapsed[:, None, :]
+    if batch.weights is not None:
+        logits += np.log(np.maximum(np.abs(batch.weights), _TINY))[:, None, :]
+    damped = _sum_by_item(batch, logits)
+    logits += parameters["support"][:, None] * support[:, None, :]
+    logits += parameters["gate"][batch.rows][:, None, :]
+    logits -= _as_matrices(batch, _damping(parameters["repeat"], damped.log_sums))
+    logits[~np.broadcast_to(batch.present[:, None, :], logits.shape)] = -np.inf
+    # Channels are normalized, so a common factor of all events of a history has no effect.
+    largest = logits.max(axis=2, keepdims=True)
+    logits -= np.where(np.isfinite(largest), largest, 0)
+    logits[logits < _NEGLIGIBLE_LOGIT] = -np.inf
+    event_weights = np.exp(logits, out=logits)
+    mass = event_weights.sum(axis=2)
+    if batch.weights is not None:
+        event_weights *= np.sign(batch.weights)[:, None, :].astype(np.float32)
+    sums = np.matmul(event_weights, vectors)
+    norms = np.sqrt(np.einsum("ujd,ujd->uj", sums, sums))
+    norms[norms <= _NEGLIGIBLE_NORM * mass] = np.inf
+    sums /= norms[:, :, None]
+    return Pooled(sums, norms, event_weights, vectors, damped, counted, support, total, n_others)
+
+
+def pool_gradient(
+    batch: Batch,
+    parameters: Arrays,
+    pooled: Pooled,
+    upstream: np.ndarray,
+    *,
+    n_items: int,
+    learn_items: bool,
+) -> tuple[Arrays, np.ndarray | None]:
+    """Return the gradient of the parameters and of each event's item vector.
+
+    Parameters
+    ----------
+    upstream : ndarray of shape (n_users, n_channels, n_dims)
+        Gradient of the loss with respect to the channels.
+
+    Returns
+    -------
+    gradients : dict
+    vectors : ndarray of shape (n_users, n_events, n_dims), or None
+    """
+    along = np.einsum("ujd,ujd->uj", upstream, pooled.channels)
+    sums = (upstream - pooled.channels * along[:, :, None]) / pooled.norms[:, :, None]
+    logits = np.matmul(sums, pooled.vectors.transpose(0, 2, 1))
+    logits *= pooled.event_weights
+    support = np.einsum("uje,j->ue", logits, parameters["support"])
+    gate = np.bincount(batch.rows.ravel(), logits.sum(axis=1).ravel(), minlength=n_items)
+    gradients = {
+        "support": np.einsum("uje,ue->j", logits, pooled.support),
+        "gate": gate.astype(np.float32),
+    }
+    decayed, gradients["repeat"] = _decayed_gradient(batch, parameters, pooled.damped, logits)
+    gradients["decay"] = -np.einsum("uje,ue->j", decayed, batch.ages)
+    if batch.elapsed is not None:
+        gradients["elapsed"] = -np.einsum("uje,ue->j", decayed, batch.elapsed)
+    if not learn_items:
+        return gradients, None
+    # Support is (v . total - 1) / n_others: it depends on the event and on the total.
+    scaled = support * pooled.counted / pooled.n_others[:, None]
+    scaled[pooled.counted.sum(axis=1) < 2] = 0
+    of_total = np.matmul(scaled[:, None, :], pooled.vectors)
+    factors = [pooled.event_weights, scaled[:, None, :], pooled.counted[:, None, :]]
+    directions = np.concatenate([sums, pooled.total[:, None, :], of_total], axis=1)
+    vectors = np.matmul(np.concatenate(factors, axis=1).transpose(0, 2, 1), directions)
+    return gradients, vectors
+
+
+def _sum_by_item(batch: Batch, logits: np.ndarray) -> Damped:
+    """Sum the decayed weights of each user and item, in logarithms."""
+    events = _as_events(batch, logits)
+    groups = np.diff(batch.item_starts, append=len(events))
+    largest = np.maximum.reduceat(events, batch.item_starts, axis=0) if len(events) else events
+    shares = np.exp(events - np.repeat(largest, groups, axis=0))
+    mass = np.add.reduceat(shares, batch.item_starts, axis=0) if len(events) else events
+    sums = mass
+    if batch.weights is not None:
+        shares *= np.sign(batch.weights).ravel()[batch.by_item, None].astype(np.float32)
+        sums = np.add.reduceat(shares, batch.item_starts, axis=0) if len(events) else events
+    # Items whose weights cancel are dropped: their log sum is infinite.
+    cancelled = np.abs(sums) <= _NEGLIGIBLE_NORM * mass
+    safe = np.where(cancelled, 1, sums)
+    shares /= np.repeat(safe, groups, axis=0)
+    log_sums = np.where(cancelled, np.inf, largest + np.log(np.abs(safe)))
+    return Damped(shares, np.repeat(log_sums, groups, axis=0))
+
+
+def _damping(repeat: np.ndarray, log_sums: np.ndarray) -> np.ndarray:
+    """Return what is subtracted from the logits for repeats; infinite if the weights cancel."""
+    cancelled = np.isinf(log_sums)
+    return np.where(cancelled, np.inf, repeat * np.where(cancelled, 0, log_sums))
+
+
+def _decayed_gradient(
+    batch: Batch, parameters: Arrays, damped: Damped, logits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradients of the decayed weights' logarithms and of the repeat damping."""
+    events = _as_events(batch, logits)
+    finite = np.where(np.isfinite(damped.log_sums), damped.log_sums, 0)
+    repeat = -np.einsum("ej,ej->j", events, finite)
+    groups = np.diff(batch.item_starts, append=len(events))
+    by_item = np.add.reduceat(events, batch.item_starts, axis=0) if len(events) else events
+    through_sums = parameters["repeat"] * damped.shares * np.repeat(by_item, groups, axis=0)
+    return logits - _as_matrices(batch, through_sums), repeat
+
+
+def _as_events(batch: Batch, matrices: np.ndarray) -> np.ndarray:
+    """From (n_users, n_channels, n_events) to the present events, sorted by user and item."""
+    n_channels = matrices.shape[1]
+    return matrices.transpose(0, 2, 1).reshape(-1, n_channels)[batch.by_item]
+
+
+def _as_matrices(batch: Batch, events: np.ndarray) -> np.ndarray:
+    """Invert ``_as_events``; absent events are 0."""
+    n_users, n_events = batch.rows.shape
+    flat = np.zeros((n_users * n_events, events.shape[1]), dtype=events.dtype)
+    flat[batch.by_item] = events
+    return flat.reshape(n_users, n_events, -1).transpose(0, 2, 1)
+
+
+def start_of_pooling(decays: np.ndarray, repeat_exponent: float, n_items: int) -> Arrays:
+    """Return parameters for which the channels are plain decayed averages."""
+    n_channels = len(decays)
+    return {
+        "decay": np.asarray(decays, dtype=np.float32),
+        "elapsed": np.zeros(n_channels, dtype=np.float32),
+        "repeat": np.full(n_channels, 1 - repeat_exponent, dtype=np.float32),
+        "support": np.zeros(n_channels, dtype=np.float32),
+        "gate": np.zeros(n_items, dtype=np.float32),
+    }
+
+
+Arrays = dict[str, np.ndarray]
+
+_TINY = np.float32(1e-12)
+
+
+class Headed(NamedTuple):
+    """Unit user vectors of shape (n_users, n_dims), and intermediate results."""
+
+    users: np.ndarray
+    norms: np.ndarray
+    shares: np.ndarray
+    inputs: np.ndarray
+    layers: list[np.ndarray]
+    kept: np.ndarray | None
+
+
+def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = None) -> Headed:
+    r"""Map channels to user vectors.
+
+    .. math:: u \propto \sum_j \operatorname{softmax}(a)_j c_j + A\, x + \operatorname{MLP}(x)
+
+    with :math:`x` the concatenated channels, to which dropout is applied in training.
+
+    Parameters
+    ----------
+    channels : ndarray of shape (n_users, n_channels, n_dims)
+    parameters : dict
+        ``mix``, ``linear``, and ``weight0``, ``bias0``, ... of the layers of the MLP.
+    kept : ndarray of shape (n_users, n_channels * n_dims), default=None
+        Factors of dropout: 0, or 1 divided by the share that is kept.
+    """
+    shares = softmax(parameters["mix"])
+    users = np.einsum("j,ujd->ud", shares, channels)
+    inputs = channels.reshape(len(channels), -1)
+    if kept is not None:
+        inputs = inputs * kept
+    layers: list[np.ndarray] = []
+    if "linear" in parameters:
+        users += inputs @ parameters["linear"]
+        hidden = inputs
+        n_layers = sum(name.startswith("weight") for name in parameters)
+        for layer in range(n_layers):
+            hidden = hidden @ parameters[f"weight{layer}"] + parameters[f"bias{layer}"]
+            if layer < n_layers - 1:
+                np.maximum(hidden, 0, out=hidden)
+                layers.append(hidden)
+        if n_layers:
+            users += hidden
+    norms = np.sqrt(np.einsum("ud,ud->u", users, users))
+    norms = np.where(norms > _TINY, norms, np.inf)
+    users /= norms[:, None]
+    return Headed(users, norms, shares, inputs, layers, kept)
+
+
+def head_gradient(
+    channels: np.ndarray, parameters: Arrays, headed: Headed, upstream: np.ndarray
+) -> tuple[Arrays, np.ndarray]:
+    """Return the gradient of the parameters and of the channels.
+
+    Parameters
+    ----------
+    upstream : ndarray of shape (n_users, n_dims)
+        Gradient of the loss with respect to the unit user vectors.
+    """
+    along = np.einsum("ud,ud->u", upstream, headed.users)
+    users = (upstream - headed.users * along[:, None]) / headed.norms[:, None]
+    per_share = np.einsum("ud,ujd->j", users, channels)
+    gradients = {"mix": headed.shares * (per_share - headed.shares @ per_share)}
+    of_channels = headed.shares[:, None] * users[:, None, :]
+    if "linear" not in parameters:
+        return gradients, of_channels
+    gradients["linear"] = headed.inputs.T @ users
+    of_inputs = users @ parameters["linear"].T
+    n_layers = len(headed.layers) + 1 if "weight0" in parameters else 0
+    flowing = users
+    for layer in reversed(range(n_layers)):
+        below = headed.layers[layer - 1] if layer else headed.inputs
+        gradients[f"weight{layer}"] = below.T @ flowing
+        gradients[f"bias{layer}"] = flowing.sum(axis=0)
+        flowing = flowing @ parameters[f"weight{layer}"].T
+        if layer:
+            flowing *= below > 0
+    if n_layers:
+        of_inputs += flowing
+    if headed.kept is not None:
+        of_inputs *= headed.kept
+    return gradients, of_channels + of_inputs.reshape(channels.shape)
+
+
+def start_of_dense(
+    n_channels: int,
+    n_dims: int,
+    hidden_layer_sizes: tuple[int, ...],
+    rng: np.random.Generator,
+) -> Arrays:
+    """Return the initial linear map and MLP, whose output is zero."""
+    n_inputs = n_channels * n_dims
+    parameters: Arrays = {"linear": np.zeros((n_inputs, n_dims), dtype=np.float32)}
+    if not hidden_layer_sizes:
+        return parameters
+    sizes = [n_inputs, *hidden_layer_sizes, n_dims]
+    for layer, (below, above) in enumerate(itertools.pairwise(sizes)):
+        last = layer == len(hidden_layer_sizes)
+        scale = 0.0 if last else np.sqrt(2.0 / below)
+        weight = scale * rng.standard_normal((below, above), dtype=np.float32)
+        parameters[f"weight{layer}"] = weight.astype(np.float32)
+        parameters[f"bias{layer}"] = np.zeros(above, dtype=np.float32)
+    return parameters
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax of logits; ``-inf`` gives zero."""
+    shares = np.exp(logits - logits.max())
+    return shares / shares.sum()

@@ -1,0 +1,345 @@
+"""Where items start: spaces learned from the log."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skue._estimator import warn_caller
+from skue.encoders._base import nothing_known
+from skue.encoders._events import Events, known_events
+from skue.encoders.two_tower._encode import Towers
+from skue.encoders.two_tower._examples import (
+    Targets,
+    examples_of,
+    held_out_events,
+    target_events,
+)
+from skue.encoders.two_tower._sequences import Sequences, sequences_of
+from skue.encoders.two_tower._validation import BestAverage, Validation
+from skue.histories._fingerprints import learned_ends, share_learned
+from skue.histories._histories import Histories
+from skue.items._embedders import CooccurrenceItemEmbedder, counted, item_space, learned_vectors
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_features import ScaledFeatures
+from skue.kernels._arrays import kept_offsets, owners
+from skue.kernels._unit_rows import unit_rows
+
+# Candidate dimensions of each space; validation chooses.
+_N_DIMS = (192, 96, 48)
+# One space of wide neighbourhoods, and one of what follows what. Towers with different starting
+# points make different errors, so averaging them helps.
+_WIDE: dict[str, Any] = {"window": 10, "smoothing": 1.0}
+_TRANSITIONS: dict[str, Any] = {"window": 5, "smoothing": 0.1, "directed": True}
+# Of a longer log, pairs are counted in the histories of some users.
+_MOST_EVENTS = 2**24
+# Further users are added for items with fewer events than this among those users.
+_ENOUGH_EVENTS = 50
+
+
+def learned_spaces(
+    histories: Histories, n_jobs: int | None = None, features: ScaledFeatures | None = None
+) -> Iterator[tuple[ItemEmbeddings, int]]:
+    """Yield candidate spaces, and how many spaces are concatenated in each.
+
+    A space with fewer dimensions has the first ones of a larger space, because singular vectors
+    are sorted by singular value.
+    """
+    histories = some_users(histories)
+    n_dims = _N_DIMS[0]
+    wide = learned_vectors(histories, n_dims, **_WIDE, n_jobs=n_jobs, features=features)
+    if wide is None:  # random directions, with a warning
+        first = CooccurrenceItemEmbedder(n_dims).fit(histories).item_embeddings_
+    else:
+        first = wide.to_items()
+    transitions = learned_vectors(
+        histories, n_dims, **_TRANSITIONS, n_jobs=n_jobs, features=features
+    )
+    second = None if transitions is None else transitions.to_items()
+    tables = [first.vectors]
+    if second is not None and first.n_dims == second.n_dims:
+        tables.append(vectors_of(second, first.ids))
+    yield ItemEmbeddings(np.hstack(tables), first.ids), len(tables)
+    for n_dims in _N_DIMS[1:]:
+        parts = [table[:, :n_dims] for table in tables]
+        norms = [np.linalg.norm(part, axis=1) for part in parts]
+        if n_dims < first.n_dims and all(norm.min() > 1e-6 for norm in norms):
+            shorter = list(map(unit_rows, parts, norms))
+            yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
+
+
+def some_users(histories: Histories) -> Histories:
+    """Return the histories of random users, with about 16 million events at most.
+
+    Users are added until every item has at least 50 events, or all that it has.
+    """
+    if len(histories.codes) <= _MOST_EVENTS:
+        return histories
+    rng = np.random.default_rng(0)
+    share = _MOST_EVENTS / len(histories.codes)
+    chosen = rng.random(len(histories)) < share
+    counts = np.bincount(histories[chosen].codes, minlength=len(histories.vocabulary))
+    for users in np.array_split(rng.permutation(np.flatnonzero(~chosen)), 1024):
+        part = histories[users]
+        is_rare = counts[part.codes] < _ENOUGH_EVENTS
+        is_needed = np.diff(kept_offsets(part.offsets, is_rare)) > 0
+        chosen[users[is_needed]] = True
+        counts += np.bincount(part[is_needed].codes, minlength=len(counts))
+    return histories[chosen]
+
+
+def vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:
+    """Return the vectors of these ids, and random directions for unknown ids."""
+    rows = items.lookup(ids)
+    random = np.random.default_rng(0).standard_normal((int((rows < 0).sum()), items.n_dims))
+    vectors = items.vectors[rows]
+    vectors[rows < 0] = unit_rows(random)
+    return vectors
+
+
+_WINDOW = 5
+_NEGLIGIBLE = 1e-6
+# In the second round, items whose neighbours are all new start at those neighbours.
+_N_ROUNDS = 2
+
+
+def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -> ItemEmbeddings:
+    r"""Return a larger catalogue that also has the new items of a log.
+
+    In the block of each tower, a new item :math:`i` starts at the normalised
+
+    .. math:: \sum_j \frac{C_{ij}}{\sqrt{n_j}}\, v_j
+
+    over its neighbours :math:`j`, where :math:`C_{ij}` counts how often both are near one another
+    and :math:`n_j` the events of :math:`j`. As in :class:`CooccurrenceItemEmbedder`, if a share of
+    the events are repeats, a random direction per item is mixed in, and items without neighbours
+    stay unknown.
+
+    Parameters
+    ----------
+    items : ItemEmbeddings
+        Vectors of ``n_towers`` blocks of equal width and length.
+    n_towers : int
+    histories : Histories
+
+    Returns
+    -------
+    items : ItemEmbeddings
+        The same object if there are no new items.
+    """
+    if items.vocabulary.map_of(histories.vocabulary)[1]:
+        return items
+    if histories.weights is not None:
+        histories = histories._keep_events(histories.weights > 0)
+    rows = items.lookup(histories.item_ids)
+    n_events = np.bincount(histories.codes, minlength=len(rows))
+    new = np.flatnonzero((rows < 0) & (n_events > 0))
+    if not len(new):
+        return items
+    has_new = np.unique(owners(histories.offsets)[(rows < 0)[histories.codes]])
+    counts = counted(histories[has_new], window=_WINDOW)
+    near = counts.pairs + counts.pairs.T
+    weights = near[new].multiply(1 / np.sqrt(np.maximum(n_events, 1))).tocsr()
+    blocks = np.zeros((len(rows), n_towers, items.n_dims // n_towers), dtype=np.float32)
+    known = rows >= 0
+    blocks[known] = items.vectors[rows[known]].reshape(-1, *blocks.shape[1:])
+    for _ in range(_N_ROUNDS):
+        means = (weights @ blocks.reshape(len(rows), -1)).reshape(-1, *blocks.shape[1:])
+        norms = np.linalg.norm(means, axis=2)
+        mass = np.asarray(weights @ known.astype(np.float32)).ravel()
+        placed = ~known[new] & (norms > _NEGLIGIBLE * mass[:, None]).all(axis=1)
+        blocks[new[placed]] = means[placed] / (norms[placed] * np.sqrt(n_towers))[:, :, None]
+        known[new[placed]] = True
+    new = new[known[new]]
+    if not len(new):
+        return items
+    vectors = _with_own_directions(blocks[new], counts.share_of_repeats)
+    return items.extend(vectors, histories.item_ids[new])
+
+
+def _with_own_directions(blocks: np.ndarray, share: float) -> np.ndarray:
+    """Mix a random direction into each block, and return the rows."""
+    if share:
+        own = np.random.default_rng(0).standard_normal(blocks.shape).reshape(-1, blocks.shape[2])
+        own = unit_rows(own).reshape(blocks.shape) / np.sqrt(blocks.shape[1])
+        blocks = np.sqrt(1 - share) * blocks + np.sqrt(share) * own
+        lengths = np.linalg.norm(blocks, axis=2, keepdims=True) * np.sqrt(blocks.shape[1])
+        blocks = blocks / np.where(lengths > 0, lengths, 1)
+    return blocks.reshape(len(blocks), -1)
+
+
+# At most this many held-out events are scored.
+_MOST_VALIDATING = 5000
+
+
+class Start(NamedTuple):
+    """Fitted towers to start from, and the temperature of each."""
+
+    towers: Towers
+    temperatures: list[float]
+
+
+class Task(NamedTuple):
+    """A space of items, the examples in it, and where training starts.
+
+    The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
+    the best average, or with a warm start from ``start``. ``learned`` are the hashes of the
+    histories that will have been learned from.
+    """
+
+    items: ItemEmbeddings
+    n_towers: int
+    sequences: Sequences
+    training: Targets
+    validation: Validation
+    best: BestAverage
+    learned: np.ndarray
+    start: Start | None = None
+
+    def is_enough(self, *, validated: bool) -> bool:
+        """Whether there are examples to train and, if wanted, to validate.
+
+        A warm start does not need validation: without it, the last weights are kept.
+        """
+        is_validated = len(self.validation) > 0 or not validated or self.start is not None
+        return len(self.training) > 0 and is_validated
+
+    def without_training(self) -> Task:
+        """Return the task without training examples, and warn that there were too few."""
+        result = "is a plain average" if self.start is None else "keeps its fitted towers"
+        warn_caller(
+            f"{len(self.training)} examples to learn from and {len(self.validation)} to "
+            f"validate by are too few: the encoder {result}. Pass more or longer "
+            "histories, or set early_stopping=False to train without validation."
+        )
+        none = np.zeros_like(self.training.chosen)
+        return self._replace(training=Targets(self.sequences, none))
+
+
+def best_task(
+    item_embeddings: Any,
+    histories: Histories,
+    validation_fraction: float | None,
+    rng: np.random.Generator,
+    n_jobs: int | None = None,
+    features: ScaledFeatures | None = None,
+) -> Task:
+    """Return the task in the space whose best average has the highest validation recall.
+
+    Spaces learned from the histories do not see the held-out events. If ``validation_fraction``
+    is None, nothing is held out.
+    """
+    held_out = held_out_of(histories, validation_fraction, rng)
+    _warn_if_learned(item_embeddings, histories, held_out)
+    split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
+    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs, features)
+    items, n_towers = next(spaces)
+    learned = learned_ends(histories, held_out)
+    first = task_in(items, n_towers, histories, held_out, learned, split_rng)
+    # All candidate spaces have the same items, so the examples are the same for all.
+    tasks = (
+        first._replace(
+            items=items, n_towers=n_towers, best=first.validation.best_average(items.vectors)
+        )
+        for items, n_towers in spaces
+    )
+    return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+
+
+def _warn_if_learned(item_embeddings: Any, histories: Histories, held_out: np.ndarray) -> None:
+    """Warn if the given vectors were learned from the events to validate by."""
+    sample = getattr(item_embeddings, "_learned_events", None)
+    if sample is None or not held_out.any():
+        return
+    share = share_learned(histories, np.flatnonzero(held_out), sample)
+    if share > 0.5:
+        warn_caller(
+            f"The given item_embeddings were learned from {share:.0%} of the events that "
+            "validation holds out, so validation recall is too high and may keep the wrong "
+            "epoch. Pass an embedder that is not fitted, such as "
+            "item_embeddings=CooccurrenceItemEmbedder(), which is fitted without these events."
+        )
+
+
+def held_out_of(
+    histories: Histories,
+    fraction: float | None,
+    rng: np.random.Generator,
+    n_new: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mark the events to hold out, as :func:`held_out_events`; none if the fraction is None."""
+    if fraction is None:
+        return np.zeros(len(histories.codes), dtype=bool)
+    columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
+    return held_out_events(sequences_of(Events(*columns)), fraction, rng, n_new)
+
+
+def task_in(
+    items: ItemEmbeddings,
+    n_towers: int,
+    histories: Histories,
+    held_out: np.ndarray,
+    learned: np.ndarray,
+    rng: np.random.Generator,
+    start: Start | None = None,
+) -> Task:
+    """Return the task in a space.
+
+    Parameters
+    ----------
+    held_out : ndarray of shape (n_events,), bool
+        The events to validate by.
+    """
+    sequences = sequences_of(known_events(items, histories, None))
+    held_out = held_out[items.rows_of(histories) >= 0]
+    can = target_events(sequences)
+    training = Targets(sequences, can & ~held_out)
+    validating = np.flatnonzero(can & held_out)
+    if len(validating) > _MOST_VALIDATING:
+        validating = np.sort(rng.choice(validating, _MOST_VALIDATING, replace=False))
+    validation = Validation(sequences, examples_of(sequences, validating))
+    best = BestAverage(0.1, 1.0, -1.0)
+    if start is None:
+        best = validation.best_average(items.vectors)
+    return Task(items, n_towers, sequences, training, validation, best, learned, start)
+
+
+def _spaces(
+    item_embeddings: Any, histories: Histories, n_jobs: int | None, features: ScaledFeatures | None
+) -> Iterator[tuple[ItemEmbeddings, int]]:
+    """Candidate spaces of the same items, and how many spaces are concatenated in each."""
+    if item_embeddings is None:
+        return learned_spaces(histories, n_jobs, features)
+    return iter([(item_space(item_embeddings, histories), 1)])
+
+
+def unknown_targets(
+    items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
+) -> int:
+    """Return how many targets of y are unknown; raise if there is nothing to learn from.
+
+    Parameters
+    ----------
+    items : ItemEmbeddings
+    histories : Histories
+        Including the targets of y with ``targets="y"``.
+    appended : ndarray of shape (n_events,), bool, or None
+        Which events come from y.
+    """
+    known = items.rows_of(histories) >= 0
+    if not known.any():
+        raise ValueError(
+            f"{nothing_known(items, histories)} There is nothing to learn from. Pass "
+            "histories with items of item_embeddings, or set item_embeddings=None."
+        )
+    if appended is None:
+        return 0
+    if not (appended & known).any():
+        raise ValueError(
+            f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
+            "is in the item space. Pass the items that came next, or set targets='history'."
+        )
+    return int((appended & ~known).sum())

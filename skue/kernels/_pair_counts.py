@@ -1,0 +1,189 @@
+"""Counts of items that appear near or after one another, and their normalisation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from skue.kernels._arrays import (
+    offsets_of,
+    owners,
+    positions_of_ranges,
+    starts_of_runs,
+    user_item_keys,
+)
+
+# The weight of a pair is rounded to a multiple of 2**-24. The sum of such numbers is exact in
+# float64 up to 2**29, so counts do not depend on the order in which they are added.
+_PRECISION = 2.0**24
+# Number of pairs held at a time.
+_BLOCK = 2**22
+
+
+def pair_counts(
+    codes: np.ndarray,
+    offsets: np.ndarray,
+    n_items: int,
+    *,
+    window: int,
+    timestamps: np.ndarray | None = None,
+    directed: bool = False,
+) -> sp.csr_array:
+    """Count pairs of different items at most ``window`` apart in a history.
+
+    A pair at distance ``d`` counts ``1 / d``. Distance is measured in events, or with timestamps
+    in instants. Two items of one instant are at distance 1 whatever their order. If the counts
+    are directed, they are no pair, because neither follows the other.
+
+    Returns
+    -------
+    counts : csr_array of shape (n_items, n_items), float64
+        If directed, entry (i, j) is for j after i. If not, it is for both orders, and i < j.
+    """
+    events = _instants(codes, offsets, n_items, timestamps)
+    window = min(window, len(events.codes))
+    weights = _weights(window)
+    instants = np.arange(len(events.ends))
+    last = np.minimum(instants + window, events.ends - 1)
+    stops = events.starts[last + 1][events.instants]
+    if directed:
+        starts = events.starts[instants + 1][events.instants]
+    else:
+        starts = np.arange(len(events.codes)) + 1
+    pairs = offsets_of(stops - starts)
+    counts = sp.csr_array((n_items, n_items))
+    n_before = 0
+    while n_before < len(events.codes):
+        limit = np.searchsorted(pairs, pairs[n_before] + _BLOCK, "right") - 1
+        block = slice(n_before, max(n_before + 1, int(limit)))
+        counts = counts + _counts_between(events, starts, pairs, weights, n_items, block)
+        n_before = block.stop
+    return _sorted(counts) if directed else _upper(counts)
+
+
+class _Events(NamedTuple):
+    """Events by instant, without repeats inside an instant."""
+
+    codes: np.ndarray
+    instants: np.ndarray
+    # First event of each instant, and the number of events.
+    starts: np.ndarray
+    # First instant after those of the same user.
+    ends: np.ndarray
+
+
+def _instants(
+    codes: np.ndarray, offsets: np.ndarray, n_items: int, timestamps: np.ndarray | None
+) -> _Events:
+    n_events = len(codes)
+    ends = np.repeat(offsets[1:], np.diff(offsets))
+    if timestamps is None:
+        return _Events(codes, np.arange(n_events), np.arange(n_events + 1), ends)
+    opens = starts_of_runs(timestamps, offsets)
+    instants = np.cumsum(opens) - 1
+    n_before = np.append(0, instants + 1)
+    ends = n_before[ends[opens]]
+    if not opens.all():
+        keys = np.unique(user_item_keys(instants, codes, n_items))
+        instants, codes = keys // n_items, (keys % n_items).astype(codes.dtype)
+    starts = offsets_of(np.bincount(instants, minlength=len(ends)))
+    return _Events(codes, instants, starts, ends)
+
+
+def _weights(window: int) -> np.ndarray:
+    """Return the weight of a pair at each distance; distance 0 is the same instant."""
+    distances = np.maximum(np.arange(window + 1), 1)
+    return np.rint(_PRECISION / distances) / _PRECISION
+
+
+def _counts_between(
+    events: _Events,
+    starts: np.ndarray,
+    pairs: np.ndarray,
+    weights: np.ndarray,
+    n_items: int,
+    block: slice,
+) -> sp.csr_array:
+    """Count the pairs of the events in a block with those after ``starts``, in any order."""
+    own = pairs[block.start : block.stop + 1] - pairs[block.start]
+    lengths = np.diff(own)
+    later = positions_of_ranges(starts[block], lengths)
+    distances = events.instants[later] - np.repeat(events.instants[block], lengths)
+    codes = events.codes[block].astype(np.int32)
+    shape = (len(codes), n_items)
+    following = sp.csr_array(
+        (weights[distances], events.codes[later].astype(np.int32), own.astype(np.int32)),
+        shape=shape,
+    )
+    ones, rows = np.ones(len(codes)), np.arange(len(codes) + 1, dtype=np.int32)
+    counts = sp.csr_array((ones, codes, rows), shape=shape).T.tocsr() @ following
+    return _kept(counts, _rows(counts) != counts.indices)
+
+
+def renumbered(counts: sp.csr_array, positions: np.ndarray, n_items: int) -> sp.csr_array:
+    """Return counts that are not directed with item ``i`` at ``positions[i]`` of ``n_items``."""
+    rows, columns = positions[_rows(counts)], positions[counts.indices]
+    places = np.minimum(rows, columns), np.maximum(rows, columns)
+    return _sorted(sp.csr_array((counts.data, places), shape=(n_items, n_items)))
+
+
+def _upper(counts: sp.csr_array) -> sp.csr_array:
+    """Return the counts of both orders, in the upper triangle."""
+    backwards = counts.T.tocsr()
+    counts = backwards.T.tocsr()
+    halves = (_kept(table, _rows(table) < table.indices) for table in (counts, backwards))
+    return sum(halves, sp.csr_array(counts.shape))
+
+
+def _sorted(counts: sp.csr_array) -> sp.csr_array:
+    """Sort the columns of each row. Transposing twice takes linear time."""
+    return counts.T.tocsr().T.tocsr()
+
+
+def _rows(table: sp.csr_array) -> np.ndarray:
+    return np.repeat(np.arange(table.shape[0], dtype=np.int32), np.diff(table.indptr))
+
+
+def _kept(table: sp.csr_array, keep: np.ndarray) -> sp.csr_array:
+    before = np.zeros(len(keep) + 1, dtype=table.indptr.dtype)
+    np.cumsum(keep, out=before[1:])
+    entries = table.data[keep], table.indices[keep], before[table.indptr]
+    return sp.csr_array(entries, shape=table.shape)
+
+
+def degree_normalized(
+    counts: sp.csr_array, *, smoothing: float, directed: bool = False
+) -> sp.csr_array:
+    r"""Divide each count by how often its two items appear near any item.
+
+    .. math:: \frac{\#(i, j)}{\sqrt{(r_i + \tau)(c_j + \tau)}}, \qquad
+              r_i = \sum_j \#(i, j), \quad c_j = \sum_i \#(i, j),
+
+    with :math:`\tau` the ``smoothing`` times the mean of :math:`r` (Qin and Rohe 2013). Counts
+    that are not directed stand in the upper triangle; the result is symmetric.
+
+    Returns
+    -------
+    table : csr_array of shape (n_items, n_items), float32
+    """
+    rows, columns = (np.asarray(counts.sum(axis=axis)).ravel() for axis in (1, 0))
+    if not directed:
+        rows = columns = rows + columns
+    rows, columns = (_inverse_roots(degrees, smoothing) for degrees in (rows, columns))
+    scaled = counts.data * np.repeat(rows, np.diff(counts.indptr))
+    scaled *= columns[counts.indices]
+    entries = scaled.astype(np.float32), counts.indices, counts.indptr
+    table = sp.csr_array(entries, shape=counts.shape)
+    return table if directed else table + table.T.tocsr()
+
+
+def _inverse_roots(degrees: np.ndarray, smoothing: float) -> np.ndarray:
+    degrees = degrees + smoothing * degrees.mean()
+    return 1 / np.sqrt(np.where(degrees > 0, degrees, np.inf))
+
+
+def n_repeats(codes: np.ndarray, offsets: np.ndarray) -> int:
+    """Return the number of events whose item occurs earlier in the same history."""
+    return len(codes) - len(np.unique(user_item_keys(owners(offsets), codes)))

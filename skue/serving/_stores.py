@@ -1,0 +1,379 @@
+"""Stores of bytes for a cache: Redis, an LMDB file that processes share, or any mapping."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import math
+import os
+import struct
+import threading
+import time as clock
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+
+from skue._estimator import import_optional
+
+# Redis counts the milliseconds.
+_REDIS_CONSTRAINTS: dict[str, list[Any]] = {
+    "timeout": [Interval(Real, 0, None, closed="neither")],
+    "expire": [None, Interval(Real, 0.001, None, closed="left")],
+}
+_LMDB_CONSTRAINTS: dict[str, list[Any]] = {
+    "max_bytes": [Interval(Integral, 1, None, closed="left")]
+}
+
+
+def check_options(cls: type, constraints: dict[str, list[Any]], options: dict[str, Any]) -> None:
+    """Raise for options of a class that are out of their constraints."""
+    for name, value in options.items():
+        # bool is a subclass of int.
+        if isinstance(value, bool):
+            raise ValueError(f"{name} must be a number, got {value}.")
+    validate_parameter_constraints(constraints, options, cls.__name__)
+
+
+class RedisStore(MutableMapping[str, bytes]):
+    """A Redis server as a store. One round trip reads or writes many entries.
+
+    Parameters
+    ----------
+    url : str, default="redis://localhost:6379/0"
+    timeout : float, default=0.1
+        Seconds after which a call without an answer fails. Without a timeout, a server that hangs
+        would block a thread forever.
+    expire : float or None, default=None
+        Seconds, at least 0.001, after which the server removes an entry, so that those of replaced
+        encoders do not pile up. None leaves this to the memory policy of the server.
+
+    Examples
+    --------
+    >>> from skue import RedisStore
+    >>> store = RedisStore("redis://localhost:6379/0", expire=7 * 86400)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        timeout: float = 0.1,
+        expire: float | None = None,
+    ) -> None:
+        check_options(RedisStore, _REDIS_CONSTRAINTS, {"timeout": timeout, "expire": expire})
+        redis = import_optional("redis", "redis")
+        self.expire = expire
+        self._client = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            # The cache tries again later. A retry here would only block its thread.
+            retry=None,
+            decode_responses=False,
+        )
+
+    def get_many(self, keys: list[str]) -> dict[str, bytes]:
+        """Return the entries that exist."""
+        values = self._client.mget(keys) if keys else []
+        return {k: value for k, value in zip(keys, values, strict=True) if value is not None}
+
+    def set_many(self, entries: Mapping[str, bytes]) -> None:
+        """Write entries."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key, value in entries.items():
+            pipeline.set(key, value, px=None if self.expire is None else int(self.expire * 1000))
+        pipeline.execute()
+
+    def delete_many(self, keys: list[str]) -> None:
+        """Remove entries; missing ones are ignored."""
+        if keys:
+            self._client.delete(*keys)
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.get_many([key])[key]
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.set_many({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        if not self._client.delete(key):
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.decode() for key in self._client.scan_iter("skue:*"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class LMDBStore(MutableMapping[str, bytes]):
+    """A memory-mapped file as a store that the processes of one machine share.
+
+    Every write is a transaction: a process that is killed in the middle of a write leaves the
+    entries as they were. After a power failure, delete the folder: on some file systems the file
+    is damaged, and every entry can be computed again. Open a folder only once per process, and
+    after forking.
+
+    Parameters
+    ----------
+    path : str or path
+        Folder of the file, created if it does not exist.
+    max_bytes : int, default=2**30
+        Maximum size of the file. Once it is full, writes fail and the cache counts them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skue import LMDBStore
+    >>> store = LMDBStore(tempfile.mkdtemp())  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> None:
+        check_options(LMDBStore, _LMDB_CONSTRAINTS, {"max_bytes": max_bytes})
+        lmdb = import_optional("lmdb", "lmdb")
+        self._environment = lmdb.open(os.fspath(path), map_size=max_bytes, sync=False)
+        self._environment.reader_check()
+
+    def get_many(self, keys: list[str]) -> dict[str, bytes]:
+        """Return the entries that exist."""
+        with self._environment.begin() as transaction:
+            found = {key: transaction.get(key.encode()) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def set_many(self, entries: Mapping[str, bytes]) -> None:
+        """Write entries, all or none."""
+        with self._environment.begin(write=True) as transaction:
+            for key, value in entries.items():
+                transaction.put(key.encode(), value)
+
+    def delete_many(self, keys: list[str]) -> None:
+        """Remove entries; missing ones are ignored."""
+        with self._environment.begin(write=True) as transaction:
+            for key in keys:
+                transaction.delete(key.encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._environment.close()
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.get_many([key])[key]
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.set_many({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        with self._environment.begin(write=True) as transaction:
+            if not transaction.delete(key.encode()):
+                raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        with self._environment.begin() as transaction:
+            keys = [bytes(key).decode() for key in transaction.cursor().iternext(values=False)]
+        return iter(keys)
+
+    def __len__(self) -> int:
+        with self._environment.begin() as transaction:
+            return transaction.stat()["entries"]
+
+
+class GuardedStore:
+    """Calls a store with many entries at a time, and pauses after a failure.
+
+    Reading, writing and removing pause independently, so that a full store can still be read.
+
+    Parameters
+    ----------
+    store : MutableMapping of str to bytes
+        Its methods ``get_many``, ``set_many`` and ``delete_many`` are used if they exist.
+    clock : callable
+    rest : float
+        Seconds to pause after a failure.
+    """
+
+    def __init__(self, store: Any, clock: Any, rest: float) -> None:
+        self._clock, self._rest = clock, rest
+        self._get = getattr(store, "get_many", None) or partial(_get_each, store)
+        self._set = getattr(store, "set_many", None) or store.update
+        self._delete = getattr(store, "delete_many", None) or partial(_delete_each, store)
+        self._asleep_until: dict[Any, float] = {}
+        self._lock = threading.Lock()
+        self.n_errors = 0
+        self.last_error: BaseException | None = None
+
+    def get_many(self, keys: list[str]) -> dict[str, Any] | None:
+        """Return the entries that exist, or None if the store fails."""
+        answered, found = self._call(self._get_mapping, keys)
+        return found if answered else None
+
+    def set_many(self, entries: Mapping[str, bytes]) -> bool:
+        """Write entries, and return whether that succeeded."""
+        return self._call(self._set, entries)[0]
+
+    def delete_many(self, keys: list[str]) -> bool:
+        """Remove entries, and return whether that succeeded."""
+        return self._call(self._delete, keys)[0]
+
+    def _get_mapping(self, keys: list[str]) -> Mapping[str, Any]:
+        found = self._get(keys)
+        if not isinstance(found, Mapping):
+            raise TypeError(
+                f"get_many of the store returned a {type(found).__name__}. It must return a dict "
+                "of the entries that exist."
+            )
+        return found
+
+    def _call(self, method: Any, argument: Any) -> tuple[bool, Any]:
+        if self._clock() < self._asleep_until.get(method, -math.inf):
+            return False, None
+        try:
+            return True, method(argument)
+        except Exception as error:
+            with self._lock:
+                self.n_errors += 1
+                self.last_error = error
+                self._asleep_until[method] = self._clock() + self._rest
+            return False, None
+
+
+def _get_each(store: MutableMapping[str, bytes], keys: list[str]) -> dict[str, bytes]:
+    found = {}
+    for key in keys:
+        # Not checked with `in` first, as the entry may be removed in between.
+        with contextlib.suppress(KeyError):
+            found[key] = store[key]
+    return found
+
+
+def _delete_each(store: MutableMapping[str, bytes], keys: list[str]) -> None:
+    for key in keys:
+        store.pop(key, None)
+
+
+_MAGIC = b"skueV"
+_SCHEMA = 2
+# Magic, schema, length of the encoder id, n_dims, time in seconds since 1970.
+_HEADER = struct.Struct("<5sBHId")
+# Plain checksums have 16 bytes, signatures 32.
+_SEAL_BYTES = {False: 16, True: 32}
+_SHORTEST_KEY = 16
+# Seconds by which the clocks of two machines may differ.
+_CLOCK_TOLERANCE = 10.0
+# How far from 1 the squared length of a vector may be.
+_TOLERANCE = 1e-3
+# LMDB accepts keys of up to 511 bytes.
+_LONGEST_ID = 256
+
+
+class Entry(NamedTuple):
+    """A user vector and when it was computed."""
+
+    vector: np.ndarray
+    time: float
+
+
+def pack_entry(key: str, encoder_id: str, entry: Entry, secret: bytes | None = None) -> bytes:
+    """Return an entry as bytes that end in a checksum, or in a signature if a secret is given.
+
+    Both cover the entry, the id of the encoder and the key of the entry, which holds the user id.
+    """
+    name = encoder_id.encode()
+    vector = entry.vector.astype("<f4").tobytes()
+    header = _HEADER.pack(_MAGIC, _SCHEMA, len(name), len(entry.vector), entry.time)
+    data = header + name + vector
+    return data + _seal(key, data, secret)
+
+
+def unpack_entry(
+    key: str,
+    encoder_id: str,
+    n_dims: int,
+    data: Any,
+    secret: bytes | None = None,
+    *,
+    zero: bool = False,
+) -> Entry | None:
+    """Return the entry, or None for bytes that are not a valid entry of this key and encoder.
+
+    Parameters
+    ----------
+    secret : bytes or None
+        The entry must be signed with it. Without a secret, the entry must not be signed.
+    zero : bool
+        Whether a vector of zeros is valid.
+    """
+    name = encoder_id.encode()
+    n_seal = _SEAL_BYTES[secret is not None]
+    size = _HEADER.size + len(name) + 4 * n_dims + n_seal
+    if not isinstance(data, bytes) or len(data) != size:
+        return None
+    content = data[:-n_seal]
+    if not hmac.compare_digest(_seal(key, content, secret), data[-n_seal:]):
+        return None
+    magic, schema, name_length, dims, time = _HEADER.unpack_from(content)
+    if (magic, schema, name_length, dims) != (_MAGIC, _SCHEMA, len(name), n_dims):
+        return None
+    if content[_HEADER.size :][: len(name)] != name:
+        return None
+    vector = np.frombuffer(content, "<f4", n_dims, _HEADER.size + len(name))
+    if not 0 <= time <= clock.time() + _CLOCK_TOLERANCE:
+        return None
+    # Squares do not overflow in float64. Comparisons with NaN are False.
+    wide = vector.astype(np.float64)
+    if abs(float(wide.dot(wide)) - 1) <= _TOLERANCE or (zero and not vector.any()):
+        return Entry(vector, time)
+    return None
+
+
+def are_sound(vectors: np.ndarray, zero: bool) -> np.ndarray:
+    """Return which rows are valid user vectors: of length 1, or zeros if these are allowed."""
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    # Comparisons with NaN are False.
+    sound = np.abs(squares - 1) <= _TOLERANCE
+    return sound | ~vectors.any(axis=1) if zero else sound
+
+
+def key_of(encoder_id: str, user_id: Any) -> str:
+    """Return the key of a user's vector. The number 7 and the text "7" are two users.
+
+    Text that is long or cannot be encoded as UTF-8 is hashed. Otherwise the store would reject
+    the key, and the cache would treat the store as down.
+    """
+    if not isinstance(user_id, str):
+        return f"skue:{encoder_id}:i:{user_id}"
+    if user_id.isascii() and len(user_id) <= _LONGEST_ID:
+        return f"skue:{encoder_id}:s:{user_id}"
+    text = user_id.encode(errors="surrogatepass")
+    if len(text) > _LONGEST_ID or text.decode(errors="ignore") != user_id:
+        return f"skue:{encoder_id}:h:{hashlib.sha256(text).hexdigest()}"
+    return f"skue:{encoder_id}:s:{user_id}"
+
+
+def checked_secret(key: Any) -> bytes | None:
+    """Return the key to sign with; raise if it is too short. No error shows the key."""
+    if key is None:
+        return None
+    if not isinstance(key, bytes):
+        raise ValueError(
+            f"key must be bytes, got {type(key).__name__}. Make one with secrets.token_bytes(32), "
+            "and use the same one in every process that shares the store."
+        )
+    if len(key) < _SHORTEST_KEY:
+        raise ValueError(
+            f"key must have at least {_SHORTEST_KEY} bytes, got {len(key)}. Make one with "
+            "secrets.token_bytes(32)."
+        )
+    return key
+
+
+def _seal(key: str, data: bytes, secret: bytes | None) -> bytes:
+    name = key.encode()
+    message = struct.pack("<I", len(name)) + name + data
+    if secret is None:
+        return hashlib.blake2b(message, digest_size=_SEAL_BYTES[False]).digest()
+    return hmac.digest(secret, message, "sha256")
