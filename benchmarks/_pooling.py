@@ -48,7 +48,7 @@ def measure(
         "skue, numba": lambda: encoder.transform(histories),
         "skue, scipy": with_scipy,
         "EmbeddingBag, weights given": given,
-        "EmbeddingBag, weights worked out": computed,
+        "EmbeddingBag, weights computed": computed,
     }
     expected = given()
     for contender in contenders.values():

@@ -4,7 +4,8 @@
     python benchmarks/quality.py --worlds                # generated users, no log needed
     python benchmarks/quality.py LOG --ablation --seeds 1
     python benchmarks/quality.py --worlds steady-3000 --ablation
-    python benchmarks/quality.py --page A.json B.json  # writes docs/user_guide/quality.md
+
+With ``--json``, ``python docs/measured_tables.py`` then writes the tables of the page.
 
 On a log (by default amazon-beauty.txt in the folder SKUE_DATA), each user's last event is the
 test target, and the one before it is the validation target. Everything, including item vectors,
@@ -33,8 +34,8 @@ from pathlib import Path
 import numpy as np
 from _log_file import log_path
 from _quality_parts import VARIANTS, Ablated, average_grid, run_of
-from _quality_tables import BESIDE, draw, log_table, page, short, world_table
 from _result_file import write
+from _tables import BESIDE, log_table, short, world_table
 from threadpoolctl import threadpool_info
 
 from skue import (
@@ -310,13 +311,7 @@ def main():
     parser.add_argument("--ablation", action="store_true", help="measure variants of the two-tower")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="only these variants")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--page", nargs="+", metavar="JSON", help="only write the page of these")
     arguments = parser.parse_args()
-    if arguments.page:
-        docs = Path(__file__).parents[1] / "docs"
-        draw(arguments.page, docs / "_static" / "quality.svg")
-        (docs / "user_guide" / "quality.md").write_text(page(arguments.page), encoding="utf-8")
-        return
     results = machine()
     if arguments.worlds is not None:
         arguments.worlds = arguments.worlds or list(WORLDS)

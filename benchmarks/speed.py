@@ -1,9 +1,10 @@
 """Compare speed and memory with the usual alternatives, in one run.
 
 ``python benchmarks/speed.py`` runs all parts (about ten minutes on two cores), prints every
-figure, and writes ``benchmarks/speed.json``, ``docs/_static/speed.svg`` and the page
-``docs/user_guide/speed.md``. ``--only pooling recall`` runs some parts, and ``--quick`` runs them
-at a tenth of the size; both only print. ``--page`` only writes the page again.
+figure, and writes ``benchmarks/speed.json``. ``python docs/measured_tables.py`` and
+``python benchmarks/pictures.py`` write the tables and the picture of the page from it.
+``--only pooling recall`` runs some parts, and ``--quick`` runs them at a tenth of the size; both
+only print.
 ``python -m pip install -e ".[bench]"`` installs the alternatives.
 """
 
@@ -23,7 +24,6 @@ from typing import Any
 import _growth
 import _latency
 import _memory
-import _page
 import _pooling
 import _reading
 import _recall
@@ -106,11 +106,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="*", help="parts with these prefixes; only print", default=[]
     )
-    parser.add_argument("--page", action="store_true", help="only write the page, from the JSON")
     given = parser.parse_args()
-    if given.page:
-        _page.write(json.loads(RESULTS.read_text(encoding="utf-8")), ROOT / "docs")
-        return
     # Called first, because the alternatives load another BLAS.
     found: dict[str, Any] = {"machine": machine()}
     started = time.perf_counter()
@@ -123,7 +119,6 @@ def main() -> None:
     found["minutes"] = round((time.perf_counter() - started) / 60, 1)
     if not given.quick and not given.only:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        _page.write(found, ROOT / "docs")
         print(f"# written after {found['minutes']} minutes")
 
 

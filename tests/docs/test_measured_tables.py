@@ -13,24 +13,15 @@ SPEC.loader.exec_module(measured)
 
 def test_pages_have_measured_tables():
     assert ROOT / "README.md" in measured.pages()
-    assert ROOT / "docs/user_guide/which_encoder.md" in measured.pages()
+    for name in ("which_encoder", "quality", "speed", "past_one_machine"):
+        assert ROOT / f"docs/user_guide/{name}.md" in measured.pages()
 
 
 @pytest.mark.parametrize("page", measured.pages(), ids=lambda page: page.stem)
 def test_the_tables_of_a_page_equal_the_files_of_the_benchmarks(page):
     text = page.read_text(encoding="utf-8")
     assert measured.filled(text) == text
-    assert all("|" in place.group(0) for place in measured.PLACE.finditer(text))
-
-
-def test_the_quality_page_equals_the_files_of_its_benchmark(monkeypatch):
-    benchmarks = ROOT / "benchmarks"
-    monkeypatch.syspath_prepend(str(benchmarks))
-    tables = importlib.import_module("_quality_tables")
-    names = ("amazon-beauty", "online-retail", "worlds", "ablation-beauty", "ablation-world")
-    files = [benchmarks / f"quality-{name}.json" for name in names]
-    text = (ROOT / "docs/user_guide/quality.md").read_text(encoding="utf-8")
-    assert measured.filled(tables.page(files)) == text
+    assert all(len(place.group(0).splitlines()) > 2 for place in measured.PLACE.finditer(text))
 
 
 def test_a_changed_figure_is_noticed():
@@ -74,7 +65,7 @@ def test_the_short_table_of_quality_has_a_column_for_each_log():
             {"log": "reviews", "metric": "recall@10", "with_less_without": [0.02, 0.01, 0.03]},
         ],
     }
-    assert measured.quality_short(shop, reviews, features).splitlines() == [
+    assert measured.KINDS["quality_short"](shop, reviews, features).splitlines() == [
         "|  | shop | reviews |",
         "| --- | ---: | ---: |",
         "| own frequency, then popularity | .3123 / .3000 |  |",

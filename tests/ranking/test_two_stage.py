@@ -111,7 +111,7 @@ def test_a_log_without_any_pattern_cannot_be_predicted_in_validation():
     rng = np.random.default_rng(3)
     lists = [rng.permutation(N_ITEMS)[: rng.integers(2, 6)].tolist() for _ in range(400)]
     model = recommender(n_candidates=N_ITEMS).fit(lists)
-    # Of 40 items, the 10 best at random: the mean of 1 / log2(rank + 1), worked out exactly.
+    # Of 40 items, the 10 best at random: the mean of 1 / log2(rank + 1), computed exactly.
     # Items of the history, at most 5 of 40, never come again, which is a pattern.
     most = np.sum(1 / np.log2(np.arange(2, 12))) / (N_ITEMS - 5)
     assert set(model.validation_scores_) == {"encoder", "additive", "boosted"}
