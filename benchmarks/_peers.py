@@ -84,7 +84,8 @@ class ItemScorer:
         return self
 
     def scores(self, queries):
-        return self.estimator.score_blocks(queries, exclude_seen=self.exclude_seen)
+        seen = self.estimator._seen(queries) if self.exclude_seen else None
+        return self.estimator._scores(queries, seen)
 
 
 class Linear:

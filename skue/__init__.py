@@ -3,8 +3,10 @@
 from skue._version import __version__ as __version__
 from skue.encoders import (
     DecayAverageUserEncoder,
+    Events,
     MixedUserEncoder,
     TwoTowerUserEncoder,
+    UserEncoder,
     UserStates,
 )
 from skue.histories import (
@@ -45,6 +47,7 @@ __all__ = [
     "CooccurrenceItemEmbedder",
     "DecayAverageUserEncoder",
     "DecayCurveDisplay",
+    "Events",
     "Histories",
     "ItemEmbeddings",
     "ItemFeatures",
@@ -61,6 +64,7 @@ __all__ = [
     "TransitionItemRanker",
     "TwoStageRecommender",
     "TwoTowerUserEncoder",
+    "UserEncoder",
     "UserStates",
     "UserVectorCache",
     "ann_recall",

@@ -65,7 +65,8 @@ class OwnCountAndPopularity:
     def _recall(self, beta: float, queries: Histories, held_out: list[np.ndarray]) -> float:
         self.beta_ = beta
         scores = self.score_blocks(queries)
-        return float(np.mean(Evaluation(scores, self.items_, queries, held_out).recall(_K, "min")))
+        evaluation = Evaluation(scores, self.items_, queries, held_out, tolerance=1e-6)
+        return float(np.mean(evaluation.recall(_K, "min")))
 
 
 class Transitions:

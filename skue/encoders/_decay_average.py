@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
-from skue.encoders._base import ColdStart, UnknownItem, UserEncoder
-from skue.encoders._events import AGE_UNITS, AgeUnit, Events, event_ages
-from skue.encoders._online import OnlineAverages
-from skue.kernels._pooling import decayed_averages
+from skue.encoders._base import ColdStart, UnknownItem
+from skue.encoders._events import AgeUnit
+from skue.encoders._online import AverageUserEncoder
 
 
-class DecayAverageUserEncoder(OnlineAverages):
+class DecayAverageUserEncoder(AverageUserEncoder):
     r"""Encode users as averages of item vectors in which older events count less.
 
     For each item :math:`i` of a history, with event weights :math:`w_e` and ages :math:`a_e`,
@@ -102,10 +100,8 @@ class DecayAverageUserEncoder(OnlineAverages):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **UserEncoder._parameter_constraints,
+        **AverageUserEncoder._parameter_constraints,
         "decay": [Interval(Real, 0, None, closed="left")],
-        "age_unit": [StrOptions(AGE_UNITS)],
-        "repeat_exponent": [Interval(Real, 0, 1, closed="both")],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = (
         "decay",
@@ -113,8 +109,6 @@ class DecayAverageUserEncoder(OnlineAverages):
         "repeat_exponent",
         "max_history",
     )
-
-    _threaded: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -137,28 +131,8 @@ class DecayAverageUserEncoder(OnlineAverages):
         self.unknown_item = unknown_item
         self.n_jobs = n_jobs
 
-    def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
-        vectors, defined = averages(
-            events, self.age_unit, [self.decay], self.repeat_exponent, self.item_vectors_
-        )
-        return vectors[0], defined[0]
-
-    def _state_decays(self) -> tuple[float, ...]:
+    def _decays(self) -> tuple[float, ...]:
         return (float(self.decay),)
 
-    def _join_parts(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _combined(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return parts[0], defined[0]
-
-
-def averages(
-    events: Events,
-    age_unit: str,
-    decays: Sequence[float],
-    repeat_exponent: float,
-    vectors: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the unit-length averages and which are defined, one row per decay."""
-    ages = None if age_unit == "step" else event_ages(events, age_unit)
-    return decayed_averages(
-        events.rows, events.offsets, ages, events.weights, decays, repeat_exponent, vectors
-    )

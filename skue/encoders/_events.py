@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._item_embeddings import Catalogue
 from skue.kernels._arrays import (
     elapsed_ages,
     instant_ages,
@@ -23,7 +23,21 @@ AGE_UNITS = {"step", "instant", *AGE_SECONDS}
 
 
 class Events(NamedTuple):
-    """The known events of a batch of users, oldest first, as flat columns."""
+    """The known events of a batch of users as flat columns, oldest first.
+
+    :class:`UserEncoder` hands them to ``_encode_events``. User ``i`` has the events
+    ``offsets[i]:offsets[i + 1]``, none if both are equal.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_events,), int32
+        Row of each event's item in ``item_embeddings_``.
+    offsets : ndarray of shape (n_users + 1,), int64
+    timestamps : ndarray of shape (n_events,), datetime64 or float64 (seconds), or None
+    weights : ndarray of shape (n_events,), float64, or None
+        None is a weight of 1 for every event.
+    user_features : ndarray of shape (n_users, n_features), or None
+    """
 
     rows: np.ndarray
     offsets: np.ndarray
@@ -33,6 +47,7 @@ class Events(NamedTuple):
 
     @property
     def n_users(self) -> int:
+        """Number of users."""
         return len(self.offsets) - 1
 
     def of_users(self, start: int, stop: int) -> Events:
@@ -56,8 +71,29 @@ class Events(NamedTuple):
             self.user_features,
         )
 
+    def ages(self, age_unit: AgeUnit) -> np.ndarray:
+        """Return the age of every event in a unit, float64; 0 for a user's newest.
 
-def known_events(items: ItemEmbeddings, histories: Histories, max_history: int | None) -> Events:
+        Parameters
+        ----------
+        age_unit : {"step", "instant", "s", "m", "h", "D", "W"}
+            As in :class:`DecayAverageUserEncoder`.
+        """
+        if age_unit == "step":
+            return step_ages(self.offsets)
+        if not len(self.rows):
+            return np.empty(0)
+        if self.timestamps is None:
+            raise ValueError(
+                f"age_unit={age_unit!r} needs timestamps, but X has none. Pass Histories or a "
+                "frame with timestamps, or set age_unit='step'."
+            )
+        if age_unit == "instant":
+            return instant_ages(self.timestamps, self.offsets)
+        return elapsed_ages(as_seconds(self.timestamps), self.offsets, AGE_SECONDS[age_unit])
+
+
+def known_events(items: Catalogue, histories: Histories, max_history: int | None = None) -> Events:
     """Drop the events of unknown items, then keep each user's newest ``max_history``."""
     rows = items.rows_of(histories)
     columns = histories.offsets, histories.timestamps, histories.weights, histories.user_features
@@ -68,7 +104,7 @@ def known_events(items: ItemEmbeddings, histories: Histories, max_history: int |
     return events if max_history is None else _newest(events, max_history)
 
 
-def new_items(items: ItemEmbeddings, histories: Histories) -> np.ndarray:
+def new_items(items: Catalogue, histories: Histories) -> np.ndarray:
     """Mark the items without an event, shape (n_items,), bool."""
     counts = np.bincount(histories.codes, minlength=len(histories.item_ids))
     rows = items.lookup(histories.item_ids[counts > 0])
@@ -83,23 +119,6 @@ def _newest(events: Events, n_most: int) -> Events:
         return events
     kept = np.minimum(lengths, n_most)
     return events.take(positions_of_ranges(events.offsets[1:] - kept, kept), offsets_of(kept))
-
-
-def event_ages(events: Events, age_unit: str) -> np.ndarray:
-    """Return the age of every event, float64; 0 for a user's newest."""
-    if age_unit == "step":
-        return step_ages(events.offsets)
-    timestamps = events.timestamps
-    if not len(events.rows):
-        return np.empty(0)
-    if timestamps is None:
-        raise ValueError(
-            f"age_unit={age_unit!r} needs timestamps, but X has none. Pass Histories or a frame "
-            "with timestamps, or set age_unit='step'."
-        )
-    if age_unit == "instant":
-        return instant_ages(timestamps, events.offsets)
-    return elapsed_ages(as_seconds(timestamps), events.offsets, AGE_SECONDS[age_unit])
 
 
 def as_seconds(timestamps: np.ndarray) -> np.ndarray:

@@ -6,16 +6,15 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
-from skue.encoders._base import ColdStart, UnknownItem, UserEncoder
-from skue.encoders._decay_average import averages
-from skue.encoders._events import AGE_UNITS, AgeUnit, Events
-from skue.encoders._online import OnlineAverages
+from skue.encoders._base import ColdStart, UnknownItem
+from skue.encoders._events import AgeUnit
+from skue.encoders._online import AverageUserEncoder
 from skue.kernels._pooling import mixed_unit_vectors
 
 
-class MixedUserEncoder(OnlineAverages):
+class MixedUserEncoder(AverageUserEncoder):
     r"""Encode users as a mix of a slow and a fast decayed average.
 
     Both are the unit-length averages of :class:`DecayAverageUserEncoder`,
@@ -86,12 +85,10 @@ class MixedUserEncoder(OnlineAverages):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **UserEncoder._parameter_constraints,
+        **AverageUserEncoder._parameter_constraints,
         "long_decay": [Interval(Real, 0, None, closed="left")],
         "short_decay": [Interval(Real, 0, None, closed="left")],
         "short_weight": [Interval(Real, 0, 1, closed="both")],
-        "age_unit": [StrOptions(AGE_UNITS)],
-        "repeat_exponent": [Interval(Real, 0, 1, closed="both")],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = (
         "long_decay",
@@ -101,8 +98,6 @@ class MixedUserEncoder(OnlineAverages):
         "repeat_exponent",
         "max_history",
     )
-
-    _threaded: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -129,14 +124,9 @@ class MixedUserEncoder(OnlineAverages):
         self.unknown_item = unknown_item
         self.n_jobs = n_jobs
 
-    def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
-        decays = [self.long_decay, self.short_decay]
-        found = averages(events, self.age_unit, decays, self.repeat_exponent, self.item_vectors_)
-        return self._join_parts(*found)
-
-    def _state_decays(self) -> tuple[float, ...]:
+    def _decays(self) -> tuple[float, ...]:
         return float(self.long_decay), float(self.short_decay)
 
-    def _join_parts(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _combined(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shares = np.array([1 - self.short_weight, self.short_weight])
         return mixed_unit_vectors(parts, shares)

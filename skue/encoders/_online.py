@@ -1,21 +1,23 @@
-"""Online updates: add new events to an average without the old events."""
+"""Averages of item vectors, and their online updates: new events without the old ones."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import struct
-import weakref
+from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skue.encoders._base import CHUNK_SIZE, UserEncoder
-from skue.encoders._events import AGE_SECONDS, AgeUnit, Events, as_seconds, event_ages
+from skue.encoders._events import AGE_SECONDS, AGE_UNITS, AgeUnit, Events, as_seconds
 from skue.kernels._arrays import starts_of_runs
-from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums, with_few_events
+from skue.kernels._pooling import decayed_averages
+from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums
 
 _MAGIC = b"skueS"
 _SCHEMA = 1
@@ -99,8 +101,7 @@ class UserStates:
         ids = sorted({state.encoder_id for state in states})
         if len(ids) != 1:
             raise ValueError(f"states must be from the same encoder, got encoder ids {ids}.")
-        parts = zip(*(state.columns for state in states), strict=True)
-        return cls(ids[0], Columns(*(np.concatenate(part) for part in parts)))
+        return cls(ids[0], _concatenated([state.columns for state in states]))
 
     def to_bytes(self) -> bytes:
         """Return the states as bytes with a checksum, to store or send them."""
@@ -125,16 +126,17 @@ class UserStates:
         Raises
         ------
         ValueError
-            If the bytes are damaged, are not states, or have a newer schema.
+            If the bytes are damaged, are not states, or have another schema.
         """
         data = memoryview(data).tobytes()
         if len(data) < _HEADER.size + _CHECKSUM_BYTES or data[: len(_MAGIC)] != _MAGIC:
             raise ValueError(f"data ({len(data)} bytes) does not contain user states.")
         content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
         _, schema, n_users, n_decays, n_dims, id_length = _HEADER.unpack_from(data)
-        if schema > _SCHEMA:
+        if schema != _SCHEMA:
             raise ValueError(
-                f"data has schema {schema}, but this skue reads up to {_SCHEMA}. Upgrade skue."
+                f"data has schema {schema}, but this skue reads {_SCHEMA}. Compute the states "
+                "again from the histories."
             )
         if _checksum(content) != checksum:
             raise ValueError(
@@ -178,26 +180,46 @@ def _checksum(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES).digest()
 
 
-# encoder_id_ per encoder, with the fitted parts (kept alive) and parameters it was computed from.
-_ENCODER_IDS: Any = weakref.WeakKeyDictionary()
-_FEW_EVENTS = 32
+def _concatenated(parts: list[Columns]) -> Columns:
+    return Columns(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-class OnlineAverages(UserEncoder):
-    """Base class of encoders whose vectors are computed from decayed sums.
+class AverageUserEncoder(UserEncoder):
+    """Base class of encoders that average item vectors, in which older events count less.
 
-    A subclass returns its decays from ``_state_decays`` and combines the unit vectors of its sums
-    in ``_join_parts``.
+    A subclass returns its decays from ``_decays``, and makes one vector of the averages with these
+    decays in ``_combined``.
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **UserEncoder._parameter_constraints,
+        "age_unit": [StrOptions(AGE_UNITS)],
+        "repeat_exponent": [Interval(Real, 0, 1, closed="both")],
+    }
+    _threaded: ClassVar[bool] = True
 
     age_unit: AgeUnit
     repeat_exponent: float
 
-    def _state_decays(self) -> tuple[float, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _decays(self) -> tuple[float, ...]:
+        """Return the decay of each average."""
 
-    def _join_parts(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+    @abstractmethod
+    def _combined(self, parts: np.ndarray, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return one vector for each user, from averages of shape (n_decays, n_users, n_dims)."""
+
+    def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
+        parts, defined = decayed_averages(
+            events.rows,
+            events.offsets,
+            None if self.age_unit == "step" else events.ages(self.age_unit),
+            events.weights,
+            self._decays(),
+            self.repeat_exponent,
+            self.item_vectors_,
+        )
+        return self._combined(parts, defined)
 
     def make_state(self, X: Any) -> UserStates:
         """Return the state of each user, to be updated with later events.
@@ -216,7 +238,7 @@ class OnlineAverages(UserEncoder):
         ValueError
             If ``max_history`` is set or ``repeat_exponent`` is not 1, because both need the events.
         """
-        return self._state_of(X, self._online_id())
+        return UserStates(self._online_id(), self._columns_of(X))
 
     def update_state(self, state: UserStates, X_new: Any) -> UserStates:
         """Return the state after new events, equal to the state of the whole history.
@@ -243,13 +265,8 @@ class OnlineAverages(UserEncoder):
             arrive late with ``age_unit`` ``"step"`` or ``"instant"``.
         """
         encoder_id = self._online_id()
-        self._check_state(state, encoder_id)
-        X_new = self._read(X_new)
-        if len(state) == len(X_new) == 1:
-            updated = self._updated_alone(state.columns, self._events_of(X_new))
-            if updated is not None:
-                return UserStates(encoder_id, updated)
-        return self._merged(state, self._state_of(X_new, encoder_id), "X_new")
+        columns = self._checked(state, encoder_id)
+        return UserStates(encoder_id, self._merged(columns, self._columns_of(X_new), "X_new"))
 
     def merge_states(self, earlier: UserStates, later: UserStates) -> UserStates:
         """Return the states of the same users after the events of both states.
@@ -266,9 +283,8 @@ class OnlineAverages(UserEncoder):
         state : UserStates
         """
         encoder_id = self._online_id()
-        self._check_state(earlier, encoder_id)
-        self._check_state(later, encoder_id)
-        return self._merged(earlier, later, "later")
+        columns = self._checked(earlier, encoder_id), self._checked(later, encoder_id)
+        return UserStates(encoder_id, self._merged(*columns, "later"))
 
     def transform_state(self, state: UserStates) -> np.ndarray:
         """Return the vectors that ``transform`` returns for all events of the states.
@@ -286,14 +302,13 @@ class OnlineAverages(UserEncoder):
         -------
         user_vectors : ndarray of shape (n_users, n_dims), float32
         """
-        self._check_state(state, self._online_id())
-        columns = state.columns
-        parts, defined = unit_vectors_of_sums(columns.sums, columns.masses, columns.signed)
-        return self._with_fallback(*self._join_parts(parts, defined))
+        columns = self._checked(state, self._online_id())
+        averages = unit_vectors_of_sums(columns.sums, columns.masses, columns.signed)
+        return self._with_fallback(*self._combined(*averages))
 
     def _online_id(self) -> str:
-        if not hasattr(self, "fallback_vector_"):
-            check_is_fitted(self, "fallback_vector_")
+        """Return ``encoder_id_``; raise if the vectors cannot be computed from sums."""
+        check_is_fitted(self, "fallback_vector_")
         if self.max_history is not None:
             raise ValueError(
                 f"States are not possible with max_history={self.max_history!r}: an old event "
@@ -305,16 +320,9 @@ class OnlineAverages(UserEncoder):
                 f"States are not possible with repeat_exponent={self.repeat_exponent!r}: damping "
                 "repeats needs a sum per item. Set repeat_exponent=1."
             )
-        fitted = (self.item_embeddings_, self.fallback_vector_)
-        parameters = [getattr(self, name) for name in self._output_parameters]
-        known = _ENCODER_IDS.get(self)
-        # Hashing all arrays would cost more than an update.
-        if known is None or known[:2] != (tuple(map(id, fitted)), parameters):
-            known = (tuple(map(id, fitted)), parameters, fitted, self.encoder_id_)
-            _ENCODER_IDS[self] = known
-        return known[3]
+        return self.encoder_id_
 
-    def _check_state(self, state: UserStates, encoder_id: str) -> None:
+    def _checked(self, state: UserStates, encoder_id: str) -> Columns:
         if not isinstance(state, UserStates):
             raise ValueError(
                 f"state must be UserStates from make_state, got {type(state).__name__}."
@@ -324,27 +332,24 @@ class OnlineAverages(UserEncoder):
                 f"state was made by encoder {state.encoder_id!r}, this one is {encoder_id!r}. "
                 "Compute it again from the histories with make_state(X)."
             )
+        return state.columns
 
-    def _state_of(self, X: Any, encoder_id: str) -> UserStates:
+    def _columns_of(self, X: Any) -> Columns:
         events = self._events_of(self._read(X))
         n_users = events.n_users
-        if n_users <= CHUNK_SIZE:
-            return UserStates(encoder_id, self._columns_of(events))
-        chunks = range(0, n_users, CHUNK_SIZE)
-        parts = [
-            self._columns_of(events.of_users(start, min(start + CHUNK_SIZE, n_users)))
-            for start in chunks
-        ]
-        return UserStates(
-            encoder_id, Columns(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        # In chunks, to bound the memory of the vectors of all events.
+        return _concatenated(
+            [
+                self._columns_of_events(events.of_users(start, min(start + CHUNK_SIZE, n_users)))
+                for start in range(0, n_users, CHUNK_SIZE)
+            ]
         )
 
-    def _columns_of(self, events: Events) -> Columns:
+    def _columns_of_events(self, events: Events) -> Columns:
         offsets, counts = events.offsets, np.diff(events.offsets)
-        ages = event_ages(events, self.age_unit)
-        vectors = self.item_embeddings_.vectors
+        ages = events.ages(self.age_unit)
         sums, masses = decayed_sums(
-            events.rows, offsets, ages, events.weights, self._state_decays(), vectors
+            events.rows, offsets, ages, events.weights, self._decays(), self.item_vectors_
         )
         filled = counts > 0
         oldest, newest = np.full((2, events.n_users), np.nan)
@@ -361,53 +366,12 @@ class OnlineAverages(UserEncoder):
             signed[filled] = np.minimum.reduceat(events.weights, offsets[:-1][filled]) < 0
         return Columns(sums, masses, counts, spans, oldest, newest, signed)
 
-    def _updated_alone(self, state: Columns, events: Events) -> Columns | None:
-        """Return the state of one user after a few events; None if the general path is needed."""
-        n_new = len(events.rows)
-        if not 0 < n_new <= _FEW_EVENTS or self.age_unit == "instant":
-            return None
-        newest = state.newest.item()
-        times = None if events.timestamps is None else as_seconds(events.timestamps).tolist()
-        first, last = (math.nan, math.nan) if times is None else (times[0], times[-1])
-        ages: list[float]
-        if self.age_unit == "step":
-            ages, shift = list(range(n_new - 1, -1, -1)), float(n_new)
-            if first < newest:
-                return None
-        elif times is None:
-            return None
-        else:
-            unit, empty = AGE_SECONDS[self.age_unit], math.isnan(newest)
-            latest = last if empty else max(newest, last)
-            ages = [(latest - time) / unit for time in times]
-            shift = 0.0 if empty else (latest - newest) / unit
-        weights = [1.0] * n_new if events.weights is None else events.weights.tolist()
-        sums, masses = with_few_events(
-            state.sums,
-            state.masses,
-            shift,
-            events.rows,
-            ages,
-            weights,
-            self._state_decays(),
-            self.item_embeddings_.vectors,
-        )
-        return Columns(
-            sums,
-            masses,
-            state.counts + n_new,
-            state.spans + n_new,
-            np.fmin(state.oldest, first),
-            np.fmax(state.newest, last),
-            state.signed | (min(weights) < 0),
-        )
-
-    def _merged(self, earlier: UserStates, later: UserStates, name: str) -> UserStates:
-        a, b = earlier.columns, later.columns
-        if len(earlier) != len(later):
+    def _merged(self, a: Columns, b: Columns, name: str) -> Columns:
+        """Return the columns after the events of both; steps and instants of ``b`` are newer."""
+        if len(a.counts) != len(b.counts):
             raise ValueError(
-                f"{name} has {len(later)} users, the state has {len(earlier)}. Pass one row per "
-                "user, and an empty history for a user without new events."
+                f"{name} has {len(b.counts)} users, the state has {len(a.counts)}. Pass one row "
+                "per user, and an empty history for a user without new events."
             )
         newest = np.fmax(a.newest, b.newest)
         spans = a.spans + b.spans
@@ -420,9 +384,9 @@ class OnlineAverages(UserEncoder):
             _refuse_late(a, b, name, self.age_unit)
             shared = (a.newest == b.oldest) & (self.age_unit == "instant")
             spans = spans - shared
-            shift_a, shift_b = b.spans - shared, np.zeros(len(later))
-        decays = self._state_decays()
-        columns = Columns(
+            shift_a, shift_b = b.spans - shared, np.zeros(len(b.counts))
+        decays = self._decays()
+        return Columns(
             aged(a.sums, shift_a, decays) + aged(b.sums, shift_b, decays),
             aged(a.masses, shift_a, decays) + aged(b.masses, shift_b, decays),
             a.counts + b.counts,
@@ -431,7 +395,6 @@ class OnlineAverages(UserEncoder):
             newest,
             a.signed | b.signed,
         )
-        return UserStates(earlier.encoder_id, columns)
 
 
 def _refuse_late(earlier: Columns, later: Columns, name: str, age_unit: str) -> None:

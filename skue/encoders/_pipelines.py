@@ -1,4 +1,4 @@
-"""Find the encoder inside a pipeline or search, and the steps before and after it."""
+"""Find the encoder or the ranker inside a pipeline or search, and the steps around it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import import_optional
-from skue.encoders._base import UserEncoder, dense_output
+from skue.encoders._base import UserEncoder
+from skue.encoders._recommender import Recommender, dense_output
 from skue.items._item_embeddings import ItemEmbeddings
 
 
@@ -84,30 +85,42 @@ class FoundEncoder(NamedTuple):
         return ItemEmbeddings(self.item_vectors(), items.ids, space_id=space_id, **alignment)
 
 
-class FoundScorer(NamedTuple):
-    """An estimator that scores all items itself, and the transformations before it."""
+class FoundRanker(NamedTuple):
+    """A recommender that scores all items itself, and the transformations before it."""
 
-    scorer: Any
+    ranker: Recommender
     before: tuple[Callable[[Any], Any], ...] = ()
 
     def histories(self, X: Any) -> Any:
-        """Return the input of the scorer for an input X of the estimator."""
+        """Return the input of the ranker for an input X of the estimator."""
         for change in self.before:
             X = change(X)
         return X
 
 
-def find_item_scorer(estimator: Any) -> FoundScorer | None:
-    """Return the estimator if it scores all items, or the end of a Pipeline or search that does."""
-    if hasattr(estimator, "score_blocks"):
-        return FoundScorer(estimator)
+def unwrapped(estimator: Any) -> Any:
+    """Return the estimator inside searches and frozen estimators, or the estimator itself."""
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
+            message = "This %(name)s has no best_estimator_: fit it, with refit=True."
+            check_is_fitted(estimator, "best_estimator_", msg=message)
+            estimator = estimator.best_estimator_
+        else:
+            return estimator
+
+
+def find_ranker(estimator: Any) -> FoundRanker | None:
+    """Return the estimator, or the end of a Pipeline or search, if it scores items itself."""
+    estimator = unwrapped(estimator)
+    if isinstance(estimator, Recommender) and not isinstance(estimator, UserEncoder):
+        return FoundRanker(estimator)
     if isinstance(estimator, Pipeline):
         steps = [step for _, step in estimator.steps if not _does_nothing(step)]
-        last = find_item_scorer(steps[-1]) if steps else None
+        last = find_ranker(steps[-1]) if steps else None
         before = tuple(step.transform for step in steps[:-1])
-        return None if last is None else FoundScorer(last.scorer, before + last.before)
-    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
-        return find_item_scorer(getattr(estimator, "best_estimator_", None))
+        return None if last is None else FoundRanker(last.ranker, before + last.before)
     return None
 
 
@@ -151,6 +164,7 @@ def find_encoder(estimator: Any) -> FoundEncoder:
 
 
 def _find(estimator: Any) -> FoundEncoder | None:
+    estimator = unwrapped(estimator)
     if isinstance(estimator, UserEncoder):
         check_is_fitted(estimator, "fallback_vector_")
         return FoundEncoder(estimator)
@@ -162,12 +176,6 @@ def _find(estimator: Any) -> FoundEncoder | None:
         return _find_in_columns(estimator)
     if isinstance(estimator, FeatureUnion):
         return _find_in_union(estimator)
-    if isinstance(estimator, FrozenEstimator):
-        return _find(estimator.estimator)
-    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
-        message = "This %(name)s has no best_estimator_: fit it, with refit=True."
-        check_is_fitted(estimator, "best_estimator_", msg=message)
-        return _find(estimator.best_estimator_)
     return None
 
 

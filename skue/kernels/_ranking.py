@@ -15,6 +15,8 @@ from skue.kernels._threads import pooling_backend, spread
 from skue.kernels._topk import top_k
 
 TOLERANCE = 1e-6
+# Scores other than cosines have any scale. This only evens out rounding.
+_SCORE_TOLERANCE = 1e-9
 BLOCK_BYTES = 8 * 2**20
 # Users and items scored in one product. numba counts fastest in tiles that fit the cache. numpy
 # counts row by row, so it needs long rows.
@@ -84,7 +86,7 @@ def rank_positives(
     offsets: np.ndarray,
     *,
     excluded: tuple[np.ndarray, np.ndarray] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[Positives, np.ndarray]:
     """Count the items above each held-out item, without sorting.
@@ -100,8 +102,9 @@ def rank_positives(
     offsets : ndarray of shape (n_users + 1,)
     excluded : (rows, offsets), default=None
         Items to leave out of each user's ranking.
-    tolerance : float
-        Scores that differ by at most this much are tied.
+    tolerance : float, default=None
+        Scores that differ by at most this much are tied. None is 1e-6 for products of unit
+        vectors, and 1e-9 for other scores.
     block_bytes : int
         Memory for the scores of a block of users.
 
@@ -118,6 +121,8 @@ def rank_positives(
     """
     n_users = len(offsets) - 1
     tiled = isinstance(scores, Products)
+    if tolerance is None:
+        tolerance = TOLERANCE if tiled else _SCORE_TOLERANCE
     # The compiled count takes float32 only, and other scores than cosines may be float64.
     backend = pooling_backend() if tiled else "scipy"
     count = _counter(backend)

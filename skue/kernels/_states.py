@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 
 from skue.kernels._pooling import decay_weights
@@ -52,32 +49,6 @@ def decayed_sums(
         sums[filled, at] = np.add.reduceat(pulls[:, None] * events, starts, axis=0)
         masses[filled, at] = np.add.reduceat(np.abs(pulls), starts)
     return sums, masses
-
-
-def with_few_events(
-    sums: np.ndarray,
-    masses: np.ndarray,
-    shift: float,
-    rows: np.ndarray,
-    ages: Sequence[float],
-    weights: Sequence[float],
-    decays: tuple[float, ...],
-    vectors: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one user's sums and masses after ``shift`` units of age and a few new events.
-
-    Equal to :func:`aged` plus :func:`decayed_sums`, but faster for a single user.
-    """
-    events = vectors[rows].astype(np.float64)
-    added = np.empty_like(sums)
-    new_masses = np.empty_like(masses)
-    factors = [math.exp(-decay * shift) for decay in decays]
-    for at, decay in enumerate(decays):
-        pulls = [w * math.exp(-decay * age) for w, age in zip(weights, ages, strict=True)]
-        np.dot(pulls, events, out=added[0, at])
-        new_masses[0, at] = masses[0, at] * factors[at] + sum(map(abs, pulls))
-    added += sums * np.array(factors)[:, None]
-    return added, new_masses
 
 
 def aged(values: np.ndarray, shifts: np.ndarray, decays: tuple[float, ...]) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import digamma, gammaln
 
-from skue.kernels._ranking import Positives, Products, rank_positives
+from skue.kernels._ranking import Positives
 
 
 class TiedGroups(NamedTuple):
@@ -113,22 +113,6 @@ def expected_reciprocal_rank(groups: TiedGroups) -> np.ndarray:
     ranks = np.zeros(len(groups.n_relevant))
     ranks[groups.users[is_first]] = expected
     return ranks
-
-
-def expected_recall(
-    user_vectors: np.ndarray,
-    item_vectors: np.ndarray,
-    rows: np.ndarray,
-    offsets: np.ndarray,
-    *,
-    k: int,
-    excluded: tuple[np.ndarray, np.ndarray] | None = None,
-) -> float:
-    """Return the mean recall at k."""
-    scores = Products(user_vectors, item_vectors)
-    positives, _ = rank_positives(scores, len(item_vectors), rows, offsets, excluded=excluded)
-    groups = tied_groups(positives)
-    return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
 
 
 def _slots(groups: TiedGroups, k: int) -> np.ndarray:

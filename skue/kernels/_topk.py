@@ -7,6 +7,7 @@ import numpy as np
 from skue.kernels._arrays import pairs_of_block
 
 _BLOCK_BYTES = 64 * 2**20
+_SCORE_BYTES = 32 * 2**20
 _GROUP_SIZE = 64
 
 
@@ -87,6 +88,12 @@ def _not_allowed(
     others = np.ones((stop - start, n_items), dtype=bool)
     others[pairs_of_block(rows, offsets, start, stop)] = False
     return others
+
+
+def blocks_of_users(n_users: int, n_items: int) -> list[tuple[int, int]]:
+    """Return the ranges of users that are scored at a time, which bound the memory."""
+    size = max(1, _SCORE_BYTES // (8 * max(n_items, 1)))
+    return [(start, min(start + size, n_users)) for start in range(0, n_users, size)]
 
 
 def best_of_rows(scores: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:

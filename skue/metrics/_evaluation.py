@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 
-from skue.encoders._base import UserEncoder, check_positive
-from skue.encoders._pipelines import find_encoder, find_item_scorer
+from skue.encoders._events import known_events
+from skue.encoders._pipelines import find_encoder, find_ranker
+from skue.encoders._recommender import check_positive
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import refuse_other_type, target_rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._arrays import kept_offsets, owners, user_item_keys
-from skue.kernels._ranking import BLOCK_BYTES, TOLERANCE, Products, rank_positives
+from skue.kernels._arrays import owners, user_item_keys
+from skue.kernels._ranking import BLOCK_BYTES, Products, rank_positives
 from skue.kernels._ties import (
     TiedGroups,
     expected_average_precision,
@@ -94,10 +95,6 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-# Scores other than cosines have any scale. This only evens out rounding.
-_SCORE_TOLERANCE = 1e-9
-
-
 class Evaluation:
     """The ranks of each user's held-out items, and metrics per user.
 
@@ -125,7 +122,7 @@ class Evaluation:
         y: Any,
         *,
         exclude_seen: bool = False,
-        tolerance: float = TOLERANCE,
+        tolerance: float | None = None,
         n_listed: int = 0,
         is_new_item: np.ndarray | None = None,
     ) -> None:
@@ -134,10 +131,8 @@ class Evaluation:
             return items.lookup(ids)
 
         rows, offsets = target_rows(y, len(histories), lookup)
-        seen = items.rows_of(histories)
-        known = seen >= 0
-        seen_offsets = kept_offsets(histories.offsets, known)
-        seen = seen[known]
+        events = known_events(items, histories)
+        seen, seen_offsets = events.rows, events.offsets
         self.n_relevant = np.diff(offsets)
         self.cold = np.diff(seen_offsets) == 0
         self.unknown = rows < 0
@@ -260,59 +255,30 @@ def evaluate(
     -------
     evaluation : Evaluation
     """
-    found = find_item_scorer(estimator)
+    found = find_ranker(estimator)
     if found is not None:
-        histories = as_histories(found.histories(X))
-        scores = found.scorer.score_blocks(histories, exclude_seen=exclude_seen)
-        catalogue = found.scorer.item_embeddings_
-        is_new = getattr(getattr(found.scorer, "encoder_", None), "is_new_item_", None)
+        ranker = found.ranker
+        histories = ranker._read(found.histories(X))
         return Evaluation(
-            scores,
-            catalogue,
+            ranker._scores(histories, ranker._seen(histories) if exclude_seen else None),
+            ranker.item_embeddings_,
             histories,
             y,
             exclude_seen=exclude_seen,
-            tolerance=_SCORE_TOLERANCE,
             n_listed=n_listed,
-            is_new_item=is_new,
+            is_new_item=getattr(getattr(ranker, "encoder_", None), "is_new_item_", None),
         )
-    users, items, encoder, history = user_and_item_vectors(estimator, X)
-    products = Products(checked_unit_rows(users), checked_unit_rows(items))
-    histories = as_histories(history)
+    inside = find_encoder(estimator)
+    users, items = checked_unit_rows(estimator.transform(X)), inside.item_vectors()
     return Evaluation(
-        products,
-        encoder.item_embeddings_,
-        histories,
+        Products(users, checked_unit_rows(items)),
+        inside.encoder.item_embeddings_,
+        as_histories(inside.histories(X)),
         y,
         exclude_seen=exclude_seen,
         n_listed=n_listed,
-        is_new_item=getattr(encoder, "is_new_item_", None),
+        is_new_item=inside.encoder.is_new_item_,
     )
-
-
-def user_and_item_vectors(estimator: Any, X: Any) -> tuple[Any, Any, UserEncoder, Any]:
-    """Return user and item vectors after all steps of an estimator.
-
-    Parameters
-    ----------
-    estimator : encoder, Pipeline or ColumnTransformer
-        Fitted. The steps after the encoder transform users and items alike.
-    X : Histories or any form that the estimator takes
-
-    Returns
-    -------
-    users, items : array or frame of shape (n_users, n_dims), (n_items, n_dims)
-    encoder : UserEncoder
-    X : object
-        The histories as the encoder receives them.
-
-    Raises
-    ------
-    ValueError
-        If the estimator has no encoder, or outputs more than its vectors. Names the steps.
-    """
-    found = find_encoder(estimator)
-    return estimator.transform(X), found.item_vectors(), found.encoder, found.histories(X)
 
 
 def checked_unit_rows(vectors: Any) -> np.ndarray:

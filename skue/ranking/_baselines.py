@@ -5,22 +5,18 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
-from skue._estimator import DocumentationLink
-from skue.encoders._base import Pairs
+from skue.encoders._recommender import Pairs, Recommender, ScoreBlock
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import Catalogue
 from skue.kernels._topk import apply_limits
-from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
 from skue.ranking._counts import LogCounts, liked_events
 
 
-class TransitionItemRanker(ItemScorerMixin, DocumentationLink, BaseEstimator):
+class TransitionItemRanker(Recommender):
     r"""Rank items by what followed the newest items of a history in other histories.
 
     A fast baseline without vectors, and one of the sources of candidates of
@@ -94,13 +90,8 @@ class TransitionItemRanker(ItemScorerMixin, DocumentationLink, BaseEstimator):
         self.counts_ = LogCounts(self.item_embeddings_, histories)
         return self
 
-    def _read(self, X: Any) -> Histories:
-        check_is_fitted(self, "counts_")
-        vocabulary = self.item_embeddings_.vocabulary
-        return validate_histories(self, X, reset=False, vocabulary=vocabulary)
-
-    def _score_block(
-        self, histories: Histories, excluded: Pairs | None, allowed: Rows | None
+    def _scores(
+        self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
     ) -> ScoreBlock:
         events = liked_events(self.item_embeddings_, histories)
 
@@ -110,8 +101,3 @@ class TransitionItemRanker(ItemScorerMixin, DocumentationLink, BaseEstimator):
             return scores
 
         return score_block
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
-        return tags

@@ -13,15 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from skue.encoders._base import Pairs
 from skue.encoders._events import Events
+from skue.encoders._recommender import Pairs
 from skue.histories._histories import Histories
 from skue.items._id_lists import Rows
 from skue.kernels._arrays import owners, user_item_keys
 from skue.kernels._threads import few_openmp_threads
 from skue.kernels._ties import ideal_dcg
-from skue.kernels._topk import apply_limits
-from skue.metrics._item_scorer import blocks_of_users
+from skue.kernels._topk import apply_limits, blocks_of_users
 from skue.ranking._candidates import Candidates, candidates_of
 from skue.ranking._counts import LogCounts, liked_events
 from skue.ranking._features import FEATURES, feature_table, ranks_of_user

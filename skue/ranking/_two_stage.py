@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -25,8 +21,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skue._estimator import DocumentationLink, atomic_fit, import_optional, warn_caller
-from skue.encoders._base import Pairs, check_positive, indexed_by_user, users_of
+from skue._estimator import atomic_fit, import_optional, warn_caller
+from skue.encoders._recommender import (
+    Pairs,
+    Recommender,
+    ScoreBlock,
+    check_positive,
+    indexed_by_user,
+    users_of,
+)
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._fingerprints import count_new_events
 from skue.histories._forms import validate_histories, with_checked_parameters
@@ -37,7 +40,6 @@ from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._arrays import offsets_of, positions_of_ranges, starts_of_runs
 from skue.kernels._topk import apply_limits, best_of_rows, top_k
-from skue.metrics._item_scorer import ItemScorerMixin, ScoreBlock
 from skue.ranking._counts import LogCounts, liked_events, liked_log
 from skue.ranking._features import FEATURES, ranks_of_user
 from skue.ranking._second_stage import (
@@ -213,13 +215,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-class TwoStageRecommender(
-    ItemScorerMixin,
-    DocumentationLink,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender):
     r"""Retrieve candidates by user vectors and counts, then rank them by a classifier.
 
     A cosine of unit vectors cannot tell how often a user chose an item before, nor how popular
@@ -461,10 +457,6 @@ class TwoStageRecommender(
         if chosen is not None:
             self.ranker_ = fitted_ranker(chosen, table.features, table.chosen)
 
-    def _read(self, X: Any) -> Histories:
-        vocabulary = self.item_embeddings_.vocabulary
-        return validate_histories(self, X, reset=False, vocabulary=vocabulary)
-
     def _vectors_of(self, histories: Histories) -> np.ndarray:
         return np.asarray(self.encoder_.transform(histories), dtype=np.float32)
 
@@ -484,8 +476,8 @@ class TwoStageRecommender(
         nearest = self._nearest(vectors, k, excluded, allowed)
         return self._second_stage().best(histories, vectors, nearest, k, excluded, allowed)
 
-    def _score_block(
-        self, histories: Histories, excluded: Pairs | None, allowed: Rows | None
+    def _scores(
+        self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
     ) -> ScoreBlock:
         vectors, items = self._vectors_of(histories), self.item_embeddings_
         events, stage = liked_events(items, histories), self._second_stage()
@@ -512,6 +504,5 @@ class TwoStageRecommender(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
         tags.transformer_tags.preserves_dtype = []
         return tags

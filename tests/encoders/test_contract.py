@@ -18,7 +18,7 @@ from skue import (
     export_index,
     open_index,
 )
-from skue.encoders import _base as _chunks
+from skue.encoders import _base
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(12, 5)), space_id="toys")
@@ -450,7 +450,7 @@ def test_a_few_new_users_with_new_items_do_not_warn(X):
 
 
 def test_the_warning_is_given_once_for_all_chunks(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 8)
+    monkeypatch.setattr(_base, "CHUNK_SIZE", 8)
     fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
     with pytest.warns(UserWarning, match="None of the 40 events") as caught:
         list(fitted.iter_transform([["a"]] * 40, chunk_size=3))

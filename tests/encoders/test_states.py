@@ -258,7 +258,7 @@ def test_states_are_indexed_like_histories():
         (lambda data: b"other" + data[5:], "does not contain user states"),
         (
             lambda data: data[:5] + b"\x09" + data[6:],
-            "schema 9, but this skue reads up",
+            "schema 9, but this skue reads 1",
         ),
     ],
     ids=["truncated", "altered", "empty", "other", "newer"],

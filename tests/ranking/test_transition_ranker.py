@@ -30,7 +30,7 @@ def slow_scores(history, lists, n_items):
 
 def test_scores_are_those_of_the_formula():
     ranker = TransitionItemRanker().fit(LISTS)
-    scores = ranker.score_blocks(LISTS)(0, len(LISTS))
+    scores = ranker._scores(ranker._read(LISTS))(0, len(LISTS))
     assert set(ranker.item_embeddings_.ids) == set(range(8))
     for row, history in zip(scores, LISTS, strict=True):
         np.testing.assert_allclose(row, slow_scores(history, LISTS, 8), rtol=1e-5)

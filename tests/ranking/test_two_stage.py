@@ -130,7 +130,7 @@ def test_a_log_where_people_come_back_is_found_by_the_second_stage():
 
 def test_scores_cover_the_catalogue_and_candidates_are_above_all_others(fitted):
     X = LOG[:20]
-    table = fitted.score_blocks(X)(0, 20)
+    table = fitted._scores(fitted._read(X))(0, 20)
     vectors, stage = fitted.transform(X), fitted._second_stage()
     cosines = vectors @ fitted.item_embeddings_.vectors.T
     _, _, candidates = next(stage.blocks(X, vectors, np.argsort(-cosines, axis=1)))
@@ -152,7 +152,7 @@ def test_scores_cover_the_catalogue_and_candidates_are_above_all_others(fitted):
 @pytest.mark.parametrize("k", [3, 25, N_ITEMS])
 def test_recommend_sorts_the_scores_of_the_whole_catalogue(fitted, k):
     ids, scores = fitted.recommend(LOG[:10], k=k)
-    table = fitted.score_blocks(LOG[:10])(0, 10)
+    table = fitted._scores(LOG[:10])(0, 10)
     np.testing.assert_array_equal(ids, np.argsort(-table, axis=1, kind="stable")[:, :k])
     np.testing.assert_allclose(scores, -np.sort(-table, axis=1)[:, :k], rtol=1e-5)
 
@@ -173,10 +173,10 @@ def test_one_user_alone_gets_the_same_as_in_a_batch(fitted):
 
 
 def test_the_size_of_a_block_does_not_matter(fitted, monkeypatch):
-    from skue.metrics import _item_scorer
+    from skue.kernels import _topk
 
     expected = fitted.recommend(LOG, k=8)
-    monkeypatch.setattr(_item_scorer, "_BLOCK_BYTES", 8 * N_ITEMS * 7)
+    monkeypatch.setattr(_topk, "_SCORE_BYTES", 8 * N_ITEMS * 7)
     ids, scores = fitted.recommend(LOG, k=8)
     np.testing.assert_array_equal(ids, expected[0])
     np.testing.assert_allclose(scores, expected[1], rtol=1e-4, atol=1e-5)

@@ -12,7 +12,7 @@ from skue import (
     MixedUserEncoder,
     TwoTowerUserEncoder,
 )
-from skue.encoders import _base as _chunks
+from skue.encoders import _base
 
 
 def two_tower(items):
@@ -36,7 +36,7 @@ def batch(request):
 
 @pytest.fixture(params=[DecayAverageUserEncoder, MixedUserEncoder, two_tower])
 def encoder(request, batch, monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 64)
+    monkeypatch.setattr(_base, "CHUNK_SIZE", 64)
     return request.param(batch[0]).fit(batch[1])
 
 
@@ -79,7 +79,7 @@ def test_unknown_items_are_reported_once_for_all_chunks(encoder, batch):
 
 
 def test_a_cold_user_is_named_by_the_row_of_the_whole_batch(batch, monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 64)
+    monkeypatch.setattr(_base, "CHUNK_SIZE", 64)
     encoder = DecayAverageUserEncoder(batch[0], cold_start="raise").fit(batch[1])
     X = Histories.from_lists([[batch[0].ids[0]]] * 200 + [[]])
     with pytest.raises(ValueError, match=r"rows \[200\]"):

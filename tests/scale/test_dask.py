@@ -24,7 +24,7 @@ from skue import (
     leave_last_out,
     share_items,
 )
-from skue.encoders import _base as _chunks
+from skue.encoders import _base
 from skue.items import _embedders as _pair_counts
 from skue.items._embedders import learned_vectors
 
@@ -62,7 +62,7 @@ def histories():
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK_SIZE", 100)
+    monkeypatch.setattr(_base, "CHUNK_SIZE", 100)
 
 
 def n_unpickled(dask_worker):

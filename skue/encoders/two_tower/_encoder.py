@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skue.encoders._base import ColdStart, UnknownItem, UserEncoder, report_unknown
+from skue.encoders._base import ColdStart, UnknownItem, UserEncoder
 from skue.encoders._events import Events, new_items
 from skue.encoders.two_tower._encode import encode, in_float64
 from skue.encoders.two_tower._features import (
@@ -126,7 +126,7 @@ def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
         # Raised before training, not after it.
         refuse_features_of_nobody(task, histories.user_features)
         if encoder.unknown_item == "raise":
-            report_unknown(encoder, histories, also_known=encoder.item_features)
+            encoder._report_unknown(histories, also_known=encoder.item_features)
         if not task.is_enough(validated=encoder.early_stopping):
             task = task.without_training()
         recipe = recipe_of(encoder, len(task.items), warm=before is not None)

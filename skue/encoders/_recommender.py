@@ -1,0 +1,240 @@
+"""What every estimator that recommends items can do: ``recommend`` and ``score``."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import check_is_fitted
+
+from skue._estimator import DocumentationLink, import_optional
+from skue._version import __version__
+from skue.encoders._events import known_events
+from skue.histories._forms import validate_histories
+from skue.histories._histories import Histories
+from skue.histories._targets import target_rows
+from skue.items._id_lists import Rows, limits_of_id_lists
+from skue.items._item_embeddings import frame_of_answers, ids_of_rows
+from skue.kernels._ranking import Products, rank_positives
+from skue.kernels._ties import expected_hits, tied_groups
+from skue.kernels._topk import apply_limits, best_of_rows, blocks_of_users
+
+if TYPE_CHECKING:
+    import pandas
+
+Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
+ScoreBlock: TypeAlias = Callable[[int, int], np.ndarray]
+
+
+class Recommender(DocumentationLink, BaseEstimator):
+    """Base class of everything that recommends items: user encoders and item rankers.
+
+    A subclass sets ``item_embeddings_`` in ``fit`` and scores all items of a batch of users in
+    ``_score_items``. It gets :meth:`recommend` and :meth:`score`, and the metrics rank by its
+    scores.
+    """
+
+    item_embeddings_: Any
+
+    @abstractmethod
+    def _score_items(self, histories: Histories) -> np.ndarray:
+        """Return the scores of all items for these users, shape (n_users, n_items)."""
+
+    def _scores(
+        self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
+    ) -> ScoreBlock | Products:
+        """Return a function ``(start, stop) -> scores`` of shape (stop - start, n_items).
+
+        Items that a user may not get score ``-inf``.
+        """
+
+        def score_block(start: int, stop: int) -> np.ndarray:
+            scores = self._score_items(histories[start:stop])
+            apply_limits(scores, start, excluded, allowed)
+            return scores
+
+        return score_block
+
+    def _best_items(
+        self, histories: Histories, k: int, excluded: Pairs | None, allowed: Rows | None
+    ) -> Pairs:
+        """Return the rows and scores of each user's k best items, as in ``top_k``."""
+        score_block = self._scores(histories, excluded, allowed)
+        n_users, n_items = len(histories), len(self.item_embeddings_)
+        rows = np.full((n_users, k), -1, dtype=np.int64)
+        scores = np.full((n_users, k), -np.inf, dtype=np.float32)
+        n_best = min(k, n_items)
+        for start, stop in blocks_of_users(n_users, n_items):
+            best, found = best_of_rows(score_block(start, stop), n_best)
+            rows[start:stop, :n_best], scores[start:stop, :n_best] = best, found
+        rows[np.isneginf(scores)] = -1
+        return rows, scores
+
+    def _seen(self, histories: Histories) -> Pairs:
+        """Return the item rows of the known events, and where those of each user start."""
+        events = known_events(self.item_embeddings_, histories)
+        return events.rows, events.offsets
+
+    def _read(self, X: Any) -> Histories:
+        """Validate X after ``fit``."""
+        check_is_fitted(self, "item_embeddings_")
+        vocabulary = self.item_embeddings_.vocabulary
+        return validate_histories(self, X, reset=False, vocabulary=vocabulary)
+
+    @overload
+    def recommend(
+        self,
+        X: Any,
+        k: int = 10,
+        *,
+        exclude_seen: bool = False,
+        exclude: Any = None,
+        allow: Any = None,
+        as_frame: Literal[False] = False,
+    ) -> tuple[np.ndarray, NDArray[np.float32]]: ...
+
+    @overload
+    def recommend(
+        self,
+        X: Any,
+        k: int = 10,
+        *,
+        exclude_seen: bool = False,
+        exclude: Any = None,
+        allow: Any = None,
+        as_frame: Literal[True],
+    ) -> pandas.DataFrame: ...
+
+    def recommend(
+        self,
+        X: Any,
+        k: int = 10,
+        *,
+        exclude_seen: bool = False,
+        exclude: Any = None,
+        allow: Any = None,
+        as_frame: bool = False,
+    ) -> Any:
+        """Return the k best items of each user.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        k : int, default=10
+        exclude_seen : bool, default=False
+            Whether to leave out the items of the user's history.
+        exclude : array-like of ids, Histories, or one sequence of ids a user, default=None
+            Items that are not recommended, one list for all users or one per user.
+        allow : array-like of ids, Histories, or one sequence of ids a user, default=None
+            Only these items are recommended, one list for all users or one per user.
+        as_frame : bool, default=False
+            Whether to return a pandas DataFrame instead of two arrays.
+
+        Returns
+        -------
+        ids : ndarray of shape (n_users, k)
+            Best first. If fewer than k items are left, the rest is -1, or "" for string ids.
+        scores : ndarray of shape (n_users, k), float32
+            The cosine of user and item. :class:`TwoStageRecommender` and
+            :class:`TransitionItemRanker` give their own scores, which only order the items of one
+            user. ``-inf`` where no item is left.
+        frame : pandas.DataFrame
+            Returned instead if ``as_frame=True``: one row per recommendation, with the columns
+            ``user`` (``user_ids``, the index of a Series or DataFrame, or row numbers),
+            ``item``, ``score`` and ``rank`` (from 1). There are no rows for missing items.
+
+        Examples
+        --------
+        >>> from skue import DecayAverageUserEncoder, ItemEmbeddings
+        >>> items = ItemEmbeddings([[1, 0], [0, 1], [1, 1]], ids=["tea", "cup", "pot"])
+        >>> encoder = DecayAverageUserEncoder(items).fit([["tea"], ["cup"]])
+        >>> ids, _ = encoder.recommend([["tea"], ["cup"]], k=2, exclude=["pot"])
+        >>> ids.tolist()
+        [['tea', 'cup'], ['cup', 'tea']]
+        >>> encoder.recommend([["tea"]], k=1, exclude_seen=True, as_frame=True).round(2)
+           user item  score  rank
+        0     0  pot   0.71     1
+        """
+        check_positive("k", k)
+        histories, items = self._read(X), self.item_embeddings_
+        seen = self._seen(histories) if exclude_seen else None
+        excluded, allowed = limits_of_id_lists(
+            items, len(histories), exclude=exclude, allow=allow, seen=seen
+        )
+        rows, scores = self._best_items(histories, int(k), excluded, allowed)
+        ids = ids_of_rows(items.ids, rows)
+        return frame_of_answers(ids, scores, users_of(X, histories)) if as_frame else (ids, scores)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return recall@20: the mean share of the held-out items among the 20 best.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+        y : array-like of shape (n_users,)
+            Held-out item ids, one per user or one array per user.
+
+        Returns
+        -------
+        recall : float
+        """
+        histories, items = self._read(X), self.item_embeddings_
+        rows, offsets = target_rows(y, len(histories), items.lookup)
+        positives, _ = rank_positives(self._scores(histories), len(items), rows, offsets)
+        groups = tied_groups(positives)
+        return float(np.mean(expected_hits(groups, 20) / groups.n_relevant))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), _VERSION: __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        version = state.pop(_VERSION, None)
+        if version != __version__:
+            raise ValueError(
+                f"This {type(self).__name__} was pickled by skue {version or 'before 0.3'}, and "
+                f"this is skue {__version__}. Install that version, or fit the estimator again."
+            )
+        super().__setstate__(state)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        return tags
+
+
+_VERSION = "_skue_version"
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless the value is a whole number of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
+
+
+def users_of(X: Any, histories: Histories) -> np.ndarray | None:
+    """Return the user ids, or the index of a Series or DataFrame, or None."""
+    if histories.user_ids is not None:
+        return histories.user_ids
+    index = getattr(X, "index", None)
+    return np.asarray(index) if hasattr(index, "to_numpy") else None
+
+
+def indexed_by_user(estimator: Any, vectors: np.ndarray, X: Any) -> Any:
+    """Return a DataFrame indexed by ``user_ids`` if pandas output is set and X has user ids."""
+    has_users = isinstance(X, Histories) and X.user_ids is not None
+    if not has_users or dense_output(estimator) != "pandas":
+        return vectors
+    pandas = import_optional("pandas", "io")
+    return pandas.DataFrame(vectors, index=pandas.Index(X.user_ids, dtype=X.user_ids.dtype))
+
+
+def dense_output(estimator: Any) -> str:
+    """Return the container that ``set_output`` or the global configuration asks for."""
+    return _get_output_config("transform", estimator)["dense"]
