@@ -37,6 +37,14 @@ class Events(NamedTuple):
     weights : ndarray of shape (n_events,), float64, or None
         None is a weight of 1 for every event.
     user_features : ndarray of shape (n_users, n_features), or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skue import Events
+    >>> events = Events(np.array([4, 1, 4]), np.array([0, 2, 3]), None, None)
+    >>> events.n_users, events.ages("step")
+    (2, array([1., 0., 0.]))
     """
 
     rows: np.ndarray

@@ -117,6 +117,7 @@ def test_equal_item_vectors_give_a_recall_of_exactly_k_in_n(n_items, k, n_users,
         n_items,
         rng.integers(n_items, size=n_users),
         np.arange(n_users + 1),
+        tolerance=1e-6,
         block_bytes=block_bytes,
     )
     hits = expected_hits(tied_groups(positives), k)
