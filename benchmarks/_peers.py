@@ -15,7 +15,7 @@ from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from skue import DecayAverageUserEncoder, ItemEmbeddings
-from skue.items._item_embeddings import Catalogue
+from skue.items._catalogue import Catalogue
 from skue.kernels._arrays import owners
 from skue.kernels._ranking import Products
 from skue.metrics._evaluation import checked_unit_rows

@@ -19,8 +19,9 @@ from skue.encoders._events import known_events
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
+from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import Rows, limits_of_id_lists
-from skue.items._item_embeddings import frame_of_answers, ids_of_rows
+from skue.items._item_embeddings import frame_of_answers
 from skue.kernels._ranking import Products, rank_positives
 from skue.kernels._ties import expected_hits, tied_groups
 from skue.kernels._topk import apply_limits, best_of_rows, blocks_of_users

@@ -12,310 +12,25 @@ import scipy.sparse as sp
 
 from skue._estimator import import_optional
 from skue._files import check_schema, read_arrays, write_arrays
-from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
+from skue.items._catalogue import Catalogue, as_item_ids, check_same_type, ids_of_rows
+from skue.items._sharing import shared
 from skue.kernels._arrays import frozen
 from skue.kernels._topk import top_k
 from skue.kernels._unit_rows import aligned_rows, row_norms
 from skue.reading._ids import as_ids, is_text, pack_text, shown
 from skue.reading._numbers import numbers_of
 
-_UNIT_TOLERANCE = 1e-6
-
-
-def as_unit_rows(vectors: Any) -> np.ndarray:
-    """Return C-contiguous float32 rows of length 1. Raise for rows that cannot be scaled."""
-    given = vectors
-    if hasattr(vectors, "columns"):  # extension types of pandas become plain numbers
-        given = numbers_of(vectors, "vectors")
-    given = given.toarray() if sp.issparse(given) else np.asarray(given)
-    if given.dtype == np.longdouble:
-        given = given.astype(np.float64)
-    if given.ndim != 2 or not given.shape[1]:
-        raise ValueError(
-            f"vectors must have shape (n_items, n_dims), got shape {given.shape}. Pass one row per "
-            "item."
-        )
-    if given.dtype.kind not in "iuf":
-        raise ValueError(f"vectors must be numbers, got dtype {given.dtype}.")
-    norms = _lengths(given)
-    for refused, what in ((~np.isfinite(norms), "NaN or infinity"), (norms == 0, "only zeros")):
-        rows = np.flatnonzero(refused)
-        if len(rows):
-            raise ValueError(
-                f"vectors must be finite and not zero, but {len(rows)} row(s) hold {what}: "
-                f"rows {rows[:5].tolist()}. Drop these items, or give them a vector."
-            )
-    is_unit = given.dtype == np.float32 and (np.abs(norms - 1) <= _UNIT_TOLERANCE).all()
-    if is_unit and given.flags.c_contiguous:
-        if not given.flags.writeable:
-            return frozen(given)
-        norms = np.ones(len(given))
-    unit = aligned_rows(given.shape)
-    np.divide(given, norms[:, None], out=unit, casting="same_kind")
-    return unit
-
-
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """Return the lengths of rows; squares of very large and small numbers do not overflow."""
-    norms = row_norms(vectors, np.float64)
-    odd = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
-    if len(odd) and vectors.shape[1]:
-        rows = vectors[odd].astype(np.float64)
-        largest = np.abs(rows).max(axis=1)
-        some = np.isfinite(largest) & (largest > 0)
-        norms[odd[some]] = largest[some] * row_norms(rows[some] / largest[some, None])
-    return norms
-
-
-def ids_or_index(ids: Any, values: Any) -> Any:
-    """Return the ids if there are any, or the index of a pandas DataFrame, or None."""
-    if ids is None and hasattr(values, "index") and hasattr(values, "columns"):
-        return values.index
-    return ids
-
-
-def as_item_ids(ids: Any, n_items: int, name: str = "vectors") -> np.ndarray:
-    """Return the ids of items, by default the row numbers. Duplicates are not checked."""
-    ids = np.arange(n_items) if ids is None else as_ids(ids, "ids")
-    if len(ids) != n_items:
-        raise ValueError(
-            f"ids and {name} must have the same length, got {len(ids)} and {n_items}. Pass one "
-            f"id per row of {name}."
-        )
-    _refuse_as_items(ids)
-    return ids
-
-
-def _refuse_as_items(ids: np.ndarray) -> None:
-    refused = np.flatnonzero(ids == "" if is_text(ids) else ids < 0)
-    if len(refused):
-        raise ValueError(
-            f"ids must not be negative or empty, got {shown(ids[refused[0]])} at row "
-            f"{refused[0]}. Such ids mean padding and missing recommendations. Use other ids."
-        )
-
-
-def check_space(space_id: Any, aligned_with: Any, agreement: Any) -> None:
-    """Raise if the name of a space or its alignment is invalid."""
-    for name, value in (("space_id", space_id), ("aligned_with", aligned_with)):
-        if value is not None and not isinstance(value, str):
-            raise ValueError(f"{name} must be a string or None, got {value!r}.")
-    if agreement is None:
-        return
-    is_number = isinstance(agreement, Real) and not isinstance(agreement, bool)
-    if not is_number or not 0 <= float(agreement) <= 1:
-        raise ValueError(f"agreement must be a number from 0 to 1 or None, got {agreement!r}.")
-    if aligned_with is None:
-        raise ValueError(
-            f"agreement={agreement!r} needs aligned_with: the space_id that it was measured with."
-        )
-
-
-def as_more_items(
-    vectors: Any, ids: Any, n_dims: int, existing_ids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors and ids to add to a catalogue."""
-    vectors = as_unit_rows(vectors)
-    ids = as_ids(ids, "ids")
-    _refuse_as_items(ids)
-    if vectors.shape[1] != n_dims:
-        raise ValueError(
-            f"vectors must have the {n_dims} dimensions of the space, got {vectors.shape[1]}."
-        )
-    if is_text(ids) != is_text(existing_ids) and len(existing_ids) and len(ids):
-        raise ValueError(
-            f"ids must be of one type, got {shown(ids[0])}, but the catalogue has "
-            f"{shown(existing_ids[0])}. Convert all ids to integers or all to strings."
-        )
-    return vectors, ids
-
-
-class Catalogue:
-    """Items with ids, and the rows of the items of histories."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
-
-    @property
-    def ids(self) -> np.ndarray:
-        return self.vocabulary.ids
-
-    def __len__(self) -> int:
-        return len(self.vocabulary)
-
-    def lookup(self, ids: Any) -> np.ndarray:
-        """Return the row of each id, -1 if it is unknown.
-
-        Parameters
-        ----------
-        ids : array-like of shape (n_ids,)
-
-        Returns
-        -------
-        rows : ndarray of shape (n_ids,), int32
-        """
-        return self.vocabulary.lookup(ids)
-
-    def rows_of(self, histories: Histories) -> np.ndarray:
-        """Return the row of every event's item, -1 if it is unknown.
-
-        The rows of the batch's ``item_ids`` are cached, so slices of one batch share one lookup.
-
-        Parameters
-        ----------
-        histories : Histories
-
-        Returns
-        -------
-        rows : ndarray of shape (n_events,), int32
-        """
-        rows, _ = self.vocabulary.map_of(histories.vocabulary)
-        return histories.codes if rows is None else rows[histories.codes]
-
-
-shared_items: dict[str, Any] = {}
-
-
-def shared(name: str) -> Any:
-    """Return shared items by their name. Unpickling calls this."""
-    if name not in shared_items:
-        raise RuntimeError(
-            f"The shared items {name!r} are not in this process. Unpickle inside the share_items "
-            "block. To keep a pickle for later, make it outside of the block."
-        )
-    return shared_items[name]
-
-
-SPACE = ("space_id", "aligned_with", "agreement")
-_SAVED = ("vectors", "ids", *SPACE, "_learned_events")
-_SCHEMA = 2
-
-
-class SavedInFiles:
-    """The methods that write and read ``.npz`` files."""
-
-    _learned_events: np.ndarray | None
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write vectors and ids to an ``.npz`` file.
-
-        The write is atomic: after a failure, an existing file is unchanged.
-
-        Parameters
-        ----------
-        path : str or path
-            Used as given, without adding a suffix. An existing file is replaced.
-        """
-        parts = {name: getattr(self, name) for name in _SAVED}
-        held = {name: np.asarray(part) for name, part in parts.items() if part is not None}
-        write_arrays(path, {"schema": np.array(_SCHEMA), **held})
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
-        """Read a file written by :meth:`save`. Nothing is unpickled.
-
-        Parameters
-        ----------
-        path : str or path
-        mmap : bool, default=False
-            Map the vectors from disk instead of reading them, so that processes share them. Do
-            not change the file while the items are in use.
-
-        Returns
-        -------
-        items : ItemEmbeddings
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, was not written by ``save`` or has a newer schema.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib
-        >>> from skue import ItemEmbeddings
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "items.npz"
-        >>> ItemEmbeddings([[1, 0]], ids=["tea"]).save(path)
-        >>> len(ItemEmbeddings.load(path))
-        1
-        """
-        parts = read_arrays(path, mmap=mmap)
-        needed = ("vectors", "ids", "space_id")
-        check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
-        space = {name: parts[name].item() for name in SPACE if name in parts}
-        items = cls(**{"vectors": parts["vectors"], "ids": parts["ids"], **space})
-        items._learned_events = parts.get("_learned_events")
-        return items
-
-
 if TYPE_CHECKING:
     import pandas
 
-
-def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the id of each item row, and -1 or "" for row -1 (no item)."""
-    missing: Any = "" if is_text(ids) else -1
-    if not len(ids):
-        return np.full(rows.shape, missing, dtype=ids.dtype)
-    return np.where(rows < 0, missing, ids[np.maximum(rows, 0)])
+_UNIT_TOLERANCE = 1e-6
+_SPACE = ("space_id", "aligned_with", "agreement")
+_SAVED = ("vectors", "ids", *_SPACE, "_learned_events")
+_SCHEMA = 2
 
 
-def frame_of_answers(
-    ids: np.ndarray, scores: np.ndarray, user_ids: np.ndarray | None
-) -> pandas.DataFrame:
-    """Return recommendations as a long frame, without the places that have no item.
-
-    Parameters
-    ----------
-    ids, scores : ndarray of shape (n_users, k)
-    user_ids : ndarray of shape (n_users,), or None
-        None stands for the row numbers of the users.
-
-    Returns
-    -------
-    frame : pandas.DataFrame
-        Columns ``user``, ``item``, ``score`` and ``rank`` (1 is the nearest).
-    """
-    pandas = import_optional("pandas", "io")
-    users, places = np.nonzero(~np.isneginf(scores))
-    columns = {
-        "user": users if user_ids is None else user_ids[users],
-        "item": ids[users, places],
-        "score": scores[users, places],
-        "rank": places + 1,
-    }
-    # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
-    return pandas.DataFrame(
-        {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
-    )
-
-
-def similar_items(
-    vectors: np.ndarray, vocabulary: Vocabulary, ids: Any, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k items nearest to each of the given items, without the item itself."""
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-        raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
-    if isinstance(ids, (str, bytes)) or not hasattr(ids, "__len__"):
-        raise ValueError(
-            f"ids must be a list of ids, got {shown(ids)}. Write one id as [{shown(ids)}]."
-        )
-    ids = as_ids(ids, "ids")
-    rows = vocabulary.lookup(ids)
-    unknown = ids[rows < 0]
-    if len(unknown):
-        held = f"has ids such as {shown(vocabulary.ids[0])}" if len(vocabulary) else "is empty"
-        raise ValueError(
-            f"ids holds {len(unknown)} unknown id(s): {', '.join(map(shown, unknown[:5]))}. "
-            f"The catalogue {held}."
-        )
-    itself = rows.astype(np.int64), np.arange(len(rows) + 1)
-    nearest, scores = top_k(vectors[rows], vectors, int(k), excluded=itself)
-    return ids_of_rows(vocabulary.ids, nearest), scores
-
-
-class ItemEmbeddings(Catalogue, SavedInFiles):
+class ItemEmbeddings(Catalogue):
     """Immutable unit-length item vectors with their ids.
 
     Rows have length 1, and the similarity of two items is the cosine of their vectors.
@@ -376,27 +91,14 @@ class ItemEmbeddings(Catalogue, SavedInFiles):
         aligned_with: str | None = None,
         agreement: float | None = None,
     ) -> None:
-        ids = ids_or_index(ids, vectors)
-        vectors = as_unit_rows(vectors)
-        ids = as_item_ids(ids, len(vectors))
+        self.vectors = _as_unit_rows(vectors)
+        super().__init__(Vocabulary(as_item_ids(ids, vectors, len(self.vectors), "vectors")))
         check_space(space_id, aligned_with, agreement)
-        self._set(vectors, Vocabulary(ids), space_id, aligned_with, agreement)
-
-    def _set(
-        self,
-        vectors: np.ndarray,
-        vocabulary: Vocabulary,
-        space_id: str | None,
-        aligned_with: str | None,
-        agreement: float | None,
-    ) -> None:
-        self.vectors = vectors
-        self.vectors.flags.writeable = False
-        self.vocabulary = vocabulary
         self._space_id = space_id
         self.aligned_with = aligned_with
         self.agreement = None if agreement is None else float(agreement)
         self._catalog_id: str | None = None
+        # Name of the items while share_items holds them on the workers of a cluster.
         self._shared_as: str | None = None
         # A sample of the events that the vectors were learned from, if that is known.
         self._learned_events: np.ndarray | None = None
@@ -482,7 +184,24 @@ class ItemEmbeddings(Catalogue, SavedInFiles):
         >>> ids.tolist(), scores.round(2).tolist()
         ([['pot', 'cup']], [[0.7099999785423279, 0.0]])
         """
-        return similar_items(self.vectors, self.vocabulary, ids, k)
+        if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+            raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
+        if isinstance(ids, (str, bytes)) or not hasattr(ids, "__len__"):
+            raise ValueError(
+                f"ids must be a list of ids, got {shown(ids)}. Write one id as [{shown(ids)}]."
+            )
+        ids = as_ids(ids, "ids")
+        rows = self.lookup(ids)
+        unknown = ids[rows < 0]
+        if len(unknown):
+            held = f"has ids such as {shown(self.ids[0])}" if len(self) else "is empty"
+            raise ValueError(
+                f"ids holds {len(unknown)} unknown id(s): {', '.join(map(shown, unknown[:5]))}. "
+                f"The catalogue {held}."
+            )
+        itself = rows.astype(np.int64), np.arange(len(rows) + 1)
+        nearest, scores = top_k(self.vectors[rows], self.vectors, int(k), excluded=itself)
+        return ids_of_rows(self.ids, nearest), scores
 
     def extend(self, vectors: Any, ids: Any) -> ItemEmbeddings:
         """Return a larger catalogue of the same space.
@@ -509,11 +228,74 @@ class ItemEmbeddings(Catalogue, SavedInFiles):
         >>> items.extend([[0, 1]], ["cup"])
         ItemEmbeddings(n_items=2, n_dims=2, space_id='shop-1')
         """
-        vectors, ids = as_more_items(vectors, ids, self.n_dims, self.ids)
-        space = {name: getattr(self, name) for name in SPACE}
-        vectors = np.concatenate([self.vectors, vectors])
-        items = ItemEmbeddings(vectors, np.concatenate([self.ids, ids]), **space)
+        vectors = _as_unit_rows(vectors)
+        ids = as_item_ids(ids, None, len(vectors), "vectors")
+        if vectors.shape[1] != self.n_dims:
+            raise ValueError(
+                f"vectors must have the {self.n_dims} dimensions of the space, got "
+                f"{vectors.shape[1]}."
+            )
+        check_same_type(ids, self.ids, "ids", "the catalogue has")
+        items = ItemEmbeddings(
+            np.concatenate([self.vectors, vectors]),
+            np.concatenate([self.ids, ids]),
+            **{name: getattr(self, name) for name in _SPACE},
+        )
         items._learned_events = self._learned_events
+        return items
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write vectors and ids to an ``.npz`` file.
+
+        The write is atomic: after a failure, an existing file is unchanged.
+
+        Parameters
+        ----------
+        path : str or path
+            Used as given, without adding a suffix. An existing file is replaced.
+        """
+        parts = {name: getattr(self, name) for name in _SAVED}
+        held = {name: np.asarray(part) for name, part in parts.items() if part is not None}
+        write_arrays(path, {"schema": np.array(_SCHEMA), **held})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
+        """Read a file written by :meth:`save`. Nothing is unpickled.
+
+        Parameters
+        ----------
+        path : str or path
+        mmap : bool, default=False
+            Map the vectors from disk instead of reading them, so that processes share them. Do
+            not change the file while the items are in use.
+
+        Returns
+        -------
+        items : ItemEmbeddings
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, was not written by ``save`` or has a newer schema.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from skue import ItemEmbeddings
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "items.npz"
+        >>> ItemEmbeddings([[1, 0]], ids=["tea"]).save(path)
+        >>> len(ItemEmbeddings.load(path))
+        1
+        """
+        parts = read_arrays(path, mmap=mmap)
+        needed = ("vectors", "ids", "space_id")
+        check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
+        try:
+            space = {name: parts[name].item() for name in _SPACE if name in parts}
+            items = cls(parts["vectors"], parts["ids"], **space)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        items._learned_events = parts.get("_learned_events")
         return items
 
     def __sklearn_clone__(self) -> ItemEmbeddings:
@@ -525,21 +307,104 @@ class ItemEmbeddings(Catalogue, SavedInFiles):
         return super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "vectors": self.vectors,
-            "vocabulary": self.vocabulary,
-            "space_id": self._space_id,
-            "catalog_id": self._catalog_id,
-            "alignment": (self.aligned_with, self.agreement),
-            "learned_events": self._learned_events,
-        }
+        return {**vars(self), "_shared_as": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        alignment = state.get("alignment", (None, None))  # pickles of 0.1 have none
-        self._set(state["vectors"], state["vocabulary"], state["space_id"], *alignment)
-        self._catalog_id = state["catalog_id"]
-        self._learned_events = state.get("learned_events")
+        vars(self).update(state)
+        self.vectors.flags.writeable = False  # pickles do not keep this
 
     def __repr__(self) -> str:
         space = "" if self._space_id is None else f", space_id={self._space_id!r}"
         return f"ItemEmbeddings(n_items={len(self)}, n_dims={self.n_dims}{space})"
+
+
+def _as_unit_rows(vectors: Any) -> np.ndarray:
+    """Return C-contiguous, read-only float32 rows of length 1, or raise."""
+    given = vectors
+    if hasattr(vectors, "columns"):  # extension types of pandas become plain numbers
+        given = numbers_of(vectors, "vectors")
+    given = given.toarray() if sp.issparse(given) else np.asarray(given)
+    if given.ndim != 2 or not given.shape[1]:
+        raise ValueError(
+            f"vectors must have shape (n_items, n_dims), got shape {given.shape}. Pass one row per "
+            "item."
+        )
+    if given.dtype.kind not in "iuf":
+        raise ValueError(f"vectors must be numbers, got dtype {given.dtype}.")
+    if given.dtype != np.float32:
+        given = given.astype(np.float64, copy=False)
+    norms = _lengths(given)
+    for refused, what in ((~np.isfinite(norms), "NaN or infinity"), (norms == 0, "only zeros")):
+        rows = np.flatnonzero(refused)
+        if len(rows):
+            raise ValueError(
+                f"vectors must be finite and not zero, but {len(rows)} row(s) hold {what}: "
+                f"rows {rows[:5].tolist()}. Drop these items, or give them a vector."
+            )
+    is_unit = given.dtype == np.float32 and (np.abs(norms - 1) <= _UNIT_TOLERANCE).all()
+    if is_unit and given.flags.c_contiguous:
+        if not given.flags.writeable:
+            return frozen(given)
+        norms = np.ones(len(given))
+    unit = aligned_rows(given.shape)
+    np.divide(given, norms[:, None], out=unit, casting="same_kind")
+    unit.flags.writeable = False
+    return unit
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Return the lengths of rows; squares of very large and small numbers do not overflow."""
+    norms = row_norms(vectors, np.float64)
+    odd = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+    if len(odd):
+        rows = vectors[odd].astype(np.float64)
+        largest = np.abs(rows).max(axis=1)
+        some = np.isfinite(largest) & (largest > 0)
+        norms[odd[some]] = largest[some] * row_norms(rows[some] / largest[some, None])
+    return norms
+
+
+def check_space(space_id: Any, aligned_with: Any, agreement: Any) -> None:
+    """Raise if the name of a space or its alignment is invalid."""
+    for name, value in (("space_id", space_id), ("aligned_with", aligned_with)):
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} must be a string or None, got {value!r}.")
+    if agreement is None:
+        return
+    is_number = isinstance(agreement, Real) and not isinstance(agreement, bool)
+    if not is_number or not 0 <= float(agreement) <= 1:
+        raise ValueError(f"agreement must be a number from 0 to 1 or None, got {agreement!r}.")
+    if aligned_with is None:
+        raise ValueError(
+            f"agreement={agreement!r} needs aligned_with: the space_id that it was measured with."
+        )
+
+
+def frame_of_answers(
+    ids: np.ndarray, scores: np.ndarray, user_ids: np.ndarray | None
+) -> pandas.DataFrame:
+    """Return recommendations as a long frame, without the places that have no item.
+
+    Parameters
+    ----------
+    ids, scores : ndarray of shape (n_users, k)
+    user_ids : ndarray of shape (n_users,), or None
+        None stands for the row numbers of the users.
+
+    Returns
+    -------
+    frame : pandas.DataFrame
+        Columns ``user``, ``item``, ``score`` and ``rank`` (1 is the nearest).
+    """
+    pandas = import_optional("pandas", "io")
+    users, places = np.nonzero(~np.isneginf(scores))
+    columns = {
+        "user": users if user_ids is None else user_ids[users],
+        "item": ids[users, places],
+        "score": scores[users, places],
+        "rank": places + 1,
+    }
+    # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
+    return pandas.DataFrame(
+        {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
+    )

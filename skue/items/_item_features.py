@@ -1,4 +1,4 @@
-"""Item features: numbers known of each item, whether or not anybody chose it yet."""
+"""Item features: numbers that describe items, whether or not a user has chosen them yet."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from skue._estimator import warn_caller
 from skue._files import check_schema, read_arrays, write_arrays
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.items._item_embeddings import as_item_ids, ids_or_index
+from skue.items._catalogue import Catalogue, as_item_ids, check_same_type
 from skue.kernels._arrays import read_only
 from skue.kernels._unit_rows import unit_rows
-from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._ids import as_ids, shown
 from skue.reading._numbers import numbers_of
 
 _SCHEMA = 1
 _SPARSE = ("data", "indices", "indptr", "shape")
 
 
-class ItemFeatures:
+class ItemFeatures(Catalogue):
     """Immutable features of items, with their ids.
 
-    A row holds what is known of an item: its categories, its brand, the words of its title, its
-    price, an embedding of its text or picture. Rows are made by scikit-learn's encoders, such as
+    A row describes an item: its categories, its brand, the words of its title, its price, an
+    embedding of its text or picture. Rows are made by scikit-learn's encoders, such as
     ``OneHotEncoder``, ``TfidfVectorizer`` and ``ColumnTransformer``, or by any model that returns
     an array. ``sklearn.base.clone`` returns the object itself.
 
@@ -63,39 +63,14 @@ class ItemFeatures:
     """
 
     def __init__(self, values: Any, ids: Any = None) -> None:
-        ids = ids_or_index(ids, values)
-        values = _as_rows(values)
-        self._set(values, Vocabulary(as_item_ids(ids, values.shape[0], "values")))
-
-    def _set(self, values: Any, vocabulary: Vocabulary) -> None:
-        if sp.issparse(values):
-            for part in (values.data, values.indices, values.indptr):
-                part.flags.writeable = False
-        else:
-            values = read_only(values)
-        self.values, self.vocabulary = values, vocabulary
-
-    @property
-    def ids(self) -> np.ndarray:
-        return self.vocabulary.ids
+        rows = _as_rows(values)
+        super().__init__(Vocabulary(as_item_ids(ids, values, rows.shape[0], "values")))
+        self.values = _read_only(rows)
 
     @property
     def n_features(self) -> int:
         """Number of columns."""
         return self.values.shape[1]
-
-    def lookup(self, ids: Any) -> np.ndarray:
-        """Return the row of each id, -1 if it is unknown.
-
-        Parameters
-        ----------
-        ids : array-like of shape (n_ids,)
-
-        Returns
-        -------
-        rows : ndarray of shape (n_ids,), int32
-        """
-        return self.vocabulary.lookup(ids)
 
     def extend(self, values: Any, ids: Any) -> ItemFeatures:
         """Return the features of these and of further items.
@@ -178,43 +153,36 @@ class ItemFeatures:
         ItemFeatures(n_items=1, n_features=2)
         """
         parts = read_arrays(path)
-        held = ("values",) if "values" in parts else _SPARSE
-        needed = ("ids", *held)
+        needed = ("ids", *(("values",) if "values" in parts else _SPARSE))
         check_schema(path, parts, "features_schema", _SCHEMA, needed, "ItemFeatures.save")
-        if "values" in parts:
-            return cls(parts["values"], parts["ids"])
-        arrays = tuple(parts[name] for name in _SPARSE[:-1])
         try:
-            values = sp.csr_array(arrays, shape=tuple(parts["shape"].tolist()))
+            if "values" in parts:
+                return cls(parts["values"], parts["ids"])
+            data, indices, indptr, shape = (parts[name] for name in _SPARSE)
+            values = sp.csr_array((data, indices, indptr), shape=tuple(shape.tolist()))
             values.check_format()
+            return cls(values, parts["ids"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-        return cls(values, parts["ids"])
-
-    def __len__(self) -> int:
-        return self.values.shape[0]
 
     def __sklearn_clone__(self) -> ItemFeatures:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"values": self.values, "vocabulary": self.vocabulary}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._set(state["values"], state["vocabulary"])
+        vars(self).update(state)
+        self.values = _read_only(self.values)  # pickles do not keep this
 
     def __repr__(self) -> str:
         kind = ", sparse" if sp.issparse(self.values) else ""
         return f"ItemFeatures(n_items={len(self)}, n_features={self.n_features}{kind})"
 
 
-def check_same_type(ids: np.ndarray, others: np.ndarray, name: str, whose: str) -> None:
-    """Raise if some ids are text and the others integers."""
-    if len(ids) and len(others) and is_text(ids) != is_text(others):
-        raise ValueError(
-            f"{name} must be of one type, got {shown(ids[0])}, but {whose} {shown(others[0])}. "
-            "Convert all ids to integers or all to strings."
-        )
+def _read_only(rows: Any) -> Any:
+    if not sp.issparse(rows):
+        return read_only(rows)
+    for part in (rows.data, rows.indices, rows.indptr):
+        part.flags.writeable = False
+    return rows
 
 
 def _as_rows(values: Any) -> Any:
@@ -227,11 +195,10 @@ def _as_rows(values: Any) -> Any:
             f"values must have shape (n_items, n_features), got shape {rows.shape}. Pass one row "
             "per item."
         )
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rows = rows.astype(np.float32)
-    held = rows.data if sp.issparse(rows) else rows
-    if not np.isfinite(held).all():
-        refused = np.flatnonzero(~_finite_rows(rows))
+        refused = np.flatnonzero(~np.isfinite(rows.sum(axis=1, dtype=np.float64)))
+    if len(refused):
         raise ValueError(
             f"values must be finite, but {len(refused)} row(s) hold NaN or infinity: rows "
             f"{refused[:5].tolist()}. Fill in missing values, for example with SimpleImputer."
@@ -242,16 +209,8 @@ def _as_rows(values: Any) -> Any:
     return rows
 
 
-def _finite_rows(rows: Any) -> np.ndarray:
-    if not sp.issparse(rows):
-        return np.isfinite(rows).all(axis=1)
-    finite = np.ones(rows.shape[0], dtype=bool)
-    finite[rows.tocoo().coords[0][~np.isfinite(rows.data)]] = False
-    return finite
-
-
 class FeatureScale(NamedTuple):
-    """What makes features comparable, learned from all items that have features.
+    """Factors that make features comparable, learned from all items that have features.
 
     Parameters
     ----------
@@ -270,13 +229,10 @@ class FeatureScale(NamedTuple):
 
     def rows(self, values: Any) -> Any:
         """Return the scaled rows at length 1, sparse if they were; rows of zeros stay zero."""
-        if not sp.issparse(values):
-            if self.centre is None:
-                return self.rows(sp.csr_array(values))
-            return unit_rows((values - self.centre) * self.weights)
         if self.centre is not None:
-            return self.rows(values.toarray())
-        rows = sp.csr_array(values * self.weights[None, :])
+            dense = values.toarray() if sp.issparse(values) else values
+            return unit_rows((dense - self.centre) * self.weights)
+        rows = sp.csr_array(sp.csr_array(values) * self.weights[None, :])
         norms = np.sqrt(rows.multiply(rows).sum(axis=1))
         rows.data /= np.repeat(np.where(norms > 0, norms, 1), np.diff(rows.indptr))
         return rows.astype(np.float32)
@@ -291,24 +247,24 @@ def scale_of(features: ItemFeatures) -> FeatureScale:
     """
     values, n_items = features.values, max(len(features), 2)
     is_sparse = sp.issparse(values)
-    table = sp.csc_array(values) if is_sparse else values
     if is_sparse:
+        table = sp.csc_array(values)
         n_with = np.diff(table.indptr)
-        owner = np.repeat(np.arange(table.shape[1]), n_with)
-        whole = np.bincount(owner, (table.data % 1 == 0) & (table.data > 0), features.n_features)
-        largest = np.zeros(features.n_features)
-        np.maximum.at(largest, owner, table.data)
-        is_whole = whole == n_with
+        column = np.repeat(np.arange(table.shape[1]), n_with)
+        n_whole = np.bincount(column, (table.data % 1 == 0) & (table.data > 0), table.shape[1])
+        is_whole = n_whole == n_with
+        largest = np.zeros(table.shape[1])
+        np.maximum.at(largest, column, table.data)
     else:
-        n_with = np.count_nonzero(table, axis=0)
-        is_whole = ((table % 1 == 0) & (table >= 0)).all(axis=0)
-        largest = table.max(axis=0, initial=0)
+        n_with = np.count_nonzero(values, axis=0)
+        is_whole = ((values % 1 == 0) & (values >= 0)).all(axis=0)
+        largest = values.max(axis=0, initial=0)
     is_count = is_whole & ((largest <= 1) | (n_with <= n_items / 2))
     idf = np.log(n_items / np.maximum(n_with, 1)) / np.log(n_items)
     weights = np.where(is_count, idf, 1).astype(np.float32)
-    if is_sparse:
-        return FeatureScale(weights, None, n_with == 0)
-    centre = np.where(is_count, 0, table.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    centre = None
+    if not is_sparse:
+        centre = np.where(is_count, 0, values.mean(axis=0, dtype=np.float64)).astype(np.float32)
     return FeatureScale(weights, centre, n_with == 0)
 
 
@@ -322,13 +278,10 @@ class ScaledFeatures(NamedTuple):
         """Return the scaled rows of these items, of zeros for items without features."""
         at = self.features.lookup(ids)
         known = (at >= 0).astype(np.float32)
-        values = self.features.values[np.maximum(at, 0)]
-        rows = self.scale.rows(values)
-        return (
-            sp.csr_array(sp.diags_array(known) @ rows)
-            if sp.issparse(rows)
-            else (rows * known[:, None])
-        )
+        rows = self.scale.rows(self.features.values[np.maximum(at, 0)])
+        if sp.issparse(rows):
+            return sp.csr_array(sp.diags_array(known) @ rows)
+        return rows * known[:, None]
 
     def ids_beside(self, ids: np.ndarray) -> np.ndarray:
         """Return the ids that have features, but are not among these."""

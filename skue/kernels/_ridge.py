@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
 
+from skue.kernels._unit_rows import NEGLIGIBLE_NORM
+
 PENALTIES = (1.0, 3.0, 10.0, 30.0)
 # Up to this number of features, the normal equations are solved directly.
 _MOST_DIRECT = 2048
@@ -51,6 +53,15 @@ def best_ridge(rows: Any, targets: np.ndarray) -> np.ndarray:
     highest = max(cosines)
     good = np.array(cosines) >= highest - _NEGLIGIBLE_LOSS * abs(highest)
     return ridge(rows, targets, PENALTIES[int(np.argmax(good))])
+
+
+def predictions(of_features: np.ndarray, rows: Any, otherwise: np.ndarray) -> np.ndarray:
+    """Return vectors of items from their features; ``otherwise`` where the features say nothing."""
+    vectors = np.asarray(rows @ of_features)
+    norms = np.linalg.norm(vectors, axis=1)
+    says = norms > NEGLIGIBLE_NORM * max(float(norms.max(initial=0)), 1e-30)
+    vectors[~says] = otherwise
+    return vectors
 
 
 def ridge(rows: Any, targets: np.ndarray, penalty: float) -> np.ndarray:

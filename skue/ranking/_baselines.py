@@ -10,8 +10,8 @@ from skue.encoders._recommender import Pairs, Recommender, ScoreBlock
 from skue.histories._forms import validate_histories, with_checked_parameters
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
+from skue.items._catalogue import Catalogue
 from skue.items._id_lists import Rows
-from skue.items._item_embeddings import Catalogue
 from skue.kernels._topk import apply_limits
 from skue.ranking._counts import LogCounts, liked_events
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from skue._version import __version__
 from skue.encoders._pipelines import find_encoder
+from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
-from skue.items._item_embeddings import ItemEmbeddings, ids_of_rows
+from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._unit_rows import unit_rows
 from skue.serving._backends import check_backend, make_backend
 from skue.serving._versions import (

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from skue.encoders._recommender import check_positive
+from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists, limits_of_users, only_rows
-from skue.items._item_embeddings import ids_of_rows
 from skue.ranking._two_stage import TwoStageRecommender
 from skue.reading._ids import shown
 from skue.serving._cache import (

@@ -11,7 +11,7 @@ import pytest
 from skue import DecayAverageUserEncoder, Histories, NDCGAtK, RecallAtK, TransitionItemRanker
 from skue.compare._contenders import OwnFrequency, Popularity
 from skue.compare._counting import SimilarUsers
-from skue.items._item_embeddings import Catalogue
+from skue.items._catalogue import Catalogue
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from skue import CooccurrenceItemEmbedder, DecayAverageUserEncoder, Histories
-from skue.items._embedders import counted, embedded, learned_vectors
+from skue.items._pair_counts import count_pairs
+from skue.items._spectral import learned_items, spectral_items
 from skue.kernels._pair_counts import degree_normalized, pair_counts
 
 LISTS = [[0, 1, 2, 1], [2, 3], [0, 4, 1, 2, 3, 0], [4]]
@@ -27,11 +28,11 @@ def cooccurrence_counts(histories, window):
 
 
 def transition_counts(histories, window):
-    return counted(histories, window=window, directed=True).pairs.toarray()
+    return count_pairs(histories, window=window, directed=True).pairs.toarray()
 
 
 def share_of_repeats(histories):
-    return counted(histories, window=1).share_of_repeats
+    return count_pairs(histories, window=1).share_of_repeats
 
 
 def slow_counts(lists, window, n_items):
@@ -82,14 +83,14 @@ def test_transition_embeddings_are_the_sum_of_both_singular_vectors():
     left, values, right = np.linalg.svd(counts / np.sqrt(rows * columns))
     expected = (left + right.T) * values**0.25
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    items = learned_vectors(histories, 6, **TRANSITIONS).to_items()
+    items = learned_items(histories, 6, **TRANSITIONS)
     vectors = items.vectors[items.lookup(histories.item_ids)]
     # Singular vectors are defined up to a common sign, so compare cosines.
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
 
 
 def test_without_transitions_there_are_no_transition_embeddings():
-    assert learned_vectors(Histories.from_lists([[0], [1]]), 4, **TRANSITIONS) is None
+    assert learned_items(Histories.from_lists([[0], [1]]), 4, **TRANSITIONS) is None
 
 
 def test_items_of_one_basket_are_at_distance_one_in_any_order():
@@ -104,7 +105,7 @@ def test_items_of_one_basket_are_at_distance_one_in_any_order():
 def test_counts_are_divided_by_the_root_of_both_degrees(smoothing):
     histories = Histories.from_lists(LISTS)
     table = cooccurrence_counts(histories, 2)
-    counts = counted(histories, window=2).pairs
+    counts = count_pairs(histories, window=2).pairs
     degrees = table.sum(axis=1)
     added = smoothing * degrees.mean()
     expected = np.zeros_like(table)
@@ -207,10 +208,10 @@ def test_only_towers_start_with_directions_of_negative_eigenvalues(for_towers):
     expected = vectors * (np.abs(values) if for_towers else np.maximum(values, 0)) ** 0.25
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     if for_towers:
-        found = learned_vectors(histories, 6, window=5, smoothing=0.1).to_items()
+        found = learned_items(histories, 6, window=5, smoothing=0.1)
     else:
-        pairs = counted(histories, window=5, directed=False)
+        pairs = count_pairs(histories, window=5, directed=False)
         random_state = np.random.RandomState(0)
-        found = embedded(pairs, 6, smoothing=0.1, random_state=random_state).to_items()
+        found = spectral_items(pairs, 6, random_state, smoothing=0.1)
     vectors = found.vectors[found.lookup(histories.item_ids)]
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)

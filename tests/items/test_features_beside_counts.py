@@ -5,9 +5,9 @@ import pytest
 import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 
-from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, ItemFeatures
-from skue.items._embedders import DEFAULT_SHARE, SHARES, chosen_share, spectral_vectors
-from skue.items._item_features import scale_of
+from skue import CooccurrenceItemEmbedder, Histories, ItemFeatures
+from skue.items._item_features import scale_of, scaled_features
+from skue.items._spectral import DEFAULT_SHARE, SHARES, chosen_share, spectral_vectors
 from skue.kernels import _ridge
 from skue.kernels._ridge import PENALTIES, best_ridge, ridge
 
@@ -156,30 +156,28 @@ def test_held_out_rows_choose_the_penalty():
     assert cosines[1] < cosines[0]
 
 
-@pytest.mark.parametrize("best", [0.15, 0.6])
-def test_held_out_events_choose_the_weight_of_features(best):
-    histories, _, group_of = world(1500)
-    groups = np.eye(N_GROUPS)[group_of]
-    noise = np.random.default_rng(0).normal(size=groups.shape)
-
-    def learner(rest):
-        assert rest.lengths.min() < histories.lengths.min()
-        return lambda share: ItemEmbeddings(groups if share == best else noise)
-
-    assert chosen_share(learner, histories) == best
+def share_chosen(histories, table):
+    features = scaled_features(ItemFeatures(table), histories)
+    return chosen_share(features, histories, 16, window=5, smoothing=0.1)
 
 
-def test_of_equally_good_weights_the_largest_is_chosen():
-    histories, _, _ = world(1500)
-    noise = ItemEmbeddings(np.random.default_rng(0).normal(size=(N_GROUPS * N_EACH, 4)))
-    assert chosen_share(lambda rest: lambda share: noise, histories) == SHARES[-1]
+def test_held_out_events_choose_the_weight_of_features():
+    rng = np.random.default_rng(0)
+    n_groups, n_each = 40, 25
+    groups = rng.integers(n_groups, size=300)
+    lists = [(n_each * g + rng.choice(n_each, 4, replace=False)).tolist() for g in groups]
+    histories = Histories.from_lists(lists)
+    of_group = np.eye(n_groups)[np.repeat(np.arange(n_groups), n_each)]
+    assert share_chosen(histories, of_group) == SHARES[-1]
+    noise = rng.normal(size=(n_groups * n_each, 8))
+    assert share_chosen(histories, noise) < DEFAULT_SHARE
 
 
-def test_with_few_people_the_weight_is_the_default():
-    histories, _, _ = world(50)
-    assert chosen_share(lambda rest: pytest.fail("nothing to choose by"), histories) == (
-        DEFAULT_SHARE
-    )
+@pytest.mark.parametrize("n_users", [50, 1000])
+def test_without_enough_events_to_choose_by_the_weight_is_the_default(n_users):
+    histories, features, _ = world(n_users)
+    pairs = Histories.from_lists([row[:2].tolist() for row in histories])
+    assert share_chosen(pairs, features.values) == DEFAULT_SHARE
 
 
 def test_partial_fit_places_items_by_features_too():

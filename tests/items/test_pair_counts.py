@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import CooccurrenceItemEmbedder, Histories
-from skue.items import _embedders as _pair_counts
-from skue.items._embedders import counted, learned_vectors
+from skue.items import _pair_counts
+from skue.items._pair_counts import count_pairs
+from skue.items._spectral import learned_items
 from skue.kernels import _pair_counts as _cooccurrence
 
 lists_of_items = st.lists(st.lists(st.integers(0, 6), max_size=7), min_size=1, max_size=6)
@@ -63,7 +64,7 @@ def test_counts_in_chunks_are_those_of_a_slow_loop(
 ):
     monkeypatch.setattr(_cooccurrence, "_BLOCK", block)
     log = random_log(60)
-    counts = counted(log, window=window, directed=directed)
+    counts = count_pairs(log, window=window, directed=directed)
     expected = slow_pairs(log, window, directed)
     assert expected.any()
     np.testing.assert_allclose(counts.pairs.toarray(), expected, rtol=1e-6)
@@ -74,9 +75,9 @@ def test_counts_in_chunks_are_those_of_a_slow_loop(
 @pytest.mark.parametrize("size", [1, 37, 1000])
 def test_counts_have_the_same_bits_for_every_chunk_size(monkeypatch, size, directed):
     log = random_log()
-    expected = counted(log, window=5, directed=directed)
+    expected = count_pairs(log, window=5, directed=directed)
     monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", size)
-    found = counted(log, window=5, directed=directed)
+    found = count_pairs(log, window=5, directed=directed)
     np.testing.assert_array_equal(found.pairs.toarray(), expected.pairs.toarray())
     assert found[2:] == expected[2:]
 
@@ -87,9 +88,9 @@ def test_every_number_of_workers_gives_the_same_vectors(small_chunks, backend):
     expected = CooccurrenceItemEmbedder(n_dims=8).fit(log).item_embeddings_
     with joblib.parallel_config(backend=backend):
         found = CooccurrenceItemEmbedder(n_dims=8, n_jobs=2).fit(log).item_embeddings_
-        transitions = learned_vectors(log, 8, n_jobs=2, **TRANSITIONS).to_items()
+        transitions = learned_items(log, 8, n_jobs=2, **TRANSITIONS)
     assert found.catalog_id == expected.catalog_id
-    assert transitions.catalog_id == learned_vectors(log, 8, **TRANSITIONS).to_items().catalog_id
+    assert transitions.catalog_id == learned_items(log, 8, **TRANSITIONS).catalog_id
 
 
 def test_chunks_hold_every_user_once(small_chunks):
@@ -102,7 +103,7 @@ def test_chunks_hold_every_user_once(small_chunks):
 
 def test_a_history_longer_than_a_chunk_is_counted_whole(monkeypatch):
     monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 3)
-    counts = counted(Histories.from_lists([[], list(range(10)), [0], []]), window=1)
+    counts = count_pairs(Histories.from_lists([[], list(range(10)), [0], []]), window=1)
     np.testing.assert_array_equal(counts.pairs.toarray(), np.eye(10, k=1))
 
 
@@ -119,9 +120,9 @@ def test_counting_a_memory_mapped_log_does_not_copy_it(small_chunks, tmp_path):
     log.save(tmp_path / "log.npz")
     mapped = Histories.load(tmp_path / "log.npz", mmap=True)
     tracemalloc.start()
-    counted(mapped[:100], window=2)
+    count_pairs(mapped[:100], window=2)
     tracemalloc.reset_peak()
-    counted(mapped, window=2)
+    count_pairs(mapped, window=2)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < log.codes.nbytes
@@ -175,7 +176,7 @@ def test_partial_fit_with_another_window_says_what_to_do():
 
 def test_partial_fit_refuses_text_after_integers():
     embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2]])
-    with pytest.raises(ValueError, match=r"of X are text .*'cup'.*, but those .* integers"):
+    with pytest.raises(ValueError, match="X must be of one type, got 'cup', but earlier"):
         embedder.partial_fit([["tea", "cup"]])
 
 
@@ -189,7 +190,7 @@ def test_an_interrupted_partial_fit_changes_nothing(monkeypatch, first):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skue.items._embedders.embedded", interrupt)
+    monkeypatch.setattr("skue.items._embedders.spectral_items", interrupt)
     with pytest.raises(KeyboardInterrupt):
         embedder.partial_fit(np.array([[1, 2], [3, 4]]))
     assert vars(embedder).keys() == before.keys()
@@ -205,17 +206,5 @@ def test_a_failed_fit_changes_nothing():
 
 
 def test_a_window_of_any_size_is_taken():
-    counts = counted(Histories.from_lists([[0, 1, 2]]), window=10**30)
+    counts = count_pairs(Histories.from_lists([[0, 1, 2]]), window=10**30)
     np.testing.assert_array_equal(counts.pairs.toarray(), [[0, 1, 0.5], [0, 0, 1], [0, 0, 0]])
-
-
-def test_an_embedder_pickled_before_it_kept_counts_loads_but_cannot_add_any():
-    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2]])
-    state = embedder.__getstate__()
-    for name in ("n_jobs", "pair_counts_", "counted_item_ids_", "n_events_", "window_"):
-        del state[name]
-    old = CooccurrenceItemEmbedder.__new__(CooccurrenceItemEmbedder)
-    old.__setstate__(state)
-    assert old.get_params()["n_jobs"] is None
-    with pytest.raises(ValueError, match="did not keep the counts"):
-        old.partial_fit([[1, 2]])

@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_parts_become_vectors_on_a_cluster_whose_worker_is_killed(monkeypatch, tmp_path):
     import cloudpickle
 
-    from skue.items import _embedders as _pair_counts
+    from skue.items import _pair_counts
 
     monkeypatch.syspath_prepend(BENCHMARKS)
     import cluster

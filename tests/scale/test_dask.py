@@ -25,8 +25,8 @@ from skue import (
     share_items,
 )
 from skue.encoders import _base
-from skue.items import _embedders as _pair_counts
-from skue.items._embedders import learned_vectors
+from skue.items import _pair_counts
+from skue.items._spectral import learned_items
 
 pytestmark = pytest.mark.slow
 TRANSITIONS = {"window": 5, "smoothing": 0.1, "directed": True}
@@ -114,12 +114,12 @@ def test_without_sharing_the_vectors_are_the_same(client, items, histories, smal
 
 def test_pairs_counted_on_a_cluster_give_the_same_item_vectors(client, histories, monkeypatch):
     expected = CooccurrenceItemEmbedder(n_dims=16).fit(histories).item_embeddings_
-    transitions = learned_vectors(histories, 16, **TRANSITIONS).to_items()
+    transitions = learned_items(histories, 16, **TRANSITIONS)
     monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 5000)
     assert len(_pair_counts._chunks(histories.offsets)) > 10
     with joblib.parallel_config(backend="dask"):
         found = CooccurrenceItemEmbedder(n_dims=16, n_jobs=-1).fit(histories).item_embeddings_
-        found_transitions = learned_vectors(histories, 16, n_jobs=-1, **TRANSITIONS).to_items()
+        found_transitions = learned_items(histories, 16, n_jobs=-1, **TRANSITIONS)
     assert found.catalog_id == expected.catalog_id
     assert found_transitions.catalog_id == transitions.catalog_id
 

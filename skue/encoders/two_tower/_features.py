@@ -14,12 +14,12 @@ from skue.encoders.two_tower._encode import Towers, encode
 from skue.encoders.two_tower._examples import target_events
 from skue.encoders.two_tower._start_spaces import Task
 from skue.histories._histories import Histories
-from skue.items._embedders import NEGLIGIBLE, predictions
+from skue.items._catalogue import check_same_type
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._item_features import FeatureScale, ItemFeatures, ScaledFeatures, check_same_type
+from skue.items._item_features import FeatureScale, ItemFeatures, ScaledFeatures
 from skue.kernels._arrays import owners
-from skue.kernels._ridge import best_ridge
-from skue.kernels._unit_rows import unit_rows
+from skue.kernels._ridge import best_ridge, predictions
+from skue.kernels._unit_rows import NEGLIGIBLE_NORM, unit_rows
 
 # Cosines of users and new items are this many times those that the regression expects, at most
 # those of the predicted direction. Larger values find more new items, and fewer known ones.
@@ -55,7 +55,7 @@ class TowerMap(NamedTuple):
         rest = units @ self.to_little_used
         rest -= units * np.einsum("nd,nd->n", units, rest)[:, None]
         trust = np.minimum(1, _TRUST * np.linalg.norm(predicted, axis=1))
-        trust[np.linalg.norm(rest, axis=1) <= NEGLIGIBLE] = 1
+        trust[np.linalg.norm(rest, axis=1) <= NEGLIGIBLE_NORM] = 1
         rest = unit_rows(rest) * np.sqrt(1 - trust**2)[:, None]
         return unit_rows(units * trust[:, None] + rest)
 

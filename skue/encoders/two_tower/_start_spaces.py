@@ -22,9 +22,11 @@ from skue.encoders.two_tower._sequences import Sequences, sequences_of
 from skue.encoders.two_tower._validation import BestAverage, Validation
 from skue.histories._fingerprints import learned_ends, share_learned
 from skue.histories._histories import Histories
-from skue.items._embedders import CooccurrenceItemEmbedder, counted, item_space, learned_vectors
+from skue.items._embedders import CooccurrenceItemEmbedder, item_space
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ScaledFeatures
+from skue.items._pair_counts import count_pairs
+from skue.items._spectral import learned_items
 from skue.kernels._arrays import kept_offsets, owners
 from skue.kernels._unit_rows import unit_rows
 
@@ -50,15 +52,10 @@ def learned_spaces(
     """
     histories = some_users(histories)
     n_dims = _N_DIMS[0]
-    wide = learned_vectors(histories, n_dims, **_WIDE, n_jobs=n_jobs, features=features)
-    if wide is None:  # random directions, with a warning
+    first = learned_items(histories, n_dims, **_WIDE, n_jobs=n_jobs, features=features)
+    if first is None:  # random directions, with a warning
         first = CooccurrenceItemEmbedder(n_dims).fit(histories).item_embeddings_
-    else:
-        first = wide.to_items()
-    transitions = learned_vectors(
-        histories, n_dims, **_TRANSITIONS, n_jobs=n_jobs, features=features
-    )
-    second = None if transitions is None else transitions.to_items()
+    second = learned_items(histories, n_dims, **_TRANSITIONS, n_jobs=n_jobs, features=features)
     tables = [first.vectors]
     if second is not None and first.n_dims == second.n_dims:
         tables.append(vectors_of(second, first.ids))
@@ -140,7 +137,7 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     if not len(new):
         return items
     has_new = np.unique(owners(histories.offsets)[(rows < 0)[histories.codes]])
-    counts = counted(histories[has_new], window=_WINDOW)
+    counts = count_pairs(histories[has_new], window=_WINDOW)
     near = counts.pairs + counts.pairs.T
     weights = near[new].multiply(1 / np.sqrt(np.maximum(n_events, 1))).tocsr()
     blocks = np.zeros((len(rows), n_towers, items.n_dims // n_towers), dtype=np.float32)

@@ -13,16 +13,15 @@ from skue.encoders.two_tower import _training as _tower
 from skue.encoders.two_tower._encode import side_by_side
 from skue.encoders.two_tower._start_spaces import learned_spaces, vectors_of
 from skue.encoders.two_tower._training import _may_be_best, _pace
-from skue.items._embedders import learned_vectors
+from skue.items._spectral import learned_items
 
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 
 
 def test_the_learned_space_is_both_embeddings_side_by_side():
     items, n_towers = next(learned_spaces(WORLD.histories))
-    wide = learned_vectors(WORLD.histories, 192, window=10, smoothing=1.0).to_items()
-    transitions = learned_vectors(WORLD.histories, 192, window=5, smoothing=0.1, directed=True)
-    transitions = transitions.to_items()
+    wide = learned_items(WORLD.histories, 192, window=10, smoothing=1.0)
+    transitions = learned_items(WORLD.histories, 192, window=5, smoothing=0.1, directed=True)
     assert n_towers == 2
     np.testing.assert_array_equal(items.ids, wide.ids)
     in_both = np.isin(wide.ids, transitions.ids)
