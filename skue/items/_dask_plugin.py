@@ -6,8 +6,7 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._sharing import shared_items
+from skue.items._item_embeddings import ItemEmbeddings, shared_items
 
 
 class ItemsPlugin(WorkerPlugin):

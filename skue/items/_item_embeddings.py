@@ -14,7 +14,6 @@ from skue._estimator import import_optional
 from skue._files import check_schema, read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._catalogue import Catalogue, as_item_ids, check_same_type, ids_of_rows
-from skue.items._sharing import shared
 from skue.kernels._arrays import frozen
 from skue.kernels._topk import top_k
 from skue.kernels._unit_rows import aligned_rows, row_norms
@@ -408,3 +407,16 @@ def frame_of_answers(
     return pandas.DataFrame(
         {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
     )
+
+
+shared_items: dict[str, Any] = {}
+
+
+def shared(name: str) -> Any:
+    """Return shared items by their name. Unpickling calls this."""
+    if name not in shared_items:
+        raise RuntimeError(
+            f"The shared items {name!r} are not in this process. Unpickle inside the share_items "
+            "block. To keep a pickle for later, make it outside of the block."
+        )
+    return shared_items[name]

@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from skue._estimator import import_optional
-
-if TYPE_CHECKING:
-    from skue.items._item_embeddings import ItemEmbeddings
-
-
-shared_items: dict[str, Any] = {}
-
-
-def shared(name: str) -> Any:
-    """Return shared items by their name. Unpickling calls this."""
-    if name not in shared_items:
-        raise RuntimeError(
-            f"The shared items {name!r} are not in this process. Unpickle inside the share_items "
-            "block. To keep a pickle for later, make it outside of the block."
-        )
-    return shared_items[name]
+from skue.items._item_embeddings import ItemEmbeddings, shared_items
 
 
 @contextmanager
