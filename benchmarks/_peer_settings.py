@@ -15,19 +15,18 @@ from _peers import (
     ItemNeighbours,
     ItemScorer,
     Prod2Vec,
-    Ranker,
 )
 from _quality_parts import REPEAT_EXPONENTS
 
 from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
+    OwnFrequencyRanker,
+    PopularityRanker,
     TransitionItemRanker,
     TwoStageRecommender,
     TwoTowerUserEncoder,
 )
-from skue.compare._contenders import OwnFrequency, Popularity
-from skue.compare._counting import OwnCountAndPopularity
 
 DECAYS = (0.0, 0.2, 0.5, 1.0)
 # A dense matrix of items × items.
@@ -63,10 +62,14 @@ def contenders(split):
         weighting = [{"repeat_exponent": 0.0}, *grid(decay=DECAYS, repeat_exponent=(0.5, 1.0))]
     averages = grid(decay=(*DECAYS, 2.0), repeat_exponent=(1.0,) if seen else REPEAT_EXPONENTS)
     counts = (0.0,) if seen else (0.0, 0.5)
+
+    def counting(name, ranker):
+        return Contender(name, lambda: ItemScorer(ranker, exclude_seen=seen))
+
     found = [
-        Contender("popularity", lambda: Ranker(Popularity())),
-        Contender("own frequency", lambda: Ranker(OwnFrequency())),
-        Contender("own count + β × popularity", lambda: Ranker(OwnCountAndPopularity())),
+        counting("popularity", PopularityRanker()),
+        counting("own frequency", OwnFrequencyRanker(beta=0.5)),
+        counting("own count + β × popularity", OwnFrequencyRanker()),
         Contender(
             "item-kNN (implicit)",
             ItemNeighbours,
@@ -83,7 +86,7 @@ def contenders(split):
         ),
         Contender("BPR (implicit)", BPR, grid(factors=(64, 128), iterations=(100, 300))),
         Contender("EASE", EASE, grid(regularization=(100, 300, 1000)), weighting),
-        Contender("transitions", lambda: ItemScorer(TransitionItemRanker(), exclude_seen=seen)),
+        counting("transitions", TransitionItemRanker()),
         Contender("UP-CF", UPCF, grid(n_recent=(5, 25, 100)), grid(locality=(1, 5, 10, 25))),
         Contender(
             "TIFU-KNN",

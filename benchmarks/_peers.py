@@ -34,21 +34,6 @@ def interaction_matrix(items, histories, *, decay=0.0, repeat_exponent=1.0):
     return matrix
 
 
-class Ranker:
-    """A ranker of ``skue compare``, which needs no vectors."""
-
-    def __init__(self, ranker):
-        self.ranker, self.tolerance = ranker, ranker.tolerance
-
-    def fit(self, histories):
-        self.items = Catalogue(histories.vocabulary)
-        self.ranker.fit(histories, self.items)
-        return self
-
-    def scores(self, queries):
-        return self.ranker.score_blocks(queries)
-
-
 class Encoder:
     """An encoder of skue: cosines of user vectors and item vectors."""
 
@@ -73,7 +58,7 @@ class Encoder:
 class ItemScorer:
     """An estimator of skue that scores all items, such as the two-stage recommender."""
 
-    tolerance = 1e-6
+    tolerance = 1e-9
 
     def __init__(self, estimator, *, exclude_seen):
         self.estimator, self.exclude_seen = estimator, exclude_seen

@@ -39,23 +39,23 @@ from sklearn.frozen import FrozenEstimator
 
 from skue import (
     Histories,
+    OwnFrequencyRanker,
+    SimilarUsersRanker,
     TransitionItemRanker,
     TwoStageRecommender,
     TwoTowerUserEncoder,
     leave_last_out,
     load_interactions,
 )
-from skue.compare._contenders import OwnFrequency
-from skue.compare._counting import OwnCountAndPopularity, SimilarUsers
 from skue.compare._run import paired_interval
-from skue.metrics._evaluation import Evaluation, evaluate
+from skue.metrics._evaluation import evaluate
 from skue.ranking._second_stage import default_rankers
 
 METRICS = ("R@10", "N@10")
 COUNTING = {
-    "own frequency": OwnFrequency,
-    "own count + popularity": OwnCountAndPopularity,
-    "similar users (UP-CF)": SimilarUsers,
+    "own frequency": OwnFrequencyRanker(beta=0.5),
+    "own count + popularity": OwnFrequencyRanker(),
+    "similar users (UP-CF)": SimilarUsersRanker(),
 }
 
 
@@ -114,16 +114,6 @@ class Rows:
             }
             for name, row in self.by_name.items()
         ]
-
-
-def counted(histories, items, X, y):
-    """Return the figures of the rankers that count, which have no seed."""
-    found = {}
-    for name, ranker in COUNTING.items():
-        scores = ranker().fit(histories, items).score_blocks(X)
-        theirs = Evaluation(scores, items, X, y, tolerance=ranker.tolerance)
-        found[name] = theirs.recall(10, "min"), theirs.ndcg(10)
-    return found
 
 
 def latency(model, X, n=300):
@@ -199,9 +189,10 @@ def run(task, encoder, arguments):
         model = TwoStageRecommender(encoder, random_state=seed).fit(train)
         print(f"fit: {time.perf_counter() - started:.1f} s", flush=True)
         if others is None:
-            others = {} if exclude_seen else counted(train, model.item_embeddings_, X, y)
-            for name, found in others.items():
-                rows.add(name, found)
+            others = {}
+            for name, ranker in () if exclude_seen else COUNTING.items():
+                others[name] = figures(ranker.fit(train), X, y, exclude_seen)
+                rows.add(name, others[name])
         less = {"encoder": figures(model.encoder_, X, y, exclude_seen), **others}
         rows.add("encoder", less["encoder"])
         measure(rows, "two-stage", model, X, y, exclude_seen, less, newer)

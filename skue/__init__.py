@@ -28,7 +28,14 @@ from skue.metrics import (
     TrainingCurveDisplay,
     recall_at_k,
 )
-from skue.ranking import TransitionItemRanker, TwoStageRecommender
+from skue.ranking import (
+    ItemRanker,
+    OwnFrequencyRanker,
+    PopularityRanker,
+    SimilarUsersRanker,
+    TransitionItemRanker,
+    TwoStageRecommender,
+)
 from skue.serving import (
     LMDBStore,
     RedisStore,
@@ -51,14 +58,18 @@ __all__ = [
     "Histories",
     "ItemEmbeddings",
     "ItemFeatures",
+    "ItemRanker",
     "LMDBStore",
     "MixedUserEncoder",
     "NDCGAtK",
+    "OwnFrequencyRanker",
+    "PopularityRanker",
     "RecallAtK",
     "RecallCurveDisplay",
     "RedisStore",
     "RetrievalScores",
     "Retriever",
+    "SimilarUsersRanker",
     "SpaceMismatchError",
     "TrainingCurveDisplay",
     "TransitionItemRanker",

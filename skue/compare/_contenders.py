@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.frozen import FrozenEstimator
 
-from skue.compare._counting import OwnCountAndPopularity, SimilarUsers, Transitions
 from skue.compare._task import Task
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
-from skue.histories._splits import liked, newest_liked
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
-from skue.kernels._arrays import kept_offsets
+from skue.kernels._arrays import owners
+from skue.ranking._baselines import (
+    OwnFrequencyRanker,
+    PopularityRanker,
+    SimilarUsersRanker,
+    TransitionItemRanker,
+)
+from skue.ranking._counts import ages_in_instants
+from skue.ranking._item_ranker import ItemRanker
 from skue.ranking._two_stage import TwoStageRecommender, default_encoder
 
 ENCODER_NAMES = (
@@ -35,81 +39,34 @@ ENCODER_NAMES = (
 """All encoders that a comparison can have. Each has a file in the report."""
 
 
-class Popularity:
-    """Rank items by their number of training events with a positive weight."""
-
-    # The scores are whole numbers, so a difference below 1 is a tie.
-    tolerance = 0.5
-
-    def fit(self, histories: Histories, items: ItemEmbeddings) -> Popularity:
-        rows = items.rows_of(liked(histories))
-        counts = np.bincount(rows[rows >= 0], minlength=len(items))
-        # The ranks of the distinct counts are small, so that sums with other terms stay exact.
-        self.items_ = items
-        self.levels_ = np.unique(counts, return_inverse=True)[1].astype(np.float64)
-        return self
-
-    def score_blocks(self, histories: Histories) -> Callable[[int, int], np.ndarray]:
-        """Return a function that scores all items for a range of users."""
-        first = self._first_by(liked(histories))
-        scale = self.levels_.max(initial=0.0) + 1.0
-
-        def score_block(start: int, stop: int) -> np.ndarray:
-            return first[start:stop].toarray() * scale + self.levels_
-
-        return score_block
-
-    def _first_by(self, histories: Histories) -> sp.csr_array:
-        """Return numbers per user and item that take precedence over popularity."""
-        return sp.csr_array((len(histories), len(self.items_)))
-
-    def _counts(self, histories: Histories) -> sp.csr_array:
-        rows = self.items_.rows_of(histories)
-        known = rows >= 0
-        offsets = kept_offsets(histories.offsets, known)
-        counts = sp.csr_array(
-            (np.ones(int(offsets[-1])), rows[known], offsets),
-            shape=(len(histories), len(self.items_)),
-        )
-        counts.sum_duplicates()
-        return counts
-
-
-class LastItem(Popularity):
+class LastItem(ItemRanker):
     """Rank the items of the newest instant (without times: the newest event) first."""
 
-    def _first_by(self, histories: Histories) -> sp.csr_array:
-        newest = self._counts(_newest_instant(histories))
-        newest.data[:] = 1.0
-        return newest
+    def _learn(self, histories: Histories) -> None:
+        self.popularity_ = PopularityRanker().fit(histories).popularity_
+
+    def _score_items(self, histories: Histories) -> np.ndarray:
+        scores = np.tile(self.popularity_, (len(histories), 1))
+        newest = ages_in_instants(histories) == 0
+        users, items = owners(histories.offsets)[newest], histories.codes[newest]
+        scores[users, items] += self.popularity_.max() + 1
+        return scores
 
 
-class OwnFrequency(Popularity):
-    """Rank items by how often they occur in the history of the user."""
-
-    def _first_by(self, histories: Histories) -> sp.csr_array:
-        return self._counts(histories)
-
-
-def _newest_instant(histories: Histories) -> Histories:
-    starts, _ = newest_liked(histories)
-    position = np.arange(len(histories.codes))
-    return histories._keep_events(position >= np.repeat(starts, histories.lengths))
-
-
-def rankers(*, exclude_seen: bool, baskets: bool = False) -> dict[str, Callable[[], Any]]:
+def rankers(*, exclude_seen: bool, baskets: bool = False) -> dict[str, ItemRanker]:
     """Return the rankers by name.
 
     Rankers that only put items of the history before the popular ones are left out if items of
     the history are excluded. Similar users are compared on baskets.
     """
-    chosen: dict[str, Callable[[], Any]] = {"popularity": Popularity}
+    chosen: dict[str, ItemRanker] = {"popularity": PopularityRanker()}
     if not exclude_seen:
-        chosen |= {"last item": LastItem, "own frequency": OwnFrequency}
-        chosen["own count + popularity"] = OwnCountAndPopularity
-    chosen["transitions"] = Transitions
+        # With a beta below 1, all own items come first.
+        chosen |= {"last item": LastItem(), "own frequency": OwnFrequencyRanker(beta=0.5)}
+        chosen["own count + popularity"] = OwnFrequencyRanker()
+    chosen["transitions"] = TransitionItemRanker()
     if baskets:
-        chosen["similar users"] = SimilarUsers
+        chosen["similar users"] = SimilarUsersRanker()
     return chosen
 
 

@@ -21,7 +21,6 @@ from skue.compare._item_features import FeatureFile
 from skue.compare._progress import EpochProgress, Progress
 from skue.compare._search import Search, search_decay
 from skue.compare._task import Task
-from skue.encoders._events import new_items
 from skue.histories._histories import Histories
 from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
@@ -116,7 +115,7 @@ def compare(
 
     scoring = _Scoring(task, items, ks or usual_ks(len(items)), exclude_seen, progress)
     for name, ranker in chosen_rankers.items():
-        scoring.add_ranker(name, ranker())
+        scoring.add_ranker(name, ranker)
     searching = time.perf_counter()
     with progress.stage("searching the decay"):
         search = search_decay(
@@ -225,24 +224,20 @@ class _Scoring:
     ) -> None:
         self.task, self.items, self.ks = task, items, ks
         self.exclude_seen, self.progress = exclude_seen, progress
-        self.is_new_item = new_items(items, task.train)
         self.rows: list[Row] = []
         self.per_user: dict[str, np.ndarray] = {}
 
     def add_ranker(self, name: str, ranker: Any) -> None:
         with self.progress.stage(name):
             started = time.perf_counter()
-            ranker.fit(self.task.train, self.items)
+            ranker.fit(self.task.train)
             seconds = time.perf_counter() - started
-            evaluation = Evaluation(
-                ranker.score_blocks(self.task.queries),
-                self.items,
+            evaluation = evaluate(
+                ranker,
                 self.task.queries,
                 self.task.held_out,
                 exclude_seen=self.exclude_seen,
-                tolerance=ranker.tolerance,
                 n_listed=self.ks[0],
-                is_new_item=self.is_new_item,
             )
         self._keep(self._row(name, False, evaluation, seconds, float("nan")), evaluation)
 

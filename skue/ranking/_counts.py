@@ -41,7 +41,7 @@ def liked_log(items: Any, histories: Histories) -> Histories:
     return log if log.user_ids is None else log[np.argsort(log.user_ids, kind="stable")]
 
 
-def ages_in_instants(events: Events) -> np.ndarray:
+def ages_in_instants(events: Events | Histories) -> np.ndarray:
     """Return how many newer instants (without times: events) of the same user follow an event."""
     if events.timestamps is None:
         return step_ages(events.offsets)

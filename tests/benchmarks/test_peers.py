@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skue import DecayAverageUserEncoder, Histories, NDCGAtK, RecallAtK, TransitionItemRanker
-from skue.compare._contenders import OwnFrequency, Popularity
-from skue.compare._counting import SimilarUsers
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    NDCGAtK,
+    OwnFrequencyRanker,
+    PopularityRanker,
+    RecallAtK,
+    SimilarUsersRanker,
+    TransitionItemRanker,
+)
 from skue.items._catalogue import Catalogue
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -62,7 +69,7 @@ def test_refit_learns_from_the_validation_target_and_not_from_the_test_target(mo
 def test_the_evaluation_agrees_with_a_ranking_made_by_hand(modules):
     _peers, peers = modules
     train = Histories.from_lists([list("aaab"), list("bc")])
-    peer = _peers.Ranker(Popularity()).fit(train)
+    peer = _peers.ItemScorer(PopularityRanker(), exclude_seen=False).fit(train)
     # Popularity: a 3, b 2, c 1.
     found = peers.evaluation(peer, Histories.from_lists([["c"], ["a"]]), ["b", "c"], False)
     assert found.recall(1).tolist() == [0, 0]
@@ -123,10 +130,10 @@ def test_tifu_knn_decays_baskets_within_and_across_groups(modules):
     assert scores[0, peer.items.lookup(np.array(["d"]))[0]] == pytest.approx(0.4)
 
 
-def test_up_cf_agrees_with_the_ranker_of_compare(modules):
+def test_up_cf_agrees_with_the_ranker_of_skue(modules):
     X = sessions(instants=True)
     peer = modules[0].UPCF(n_recent=25).fit(X)
-    other = SimilarUsers().fit(X, Catalogue(X.vocabulary)).score_blocks(X)
+    other = SimilarUsersRanker().fit(X)._scores(X)
     assert peer.scores(X, locality=5)(0, len(X)) == pytest.approx(other(0, len(X)))
 
 
@@ -142,7 +149,7 @@ def test_the_weights_of_a_query_decay_and_are_damped(modules):
 def test_the_first_items_are_those_with_the_largest_scores(modules):
     _peers, peers = modules
     X = sessions()
-    peer = _peers.Ranker(OwnFrequency()).fit(X)
+    peer = _peers.ItemScorer(OwnFrequencyRanker(), exclude_seen=False).fit(X)
     listed = peers.first_items(peer, X, False)
     table = peer.scores(X)(0, len(X))
     assert (np.diff(np.take_along_axis(table, listed, axis=1)) <= 0).all()
