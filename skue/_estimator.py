@@ -1,18 +1,65 @@
-"""Warnings that point to the caller's line."""
+"""What all estimators share: fits that succeed as a whole, caller warnings, optional imports."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, metadata
-from typing import Any
+from numbers import Integral
+from typing import Any, TypeVar
 
+from sklearn.base import _fit_context
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 _INSIDE = ("skue", "sklearn", "contextlib")
+
+
+def atomic_fit(fit: Method) -> Method:
+    """Decorate ``fit`` so that it checks the parameters, and succeeds as a whole or not at all.
+
+    The method runs on a shallow copy, whose state replaces that of the estimator in one step at
+    the end. If it fails or is interrupted, the estimator is unchanged. Other threads see the
+    earlier fit or the new one: see :func:`of_one_fit`.
+    """
+    checked = _fit_context(prefer_skip_nested_validation=False)(fit)
+
+    @functools.wraps(fit)
+    def fit_then_replace(self: Any, *args: Any, **kwargs: Any) -> Any:
+        fitted = _with_state(self, vars(self).copy())
+        checked(fitted, *args, **kwargs)
+        self.__dict__ = vars(fitted)
+        return self
+
+    return fit_then_replace  # type: ignore[return-value]
+
+
+def of_one_fit(method: Method) -> Method:
+    """Decorate a method that reads fitted attributes: all of them are those of one fit.
+
+    Another thread may fit the estimator again while the method runs.
+    """
+
+    @functools.wraps(method)
+    def read(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(_with_state(self, vars(self)), *args, **kwargs)
+
+    return read  # type: ignore[return-value]
+
+
+def _with_state(estimator: Any, state: dict[str, Any]) -> Any:
+    other = object.__new__(type(estimator))
+    other.__dict__ = state
+    return other
+
+
+def check_positive_int(name: str, value: Any) -> None:
+    """Raise unless the value is an integer of at least 1. True is not an integer here."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
 
 
 def warn_caller(message: str) -> None:
@@ -57,6 +104,18 @@ class DocumentationLink:
         return f"{root.rstrip('/')}/api/generated/skue.{{estimator_name}}.html" if root else ""
 
 
+def documentation_root() -> str:
+    """Return the URL of the documentation: SKUE_DOCS_URL, or the one in the package metadata."""
+    if "SKUE_DOCS_URL" in os.environ:
+        return os.environ["SKUE_DOCS_URL"]
+    try:
+        entries = metadata("skue").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    urls = dict(entry.split(", ", 1) for entry in entries)
+    return urls.get("Documentation", "")
+
+
 class ItemSpaceCaption(DocumentationLink):
     """Adds one line about the item space below the encoder's name."""
 
@@ -83,83 +142,3 @@ def describe_items(items: Any) -> str:
         return f"items: by {type(items).__name__}"
     shape = getattr(items, "shape", (len(items),))
     return f"items: {' × '.join(f'{length:,}' for length in shape)}"
-
-
-def documentation_root() -> str:
-    """Return the URL of the documentation: SKUE_DOCS_URL, or the one in the package metadata."""
-    if "SKUE_DOCS_URL" in os.environ:
-        return os.environ["SKUE_DOCS_URL"]
-    try:
-        entries = metadata("skue").get_all("Project-URL") or []
-    except PackageNotFoundError:
-        return ""
-    urls = dict(entry.split(", ", 1) for entry in entries)
-    return urls.get("Documentation", "")
-
-
-def histories_table(histories: Any, *, n_users: int = 5, n_items: int = 8) -> str:
-    """Return histories as HTML: size, period, and the newest items of the first few users."""
-    facts = [
-        f"{len(histories):,} users",
-        f"{len(histories.codes):,} events",
-        f"{len(histories.item_ids):,} items",
-    ]
-    times = histories.timestamps
-    if times is not None and len(times):
-        facts.append(f"{_moment(times.min())} to {_moment(times.max())}")
-    if histories.weights is not None:
-        facts.append("with weights")
-    if histories.user_features is not None:
-        facts.append(f"{histories.user_features.shape[1]} user features")
-    rows = []
-    for row in range(min(n_users, len(histories))):
-        history = histories[row]
-        user = row if histories.user_ids is None else histories.user_ids[row]
-        newest = [_cell(item) for item in history[-n_items:].tolist()]
-        if len(history) > n_items:
-            newest.insert(0, "…")
-        rows.append(
-            f"<tr><th>{_cell(user)}</th><td>{len(history):,}</td><td>{', '.join(newest)}</td></tr>"
-        )
-    if len(histories) > n_users:
-        rows.append("<tr><th>…</th><td></td><td></td></tr>")
-    return (
-        f"<div><p><b>Histories</b>: {', '.join(facts)}</p><table><thead><tr><th>user</th>"
-        "<th>events</th><th>items, oldest first</th></tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _cell(value: Any) -> str:
-    text = str(value).encode("utf-8", "backslashreplace").decode()
-    return escape(text if len(text) <= 40 else f"{text[:39]}…")
-
-
-def _moment(time: Any) -> str:
-    """Return a readable time: a date to the second, or a number of seconds."""
-    return (
-        str(time.astype("datetime64[s]")).replace("T", " ")
-        if time.dtype.kind == "M"
-        else f"{time:g} s"
-    )
-
-
-@contextmanager
-def atomic_fit(estimator: Any) -> Iterator[None]:
-    """Restore the fitted attributes when the block fails or is interrupted."""
-    before = _fitted(estimator)
-    try:
-        yield
-    except BaseException:
-        for name in _fitted(estimator):
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        raise
-
-
-def _fitted(estimator: Any) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(estimator).items()
-        if name.endswith("_") and not name.startswith("_")
-    }

@@ -20,7 +20,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from skue._estimator import ItemSpaceCaption, atomic_fit, warn_caller
 from skue.encoders._events import Events, known_events, new_items
 from skue.encoders._recommender import Pairs, Recommender, check_positive, indexed_by_user
-from skue.histories._forms import validate_histories, with_checked_parameters
+from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.items._embedders import item_space
 from skue.items._id_lists import Rows
@@ -175,7 +175,7 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         """Return the arrays that affect the vectors, other than the items and the fallback."""
         return []
 
-    @with_checked_parameters
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the encoder.
 
@@ -196,17 +196,16 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         ValueError
             If X has no event of a known item and ``cold_start`` is learned from events.
         """
-        with atomic_fit(self):
-            histories = validate_histories(self, X, reset=True)
-            if y is not None and _num_samples(y) != len(histories):
-                raise ValueError(
-                    f"X and y must have one row per user, got {len(histories)} rows in X and "
-                    f"{_num_samples(y)} in y."
-                )
-            self._learn(histories, y)
-            self._refuse_nothing_known(histories)
-            self._report_unknown(histories)
-            self.fallback_vector_ = self._fallback(histories)
+        histories = validate_histories(self, X, reset=True)
+        if y is not None and _num_samples(y) != len(histories):
+            raise ValueError(
+                f"X and y must have one row per user, got {len(histories)} rows in X and "
+                f"{_num_samples(y)} in y."
+            )
+        self._learn(histories, y)
+        self._refuse_nothing_known(histories)
+        self._report_unknown(histories)
+        self.fallback_vector_ = self._fallback(histories)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:

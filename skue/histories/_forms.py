@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
 from skue.histories._columns import columns_of_events, columns_of_lists
@@ -17,8 +15,6 @@ from skue.reading._column_names import looks_like_a_log
 from skue.reading._ids import as_ids
 
 _LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def as_histories(X: Any) -> Histories:
@@ -135,14 +131,6 @@ def _refuse_text(matrix: Any) -> None:
             f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype} with text. "
             "Pass lists of strings instead: X.tolist()."
         )
-
-
-def with_checked_parameters(fit: Method) -> Method:
-    """Check the estimator's parameters before ``fit``, as scikit-learn does.
-
-    Editors and type checkers still see the signature of ``fit``.
-    """
-    return _fit_context(prefer_skip_nested_validation=False)(fit)
 
 
 def validate_histories(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
-from skue._estimator import histories_table
-from skue._files import check_schema, read_arrays, write_arrays
+from skue._files import read_arrays, write_arrays
 from skue.histories._columns import (
     Columns,
     HasUserFeatures,
@@ -26,11 +26,11 @@ from skue.kernels._arrays import kept_offsets, offsets_of, owners, positions_of_
 from skue.reading._frames import log_of_frame
 from skue.reading._ids import is_text, shown
 
-NEEDED = ("codes", "offsets", "item_ids")
-OPTIONAL = ("timestamps", "weights", "user_ids", "user_features")
-_SCHEMA = 3
-# Of files without user features, which older versions read too.
-_SCHEMA_BEFORE = 2
+# Columns of a batch with their numbers of axes.
+NEEDED = {"codes": 1, "offsets": 1, "item_ids": 1}
+OPTIONAL = {"timestamps": 1, "weights": 1, "user_ids": 1, "user_features": 2}
+# In HTML.
+_N_SHOWN_USERS, _N_SHOWN_ITEMS = 5, 8
 
 
 class SavedInFiles:
@@ -45,9 +45,7 @@ class SavedInFiles:
             Used as given, without adding a suffix. An existing file is replaced.
         """
         columns = {name: getattr(self, name) for name in (*NEEDED, *OPTIONAL)}
-        held = {name: column for name, column in columns.items() if column is not None}
-        schema = _SCHEMA if "user_features" in held else _SCHEMA_BEFORE
-        write_arrays(path, {"histories_schema": np.array(schema), **held})
+        write_arrays(path, "Histories", columns)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
@@ -67,7 +65,7 @@ class SavedInFiles:
         Raises
         ------
         ValueError
-            For a file that is damaged, of another kind or of a newer schema.
+            For a file that is damaged, or that was not written by ``save`` of this version of skue.
 
         Examples
         --------
@@ -78,8 +76,7 @@ class SavedInFiles:
         >>> Histories.load(path, mmap=True)
         Histories(n_users=2, n_events=3, n_items=2)
         """
-        columns = read_arrays(path, mmap=mmap)
-        check_schema(path, columns, "histories_schema", _SCHEMA, NEEDED, "Histories.save")
+        columns = read_arrays(path, "Histories", NEEDED, OPTIONAL, mmap=mmap)
         try:
             return cls(**{name: columns.get(name) for name in (*NEEDED, *OPTIONAL)})
         except ValueError as error:
@@ -362,7 +359,36 @@ class Histories(HasUserFeatures, SavedInFiles):
         )
 
     def _repr_html_(self) -> str:
-        return histories_table(self)
+        """Return size and period, and the newest items of the first few users."""
+        facts = [
+            f"{len(self):,} users",
+            f"{len(self.codes):,} events",
+            f"{len(self.item_ids):,} items",
+        ]
+        times = self.timestamps
+        if times is not None and len(times):
+            facts.append(f"{_shown_time(times.min())} to {_shown_time(times.max())}")
+        if self.weights is not None:
+            facts.append("with weights")
+        if self.user_features is not None:
+            facts.append(f"{self.user_features.shape[1]} user features")
+        rows = []
+        for row in range(min(_N_SHOWN_USERS, len(self))):
+            user = row if self.user_ids is None else self.user_ids[row]
+            newest = [_cell(item) for item in self[row][-_N_SHOWN_ITEMS:].tolist()]
+            if self.lengths[row] > _N_SHOWN_ITEMS:
+                newest.insert(0, "…")
+            rows.append(
+                f"<tr><th>{_cell(user)}</th><td>{self.lengths[row]:,}</td>"
+                f"<td>{', '.join(newest)}</td></tr>"
+            )
+        if len(self) > _N_SHOWN_USERS:
+            rows.append("<tr><th>…</th><td></td><td></td></tr>")
+        return (
+            f"<div><p><b>Histories</b>: {', '.join(facts)}</p><table><thead><tr><th>user</th>"
+            "<th>events</th><th>items, oldest first</th></tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table></div>"
+        )
 
     def __repr__(self) -> str:
         extras = [f", {name}=True" for name in OPTIONAL if getattr(self, name) is not None]
@@ -370,6 +396,18 @@ class Histories(HasUserFeatures, SavedInFiles):
             f"Histories(n_users={len(self)}, n_events={len(self.codes)}, "
             f"n_items={len(self.vocabulary)}{''.join(extras)})"
         )
+
+
+def _cell(value: Any) -> str:
+    text = str(value).encode("utf-8", "backslashreplace").decode()
+    return escape(text if len(text) <= 40 else f"{text[:39]}…")
+
+
+def _shown_time(time: Any) -> str:
+    """Return a readable time: a date to the second, or a number of seconds."""
+    if time.dtype.kind != "M":
+        return f"{time:g} s"
+    return str(time.astype("datetime64[s]")).replace("T", " ")
 
 
 def joined(log: Histories, newer: Histories) -> Histories:

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 from skue._estimator import DocumentationLink, atomic_fit, warn_caller
 from skue.histories._fingerprints import sample_of_events
-from skue.histories._forms import validate_histories, with_checked_parameters
+from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures, scaled_features
@@ -139,7 +139,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    @with_checked_parameters
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the vectors.
 
@@ -153,12 +153,11 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         -------
         self : CooccurrenceItemEmbedder
         """
-        with atomic_fit(self):
-            histories = validate_histories(self, X, reset=True)
-            self._learn(count_pairs(histories, window=self.window, n_jobs=self.n_jobs), histories)
+        histories = validate_histories(self, X, reset=True)
+        self._learn(count_pairs(histories, window=self.window, n_jobs=self.n_jobs), histories)
         return self
 
-    @with_checked_parameters
+    @atomic_fit
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Add the counts of more users, and learn the vectors again from all counts.
 
@@ -197,10 +196,9 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         before = PairCounts(
             self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_
         )
-        with atomic_fit(self):
-            histories = validate_histories(self, X, reset=False)
-            counts = count_pairs(histories, window=self.window, n_jobs=self.n_jobs)
-            self._learn(before.plus(counts), histories, self.item_embeddings_._learned_events)
+        histories = validate_histories(self, X, reset=False)
+        counts = count_pairs(histories, window=self.window, n_jobs=self.n_jobs)
+        self._learn(before.plus(counts), histories, self.item_embeddings_._learned_events)
         return self
 
     def _learn(

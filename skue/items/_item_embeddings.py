@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skue._estimator import import_optional
-from skue._files import check_schema, read_arrays, write_arrays
+from skue._files import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._catalogue import Catalogue, as_item_ids, check_same_type, ids_of_rows
 from skue.kernels._arrays import frozen
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _UNIT_TOLERANCE = 1e-6
 _SPACE = ("space_id", "aligned_with", "agreement")
 _SAVED = ("vectors", "ids", *_SPACE, "_learned_events")
-_SCHEMA = 2
 
 
 class ItemEmbeddings(Catalogue):
@@ -255,7 +254,7 @@ class ItemEmbeddings(Catalogue):
         """
         parts = {name: getattr(self, name) for name in _SAVED}
         held = {name: np.asarray(part) for name, part in parts.items() if part is not None}
-        write_arrays(path, {"schema": np.array(_SCHEMA), **held})
+        write_arrays(path, "ItemEmbeddings", held)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
@@ -275,7 +274,7 @@ class ItemEmbeddings(Catalogue):
         Raises
         ------
         ValueError
-            If the file is damaged, was not written by ``save`` or has a newer schema.
+            If the file is damaged, or was not written by ``save`` of this version of skue.
 
         Examples
         --------
@@ -286,9 +285,9 @@ class ItemEmbeddings(Catalogue):
         >>> len(ItemEmbeddings.load(path))
         1
         """
-        parts = read_arrays(path, mmap=mmap)
-        needed = ("vectors", "ids", "space_id")
-        check_schema(path, parts, "schema", _SCHEMA, needed, "ItemEmbeddings.save")
+        needed = {"vectors": 2, "ids": 1, "space_id": 0}
+        optional = {"aligned_with": 0, "agreement": 0, "_learned_events": 1}
+        parts = read_arrays(path, "ItemEmbeddings", needed, optional, mmap=mmap)
         try:
             space = {name: parts[name].item() for name in _SPACE if name in parts}
             items = cls(parts["vectors"], parts["ids"], **space)

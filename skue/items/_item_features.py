@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skue._estimator import warn_caller
-from skue._files import check_schema, read_arrays, write_arrays
+from skue._files import read_arrays, write_arrays
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.items._catalogue import Catalogue, as_item_ids, check_same_type
@@ -18,7 +18,6 @@ from skue.kernels._unit_rows import unit_rows
 from skue.reading._ids import as_ids, shown
 from skue.reading._numbers import numbers_of
 
-_SCHEMA = 1
 _SPARSE = ("data", "indices", "indptr", "shape")
 
 
@@ -119,12 +118,12 @@ class ItemFeatures(Catalogue):
         path : str or path
             Used as given, without adding a suffix. An existing file is replaced.
         """
-        parts = {"features_schema": np.array(_SCHEMA), "ids": self.ids}
+        parts = {"ids": self.ids}
         if sp.issparse(self.values):
             parts |= {name: np.asarray(getattr(self.values, name)) for name in _SPARSE}
         else:
             parts["values"] = self.values
-        write_arrays(path, parts)
+        write_arrays(path, "ItemFeatures", parts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ItemFeatures:
@@ -141,7 +140,7 @@ class ItemFeatures(Catalogue):
         Raises
         ------
         ValueError
-            If the file is damaged, was not written by ``save`` or has a newer schema.
+            If the file is damaged, or was not written by ``save`` of this version of skue.
 
         Examples
         --------
@@ -152,9 +151,8 @@ class ItemFeatures(Catalogue):
         >>> ItemFeatures.load(path)
         ItemFeatures(n_items=1, n_features=2)
         """
-        parts = read_arrays(path)
-        needed = ("ids", *(("values",) if "values" in parts else _SPARSE))
-        check_schema(path, parts, "features_schema", _SCHEMA, needed, "ItemFeatures.save")
+        optional = {"values": 2, **dict.fromkeys(_SPARSE, 1)}
+        parts = read_arrays(path, "ItemFeatures", {"ids": 1}, optional)
         try:
             if "values" in parts:
                 return cls(parts["values"], parts["ids"])
@@ -162,7 +160,7 @@ class ItemFeatures(Catalogue):
             values = sp.csr_array((data, indices, indptr), shape=tuple(shape.tolist()))
             values.check_format()
             return cls(values, parts["ids"])
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
     def __sklearn_clone__(self) -> ItemFeatures:

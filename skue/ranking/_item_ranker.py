@@ -8,7 +8,7 @@ import numpy as np
 
 from skue._estimator import atomic_fit
 from skue.encoders._recommender import Pairs, Recommender, ScoreBlock
-from skue.histories._forms import validate_histories, with_checked_parameters
+from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
 from skue.histories._vocabulary import Vocabulary
@@ -66,7 +66,7 @@ class ItemRanker(Recommender):
     def _learn(self, histories: Histories) -> None:
         """Set the fitted attributes; ``item_embeddings_`` is set already."""
 
-    @with_checked_parameters
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from the events with a positive weight.
 
@@ -87,14 +87,13 @@ class ItemRanker(Recommender):
         ValueError
             If no event has a positive weight.
         """
-        with atomic_fit(self):
-            histories = validate_histories(self, X, reset=True)
-            if not is_liked(histories).any():
-                raise ValueError(
-                    "X has no event with a positive weight, so there is nothing to count."
-                )
-            self.item_embeddings_ = _items_with_an_event(histories)
-            self._learn(self._known_likes(histories))
+        histories = validate_histories(self, X, reset=True)
+        if not is_liked(histories).any():
+            raise ValueError(
+                "X has no event with a positive weight, so there is nothing to count."
+            )
+        self.item_embeddings_ = _items_with_an_event(histories)
+        self._learn(self._known_likes(histories))
         return self
 
     def _known_likes(self, histories: Histories) -> Histories:

@@ -32,7 +32,7 @@ from skue.encoders._recommender import (
 )
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._fingerprints import count_new_events
-from skue.histories._forms import validate_histories, with_checked_parameters
+from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories, joined
 from skue.histories._splits import is_liked, liked, newest_instants
 from skue.histories._targets import refuse_other_type
@@ -322,7 +322,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         self.n_candidates = n_candidates
         self.random_state = random_state
 
-    @with_checked_parameters
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the encoder, count the log, and fit the ranker.
 
@@ -338,20 +338,19 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         -------
         self : TwoStageRecommender
         """
-        with atomic_fit(self):
-            histories = validate_histories(self, X, reset=True)
-            random_state = check_random_state(self.random_state)
-            encoder = default_encoder(len(histories)) if self.encoder is None else self.encoder
-            self.encoder_, held_out = fitted_encoder(
-                seeded_clone(encoder, random_state), histories, random_state
-            )
-            earlier = histories._keep_events(~held_out)
-            self.counts_ = LogCounts(self.item_embeddings_, earlier)
-            people, queries, answers = queries_before(histories, held_out, random_state)
-            self._choose(self._training_table(queries, answers), people, random_state)
-            self.log_ = liked_log(self.item_embeddings_, histories)
-            self.counts_ = LogCounts(self.item_embeddings_, self.log_)
-            self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
+        histories = validate_histories(self, X, reset=True)
+        random_state = check_random_state(self.random_state)
+        encoder = default_encoder(len(histories)) if self.encoder is None else self.encoder
+        self.encoder_, held_out = fitted_encoder(
+            seeded_clone(encoder, random_state), histories, random_state
+        )
+        earlier = histories._keep_events(~held_out)
+        self.counts_ = LogCounts(self.item_embeddings_, earlier)
+        people, queries, answers = queries_before(histories, held_out, random_state)
+        self._choose(self._training_table(queries, answers), people, random_state)
+        self.log_ = liked_log(self.item_embeddings_, histories)
+        self.counts_ = LogCounts(self.item_embeddings_, self.log_)
+        self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
         return self
 
     def update(self, X: Any) -> Self:

@@ -130,21 +130,8 @@ def test_features_are_saved_and_loaded(histories, tmp_path, mmap):
     assert np.array_equal(Histories.load(tmp_path / "h.npz", mmap=mmap).user_features, FEATURES[:2])
 
 
-def test_files_without_features_keep_the_schema_that_older_versions_read(histories, tmp_path):
-    for name, batch in (("with", histories), ("without", Histories.from_lists(LISTS))):
-        batch.save(tmp_path / name)
-    schemas = {}
-    for name in ("with", "without"):
-        with np.load(tmp_path / name) as archive:
-            schemas[name] = int(archive["histories_schema"])
-    assert schemas == {"with": 3, "without": 2}
-
-
-def test_features_survive_a_pickle_and_pickles_without_them_load(histories):
+def test_features_survive_a_pickle(histories):
     assert np.array_equal(pickle.loads(pickle.dumps(histories)).user_features, FEATURES)
-    old = Histories.from_lists(LISTS)
-    del old.__dict__["user_features"]
-    assert pickle.loads(pickle.dumps(old))[1:].user_features is None
 
 
 def test_a_frame_of_list_columns_may_have_user_features():

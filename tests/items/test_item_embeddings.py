@@ -103,7 +103,7 @@ def test_a_failed_save_leaves_only_the_old_file(tmp_path, monkeypatch):
 def test_loading_never_unpickles(tmp_path):
     path = tmp_path / "items.npz"
     np.savez(path, schema=1, vectors=np.array([{"a": 1}], dtype=object), ids=[1], space_id="x")
-    with pytest.raises(ValueError, match=r"allow_pickle"):
+    with pytest.raises(ValueError, match="must hold numbers, dates or text"):
         ItemEmbeddings.load(path)
 
 
@@ -112,13 +112,6 @@ def test_a_damaged_file_raises(tmp_path, content):
     path = tmp_path / "items.npz"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"not a readable \.npz file"):
-        ItemEmbeddings.load(path)
-
-
-def test_a_newer_schema_raises(tmp_path):
-    path = tmp_path / "items.npz"
-    np.savez(path, schema=99, vectors=np.eye(2), ids=[0, 1], space_id="x")
-    with pytest.raises(ValueError, match=r"has schema 99.*Upgrade skue"):
         ItemEmbeddings.load(path)
 
 

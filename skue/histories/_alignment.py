@@ -1,0 +1,108 @@
+"""Rows that carry user ids are brought into the order of the users of X."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from skue.histories._vocabulary import Vocabulary
+from skue.reading._ids import as_ids, is_text, shown
+
+
+def in_order_of_users(user_ids: np.ndarray | None, rows: Any, name: str) -> Any:
+    """Return ``rows`` with one row for each user of X, in the order of X.
+
+    Parameters
+    ----------
+    user_ids : ndarray of shape (n_users,), or None
+        The users of X. None means that X carries no user ids.
+    rows : Histories, Series or DataFrame of pandas, dict, or anything else
+        One row per user: held-out items, lists of items, features. Histories carry ``user_ids``,
+        pandas objects their index, and a dict its keys. Anything else carries no user ids.
+    name : str
+        What the rows are called in error messages.
+
+    Returns
+    -------
+    rows : object
+        Of the same type, but a list for a dict. If either side carries no user ids, the rows are
+        returned as they are. See :func:`rows_of_users` for the rules.
+    """
+    if isinstance(rows, Mapping):
+        if user_ids is None:
+            raise ValueError(
+                f"{name} is given by user, but X has no user_ids. Pass Histories with user_ids as "
+                f"X, or {name} as a list in the order of X."
+            )
+        at = rows_of_users(user_ids, list(rows), name)
+        values = list(rows.values())
+        return values if at is None else [values[row] for row in at]
+    index = getattr(rows, "index", None)
+    if hasattr(index, "to_numpy"):
+        at = rows_of_users(user_ids, index, name)
+        return rows if at is None else rows.iloc[at]
+    own = getattr(rows, "user_ids", None)
+    at = None if own is None else rows_of_users(user_ids, own, name)
+    return rows if at is None else rows[at]
+
+
+def rows_of_users(
+    user_ids: np.ndarray | None, labels: Any, name: str, *, may_lack: bool = False
+) -> np.ndarray | None:
+    """Return the row of each user of X among rows with these labels, or None if they are in order.
+
+    Labels are compared as a whole: a row is never taken by position if another one is taken by
+    its label. Rows of users that X does not have are left out. The labels of pandas rows may be
+    row numbers rather than user ids. They count as such, and rows as in order, if they are
+
+    - the default index 0, 1, 2, ... of as many rows as X has (an error if these are the users of
+      X in another order, because both readings are possible); or
+    - integers of which none is the id of a user of X, nor the text of one.
+
+    Parameters
+    ----------
+    user_ids : ndarray of shape (n_users,), or None
+    labels : ndarray, list or pandas Index of shape (n_rows,)
+    name : str
+        What the rows are called in error messages.
+    may_lack : bool, default=False
+        Whether rows of some users may be missing. They get -1. All users missing is an error.
+
+    Raises
+    ------
+    ValueError
+        If users are missing or have several rows, naming the first few.
+    """
+    if user_ids is None:
+        return None
+    way_out = "Pass an array or a list instead if its rows are in the order of X."
+    ids = as_ids(np.asarray(labels), f"the user ids of {name}")
+    if is_text(ids) == is_text(user_ids) and np.array_equal(ids, user_ids):
+        return None
+    if hasattr(labels, "to_numpy") and not is_text(ids):
+        names = ids.astype(str).astype(object) if is_text(user_ids) else ids
+        are_users = Vocabulary._trusted(user_ids).lookup(names) >= 0
+        is_default = len(ids) == len(user_ids) and np.array_equal(ids, np.arange(len(ids)))
+        if is_default and are_users.all():
+            raise ValueError(
+                f"The index of {name}, 0 to {len(ids) - 1}, may be row numbers or user ids, but X "
+                f"has these users in another order. {way_out} Otherwise, sort {name} like X."
+            )
+        if is_default or not are_users.any():
+            return None
+    if len(ids) and is_text(ids) != is_text(user_ids):
+        raise ValueError(
+            f"{name} must carry user ids of the same type as X, such as {shown(user_ids[0])}, got "
+            f"{shown(ids[0])}. {way_out}"
+        )
+    rows = Vocabulary(ids, f"the user ids of {name}").lookup(user_ids)
+    lacking = user_ids[rows < 0]
+    if len(lacking) and (not may_lack or len(lacking) == len(user_ids)):
+        named = ", ".join(map(shown, lacking[:5]))
+        raise ValueError(
+            f"{name} has no row for {len(lacking)} of the {len(user_ids)} users, such as {named}. "
+            f"{way_out}"
+        )
+    return rows
