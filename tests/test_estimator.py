@@ -1,6 +1,7 @@
 """What all estimators share: a fit replaces the whole state at once, or nothing."""
 
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from skue._estimator import atomic_fit, check_positive_int, of_one_fit
 
 
 class Pair(BaseEstimator):
-    _parameter_constraints = {"stop": [bool]}
+    _parameter_constraints: ClassVar = {"stop": [bool]}
 
     def __init__(self, stop=False):
         self.stop = stop
@@ -86,6 +87,6 @@ def test_a_failed_fit_of_an_encoder_changes_nothing():
     encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
     before = encoder.transform([[0]])
     encoder.set_params(item_embeddings=ItemEmbeddings(np.eye(3)))
-    with pytest.raises(ValueError, match="no event|None of"):
+    with pytest.raises(ValueError, match=r"no event|None of"):
         encoder.fit([[7]])
     np.testing.assert_array_equal(encoder.transform([[0]]), before)

@@ -68,7 +68,8 @@ def rows_of_users(
     name : str
         What the rows are called in error messages.
     may_lack : bool, default=False
-        Whether rows of some users may be missing. They get -1. All users missing is an error.
+        Whether rows of some users may be missing. They get -1. If there are rows, but none of a
+        user of X, this is an error nevertheless.
 
     Raises
     ------
@@ -99,7 +100,8 @@ def rows_of_users(
         )
     rows = Vocabulary(ids, f"the user ids of {name}").lookup(user_ids)
     lacking = user_ids[rows < 0]
-    if len(lacking) and (not may_lack or len(lacking) == len(user_ids)):
+    nobody_matches = len(ids) > 0 and len(lacking) == len(user_ids)
+    if len(lacking) and (not may_lack or nobody_matches):
         named = ", ".join(map(shown, lacking[:5]))
         raise ValueError(
             f"{name} has no row for {len(lacking)} of the {len(user_ids)} users, such as {named}. "

@@ -163,7 +163,7 @@ def test_a_file_with_other_parts_is_refused(tmp_path, batch, mmap, changes, mess
 @pytest.mark.parametrize("mmap", [False, True])
 def test_a_compressed_file_is_refused_without_unpacking_it(tmp_path, mmap):
     np.savez_compressed(tmp_path / "batch.npz", codes=np.zeros(10**7))
-    with pytest.raises(ValueError, match="codes.npy is compressed"):
+    with pytest.raises(ValueError, match=r"codes\.npy is compressed"):
         Histories.load(tmp_path / "batch.npz", mmap=mmap)
 
 

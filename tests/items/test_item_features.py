@@ -90,9 +90,7 @@ def test_files_and_pickles_give_back_the_same(features, tmp_path):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.ones(2))
-    with pytest.raises(
-        ValueError, match=r"holds another kind of data, not ItemFeatures .*ItemFeatures\.save"
-    ):
+    with pytest.raises(ValueError, match=r"holds another kind of data.*ItemFeatures\.save"):
         ItemFeatures.load(tmp_path / "other.npz")
 
 
