@@ -89,9 +89,7 @@ class ItemRanker(Recommender):
         """
         histories = validate_histories(self, X, reset=True)
         if not is_liked(histories).any():
-            raise ValueError(
-                "X has no event with a positive weight, so there is nothing to count."
-            )
+            raise ValueError("X has no event with a positive weight, so there is nothing to count.")
         self.item_embeddings_ = _items_with_an_event(histories)
         self._learn(self._known_likes(histories))
         return self
