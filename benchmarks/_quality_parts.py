@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from skue import ItemEmbeddings, TwoTowerUserEncoder
+from skue import ItemEmbeddings, NDCGAtK, RecallAtK, TwoTowerUserEncoder
 from skue.encoders.two_tower import _encoder as _fit
 from skue.encoders.two_tower import _start_spaces as _spaces
 from skue.encoders.two_tower import _start_spaces as _task
@@ -31,9 +31,12 @@ def average_grid():
 def run_of(encoder, X, y, k, second_k=None, *, exclude_seen=False):
     """Return recall and NDCG at k of each user, recall at a second k, and the repeated targets."""
     evaluation = evaluate(encoder, X, y, exclude_seen=exclude_seen)
-    scores = {"R": evaluation.recall(k, "min"), "N": evaluation.ndcg(k)}
+    scores = {
+        "R": RecallAtK(k, normalize="min").per_user(evaluation),
+        "N": NDCGAtK(k).per_user(evaluation),
+    }
     if second_k is not None:
-        scores["R2"] = evaluation.recall(second_k, "min")
+        scores["R2"] = RecallAtK(second_k, normalize="min").per_user(evaluation)
     return scores | {"repeats": int(np.sum(evaluation.repeated))}
 
 

@@ -39,6 +39,8 @@ from skue import (
     DecayAverageUserEncoder,
     ItemEmbeddings,
     ItemFeatures,
+    NDCGAtK,
+    RecallAtK,
     TwoTowerUserEncoder,
     leave_last_out,
     load_interactions,
@@ -75,7 +77,7 @@ class Log:
     def scores(self, encoder, k):
         """Return the recall and NDCG at k of each user."""
         found = evaluate(encoder, self.queries, self.held_out, exclude_seen=self.exclude_seen)
-        return found.recall(k, "min"), found.ndcg(k)
+        return RecallAtK(k, normalize="min").per_user(found), NDCGAtK(k).per_user(found)
 
     def fitted(self, histories, seeds, ks, **parameters):
         """Fit a two-tower for each seed. Return mean scores of users, those of seeds, seconds."""

@@ -35,7 +35,7 @@ from _peer_settings import contenders
 from _result_file import write
 from quality import machine, say
 
-from skue import leave_last_out, load_interactions
+from skue import NDCGAtK, RecallAtK, leave_last_out, load_interactions
 from skue.compare._run import paired_interval
 from skue.compare._task import drawn_users
 from skue.kernels._ranking import Products
@@ -82,7 +82,7 @@ def choose(contender, split):
         seconds = time.process_time() - started
         for to_query in contender.to_query:
             found = evaluation(peer, *split.tuned_on, split.exclude_seen, **to_query)
-            recall = float(np.mean(found.recall(K, "min")))
+            recall = float(np.mean(RecallAtK(K, normalize="min").per_user(found)))
             if best is None or recall > best[0]:
                 best = recall, to_fit, to_query, peer, seconds
     return best
@@ -102,9 +102,9 @@ def measure(contender, split):
     listed = time.process_time()
     found = evaluation(peer, X, y, split.exclude_seen, **to_query)
     people = {
-        "R@10": found.recall(K, "min"),
-        "N@10": found.ndcg(K),
-        "R@20": found.recall(20, "min"),
+        "R@10": RecallAtK(K, normalize="min").per_user(found),
+        "N@10": NDCGAtK(K).per_user(found),
+        "R@20": RecallAtK(20, normalize="min").per_user(found),
     }
     row = {
         "name": contender.name,

@@ -35,6 +35,7 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
+    RecallAtK,
     TwoTowerUserEncoder,
     leave_last_out,
 )
@@ -118,7 +119,7 @@ def skue_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple
     found = {"fit_seconds": time.perf_counter() - started}
     if name == "two-tower":
         found |= {"n_examples_seen": encoder.n_examples_seen_, "best_iter": encoder.best_iter_}
-    return found, evaluate(encoder, X, y).recall(K, "hit")
+    return found, RecallAtK(K, normalize="hit").per_user(evaluate(encoder, X, y))
 
 
 def peer_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple[dict, np.ndarray]:

@@ -39,7 +39,9 @@ from sklearn.frozen import FrozenEstimator
 
 from skue import (
     Histories,
+    NDCGAtK,
     OwnFrequencyRanker,
+    RecallAtK,
     SimilarUsersRanker,
     TransitionItemRanker,
     TwoStageRecommender,
@@ -79,7 +81,7 @@ def newest_events(longer, shorter):
 
 def figures(estimator, X, y, exclude_seen):
     found = evaluate(estimator, X, y, exclude_seen=exclude_seen)
-    return found.recall(10, "min"), found.ndcg(10)
+    return RecallAtK(10, normalize="min").per_user(found), NDCGAtK(10).per_user(found)
 
 
 class Rows:

@@ -18,7 +18,7 @@ import argparse
 
 import numpy as np
 
-from skue import Histories, TwoTowerUserEncoder, leave_last_out
+from skue import Histories, RecallAtK, TwoTowerUserEncoder, leave_last_out
 from skue.compare._run import paired_interval
 from skue.metrics._evaluation import evaluate
 
@@ -66,7 +66,7 @@ def measured(seed):
         batch = X if given is None else X.with_user_features(given)
         encoder = TwoTowerUserEncoder(random_state=seed).fit(batch[~is_test])
         scores = evaluate(encoder, batch[is_test], y[is_test], exclude_seen=False)
-        found[name] = scores.recall(K, "min")
+        found[name] = RecallAtK(K, normalize="min").per_user(scores)
         if encoder.user_map_ is not None:
             print(f"world {seed}, {name}: count as {encoder.user_map_.n_events:g} events")
     return found, X[is_test].lengths

@@ -26,6 +26,7 @@ from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
 from skue.metrics._evaluation import Evaluation, evaluate
+from skue.metrics._scorers import NDCGAtK, RecallAtK, average_precision
 
 _N_RESAMPLES = 2000
 CURVE_KS = (1, 2, 5, 10, 20, 50, 100)
@@ -288,7 +289,7 @@ class _Scoring:
 
     def _keep(self, row: Row, evaluation: Evaluation) -> None:
         self.rows.append(row)
-        self.per_user[row.name] = evaluation.recall(self.ks[0], "min")
+        self.per_user[row.name] = _recall(self.ks[0]).per_user(evaluation)
         self.repeat_share = float(np.mean(evaluation.repeated))
         self.unknown_share = float(np.mean(evaluation.unknown))
         self.new_share = float(np.mean(evaluation.new))
@@ -302,27 +303,31 @@ class _Scoring:
         microseconds: float,
     ) -> Row:
         ks, k = self.ks, self.ks[0]
-        recall = evaluation.recall(k, "min")
+        recall = _recall(k).per_user(evaluation)
         return Row(
             name,
             is_encoder,
-            recall={k: float(evaluation.recall(k, "min").mean()) for k in ks},
-            ndcg={k: float(evaluation.ndcg(k).mean()) for k in ks},
-            repeat=evaluation.recall_of(k, evaluation.repeated, "min"),
-            explore=evaluation.recall_of(k, ~evaluation.repeated, "min"),
+            recall={k: float(_recall(k).per_user(evaluation).mean()) for k in ks},
+            ndcg={k: float(NDCGAtK(k).per_user(evaluation).mean()) for k in ks},
+            repeat=_recall(k).of_part(evaluation, evaluation.repeated),
+            explore=_recall(k).of_part(evaluation, ~evaluation.repeated),
             cold=_mean(recall[evaluation.cold]),
             warm=_mean(recall[~evaluation.cold]),
-            curve={k: float(evaluation.recall(k, "min").mean()) for k in CURVE_KS},
+            curve={k: float(_recall(k).per_user(evaluation).mean()) for k in CURVE_KS},
             fit_seconds=fit_seconds,
             microseconds_per_user=microseconds,
-            average_precision=float(evaluation.average_precision(k).mean()),
+            average_precision=float(average_precision(evaluation, k).mean()),
             coverage=evaluation.coverage(k),
             novelty=evaluation.novelty(k),
             # By the same item vectors for all contenders.
             similarity=evaluation.similarity(k, self.items),
-            known_items=evaluation.recall_of(k, ~evaluation.new & evaluation.new.any(), "min"),
-            new_items=evaluation.recall_of(k, evaluation.new, "min"),
+            known_items=_recall(k).of_part(evaluation, ~evaluation.new & evaluation.new.any()),
+            new_items=_recall(k).of_part(evaluation, evaluation.new),
         )
+
+
+def _recall(k: int) -> RecallAtK:
+    return RecallAtK(k, normalize="min")
 
 
 def _mean(values: np.ndarray) -> float:

@@ -1,8 +1,7 @@
 """How well user vectors retrieve held-out items: scorers and curves."""
 
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay, TrainingCurveDisplay
-from skue.metrics._evaluation import recall_at_k
-from skue.metrics._scorers import MRR, NDCGAtK, RecallAtK, RetrievalScores
+from skue.metrics._scorers import MRR, NDCGAtK, RecallAtK, RetrievalScores, recall_at_k
 
 __all__ = [
     "MRR",

@@ -1,4 +1,4 @@
-"""The curve of recall against the decay of an average."""
+"""Curves: recall against decay, recall against k, and loss against epochs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sklearn.model_selection import cross_val_score
 
 from skue._estimator import new_axes
 from skue.kernels._ties import expected_hits
-from skue.metrics._evaluation import evaluate, ranked_targets
-from skue.metrics._scorers import RecallAtK
+from skue.metrics._evaluation import evaluate
+from skue.metrics._scorers import RecallAtK, ranked_targets
 
 _DECAYS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -279,7 +279,8 @@ class RecallCurveDisplay:
         """
         k = _checked_ks(k)
         evaluation = evaluate(estimator, X, y, exclude_seen=exclude_seen)
-        recall = np.array([evaluation.recall(int(at), normalize).mean() for at in k])
+        metrics = [RecallAtK(int(at), normalize=normalize) for at in k]
+        recall = np.array([metric.per_user(evaluation).mean() for metric in metrics])
         display = cls(k, recall, name=type(estimator).__name__ if name is None else name)
         return display.plot(ax=ax, **kwargs)
 

@@ -1,48 +1,66 @@
-"""Scorers for ``scoring=``: how well user vectors retrieve held-out items."""
+"""Metrics: scorers for ``scoring=``, each with its formula, and ``recall_at_k``."""
 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
+
+from skue.encoders._recommender import check_positive
+from skue.histories._targets import target_rows
+from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._ranking import Products, rank_positives
+from skue.kernels._ties import (
+    TiedGroups,
+    expected_average_precision,
+    expected_dcg,
+    expected_hit_rate,
+    expected_hits,
+    expected_reciprocal_rank,
+    ideal_dcg,
+    tied_groups,
 )
-
-from skue.metrics._evaluation import Evaluation, evaluate
-
-_K = [Interval(Integral, 1, None, closed="left")]
-_NORMALIZE = [StrOptions({"relevant", "min", "hit"})]
-
-Score = TypeVar("Score")
+from skue.metrics._evaluation import Evaluation, checked_unit_rows, evaluate, mean_or_nan
+from skue.reading._ids import is_text
 
 
-class _Scorer(Generic[Score]):
-    _constraints: ClassVar[dict[str, list[Any]]] = {}
+class _Metric:
+    """A metric with a value for every user. A subclass computes them in ``per_user``."""
+
     exclude_seen: bool
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> Score:
+    def __post_init__(self) -> None:
+        _check(self, getattr(self, "k", 1))
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
         """Score a fitted estimator on histories X and held-out items y."""
-        validate_parameter_constraints(self._constraints, vars(self), type(self).__name__)
-        n_listed = self._n_listed()
-        return self._score(
-            evaluate(estimator, X, y, exclude_seen=self.exclude_seen, n_listed=n_listed)
+        return float(
+            np.mean(self.per_user(evaluate(estimator, X, y, exclude_seen=self.exclude_seen)))
         )
 
-    def _n_listed(self) -> int:
-        """Return how many of the best items of each user the score needs."""
-        return 0
-
-    def _score(self, evaluation: Evaluation) -> Score:
+    def per_user(self, evaluation: Evaluation) -> np.ndarray:
+        """Return the metric of each user, shape (n_users,)."""
         raise NotImplementedError
 
 
+def _check(scorer: Any, *ks: Any) -> None:
+    """Raise if a parameter of a scorer is invalid."""
+    for k in ks:
+        check_positive("k", k)
+    constraints: dict[str, Any] = {
+        "exclude_seen": ["boolean"],
+        "normalize": [StrOptions({"relevant", "min", "hit"})],
+        "breakdown": ["boolean"],
+        "beyond_accuracy": ["boolean"],
+    }
+    given = {name: value for name, value in vars(scorer).items() if name in constraints}
+    validate_parameter_constraints(constraints, given, type(scorer).__name__)
+
+
 @dataclass(frozen=True)
-class RecallAtK(_Scorer[float]):
+class RecallAtK(_Metric):
     r"""Recall at k over the full catalogue.
 
     The mean over users of
@@ -80,23 +98,29 @@ class RecallAtK(_Scorer[float]):
     0.5
     """
 
-    _constraints: ClassVar[dict[str, list[Any]]] = {
-        "k": _K,
-        "exclude_seen": ["boolean"],
-        "normalize": _NORMALIZE,
-    }
-
     k: int = 20
     _: KW_ONLY
     exclude_seen: bool = False
     normalize: Literal["relevant", "min", "hit"] = "relevant"
 
-    def _score(self, evaluation: Evaluation) -> float:
-        return float(np.mean(evaluation.recall(self.k, self.normalize)))
+    def per_user(self, evaluation: Evaluation) -> np.ndarray:
+        """Return the recall of each user, shape (n_users,)."""
+        return self._recall(evaluation.groups, evaluation.n_relevant)
+
+    def of_part(self, evaluation: Evaluation, chosen: np.ndarray) -> float:
+        """Return the recall of some of the held-out items: the mean over users that have any."""
+        groups, n_relevant = evaluation.part(chosen)
+        return mean_or_nan(self._recall(groups, np.maximum(n_relevant, 1))[n_relevant > 0])
+
+    def _recall(self, groups: TiedGroups, n_relevant: np.ndarray) -> np.ndarray:
+        if self.normalize == "hit":
+            return expected_hit_rate(groups, self.k)
+        most = np.minimum(n_relevant, self.k) if self.normalize == "min" else n_relevant
+        return expected_hits(groups, self.k) / most
 
 
 @dataclass(frozen=True)
-class NDCGAtK(_Scorer[float]):
+class NDCGAtK(_Metric):
     r"""Normalised discounted cumulative gain at k over the full catalogue.
 
     A relevant item at rank :math:`p \le k` adds :math:`1 / \log_2(p + 1)`. The sum is divided by
@@ -117,18 +141,17 @@ class NDCGAtK(_Scorer[float]):
     0.6309
     """
 
-    _constraints: ClassVar[dict[str, list[Any]]] = {"k": _K, "exclude_seen": ["boolean"]}
-
     k: int = 20
     _: KW_ONLY
     exclude_seen: bool = False
 
-    def _score(self, evaluation: Evaluation) -> float:
-        return float(np.mean(evaluation.ndcg(self.k)))
+    def per_user(self, evaluation: Evaluation) -> np.ndarray:
+        """Return the normalised gain of each user, shape (n_users,)."""
+        return expected_dcg(evaluation.groups, self.k) / ideal_dcg(evaluation.n_relevant, self.k)
 
 
 @dataclass(frozen=True)
-class MRR(_Scorer[float]):
+class MRR(_Metric):
     """Mean reciprocal rank of each user's first relevant item, over the full catalogue.
 
     Ties count with their expected value. A user without a known held-out item counts 0.
@@ -147,17 +170,16 @@ class MRR(_Scorer[float]):
     0.5
     """
 
-    _constraints: ClassVar[dict[str, list[Any]]] = {"exclude_seen": ["boolean"]}
-
     _: KW_ONLY
     exclude_seen: bool = False
 
-    def _score(self, evaluation: Evaluation) -> float:
-        return float(np.mean(evaluation.reciprocal_rank()))
+    def per_user(self, evaluation: Evaluation) -> np.ndarray:
+        """Return the reciprocal rank of each user's first relevant item, shape (n_users,)."""
+        return expected_reciprocal_rank(evaluation.groups)
 
 
 @dataclass(frozen=True)
-class RetrievalScores(_Scorer[dict[str, float]]):
+class RetrievalScores:
     r"""Several metrics from one ranking, as a dict for multi-metric search.
 
     For each k, ``recall@k`` and ``ndcg@k`` are those of :class:`RecallAtK` and :class:`NDCGAtK`,
@@ -208,14 +230,6 @@ class RetrievalScores(_Scorer[dict[str, float]]):
     [0.67, 0.5, 0.8]
     """
 
-    _constraints: ClassVar[dict[str, list[Any]]] = {
-        "k": [tuple, list],
-        "exclude_seen": ["boolean"],
-        "normalize": _NORMALIZE,
-        "breakdown": ["boolean"],
-        "beyond_accuracy": ["boolean"],
-    }
-
     k: Any = (20, 50)
     _: KW_ONLY
     exclude_seen: bool = False
@@ -223,39 +237,37 @@ class RetrievalScores(_Scorer[dict[str, float]]):
     breakdown: bool = False
     beyond_accuracy: bool = False
 
-    def _n_listed(self) -> int:
-        return max(self._checked_ks(), default=0) if self.beyond_accuracy else 0
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, (tuple, list)):
+            raise ValueError(f"k must be a tuple of integers, got {self.k!r}. Write ({self.k!r},).")
+        _check(self, *self.k)
 
-    def _checked_ks(self) -> list[int]:
-        for k in self.k:
-            validate_parameter_constraints({"k": _K}, {"k": k}, type(self).__name__)
-        return list(self.k)
-
-    def _score(self, evaluation: Evaluation) -> dict[str, float]:
+    def __call__(self, estimator: Any, X: Any, y: Any) -> dict[str, float]:
+        """Score a fitted estimator on histories X and held-out items y."""
+        n_listed = max(self.k, default=0) if self.beyond_accuracy else 0
+        evaluation = evaluate(estimator, X, y, exclude_seen=self.exclude_seen, n_listed=n_listed)
         scores: dict[str, float] = {}
-        for k in self._checked_ks():
-            recall = evaluation.recall(k, self.normalize)
-            scores[f"recall@{k}"] = float(np.mean(recall))
-            scores[f"ndcg@{k}"] = float(np.mean(evaluation.ndcg(k)))
-            scores[f"map@{k}"] = float(np.mean(evaluation.average_precision(k)))
+        for k in self.k:
+            recall = RecallAtK(k, normalize=self.normalize)
+            of_users = recall.per_user(evaluation)
+            scores[f"recall@{k}"] = float(np.mean(of_users))
+            scores[f"ndcg@{k}"] = float(np.mean(NDCGAtK(k).per_user(evaluation)))
+            scores[f"map@{k}"] = float(np.mean(average_precision(evaluation, k)))
             if self.beyond_accuracy:
                 scores[f"coverage@{k}"] = evaluation.coverage(k)
                 scores[f"novelty@{k}"] = evaluation.novelty(k)
                 scores[f"similarity@{k}"] = evaluation.similarity(k)
             if self.breakdown:
-                cold = evaluation.cold
-                scores[f"recall@{k}_cold"] = _mean(recall[cold])
-                scores[f"recall@{k}_warm"] = _mean(recall[~cold])
-                parts = {
-                    "repeat": evaluation.repeated,
-                    "explore": ~evaluation.repeated,
-                    "known": ~evaluation.new,
-                    "new": evaluation.new,
-                }
-                for name, chosen in parts.items():
-                    found = evaluation.recall_of(k, chosen, self.normalize)
-                    scores[f"recall@{k}_{name}"] = found
-        scores["mrr"] = float(np.mean(evaluation.reciprocal_rank()))
+                scores[f"recall@{k}_cold"] = mean_or_nan(of_users[evaluation.cold])
+                scores[f"recall@{k}_warm"] = mean_or_nan(of_users[~evaluation.cold])
+                for name, chosen in (
+                    ("repeat", evaluation.repeated),
+                    ("explore", ~evaluation.repeated),
+                    ("known", ~evaluation.new),
+                    ("new", evaluation.new),
+                ):
+                    scores[f"recall@{k}_{name}"] = recall.of_part(evaluation, chosen)
+        scores["mrr"] = float(np.mean(MRR().per_user(evaluation)))
         if self.breakdown:
             scores["cold_share"] = float(np.mean(evaluation.cold))
             scores["repeat_share"] = float(np.mean(evaluation.repeated))
@@ -264,5 +276,66 @@ class RetrievalScores(_Scorer[dict[str, float]]):
         return scores
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+def average_precision(evaluation: Evaluation, k: int) -> np.ndarray:
+    """Return the average precision at k of each user: see :class:`RetrievalScores`."""
+    most = np.minimum(evaluation.n_relevant, k)
+    return expected_average_precision(evaluation.groups, k) / most
+
+
+def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20) -> float:
+    """Return the mean share of each user's targets among the k items with the largest cosines.
+
+    Ties count with their expected value, as in :class:`RecallAtK`.
+
+    Parameters
+    ----------
+    user_vectors : array-like of shape (n_users, n_dims)
+        Scaled to length 1 here.
+    item_vectors : array-like of shape (n_items, n_dims), or ItemEmbeddings
+    targets : array-like of shape (n_users,)
+        Row number of each user's item, or an array of row numbers. With ItemEmbeddings, ids
+        instead of row numbers.
+    k : int, default=20
+
+    Returns
+    -------
+    recall : float
+
+    Raises
+    ------
+    ValueError
+        If k is below 1, a vector is not finite, or lengths differ.
+
+    Examples
+    --------
+    >>> from skue import recall_at_k
+    >>> recall_at_k([[1, 0], [0, 1]], [[1, 0], [1, 1], [0, 1]], [0, 1], k=1)
+    0.5
+    """
+    check_positive("k", k)
+    groups = ranked_targets(user_vectors, item_vectors, targets)
+    return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
+
+
+def ranked_targets(user_vectors: Any, item_vectors: Any, targets: Any) -> TiedGroups:
+    """Rank each user's targets among all items, by cosine."""
+    given = isinstance(item_vectors, ItemEmbeddings)
+    items = item_vectors.vectors if given else checked_unit_rows(item_vectors)
+    users = checked_unit_rows(user_vectors)
+    if users.shape[1] != items.shape[1]:
+        raise ValueError(
+            f"user_vectors and item_vectors must have the same number of dimensions, got "
+            f"{users.shape[1]} and {items.shape[1]}."
+        )
+
+    def as_rows(ids: np.ndarray) -> np.ndarray:
+        if is_text(ids):
+            raise ValueError(
+                "targets must be row numbers. To use ids, pass ItemEmbeddings as item_vectors."
+            )
+        return np.where((ids >= 0) & (ids < len(items)), ids, -1)
+
+    lookup = item_vectors.lookup if given else as_rows
+    rows, offsets = target_rows(targets, len(users), lookup)
+    positives, _ = rank_positives(Products(users, items), len(items), rows, offsets)
+    return tied_groups(positives)

@@ -72,12 +72,12 @@ def test_the_evaluation_agrees_with_a_ranking_made_by_hand(modules):
     peer = _peers.ItemScorer(PopularityRanker(), exclude_seen=False).fit(train)
     # Popularity: a 3, b 2, c 1.
     found = peers.evaluation(peer, Histories.from_lists([["c"], ["a"]]), ["b", "c"], False)
-    assert found.recall(1).tolist() == [0, 0]
-    assert found.recall(2).tolist() == [1, 0]
-    assert found.ndcg(3).tolist() == pytest.approx([1 / np.log2(3), 1 / np.log2(4)])
+    assert RecallAtK(1).per_user(found).tolist() == [0, 0]
+    assert RecallAtK(2).per_user(found).tolist() == [1, 0]
+    assert NDCGAtK(3).per_user(found).tolist() == pytest.approx([1 / np.log2(3), 1 / np.log2(4)])
     # Without the items that people have: b is second for c, and c second for a.
     found = peers.evaluation(peer, Histories.from_lists([["c"], ["a"]]), ["b", "c"], True)
-    assert found.recall(2).tolist() == [1, 1]
+    assert RecallAtK(2).per_user(found).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
@@ -93,8 +93,8 @@ def test_the_evaluation_agrees_with_the_scorers_of_skue(modules, exclude_seen):
     ):
         found = peers.evaluation(peer.fit(split.train), X, y, exclude_seen)
         recall = RecallAtK(3, exclude_seen=exclude_seen)(estimator, X, y)
-        assert np.mean(found.recall(3, "min")) == pytest.approx(recall)
-        assert np.mean(found.ndcg(3)) == pytest.approx(
+        assert np.mean(RecallAtK(3, normalize="min").per_user(found)) == pytest.approx(recall)
+        assert np.mean(NDCGAtK(3).per_user(found)) == pytest.approx(
             NDCGAtK(3, exclude_seen=exclude_seen)(estimator, X, y)
         )
         assert recall > 0
@@ -167,7 +167,7 @@ def planted(name, modules, **settings):
     peer = getattr(_peers, name)(**settings).fit(split.train)
     query = {} if name == "BPR" else {"decay": 0.2}
     # Two items of the group are left.
-    return np.mean(peers.evaluation(peer, *split.test, True, **query).recall(2))
+    return np.mean(RecallAtK(2).per_user(peers.evaluation(peer, *split.test, True, **query)))
 
 
 @pytest.mark.parametrize(

@@ -187,10 +187,37 @@ def test_a_user_without_a_held_out_item_raises():
         RecallAtK(2)(ENCODER, [["a"], ["b"]], y)
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.5])
-def test_k_must_be_a_positive_integer(k):
-    with pytest.raises(ValueError, match=r"'k' parameter of RecallAtK must be an int"):
-        RecallAtK(k)(ENCODER, [["a"]], ["b"])
+@pytest.mark.parametrize("k", [0, -1, 2.5, True, "3", None])
+@pytest.mark.parametrize(
+    "use",
+    [
+        RecallAtK,
+        NDCGAtK,
+        lambda k: RetrievalScores(k=(20, k)),
+        lambda k: recall_at_k([[1, 0]], [[1, 0], [0, 1]], [0], k=k),
+        lambda k: ENCODER.recommend([["a"]], k),
+        lambda k: ENCODER.iter_transform([["a"]], chunk_size=k),
+    ],
+    ids=["recall", "ndcg", "scores", "function", "recommend", "chunks"],
+)
+def test_k_must_be_a_positive_integer(use, k):
+    with pytest.raises(ValueError, match=r"(k|chunk_size) must be an integer of at least 1, got"):
+        use(k)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: RecallAtK(normalize="max"),
+        lambda: NDCGAtK(exclude_seen="yes"),
+        lambda: RetrievalScores(breakdown="cold"),
+        lambda: RetrievalScores(k=20),
+    ],
+    ids=["normalize", "exclude_seen", "breakdown", "k"],
+)
+def test_a_scorer_checks_its_parameters(build):
+    with pytest.raises(ValueError, match=r"parameter of \w+ must be|must be a tuple"):
+        build()
 
 
 def test_items_are_transformed_by_the_steps_after_the_encoder():
@@ -261,9 +288,3 @@ def test_a_frame_of_one_column_holds_the_targets(library):
     two = frames.DataFrame({"next": ["a", "c"], "time": [1, 2]})
     with pytest.raises(ValueError, match=r"y must be one column, got the columns \['next', 'time"):
         RecallAtK(1)(ENCODER, X, two)
-
-
-@pytest.mark.parametrize("k", [0, 1.5, "3", None, True])
-def test_recall_at_k_refuses_other_numbers(k):
-    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
-        recall_at_k([[1, 0]], [[1, 0], [0, 1]], [0], k=k)
