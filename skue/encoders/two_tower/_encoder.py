@@ -2,191 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
-from skue.encoders._base import ColdStart, UnknownItem, UserEncoder
+from skue.encoders._base import ColdStart, UnknownItem, UserEncoder, nothing_known
 from skue.encoders._events import Events, new_items
-from skue.encoders.two_tower._encode import encode, in_float64
+from skue.encoders.two_tower._examples import sequences_of
 from skue.encoders.two_tower._features import (
-    EmbedsItems,
-    FeatureMap,
-    check_user_features,
-    feature_map,
-    refuse_features_of_nobody,
-    user_map,
+    learned_feature_map,
+    learned_user_map,
+    users_to_learn_from,
     with_all_items,
     with_user_features,
 )
-from skue.encoders.two_tower._recipe import (
-    checked_decays,
-    checked_sizes,
-    generator,
-    item_tower_of,
-    most_epochs,
-    negatives_of,
-    recipe_of,
-)
-from skue.encoders.two_tower._sequences import sequences_of
-from skue.encoders.two_tower._start_spaces import Task, best_task, unknown_targets
-from skue.encoders.two_tower._training import Learned, train
+from skue.encoders.two_tower._model import encode, in_float64, with_gates
+from skue.encoders.two_tower._start_spaces import data_from_scratch
+from skue.encoders.two_tower._trainer import N_UNIFORM, Settings
+from skue.encoders.two_tower._training import train
 from skue.encoders.two_tower._warm_start import (
+    LastFit,
+    TrainingState,
     aligned,
-    fitted_before,
-    seen_items,
-    state_after,
-    warm_task,
-    with_gates,
+    asked_dims,
+    data_from_last_fit,
 )
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
+from skue.items._catalogue import check_same_type
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._item_features import ItemFeatures, ScaledFeatures, scaled_features
+from skue.items._item_features import ItemFeatures, scaled_features
 
 try:
-    from sklearn import callback
-    from sklearn.callback import CallbackSupportMixin as CallbackSupport
-except ImportError:
-    callback = None
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
 
-    class CallbackSupport:  # type: ignore[no-redef]
-        """Without effect before scikit-learn 1.9."""
+    HAS_CALLBACKS = True
+except ImportError:  # before scikit-learn 1.9
+    HAS_CALLBACKS = False
 
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Without effect."""
 
-HAS_CALLBACKS = callback is not None
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def with_callbacks(fit: Method) -> Method:
-    """Set up callbacks before ``fit`` and tear them down after it, if scikit-learn has them.
-
-    Editors and type checkers see the signature of ``fit`` itself.
-    """
-    return callback.with_callbacks(fit) if HAS_CALLBACKS else fit
+    def with_callbacks(fit):  # type: ignore[no-redef,no-untyped-def]
+        return fit
 
 
-class Progress:
-    """Calls the callbacks of an estimator after every epoch.
-
-    Parameters
-    ----------
-    estimator : estimator
-    n_epochs : int
-        Maximum number of epochs.
-    """
-
-    def __init__(self, estimator: Any, n_epochs: int) -> None:
-        self.estimator, self.n_epochs = estimator, n_epochs
-
-    def __enter__(self) -> Callable[[], bool]:
-        if not HAS_CALLBACKS:
-            return lambda: False
-        self.context = self.estimator._init_callback_context(max_subtasks=self.n_epochs)
-        self.context.call_on_fit_task_begin(estimator=self.estimator)
-        return self._on_epoch
-
-    def __exit__(self, *failure: Any) -> None:
-        if HAS_CALLBACKS and failure[0] is None:
-            self.context.call_on_fit_task_end(estimator=self.estimator)
-
-    def _on_epoch(self) -> bool:
-        epoch = self.context.subcontext(task_name="epoch")
-        epoch.call_on_fit_task_begin(estimator=self.estimator)
-        return bool(epoch.call_on_fit_task_end(estimator=self.estimator))
+# A sampled negative costs about this many times an item of a full softmax, because the rows of a
+# sample are gathered, and their gradients scattered.
+_COST_OF_SAMPLING = 2
+_MOST_EPOCHS = {"trained": 5, "frozen": 12}
+# From fitted towers, this many epochs are enough, at this multiple of the learning rate.
+_WARM_EPOCHS = {"trained": 1, "frozen": 2}
+_WARM_RATE = {"trained": 2.0, "frozen": 0.5}
 
 
-def fit_towers(encoder: Any, histories: Histories, y: Any) -> None:
-    """Learn the items and the towers, and set the fitted attributes of a TwoTowerUserEncoder."""
-    checked_sizes(encoder.hidden_layer_sizes)
-    checked_decays(encoder.decays)
-    rng = generator(encoder.random_state)
-    if encoder.targets == "y" and y is None:
-        raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
-    before = fitted_before(encoder)
-    seen = None if before is None else seen_items(encoder)
-    with Progress(encoder, most_epochs(encoder, warm=before is not None)) as on_epoch:
-        appended = None
-        if encoder.targets == "y":
-            histories, appended = append_targets(histories, y)
-        check_user_features(histories, before)
-        fraction = encoder.validation_fraction if encoder.early_stopping else None
-        features = scaled_features(encoder.item_features, histories)
-        if before is None:
-            given = encoder.item_embeddings
-            task = best_task(given, histories, fraction, rng, encoder.n_jobs, features)
-        else:
-            task = warm_task(before, histories, fraction, rng)
-        encoder.n_unknown_targets_ = unknown_targets(task.items, histories, appended)
-        encoder.item_embeddings_ = task.items
-        # Raised before training, not after it.
-        refuse_features_of_nobody(task, histories.user_features)
-        if encoder.unknown_item == "raise":
-            encoder._report_unknown(histories, also_known=encoder.item_features)
-        if not task.is_enough(validated=encoder.early_stopping):
-            task = task.without_training()
-        recipe = recipe_of(encoder, len(task.items), warm=before is not None)
-        learned = train(task, recipe, rng, on_epoch)
-        if learned.item_vectors is not task.items.vectors:
-            if before is None:
-                encoder.item_embeddings_ = ItemEmbeddings(learned.item_vectors, task.items.ids)
-            else:
-                learned.towers, encoder.item_embeddings_ = aligned(
-                    before, task, learned.towers, learned.item_vectors, histories, rng
-                )
-        _keep(encoder, before, task, learned)
-        vectors = encoder.item_embeddings_.vectors
-        encoder.user_map_ = user_map(
-            task, learned.towers, vectors, histories, encoder.max_history, rng
-        )
-        if features is not None:
-            _add_items(encoder, task, features, getattr(before, "feature_map_", None))
-        encoder.is_new_item_ = new_items(encoder.item_embeddings_, histories)
-        if seen is not None:
-            encoder.is_new_item_ &= ~np.isin(encoder.item_embeddings_.ids, seen)
-
-
-def _add_items(
-    encoder: Any, task: Task, features: ScaledFeatures, map_before: FeatureMap | None
-) -> None:
-    """Add the items that have features, but no events to learn from.
-
-    In a space that stays the same, the map of the fit before is kept.
-    """
-    items, towers = encoder.item_embeddings_, encoder.parameters_
-    if encoder.item_tower_ == "frozen" and map_before is not None:
-        encoder.feature_map_ = map_before
-        features = features._replace(scale=map_before.scale)
-    else:
-        encoder.feature_map_ = feature_map(items, features, task.n_towers)
-    encoder.item_embeddings_ = with_all_items(items, features, encoder.feature_map_)
-    encoder.parameters_ = [with_gates(tower, len(encoder.item_embeddings_)) for tower in towers]
-
-
-def _keep(encoder: Any, before: Any, task: Task, learned: Learned) -> None:
-    encoder.item_tower_ = item_tower_of(encoder)
-    encoder.negatives_ = negatives_of(encoder, len(task.items))
-    # Converted once here, and not for every user.
-    encoder.parameters_ = in_float64(learned.towers)
-    encoder.loss_curve_ = learned.loss_curve
-    encoder.validation_scores_ = learned.validation_scores
-    encoder.best_iter_ = learned.best_iter
-    encoder.n_iter_ = learned.n_iter
-    encoder.n_examples_ = len(task.training)
-    encoder.n_examples_seen_ = learned.n_examples_seen
-    encoder.interrupted_ = learned.interrupted
-    state = state_after(encoder, task, learned.temperatures)
-    if before is not None and not learned.best_iter:  # nothing was learned from the new events
-        state = state._replace(learned=before.training_state_.learned)
-    encoder.training_state_ = state
-    encoder.feature_map_ = None
-
-
-class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
+class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     r"""Learn user vectors from the items that users chose next.
 
     Use it when the order of events matters, and there are at least about a thousand users with two
@@ -208,7 +84,7 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
         follow which. Each has 192, 96 or 48 dimensions, whichever gives averages with the highest
         validation recall. Each space gets its own pair of towers.
     item_features : ItemFeatures, default=None
-        What is known of the items, with or without events. Features are part of the spaces that
+        Features of items, with or without events. They are part of the spaces that
         are learned from the log, and all their items are in ``item_embeddings_``.
     hidden_layer_sizes : int or tuple of int, default=(128,)
         Sizes of the hidden layers of the MLP; an empty tuple leaves the linear map.
@@ -298,6 +174,10 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
         How :meth:`embed_items` maps features to item vectors; None without ``item_features``.
     user_map_ : tuple or None
         How the ``user_features`` of X are mapped to vectors; None without them.
+    held_out_ : ndarray of int
+        Positions of the events that validation held out, in the order of the events of X
+        (``Histories.codes``), with those of y appended for ``targets="y"``. Empty without
+        validation.
     training_state_ : tuple
         What a later fit with ``warm_start=True`` needs. It has 8 bytes for each learned history.
     fallback_vector_ : ndarray of shape (n_dims,), float32
@@ -498,16 +378,256 @@ class TwoTowerUserEncoder(EmbedsItems, CallbackSupport, UserEncoder):
             )
         return self
 
+    def embed_items(self, features: ItemFeatures) -> ItemEmbeddings:
+        """Return the vectors of new items from their features, in the fitted space.
+
+        ``encoder.item_embeddings_.extend(new.vectors, new.ids)`` adds them to the catalogue,
+        without fitting again.
+
+        Parameters
+        ----------
+        features : ItemFeatures
+            With the columns of ``item_features``, made by the same fitted transformers.
+
+        Returns
+        -------
+        new : ItemEmbeddings
+            With the ``space_id`` of the encoder.
+
+        Raises
+        ------
+        ValueError
+            If the encoder was fitted without ``item_features``, or the columns differ.
+        """
+        check_is_fitted(self, "item_embeddings_")
+        if self.feature_map_ is None:
+            raise ValueError(
+                "embed_items needs an encoder that was fitted with item_features. Pass "
+                "item_features, and fit again."
+            )
+        if not isinstance(features, ItemFeatures):
+            raise ValueError(
+                f"features must be ItemFeatures, got {type(features).__name__}. Pass "
+                "ItemFeatures(values, ids)."
+            )
+        items = self.item_embeddings_
+        check_same_type(features.ids, items.ids, "The ids of features", "the encoder has items")
+        return self.feature_map_.embedded(features, items.space_id)
+
     def _learn(self, histories: Histories, y: Any) -> None:
-        fit_towers(self, histories, y)
+        sizes, decays = _checked_sizes(self.hidden_layer_sizes), _checked_decays(self.decays)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        rng = np.random.default_rng(seed)
+        if self.targets == "y" and y is None:
+            raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
+        last = self._last_fit(sizes, decays)
+        self.item_tower_ = self._item_tower()
+        with self._callbacks(self._max_iter(last)) as on_epoch:
+            appended = None
+            if self.targets == "y":
+                histories, appended = append_targets(histories, y)
+            if last is not None:
+                last.check_user_features(histories)
+            features = scaled_features(self.item_features, histories)
+            fraction = self.validation_fraction if self.early_stopping else None
+            given = self.item_embeddings
+            if last is None:
+                data = data_from_scratch(given, histories, fraction, rng, self.n_jobs, features)
+            else:
+                tower = self.item_tower_
+                data = data_from_last_fit(last, given, tower, histories, fraction, rng)
+            # Whatever is wrong with the data is raised before training, not after it.
+            self.n_unknown_targets_ = _count_unknown_targets(data.items, histories, appended)
+            if histories.user_features is not None:
+                users_to_learn_from(data, histories.user_features)
+            self.item_embeddings_ = data.items
+            if self.unknown_item == "raise":
+                self._report_unknown(histories, also_known=self.item_features)
+
+            data = data.if_enough(validated=self.early_stopping)
+            self.negatives_ = self._negatives(len(data.items))
+            settings = self._settings(sizes, decays, last)
+            result = train(data, settings, rng, on_epoch)
+            towers, items = result.towers, data.items
+            if result.item_vectors is not items.vectors:
+                if last is None:
+                    items = ItemEmbeddings(result.item_vectors, items.ids)
+                else:
+                    towers, items = aligned(
+                        last, data, towers, result.item_vectors, histories, self.max_history, rng
+                    )
+            self.user_map_ = None
+            if histories.user_features is not None:
+                self.user_map_ = learned_user_map(
+                    data, towers, items.vectors, histories.user_features, self.max_history, rng
+                )
+            self.feature_map_ = None
+            if features is not None:
+                if last is not None and last.feature_map and self.item_tower_ == "frozen":
+                    self.feature_map_ = last.feature_map  # the space is the same
+                    features = features._replace(scale=last.feature_map.scale)
+                else:
+                    self.feature_map_ = learned_feature_map(items, features, data.n_towers)
+                items = with_all_items(items, features, self.feature_map_)
+                towers = [with_gates(tower, len(items)) for tower in towers]
+            self.item_embeddings_ = items
+            # Converted once here, and not for every user.
+            self.parameters_ = in_float64(towers)
+            self.is_new_item_ = new_items(items, histories)
+            if last is not None:
+                self.is_new_item_ &= ~np.isin(items.ids, last.seen_ids)
+            self.loss_curve_ = result.loss_curve
+            self.validation_scores_ = result.validation_scores
+            self.best_iter_ = result.best_iter
+            self.n_iter_ = result.n_iter
+            self.n_examples_ = len(data.training)
+            self.n_examples_seen_ = result.n_examples_seen
+            self.interrupted_ = result.interrupted
+            self.held_out_ = data.held_out
+            # If the towers of the last fit are kept, nothing was learned from new events.
+            kept = last is not None and not result.best_iter
+            self.training_state_ = TrainingState(
+                data.n_towers,
+                tuple(result.temperatures),
+                last.state.learned if kept else data.learned,
+                asked_dims(given),
+                len(data.items),
+            )
+
+    def _last_fit(
+        self, hidden_layer_sizes: tuple[int, ...], decays: tuple[float, ...]
+    ) -> LastFit | None:
+        """Return what a warm start continues from, or None if this fit starts from scratch.
+
+        If the last fit kept the starting average, there are no towers to continue from.
+        """
+        if not self.warm_start or not hasattr(self, "parameters_"):
+            return None
+        if not self.training_state_.temperatures:
+            return None
+        last = LastFit(
+            self.item_embeddings_,
+            self.parameters_,
+            self.training_state_,
+            self.item_tower_,
+            self.feature_map_,
+            self.user_map_,
+            self.item_embeddings_.ids[~self.is_new_item_],
+        )
+        last.check_parameters(self.item_embeddings, self.item_features, hidden_layer_sizes, decays)
+        return last.without_placed_items(self.item_features)
+
+    @contextmanager
+    def _callbacks(self, n_epochs: int) -> Iterator[Callable[[], bool]]:
+        """Call the callbacks around the block; yield a function that calls them for an epoch."""
+        if not HAS_CALLBACKS:
+            yield lambda: False
+            return
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        context.call_on_fit_task_begin(estimator=self)
+
+        def on_epoch() -> bool:
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self)
+            return bool(epoch.call_on_fit_task_end(estimator=self))
+
+        yield on_epoch
+        context.call_on_fit_task_end(estimator=self)
+
+    def _item_tower(self) -> str:
+        """Return ``item_tower`` with "auto" resolved: items learned from the log are trained."""
+        if self.item_tower != "auto":
+            return self.item_tower
+        given = self.item_embeddings
+        return "trained" if given is None or hasattr(given, "fit") else "frozen"
+
+    def _negatives(self, n_items: int) -> str:
+        """Return ``negatives`` with "auto" resolved: whichever makes a step cost less."""
+        if self.negatives != "auto":
+            return self.negatives
+        n_sampled = self.batch_size + N_UNIFORM
+        return "all" if n_items <= _COST_OF_SAMPLING * n_sampled else "sampled"
+
+    def _max_iter(self, last: LastFit | None) -> int:
+        """Return ``max_iter`` with "auto" resolved."""
+        if self.max_iter == "auto":
+            return (_MOST_EPOCHS if last is None else _WARM_EPOCHS)[self._item_tower()]
+        return int(self.max_iter)
+
+    def _settings(
+        self,
+        hidden_layer_sizes: tuple[int, ...],
+        decays: tuple[float, ...],
+        last: LastFit | None = None,
+    ) -> Settings:
+        """Return the settings of training."""
+        max_iter = self._max_iter(last)
+        pace = 1 if last is None else _WARM_RATE[self.item_tower_]
+        return Settings(
+            hidden_layer_sizes=hidden_layer_sizes,
+            decays=decays,
+            learn_items=self.item_tower_ == "trained",
+            sampled=self.negatives_ == "sampled",
+            temperature=None if self.temperature == "learn" else float(self.temperature),
+            dropout=float(self.dropout),
+            event_dropout=float(self.event_dropout),
+            label_smoothing=float(self.label_smoothing),
+            learning_rate=float(self.learning_rate_init) * pace,
+            alpha=float(self.alpha),
+            batch_size=int(self.batch_size),
+            max_iter=max_iter,
+            n_iter_no_change=int(self.n_iter_no_change) if self.early_stopping else max_iter,
+            max_history=self.max_history,
+        )
 
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
-        sequences = sequences_of(events)
-        starts, stops = events.offsets[:-1], events.offsets[1:]
-        vectors = self.item_embeddings_.vectors
-        found = encode(sequences, starts, stops, self.parameters_, vectors, self.max_history)
+        starts, stops, vectors = events.offsets[:-1], events.offsets[1:], self.item_vectors_
+        found = encode(
+            sequences_of(events), starts, stops, self.parameters_, vectors, self.max_history
+        )
         return with_user_features(self.user_map_, *found, events)
 
     def _fitted_arrays(self) -> list[np.ndarray]:
         arrays = [tower[name] for tower in self.parameters_ for name in sorted(tower)]
         return arrays if self.user_map_ is None else arrays + self.user_map_.arrays()
+
+
+def _checked_sizes(sizes: Any) -> tuple[int, ...]:
+    """Return the sizes of the hidden layers as a tuple; raise if they are invalid."""
+    sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+    if not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must be positive integers, got {sizes}. Use () for none."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def _checked_decays(decays: Any) -> tuple[float, ...]:
+    """Return the initial decays as a tuple; raise if they are invalid."""
+    decays = tuple(np.asarray(decays, dtype=np.float64).ravel().tolist())
+    if not decays or not all(np.isfinite(decay) and decay >= 0 for decay in decays):
+        raise ValueError(f"decays must be one number >= 0 per channel, got {decays}.")
+    return decays
+
+
+def _count_unknown_targets(
+    items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
+) -> int:
+    """Count the unknown targets of y; raise if there is nothing to learn from.
+
+    ``appended`` marks the events of the histories that come from y.
+    """
+    known = items.rows_of(histories) >= 0
+    if not known.any():
+        raise ValueError(
+            f"{nothing_known(items, histories)} There is nothing to learn from. Pass "
+            "histories with items of item_embeddings, or set item_embeddings=None."
+        )
+    if appended is None:
+        return 0
+    if not (appended & known).any():
+        raise ValueError(
+            f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
+            "is in the item space. Pass the items that came next, or set targets='history'."
+        )
+    return int((appended & ~known).sum())

@@ -1,4 +1,4 @@
-"""Items without events: their vectors from features, by regression in the trained space."""
+"""Vectors from features: of items without events, and of users with few events or none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from sklearn.linear_model import RidgeCV
-from sklearn.utils.validation import check_is_fitted
 
 from skue.encoders._events import Events
-from skue.encoders.two_tower._encode import Towers, encode
 from skue.encoders.two_tower._examples import target_events
-from skue.encoders.two_tower._start_spaces import Task
-from skue.histories._histories import Histories
-from skue.items._catalogue import check_same_type
+from skue.encoders.two_tower._model import Towers
+from skue.encoders.two_tower._training import TrainingData
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import FeatureScale, ItemFeatures, ScaledFeatures
 from skue.kernels._arrays import owners
@@ -83,51 +80,9 @@ class FeatureMap(NamedTuple):
         return ItemEmbeddings(self.vectors(rows), features.ids, space_id=space_id)
 
 
-class EmbedsItems:
-    """The methods of an encoder that maps features to item vectors."""
-
-    item_embeddings_: ItemEmbeddings
-    feature_map_: FeatureMap | None
-
-    def embed_items(self, features: ItemFeatures) -> ItemEmbeddings:
-        """Return the vectors of new items from their features, in the fitted space.
-
-        ``encoder.item_embeddings_.extend(new.vectors, new.ids)`` adds them to the catalogue,
-        without fitting again.
-
-        Parameters
-        ----------
-        features : ItemFeatures
-            With the columns of ``item_features``, made by the same fitted transformers.
-
-        Returns
-        -------
-        new : ItemEmbeddings
-            With the ``space_id`` of the encoder.
-
-        Raises
-        ------
-        ValueError
-            If the encoder was fitted without ``item_features``, or the columns differ.
-        """
-        check_is_fitted(self, "item_embeddings_")
-        of_features = getattr(self, "feature_map_", None)
-        if of_features is None:
-            raise ValueError(
-                "embed_items needs an encoder that was fitted with item_features. Pass "
-                "item_features, and fit again."
-            )
-        if not isinstance(features, ItemFeatures):
-            raise ValueError(
-                f"features must be ItemFeatures, got {type(features).__name__}. Pass "
-                "ItemFeatures(values, ids)."
-            )
-        items = self.item_embeddings_
-        check_same_type(features.ids, items.ids, "The ids of features", "the encoder has items")
-        return of_features.embedded(features, items.space_id)
-
-
-def feature_map(items: ItemEmbeddings, features: ScaledFeatures, n_towers: int) -> FeatureMap:
+def learned_feature_map(
+    items: ItemEmbeddings, features: ScaledFeatures, n_towers: int
+) -> FeatureMap:
     """Return the maps of all towers, learned from items with events."""
     rows = features.of(items.ids)
     blocks = np.split(items.vectors * np.float32(np.sqrt(n_towers)), n_towers, axis=1)
@@ -153,11 +108,11 @@ def _to_little_used(vectors: np.ndarray) -> np.ndarray:
 
 
 def with_all_items(
-    items: ItemEmbeddings, features: ScaledFeatures, of_features: FeatureMap
+    items: ItemEmbeddings, features: ScaledFeatures, feature_map: FeatureMap
 ) -> ItemEmbeddings:
     """Return the items, and all others that have features."""
     ids = features.ids_beside(items.ids)
-    return items.extend(of_features.vectors(features.of(ids)), ids) if len(ids) else items
+    return items.extend(feature_map.vectors(features.of(ids)), ids) if len(ids) else items
 
 
 # Validation chooses how many events the features count as.
@@ -165,11 +120,6 @@ _EVENTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 _PENALTIES = tuple(10.0 ** np.arange(0, 6))
 # The regression learns from this many users at most.
 _MOST_USERS = 20_000
-_NEGLIGIBLE = 1e-6
-_NOTHING_TO_LEARN = (
-    "user_features say nothing of any user with events of known items, so there is nothing "
-    "to learn from them. Pass histories without user_features, or fill in their rows."
-)
 
 
 class UserMap(NamedTuple):
@@ -209,92 +159,65 @@ class UserMap(NamedTuple):
         total = self.n_events + np.maximum(n_events[known], 1)
         share = np.where(defined[known], self.n_events / total, 1)[:, None]
         rows = (1 - share) * vectors[known] + share * predicted
-        sound = np.linalg.norm(rows, axis=1) > _NEGLIGIBLE
+        sound = np.linalg.norm(rows, axis=1) > NEGLIGIBLE_NORM
         users = np.flatnonzero(known)[sound]
         vectors, defined = vectors.copy(), defined.copy()
         vectors[users], defined[users] = unit_rows(rows[sound]), True
         return vectors, defined
 
 
-def check_user_features(histories: Histories, before: Any) -> None:
-    """Raise if a warm start lacks the features of the last fit.
-
-    Parameters
-    ----------
-    before : TwoTowerUserEncoder or None
-        As it was before this fit, with a warm start.
-    """
-    features = histories.user_features
-    n_features = 0 if features is None else features.shape[1]
-    map_before = getattr(before, "user_map_", None)
-    if map_before is not None and len(map_before.weights) != n_features:
-        raise ValueError(
-            f"warm_start=True continues from an encoder with {len(map_before.weights)} user "
-            f"features, but X has {n_features}. Add the same features, or set warm_start=False to "
-            "learn from scratch."
-        )
-
-
-def user_map(
-    task: Task,
+def learned_user_map(
+    data: TrainingData,
     towers: Towers,
     item_vectors: np.ndarray,
-    histories: Histories,
+    features: np.ndarray,
     max_history: int | None,
     rng: np.random.Generator,
-) -> UserMap | None:
-    """Learn the map from the users of a task; None without user features.
+) -> UserMap:
+    """Learn the map by a ridge regression of the mean item vector of a history on the features.
 
-    The map is a ridge regression of the mean item vector of a history. It does not see the events
-    that are held out.
+    It does not see the events that are held out. Validation chooses how many events it counts as.
     """
-    features = histories.user_features
-    if features is None:
-        return None
-    sequences, (events, users) = task.sequences, _learned_events(task)
-    shape = len(histories), len(item_vectors)
-    table = sp.csr_array((np.ones(len(events)), (users, sequences.rows[events])), shape=shape)
-    counts = table.sum(axis=1)
-    able = _able(features, counts)
-    if len(able) > _MOST_USERS:
-        able = np.sort(rng.choice(able, _MOST_USERS, replace=False))
-    means = (table[able] @ item_vectors) / counts[able, None]
-    of_features = UserMap(*_regression(features[able].astype(np.float64), means), 0.0)
-    if not len(task.validation):
-        return of_features
-    examples = task.validation.examples
-    vectors, defined = encode(
-        sequences, examples.starts, examples.stops, towers, item_vectors, max_history
-    )
-    rows = features[np.searchsorted(sequences.offsets, examples.starts, side="right") - 1]
-    n_events = np.minimum(examples.stops - examples.starts, max_history or np.inf)
-    ways = [of_features._replace(n_events=n_events_of) for n_events_of in _EVENTS]
-    found = [way.joined(vectors, defined, n_events, rows)[0] for way in ways]
-    return ways[int(task.validation.hits(np.stack(found), item_vectors).mean(axis=1).argmax())]
+    table = _counts(data, len(features))
+    n_events = table.sum(axis=1)
+    users = users_to_learn_from(data, features)
+    if len(users) > _MOST_USERS:
+        users = np.sort(rng.choice(users, _MOST_USERS, replace=False))
+    means = (table[users] @ item_vectors) / n_events[users, None]
+    user_map = UserMap(*_regression(features[users].astype(np.float64), means), 0.0)
+    validation = data.validation
+    if not len(validation):
+        return user_map
+    vectors, defined = validation.vectors(towers, item_vectors, max_history)
+    lengths = np.diff(validation.prefixes.offsets)
+    counted, rows = np.minimum(lengths, max_history or np.inf), features[validation.users]
+    ways = [user_map._replace(n_events=n) for n in _EVENTS]
+    found = np.stack([way.joined(vectors, defined, counted, rows)[0] for way in ways])
+    return ways[int(validation.hits(found, item_vectors).mean(axis=1).argmax())]
 
 
-def refuse_features_of_nobody(task: Task, features: np.ndarray | None) -> None:
-    """Raise if there are features, but no user with features and events to learn from."""
-    if features is not None:
-        _able(features, np.bincount(_learned_events(task)[1], minlength=len(features)))
-
-
-def _able(features: np.ndarray, n_events: np.ndarray) -> np.ndarray:
+def users_to_learn_from(data: TrainingData, features: np.ndarray) -> np.ndarray:
     """Return the users with features and events; raise if there are none."""
-    able = np.flatnonzero((n_events > 0) & ~np.isnan(features[:, 0]))
-    if not len(able):
-        raise ValueError(_NOTHING_TO_LEARN)
-    return able
+    has_events = _counts(data, len(features)).sum(axis=1) > 0
+    users = np.flatnonzero(has_events & ~np.isnan(features[:, 0]))
+    if not len(users):
+        raise ValueError(
+            "No user with events of known items has user_features, so there is nothing to learn "
+            "from them. Pass histories without user_features, or fill in their rows."
+        )
+    return users
 
 
-def _learned_events(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return the events that are not held out, with a positive weight, and their users."""
-    sequences = task.sequences
-    learned = task.training.chosen | ~target_events(sequences)
+def _counts(data: TrainingData, n_users: int) -> sp.csr_array:
+    """Count the events that are not held out and have a positive weight, by user and item."""
+    sequences = data.sequences
+    learned = data.training.chosen | ~target_events(sequences)
     if sequences.weights is not None:
         learned &= sequences.weights > 0
     events = np.flatnonzero(learned)
-    return events, owners(sequences.offsets)[events]
+    users = owners(sequences.offsets)[events]
+    shape = n_users, len(data.items)
+    return sp.csr_array((np.ones(len(events)), (users, sequences.rows[events])), shape=shape)
 
 
 def _regression(features: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -310,7 +233,7 @@ def _regression(features: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, 
 
 
 def with_user_features(
-    of_features: UserMap | None, vectors: np.ndarray, defined: np.ndarray, events: Events
+    user_map: UserMap | None, vectors: np.ndarray, defined: np.ndarray, events: Events
 ) -> tuple[np.ndarray, np.ndarray]:
     """Join the vectors of histories with those of the features, if the encoder has a map.
 
@@ -319,20 +242,16 @@ def with_user_features(
     ValueError
         If the features do not have the columns of ``fit``.
     """
-    given = events.user_features
-    n_given = 0 if given is None else given.shape[1]
-    n_fitted = 0 if of_features is None else len(of_features.weights)
+    features = events.user_features
+    n_given = 0 if features is None else features.shape[1]
+    n_fitted = 0 if user_map is None else len(user_map.weights)
     if n_given != n_fitted:
+        way_out = "Fit it on histories with user features, or leave them out."
+        if n_fitted:
+            way_out = "Add them by the same transformers: histories.with_user_features(features)."
         raise ValueError(
-            f"X has {n_given} user features, but the encoder was fitted with {n_fitted}. "
-            + _way_out(n_fitted)
+            f"X has {n_given} user features, but the encoder was fitted with {n_fitted}. {way_out}"
         )
-    if of_features is None or given is None:
+    if user_map is None or features is None:
         return vectors, defined
-    return of_features.joined(vectors, defined, np.diff(events.offsets), given)
-
-
-def _way_out(n_fitted: int) -> str:
-    if n_fitted:
-        return "Add them by the same transformers: histories.with_user_features(features)."
-    return "Fit it on histories with user features, or leave them out."
+    return user_map.joined(vectors, defined, np.diff(events.offsets), features)

@@ -14,9 +14,9 @@ class Loss(NamedTuple):
     """Mean loss of a batch and its gradients."""
 
     value: float
-    users: np.ndarray
-    items: np.ndarray | None
-    log_temperature: float
+    users_gradient: np.ndarray
+    items_gradient: np.ndarray | None
+    log_temperature_gradient: float
 
 
 def full_softmax(
@@ -66,16 +66,16 @@ def full_softmax(
     # The gradient is (probabilities - smoothed targets) times vectors. Computing the parts
     # separately needs fewer passes over the scores.
     factor = scale / users.dtype.type(n_users)
-    of_users = (scores @ items) / mass[:, None]
-    of_users -= smoothing * mean_item + (1 - smoothing) * items[targets]
-    of_users *= factor
-    of_log_temperature = -float(np.einsum("ud,ud->", of_users, users, dtype=np.float64))
+    users_gradient = (scores @ items) / mass[:, None]
+    users_gradient -= smoothing * mean_item + (1 - smoothing) * items[targets]
+    users_gradient *= factor
+    log_temperature_gradient = -float(np.einsum("ud,ud->", users_gradient, users, dtype=np.float64))
     if not learn_items:
-        return Loss(value, of_users, None, of_log_temperature)
-    of_items = scores.T @ (users * (factor / mass)[:, None])
-    of_items -= (factor * smoothing / users.dtype.type(n_items)) * users.sum(axis=0)
-    add_at_rows(of_items, targets, users * (-factor * (1 - smoothing)))
-    return Loss(value, of_users, of_items, of_log_temperature)
+        return Loss(value, users_gradient, None, log_temperature_gradient)
+    items_gradient = scores.T @ (users * (factor / mass)[:, None])
+    items_gradient -= (factor * smoothing / users.dtype.type(n_items)) * users.sum(axis=0)
+    add_at_rows(items_gradient, targets, users * (-factor * (1 - smoothing)))
+    return Loss(value, users_gradient, items_gradient, log_temperature_gradient)
 
 
 def sampled_softmax(
@@ -130,13 +130,13 @@ def sampled_softmax(
     value = float(np.mean(np.log(mass) + scale - of_target, dtype=np.float64))
     # The gradient is (probabilities - one-hot targets) times vectors, part by part.
     factor = scale / users.dtype.type(n_users)
-    of_users = (scores @ candidates) / mass[:, None]
-    of_users -= candidates[:n_users]
-    of_users *= factor
-    of_candidates = scores.T @ (users * (factor / mass)[:, None])
-    of_candidates[:n_users] -= users * factor
-    of_log_temperature = -float(np.einsum("ud,ud->", of_users, users, dtype=np.float64))
-    return Loss(value, of_users, of_candidates, of_log_temperature)
+    users_gradient = (scores @ candidates) / mass[:, None]
+    users_gradient -= candidates[:n_users]
+    users_gradient *= factor
+    candidates_gradient = scores.T @ (users * (factor / mass)[:, None])
+    candidates_gradient[:n_users] -= users * factor
+    log_temperature_gradient = -float(np.einsum("ud,ud->", users_gradient, users, dtype=np.float64))
+    return Loss(value, users_gradient, candidates_gradient, log_temperature_gradient)
 
 
 def _same_item(candidate_rows: np.ndarray, n_users: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,45 +1,35 @@
-"""Pooling channels: weighted sums of item vectors with learned weights, and their gradients.
+"""The user tower: pooling channels and the head that maps them to a vector, with gradients.
 
-A batch of histories is stored as matrices of shape (n_users, n_events), newest event first. Short
-histories are padded with absent events.
+A channel is a weighted sum of the item vectors of a history, with learned weights. The head mixes
+the channels, and adds a linear map and an MLP of all of them.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from scipy.special import softmax
 
-from skue.kernels._unit_rows import NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT
+from skue.encoders.two_tower._examples import Batch, Sequences, batch_of
+from skue.kernels._unit_rows import NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT, row_norms, unit_rows
 
-Arrays = dict[str, np.ndarray]
+Arrays: TypeAlias = dict[str, np.ndarray]
+Towers: TypeAlias = list[Arrays]
+"""Weights of each user tower. Their item vectors are concatenated in blocks of equal width."""
 
 _TINY = np.float32(1e-12)
 _NEGLIGIBLE_NORM = np.float32(NEGLIGIBLE_NORM)
 _NEGLIGIBLE_LOGIT = np.float32(np.log(NEGLIGIBLE_WEIGHT))
 
 
-class Batch(NamedTuple):
-    """Histories as matrices of shape (n_users, n_events), newest event first.
+class DecayedSums(NamedTuple):
+    """Sums of the decayed weights of each user and item.
 
-    ``by_item`` lists the present events (as flat positions) sorted by user and item;
-    ``item_starts`` is where each such group begins.
-    """
-
-    rows: np.ndarray
-    present: np.ndarray
-    ages: np.ndarray
-    elapsed: np.ndarray | None
-    weights: np.ndarray | None
-    by_item: np.ndarray
-    item_starts: np.ndarray
-
-
-class Damped(NamedTuple):
-    """Sums of decayed weights per item: the share of each event in its sum, and the log sum.
-
-    Both have shape (n_present_events, n_channels), in the order of ``Batch.by_item``.
+    ``shares`` are those of each event in its sum, ``log_sums`` the logarithms of the sums. shape
+    (n_present_events, n_channels), in the order of ``Batch.by_item``.
     """
 
     shares: np.ndarray
@@ -53,7 +43,7 @@ class Pooled(NamedTuple):
     norms: np.ndarray
     event_weights: np.ndarray
     vectors: np.ndarray
-    damped: Damped
+    item_sums: DecayedSums
     counted: np.ndarray
     support: np.ndarray
     total: np.ndarray
@@ -90,10 +80,10 @@ def pool(
         logits -= parameters["elapsed"][:, None] * batch.elapsed[:, None, :]
     if batch.weights is not None:
         logits += np.log(np.maximum(np.abs(batch.weights), _TINY))[:, None, :]
-    damped = _sum_by_item(batch, logits)
+    item_sums = _sum_by_item(batch, logits)
     logits += parameters["support"][:, None] * support[:, None, :]
     logits += parameters["gate"][batch.rows][:, None, :]
-    logits -= _as_matrices(batch, _damping(parameters["repeat"], damped.log_sums))
+    logits -= _as_matrices(batch, _repeat_damping(parameters["repeat"], item_sums.log_sums))
     logits[~np.broadcast_to(batch.present[:, None, :], logits.shape)] = -np.inf
     # Channels are normalized, so a common factor of all events of a history has no effect.
     largest = logits.max(axis=2, keepdims=True)
@@ -107,7 +97,7 @@ def pool(
     norms = np.sqrt(np.einsum("ujd,ujd->uj", sums, sums))
     norms[norms <= _NEGLIGIBLE_NORM * mass] = np.inf
     sums /= norms[:, :, None]
-    return Pooled(sums, norms, event_weights, vectors, damped, counted, support, total, n_others)
+    return Pooled(sums, norms, event_weights, vectors, item_sums, counted, support, total, n_others)
 
 
 def pool_gradient(
@@ -119,7 +109,7 @@ def pool_gradient(
     n_items: int,
     learn_items: bool,
 ) -> tuple[Arrays, np.ndarray | None]:
-    """Return the gradient of the parameters and of each event's item vector.
+    """Return the gradients of the parameters and of each event's item vector.
 
     Parameters
     ----------
@@ -131,68 +121,73 @@ def pool_gradient(
     gradients : dict
     vectors : ndarray of shape (n_users, n_events, n_dims), or None
     """
-    along = np.einsum("ujd,ujd->uj", upstream, pooled.channels)
-    sums = (upstream - pooled.channels * along[:, :, None]) / pooled.norms[:, :, None]
-    logits = np.matmul(sums, pooled.vectors.transpose(0, 2, 1))
-    logits *= pooled.event_weights
-    support = np.einsum("uje,j->ue", logits, parameters["support"])
-    gate = np.bincount(batch.rows.ravel(), logits.sum(axis=1).ravel(), minlength=n_items)
+    sums_gradient = _before_scaling(upstream, pooled.channels, pooled.norms)
+    logits_gradient = np.matmul(sums_gradient, pooled.vectors.transpose(0, 2, 1))
+    logits_gradient *= pooled.event_weights
+    support_gradient = np.einsum("uje,j->ue", logits_gradient, parameters["support"])
+    by_event = logits_gradient.sum(axis=1)
+    gate = np.bincount(batch.rows.ravel(), by_event.ravel(), minlength=n_items)
     gradients = {
-        "support": np.einsum("uje,ue->j", logits, pooled.support),
+        "support": np.einsum("uje,ue->j", logits_gradient, pooled.support),
         "gate": gate.astype(np.float32),
     }
-    decayed, gradients["repeat"] = _decayed_gradient(batch, parameters, pooled.damped, logits)
-    gradients["decay"] = -np.einsum("uje,ue->j", decayed, batch.ages)
+    decayed_gradient, gradients["repeat"] = _decayed_gradient(
+        batch, parameters, pooled.item_sums, logits_gradient
+    )
+    gradients["decay"] = -np.einsum("uje,ue->j", decayed_gradient, batch.ages)
     if batch.elapsed is not None:
-        gradients["elapsed"] = -np.einsum("uje,ue->j", decayed, batch.elapsed)
+        gradients["elapsed"] = -np.einsum("uje,ue->j", decayed_gradient, batch.elapsed)
     if not learn_items:
         return gradients, None
     # Support is (v . total - 1) / n_others: it depends on the event and on the total.
-    scaled = support * pooled.counted / pooled.n_others[:, None]
+    scaled = support_gradient * pooled.counted / pooled.n_others[:, None]
     scaled[pooled.counted.sum(axis=1) < 2] = 0
-    of_total = np.matmul(scaled[:, None, :], pooled.vectors)
+    total_gradient = np.matmul(scaled[:, None, :], pooled.vectors)
     factors = [pooled.event_weights, scaled[:, None, :], pooled.counted[:, None, :]]
-    directions = np.concatenate([sums, pooled.total[:, None, :], of_total], axis=1)
+    directions = np.concatenate([sums_gradient, pooled.total[:, None, :], total_gradient], axis=1)
     vectors = np.matmul(np.concatenate(factors, axis=1).transpose(0, 2, 1), directions)
     return gradients, vectors
 
 
-def _sum_by_item(batch: Batch, logits: np.ndarray) -> Damped:
+def _sum_by_item(batch: Batch, logits: np.ndarray) -> DecayedSums:
     """Sum the decayed weights of each user and item, in logarithms."""
     events = _as_events(batch, logits)
+    if not len(events):
+        return DecayedSums(events, events)
     groups = np.diff(batch.item_starts, append=len(events))
-    largest = np.maximum.reduceat(events, batch.item_starts, axis=0) if len(events) else events
+    largest = np.maximum.reduceat(events, batch.item_starts, axis=0)
     shares = np.exp(events - np.repeat(largest, groups, axis=0))
-    mass = np.add.reduceat(shares, batch.item_starts, axis=0) if len(events) else events
-    sums = mass
+    mass = sums = np.add.reduceat(shares, batch.item_starts, axis=0)
     if batch.weights is not None:
         shares *= np.sign(batch.weights).ravel()[batch.by_item, None].astype(np.float32)
-        sums = np.add.reduceat(shares, batch.item_starts, axis=0) if len(events) else events
+        sums = np.add.reduceat(shares, batch.item_starts, axis=0)
     # Items whose weights cancel are dropped: their log sum is infinite.
     cancelled = np.abs(sums) <= _NEGLIGIBLE_NORM * mass
     safe = np.where(cancelled, 1, sums)
     shares /= np.repeat(safe, groups, axis=0)
     log_sums = np.where(cancelled, np.inf, largest + np.log(np.abs(safe)))
-    return Damped(shares, np.repeat(log_sums, groups, axis=0))
+    return DecayedSums(shares, np.repeat(log_sums, groups, axis=0))
 
 
-def _damping(repeat: np.ndarray, log_sums: np.ndarray) -> np.ndarray:
+def _repeat_damping(repeat: np.ndarray, log_sums: np.ndarray) -> np.ndarray:
     """Return what is subtracted from the logits for repeats; infinite if the weights cancel."""
     cancelled = np.isinf(log_sums)
     return np.where(cancelled, np.inf, repeat * np.where(cancelled, 0, log_sums))
 
 
 def _decayed_gradient(
-    batch: Batch, parameters: Arrays, damped: Damped, logits: np.ndarray
+    batch: Batch, parameters: Arrays, item_sums: DecayedSums, logits_gradient: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the gradients of the decayed weights' logarithms and of the repeat damping."""
-    events = _as_events(batch, logits)
-    finite = np.where(np.isfinite(damped.log_sums), damped.log_sums, 0)
+    events = _as_events(batch, logits_gradient)
+    if not len(events):
+        return logits_gradient, np.zeros_like(parameters["repeat"])
+    finite = np.where(np.isfinite(item_sums.log_sums), item_sums.log_sums, 0)
     repeat = -np.einsum("ej,ej->j", events, finite)
     groups = np.diff(batch.item_starts, append=len(events))
-    by_item = np.add.reduceat(events, batch.item_starts, axis=0) if len(events) else events
-    through_sums = parameters["repeat"] * damped.shares * np.repeat(by_item, groups, axis=0)
-    return logits - _as_matrices(batch, through_sums), repeat
+    by_item = np.add.reduceat(events, batch.item_starts, axis=0)
+    through_sums = parameters["repeat"] * item_sums.shares * np.repeat(by_item, groups, axis=0)
+    return logits_gradient - _as_matrices(batch, through_sums), repeat
 
 
 def _as_events(batch: Batch, matrices: np.ndarray) -> np.ndarray:
@@ -221,12 +216,7 @@ def start_of_pooling(decays: np.ndarray, repeat_exponent: float, n_items: int) -
     }
 
 
-Arrays = dict[str, np.ndarray]
-
-_TINY = np.float32(1e-12)
-
-
-class Headed(NamedTuple):
+class HeadOutput(NamedTuple):
     """Unit user vectors of shape (n_users, n_dims), and intermediate results."""
 
     users: np.ndarray
@@ -237,7 +227,7 @@ class Headed(NamedTuple):
     kept: np.ndarray | None
 
 
-def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = None) -> Headed:
+def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = None) -> HeadOutput:
     r"""Map channels to user vectors.
 
     .. math:: u \propto \sum_j \operatorname{softmax}(a)_j c_j + A\, x + \operatorname{MLP}(x)
@@ -272,42 +262,47 @@ def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = Non
     norms = np.sqrt(np.einsum("ud,ud->u", users, users))
     norms = np.where(norms > _TINY, norms, np.inf)
     users /= norms[:, None]
-    return Headed(users, norms, shares, inputs, layers, kept)
+    return HeadOutput(users, norms, shares, inputs, layers, kept)
 
 
 def head_gradient(
-    channels: np.ndarray, parameters: Arrays, headed: Headed, upstream: np.ndarray
+    channels: np.ndarray, parameters: Arrays, output: HeadOutput, upstream: np.ndarray
 ) -> tuple[Arrays, np.ndarray]:
-    """Return the gradient of the parameters and of the channels.
+    """Return the gradients of the parameters and of the channels.
 
     Parameters
     ----------
     upstream : ndarray of shape (n_users, n_dims)
         Gradient of the loss with respect to the unit user vectors.
     """
-    along = np.einsum("ud,ud->u", upstream, headed.users)
-    users = (upstream - headed.users * along[:, None]) / headed.norms[:, None]
-    per_share = np.einsum("ud,ujd->j", users, channels)
-    gradients = {"mix": headed.shares * (per_share - headed.shares @ per_share)}
-    of_channels = headed.shares[:, None] * users[:, None, :]
+    users_gradient = _before_scaling(upstream, output.users, output.norms)
+    by_share = np.einsum("ud,ujd->j", users_gradient, channels)
+    gradients = {"mix": output.shares * (by_share - output.shares @ by_share)}
+    channels_gradient = output.shares[:, None] * users_gradient[:, None, :]
     if "linear" not in parameters:
-        return gradients, of_channels
-    gradients["linear"] = headed.inputs.T @ users
-    of_inputs = users @ parameters["linear"].T
-    n_layers = len(headed.layers) + 1 if "weight0" in parameters else 0
-    flowing = users
+        return gradients, channels_gradient
+    gradients["linear"] = output.inputs.T @ users_gradient
+    inputs_gradient = users_gradient @ parameters["linear"].T
+    n_layers = len(output.layers) + 1 if "weight0" in parameters else 0
+    gradient = users_gradient
     for layer in reversed(range(n_layers)):
-        below = headed.layers[layer - 1] if layer else headed.inputs
-        gradients[f"weight{layer}"] = below.T @ flowing
-        gradients[f"bias{layer}"] = flowing.sum(axis=0)
-        flowing = flowing @ parameters[f"weight{layer}"].T
+        below = output.layers[layer - 1] if layer else output.inputs
+        gradients[f"weight{layer}"] = below.T @ gradient
+        gradients[f"bias{layer}"] = gradient.sum(axis=0)
+        gradient = gradient @ parameters[f"weight{layer}"].T
         if layer:
-            flowing *= below > 0
+            gradient *= below > 0
     if n_layers:
-        of_inputs += flowing
-    if headed.kept is not None:
-        of_inputs *= headed.kept
-    return gradients, of_channels + of_inputs.reshape(channels.shape)
+        inputs_gradient += gradient
+    if output.kept is not None:
+        inputs_gradient *= output.kept
+    return gradients, channels_gradient + inputs_gradient.reshape(channels.shape)
+
+
+def _before_scaling(upstream: np.ndarray, units: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """Return the gradient of rows from that of the same rows scaled to length 1."""
+    along = np.einsum("...d,...d->...", upstream, units)
+    return (upstream - units * along[..., None]) / norms[..., None]
 
 
 def start_of_dense(
@@ -331,7 +326,79 @@ def start_of_dense(
     return parameters
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax of logits; ``-inf`` gives zero."""
-    shares = np.exp(logits - logits.max())
-    return shares / shares.sum()
+# Limits of a padded batch when encoding, to bound its memory.
+_BLOCK_EVENTS = 16_384
+_BLOCK_USERS = 512
+
+
+def encode(
+    sequences: Sequences,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    towers: Towers,
+    item_vectors: np.ndarray,
+    max_history: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit user vectors of the prefixes ``starts:stops``, and which have a direction.
+
+    The vectors of several towers are concatenated, like their item vectors.
+    """
+    users = np.zeros((len(starts), item_vectors.shape[1]), dtype=np.float32)
+    defined = np.zeros(len(starts), dtype=bool)
+    lengths = stops - starts
+    if max_history is not None:
+        lengths = np.minimum(lengths, max_history)
+    filled = np.flatnonzero(lengths)
+    blocks = np.split(item_vectors, len(towers), axis=1)
+    towers = in_float64(towers)
+    for within in _blocks_by_length(lengths[filled]):
+        block = filled[within]
+        batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)
+        parts = []
+        for parameters, vectors in zip(towers, blocks, strict=True):
+            pooled = pool(batch, parameters, vectors, squared_norm=1 / len(towers))
+            output = head(pooled.channels, parameters)
+            has = np.isfinite(pooled.norms).any(axis=1) & np.isfinite(output.norms)
+            parts.append(output.users * has[:, None])
+            defined[block] |= has
+        users[block] = parts[0] if len(parts) == 1 else side_by_side(parts)
+    return users, defined
+
+
+def _blocks_by_length(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Split users into blocks of similar length with a bounded padded size."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = min(start + _BLOCK_USERS, len(order))
+        widest = max(int(lengths[order[stop - 1]]), 1)
+        stop = min(stop, start + max(1, _BLOCK_EVENTS // widest))
+        yield order[start:stop]
+        start = stop
+
+
+def with_gates(tower: Arrays, n_items: int) -> Arrays:
+    """Return a tower with a gate for each item; new items get the mean of the others."""
+    gate = tower["gate"]
+    added = np.full(n_items - len(gate), gate.mean(dtype=np.float64), dtype=np.float32)
+    return tower | {"gate": np.concatenate([gate, added])}
+
+
+def in_float64(towers: Towers) -> Towers:
+    """Return the weights in float64, so that the vector of a user does not depend on the batch.
+
+    The gates are only looked up and added, so they stay as they are.
+    """
+    return [
+        {
+            name: value if name == "gate" else value.astype(np.float64, copy=False)
+            for name, value in tower.items()
+        }
+        for tower in towers
+    ]
+
+
+def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
+    """Return the concatenated rows at length 1; a part that is zero adds nothing."""
+    rows = np.hstack(parts)
+    return unit_rows(rows, row_norms(rows))

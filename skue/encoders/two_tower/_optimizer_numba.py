@@ -13,23 +13,14 @@ _TABLE = types.float32[:, ::1]
 _READ_ONLY_TABLE = types.Array(types.float32, 2, "C", readonly=True)
 _ROWS = types.Array(types.int64, 1, "C", readonly=True)
 _FLOATS = types.Array(types.float32, 1, "C", readonly=True)
-_UPDATE: Any = (
-    _TABLE,
-    _TABLE,
-    _TABLE,
-    _TABLE,
-    _READ_ONLY_TABLE,
-    _ROWS,
-    _FLOATS,
-    _FLOATS,
-)
+_UPDATE: Any = (*4 * (_TABLE,), _READ_ONLY_TABLE, _ROWS, _FLOATS, _FLOATS)
 
 
 def _update_rows(  # type: ignore[no-untyped-def]
     values, averages, means, squares, gradients, rows, unchanged, factors
 ):
     # The same operations as in numpy, in the same order, so the rounding is the same.
-    first, first_rest, second, second_rest, epsilon, size, decay, average_rest = factors
+    beta_1, rest_1, beta_2, rest_2, epsilon, size, decay, average_rest = factors
     for at in range(len(rows)):
         row = rows[at]
         value, average, mean, square = values[row], averages[row], means[row], squares[row]
@@ -40,8 +31,8 @@ def _update_rows(  # type: ignore[no-untyped-def]
                 average[column] = old + (average[column] - old) * unchanged[at]
         for column in range(len(value)):
             of = gradient[column]
-            mean[column] = mean[column] * first + of * first_rest
-            square[column] = square[column] * second + (of * of) * second_rest
+            mean[column] = mean[column] * beta_1 + of * rest_1
+            square[column] = square[column] * beta_2 + (of * of) * rest_2
             step = mean[column] / (np.sqrt(square[column]) + epsilon) * size
             value[column] = value[column] * decay - step
             average[column] += (value[column] - average[column]) * average_rest

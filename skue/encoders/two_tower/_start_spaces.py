@@ -1,25 +1,16 @@
-"""Where items start: spaces learned from the log."""
+"""Where items start: spaces learned from the log, the choice among them, and new items."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from skue._estimator import warn_caller
-from skue.encoders._base import nothing_known
 from skue.encoders._events import Events, known_events
-from skue.encoders.two_tower._encode import Towers
-from skue.encoders.two_tower._examples import (
-    Targets,
-    examples_of,
-    held_out_events,
-    target_events,
-)
-from skue.encoders.two_tower._sequences import Sequences, sequences_of
-from skue.encoders.two_tower._validation import BestAverage, Validation
+from skue.encoders.two_tower._examples import Targets, held_out_events, sequences_of, target_events
+from skue.encoders.two_tower._training import BestAverage, Start, TrainingData, Validation
 from skue.histories._fingerprints import learned_ends, share_learned
 from skue.histories._histories import Histories
 from skue.items._embedders import CooccurrenceItemEmbedder, item_space
@@ -172,59 +163,15 @@ def _with_own_directions(blocks: np.ndarray, share: float) -> np.ndarray:
 _MOST_VALIDATING = 5000
 
 
-class Start(NamedTuple):
-    """Fitted towers to start from, and the temperature of each."""
-
-    towers: Towers
-    temperatures: list[float]
-
-
-class Task(NamedTuple):
-    """A space of items, the examples in it, and where training starts.
-
-    The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
-    the best average, or with a warm start from ``start``. ``learned`` are the hashes of the
-    histories that will have been learned from.
-    """
-
-    items: ItemEmbeddings
-    n_towers: int
-    sequences: Sequences
-    training: Targets
-    validation: Validation
-    best: BestAverage
-    learned: np.ndarray
-    start: Start | None = None
-
-    def is_enough(self, *, validated: bool) -> bool:
-        """Whether there are examples to train and, if wanted, to validate.
-
-        A warm start does not need validation: without it, the last weights are kept.
-        """
-        is_validated = len(self.validation) > 0 or not validated or self.start is not None
-        return len(self.training) > 0 and is_validated
-
-    def without_training(self) -> Task:
-        """Return the task without training examples, and warn that there were too few."""
-        result = "is a plain average" if self.start is None else "keeps its fitted towers"
-        warn_caller(
-            f"{len(self.training)} examples to learn from and {len(self.validation)} to "
-            f"validate by are too few: the encoder {result}. Pass more or longer "
-            "histories, or set early_stopping=False to train without validation."
-        )
-        none = np.zeros_like(self.training.chosen)
-        return self._replace(training=Targets(self.sequences, none))
-
-
-def best_task(
+def data_from_scratch(
     item_embeddings: Any,
     histories: Histories,
     validation_fraction: float | None,
     rng: np.random.Generator,
     n_jobs: int | None = None,
     features: ScaledFeatures | None = None,
-) -> Task:
-    """Return the task in the space whose best average has the highest validation recall.
+) -> TrainingData:
+    """Return what to learn in the space whose best average has the highest validation recall.
 
     Spaces learned from the histories do not see the held-out events. If ``validation_fraction``
     is None, nothing is held out.
@@ -232,18 +179,33 @@ def best_task(
     held_out = held_out_of(histories, validation_fraction, rng)
     _warn_if_learned(item_embeddings, histories, held_out)
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
-    spaces = _spaces(item_embeddings, histories._keep_events(~held_out), n_jobs, features)
+    rest = histories._keep_events(~held_out)
+    if item_embeddings is None:
+        spaces = learned_spaces(rest, n_jobs, features)
+    else:
+        spaces = iter([(item_space(item_embeddings, rest), 1)])
     items, n_towers = next(spaces)
     learned = learned_ends(histories, held_out)
-    first = task_in(items, n_towers, histories, held_out, learned, split_rng)
+    best = data_in(items, n_towers, histories, held_out, learned, split_rng)
     # All candidate spaces have the same items, so the examples are the same for all.
-    tasks = (
-        first._replace(
-            items=items, n_towers=n_towers, best=first.validation.best_average(items.vectors)
-        )
-        for items, n_towers in spaces
-    )
-    return max(itertools.chain([first], tasks), key=lambda task: task.best.recall)
+    for items, _ in spaces:
+        average = best.validation.best_average(items.vectors)
+        if average.recall > best.best.recall:
+            best = best._replace(items=items, best=average)
+    return best
+
+
+def held_out_of(
+    histories: Histories,
+    fraction: float | None,
+    rng: np.random.Generator,
+    n_new: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mark the events to hold out, as :func:`held_out_events`; none if the fraction is None."""
+    if fraction is None:
+        return np.zeros(len(histories.codes), dtype=bool)
+    columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
+    return held_out_events(sequences_of(Events(*columns)), fraction, rng, n_new)
 
 
 def _warn_if_learned(item_embeddings: Any, histories: Histories, held_out: np.ndarray) -> None:
@@ -261,20 +223,7 @@ def _warn_if_learned(item_embeddings: Any, histories: Histories, held_out: np.nd
         )
 
 
-def held_out_of(
-    histories: Histories,
-    fraction: float | None,
-    rng: np.random.Generator,
-    n_new: np.ndarray | None = None,
-) -> np.ndarray:
-    """Mark the events to hold out, as :func:`held_out_events`; none if the fraction is None."""
-    if fraction is None:
-        return np.zeros(len(histories.codes), dtype=bool)
-    columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
-    return held_out_events(sequences_of(Events(*columns)), fraction, rng, n_new)
-
-
-def task_in(
+def data_in(
     items: ItemEmbeddings,
     n_towers: int,
     histories: Histories,
@@ -282,8 +231,8 @@ def task_in(
     learned: np.ndarray,
     rng: np.random.Generator,
     start: Start | None = None,
-) -> Task:
-    """Return the task in a space.
+) -> TrainingData:
+    """Return what to learn in a space.
 
     Parameters
     ----------
@@ -291,52 +240,17 @@ def task_in(
         The events to validate by.
     """
     sequences = sequences_of(known_events(items, histories, None))
-    held_out = held_out[items.rows_of(histories) >= 0]
+    held_out_and_known = held_out[items.rows_of(histories) >= 0]
     can = target_events(sequences)
-    training = Targets(sequences, can & ~held_out)
-    validating = np.flatnonzero(can & held_out)
+    training = Targets(sequences, can & ~held_out_and_known)
+    validating = np.flatnonzero(can & held_out_and_known)
     if len(validating) > _MOST_VALIDATING:
         validating = np.sort(rng.choice(validating, _MOST_VALIDATING, replace=False))
-    validation = Validation(sequences, examples_of(sequences, validating))
+    validation = Validation(sequences, validating)
     best = BestAverage(0.1, 1.0, -1.0)
     if start is None:
         best = validation.best_average(items.vectors)
-    return Task(items, n_towers, sequences, training, validation, best, learned, start)
-
-
-def _spaces(
-    item_embeddings: Any, histories: Histories, n_jobs: int | None, features: ScaledFeatures | None
-) -> Iterator[tuple[ItemEmbeddings, int]]:
-    """Candidate spaces of the same items, and how many spaces are concatenated in each."""
-    if item_embeddings is None:
-        return learned_spaces(histories, n_jobs, features)
-    return iter([(item_space(item_embeddings, histories), 1)])
-
-
-def unknown_targets(
-    items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
-) -> int:
-    """Return how many targets of y are unknown; raise if there is nothing to learn from.
-
-    Parameters
-    ----------
-    items : ItemEmbeddings
-    histories : Histories
-        Including the targets of y with ``targets="y"``.
-    appended : ndarray of shape (n_events,), bool, or None
-        Which events come from y.
-    """
-    known = items.rows_of(histories) >= 0
-    if not known.any():
-        raise ValueError(
-            f"{nothing_known(items, histories)} There is nothing to learn from. Pass "
-            "histories with items of item_embeddings, or set item_embeddings=None."
-        )
-    if appended is None:
-        return 0
-    if not (appended & known).any():
-        raise ValueError(
-            f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
-            "is in the item space. Pass the items that came next, or set targets='history'."
-        )
-    return int((appended & ~known).sum())
+    positions = np.flatnonzero(held_out)
+    return TrainingData(
+        items, n_towers, sequences, training, validation, best, positions, learned, start
+    )
