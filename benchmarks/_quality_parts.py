@@ -10,12 +10,8 @@ from unittest import mock
 import numpy as np
 
 from skue import ItemEmbeddings, NDCGAtK, RecallAtK, TwoTowerUserEncoder
-from skue.encoders.two_tower import _encoder as _fit
-from skue.encoders.two_tower import _start_spaces as _spaces
-from skue.encoders.two_tower import _start_spaces as _task
-from skue.encoders.two_tower import _training, _validation
-from skue.encoders.two_tower import _training as _tower
-from skue.encoders.two_tower._recipe import recipe_of
+from skue.encoders.two_tower import _start_spaces, _trainer, _training
+from skue.encoders.two_tower._start_spaces import learned_spaces
 from skue.metrics._evaluation import evaluate
 
 DECAYS = (0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -43,7 +39,7 @@ def run_of(encoder, X, y, k, second_k=None, *, exclude_seen=False):
 def less(*names):
     """Return a change that leaves these weights of the pooling where they start."""
 
-    class Trainer(_tower.Trainer):
+    class Trainer(_trainer.Trainer):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             self.fixed = self.fixed | set(names)
@@ -52,48 +48,50 @@ def less(*names):
 
 
 def with_(**fields):
-    """Return a change that sets fields of the recipe."""
-    return lambda recipe: replace(recipe, **fields)
+    """Return a change that sets fields of the settings."""
+    return lambda settings: replace(settings, **fields)
 
 
 def one_space(histories, *options):
     """Yield only the spaces of near neighbourhoods, for one pair of towers."""
-    for items, n_towers in _spaces.learned_spaces(histories, *options):
+    for items, n_towers in learned_spaces(histories, *options):
         vectors = np.split(items.vectors, n_towers, axis=1)[0]
         yield ItemEmbeddings(vectors, items.ids), 1
 
 
 def patched(module, name, value):
-    """Return a change of something that is not in the recipe."""
+    """Return a change of something that is not in the settings."""
     return (module, name, value)
 
 
-# The change in each row of the ablation: a function of the recipe, or a patch of a module.
+# The change in each row of the ablation: a function of the settings, or a patch of a module.
 VARIANTS = {
     "all parts": None,
-    "one pair of towers": patched(_task, "learned_spaces", one_space),
+    "one pair of towers": patched(_start_spaces, "learned_spaces", one_space),
     "decays not learned": less("decay", "elapsed"),
     # The start value of the exponent is searched for, too.
     "repeats not damped": [
         less("repeat"),
-        patched(_validation, "_REPEAT_EXPONENTS", (1.0,)),
+        patched(_training, "_REPEAT_EXPONENTS", (1.0,)),
     ],
     "no support": less("support"),
     "no item gate": less("gate"),
     "no MLP": with_(hidden_layer_sizes=()),
     "no MLP, no linear map": patched(_training, "start_of_dense", lambda *sizes: {}),
-    "item tower: the other": lambda recipe: replace(recipe, learn_items=not recipe.learn_items),
+    "item tower: the other": lambda settings: replace(
+        settings, learn_items=not settings.learn_items
+    ),
     "no event dropout": with_(event_dropout=0.0),
     "no dropout": with_(dropout=0.0),
     "no label smoothing": with_(label_smoothing=0.0),
-    "weights not averaged": patched(_tower, "_AVERAGING", 0.0),
-    "constant learning rate": patched(_tower, "_pace", lambda done: 1.0),
+    "weights not averaged": patched(_trainer, "_AVERAGING", 0.0),
+    "constant learning rate": patched(_trainer, "pace", lambda done: 1.0),
     "temperature 0.07": with_(temperature=0.07),
     "temperature 1": with_(temperature=1.0),
     "sampled negatives": with_(sampled=True),
     "sampled, not corrected": [
         with_(sampled=True),
-        patched(_tower.Trainer, "_log_expected", lambda *inputs: np.zeros(len(inputs[1]))),
+        patched(_trainer.Trainer, "_log_expected", lambda *inputs: np.zeros(len(inputs[1]))),
     ],
 }
 
@@ -109,12 +107,12 @@ class Ablated(TwoTowerUserEncoder):
 
     def fit(self, X, y=None):
         with ExitStack() as stack:
-            for patch in [*self.patches, patched(_fit, "recipe_of", self._changed_recipe)]:
+            for patch in self.patches:
                 stack.enter_context(mock.patch.object(*patch))
             return super().fit(X, y)
 
-    def _changed_recipe(self, encoder, n_items, **options):
-        recipe = recipe_of(encoder, n_items, **options)
+    def _settings(self, *arguments):
+        settings = super()._settings(*arguments)
         for change in self.changes:
-            recipe = change(recipe)
-        return recipe
+            settings = change(settings)
+        return settings

@@ -16,7 +16,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from training import trainers
 
-from skue.encoders.two_tower import _training as _tower
+from skue.encoders.two_tower import _trainer
 
 N_STEPS = 100
 # Functions that a step calls, and what they do.
@@ -52,11 +52,11 @@ def main() -> None:
     batches = trainer._batches()
     seconds: dict[str, float] = defaultdict(float)
     for name, part in PARTS.items():
-        setattr(_tower, name, timed(getattr(_tower, name), part, seconds))
+        setattr(_trainer, name, timed(getattr(_trainer, name), part, seconds))
     for name, part in OF_TRAINER.items():
         setattr(trainer, name, timed(getattr(trainer, name), part, seconds))
     of_adamw = "AdamW and the average of the weights"
-    trainer.optimiser.step = timed(trainer.optimiser.step, of_adamw, seconds)
+    trainer.optimizer.step = timed(trainer.optimizer.step, of_adamw, seconds)
     with threadpool_limits(1):
         for events in batches[:10]:
             trainer._step(events)
@@ -68,7 +68,9 @@ def main() -> None:
     seconds["everything else: rows of the step, negatives"] = total - sum(seconds.values())
     for part, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         print(f"{spent / N_STEPS * 1e3:6.1f} ms  {spent / total:4.0%}  {part}")
-    print(f"{total / N_STEPS * 1e3:6.1f} ms  100%  a step of {trainer.recipe.batch_size} examples")
+    print(
+        f"{total / N_STEPS * 1e3:6.1f} ms  100%  a step of {trainer.settings.batch_size} examples"
+    )
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ from torch.nn import functional
 
 from skue import ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower._examples import Targets, target_events
+from skue.encoders._events import known_events
+from skue.encoders.two_tower._examples import Targets, sequences_of, target_events
 from skue.encoders.two_tower._model import start_of_dense, start_of_pooling
-from skue.encoders.two_tower._recipe import recipe_of
-from skue.encoders.two_tower._sequences import sequences_of
-from skue.encoders.two_tower._training import _AVERAGING, Trainer
+from skue.encoders.two_tower._trainer import _AVERAGING, Trainer
 from skue.histories import Histories
 from skue.kernels._threads import spread
 
@@ -40,7 +39,7 @@ class TorchTrainer(Trainer):
         self.tensors = {
             name: torch.from_numpy(value.copy()) for name, value in self.parameters.items()
         }
-        self.by_row = {"items", "gate"} & set(self.tensors) if self.recipe.sampled else set()
+        self.by_row = {"items", "gate"} & set(self.tensors) if self.settings.sampled else set()
         self.moments = {
             name: (torch.zeros_like(value), torch.zeros_like(value))
             for name, value in self.tensors.items()
@@ -53,10 +52,10 @@ class TorchTrainer(Trainer):
         others = [self.tensors[n] for n in dense if not (n == "linear" or n.startswith("weight"))]
         self.torch_optimiser = torch.optim.AdamW(
             [
-                {"params": decays, "weight_decay": self.recipe.alpha},
+                {"params": decays, "weight_decay": self.settings.alpha},
                 {"params": others, "weight_decay": 0.0},
             ],
-            lr=self.recipe.learning_rate,
+            lr=self.settings.learning_rate,
             fused=True,
         )
         self.dense = [self.tensors[name] for name in dense]
@@ -65,9 +64,9 @@ class TorchTrainer(Trainer):
         self.n_steps = 0
 
     def _step(self, events: np.ndarray) -> float:
-        recipe, parameters = self.recipe, dict(self.tensors)
+        settings, parameters = self.settings, dict(self.tensors)
         batch, targets, negatives = self._draw(events)
-        table = parameters["items"] if recipe.learn_items else self.frozen
+        table = parameters["items"] if settings.learn_items else self.frozen
         rows, leaves = None, {}
         if negatives is not None:
             rows, candidates, log_expected = negatives
@@ -75,8 +74,8 @@ class TorchTrainer(Trainer):
             for name in self.by_row:
                 leaves[name] = self.tensors[name][index].requires_grad_()
             parameters |= leaves
-            table = leaves["items"] if recipe.learn_items else self.frozen[index]
-        vectors = functional.normalize(table, dim=1) if recipe.learn_items else table
+            table = leaves["items"] if settings.learn_items else self.frozen[index]
+        vectors = functional.normalize(table, dim=1) if settings.learn_items else table
         channels = self._channels(batch, parameters, vectors)
         users = self._head(channels, parameters)
         scale = torch.exp(-parameters["log_temperature"])
@@ -84,7 +83,7 @@ class TorchTrainer(Trainer):
             loss = functional.cross_entropy(
                 (users * scale) @ vectors.T,
                 torch.from_numpy(targets).long(),
-                label_smoothing=recipe.label_smoothing,
+                label_smoothing=settings.label_smoothing,
             )
         else:
             correction = torch.from_numpy(log_expected).float()
@@ -99,11 +98,11 @@ class TorchTrainer(Trainer):
         self.torch_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         for group in self.torch_optimiser.param_groups:
-            group["lr"] = self.optimiser.learning_rate
+            group["lr"] = self.optimizer.learning_rate
         self.torch_optimiser.step()
         self._update_rows(leaves, None if rows is None else torch.from_numpy(rows))
         self.n_steps += 1
-        self.optimiser.n_steps += 1  # The pace of the learning rate goes by it.
+        self.optimizer.n_steps += 1  # The pace of the learning rate goes by it.
         share = min(_AVERAGING, self.n_steps / (self.n_steps + 10))
         with torch.no_grad():
             self.tensors["decay"].clamp_(min=0)
@@ -115,7 +114,7 @@ class TorchTrainer(Trainer):
         """Take one step of Adam on the rows of the batch (AdamW has no sparse form)."""
         with torch.no_grad():
             step = self.n_steps + 1
-            size = self.optimiser.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            size = self.optimizer.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             for name, leaf in leaves.items():
                 mean, square = (moment[rows] for moment in self.moments[name])
                 mean.lerp_(leaf.grad, 0.1)
@@ -184,18 +183,18 @@ def trainers(
         item_tower="trained" if learn_items else "frozen",
         negatives="sampled" if kind == "sampled" else "all",
     )
-    encoder.item_embeddings_ = items
-    recipe = recipe_of(encoder, len(items))
-    sequences = sequences_of(encoder._events_of(log))
+    encoder.item_tower_, encoder.negatives_ = encoder._item_tower(), encoder.negatives
+    settings = encoder._settings((128,), encoder.decays)
+    sequences = sequences_of(known_events(items, log, None))
     targets = Targets(sequences, target_events(sequences))
 
     def pair_of_towers(trainer: type, seed: int) -> Any:
-        start = start_of_pooling(np.asarray(recipe.decays, dtype=np.float32), 0.5, len(items))
-        start["mix"] = np.zeros(len(recipe.decays), dtype=np.float32)
+        start = start_of_pooling(np.asarray(settings.decays, dtype=np.float32), 0.5, len(items))
+        start["mix"] = np.zeros(len(settings.decays), dtype=np.float32)
         dense = np.random.default_rng(1)
-        start |= start_of_dense(len(recipe.decays), n_dims, recipe.hidden_layer_sizes, dense)
+        start |= start_of_dense(len(settings.decays), n_dims, settings.hidden_layer_sizes, dense)
         rng = np.random.default_rng(seed)
-        return trainer(targets, items.vectors, start, recipe, rng)
+        return trainer(targets, items.vectors, start, settings, rng)
 
     seeds = (2, 3) if learn_items else (2,)
     ours, theirs = ([pair_of_towers(kind, s) for s in seeds] for kind in (Trainer, TorchTrainer))

@@ -6,9 +6,8 @@ from scipy.stats import ortho_group
 
 from skue import ItemEmbeddings
 from skue.encoders._events import Events
-from skue.encoders.two_tower._encode import encode
-from skue.encoders.two_tower._model import start_of_dense, start_of_pooling
-from skue.encoders.two_tower._sequences import sequences_of
+from skue.encoders.two_tower._examples import sequences_of
+from skue.encoders.two_tower._model import encode, start_of_dense, start_of_pooling
 from skue.encoders.two_tower._warm_start import agreement, rotated_onto, rotated_tower
 
 N_ITEMS, N_DIMS, DECAYS = 30, 5, (0.0, 0.4, 2.0)

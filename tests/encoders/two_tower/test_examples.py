@@ -5,14 +5,15 @@ import pytest
 
 from skue import Histories
 from skue.encoders._events import Events
-from skue.encoders.two_tower import _sequences
+from skue.encoders.two_tower import _examples
 from skue.encoders.two_tower._examples import (
     Targets,
+    batch_of,
     examples_of,
     held_out_events,
+    sequences_of,
     target_events,
 )
-from skue.encoders.two_tower._sequences import batch_of, sequences_of
 
 
 def events_of(lists, timestamps=None, weights=None):
@@ -94,8 +95,8 @@ def test_targets_and_places_are_the_same_when_a_log_is_read_in_stretches(monkeyp
     events = random_log(np.random.default_rng(0))
     whole = sequences_of(events)
     targets, shares = target_events(whole), Targets(whole, target_events(whole)).shares(5)
-    monkeypatch.setattr(_sequences, "_STRETCH", 50)
-    assert len(list(_sequences.stretches(events.offsets))) > 20
+    monkeypatch.setattr(_examples, "_STRETCH", 50)
+    assert len(list(_examples.stretches(events.offsets))) > 20
     parts = sequences_of(events)
     np.testing.assert_array_equal(parts.place, whole.place)
     np.testing.assert_array_equal(target_events(parts), targets)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from skue.encoders.two_tower._examples import Batch, grouped_by_item
 from skue.encoders.two_tower._losses import full_softmax, sampled_softmax
 from skue.encoders.two_tower._model import (
-    Batch,
     head,
     head_gradient,
     pool,
@@ -15,7 +15,6 @@ from skue.encoders.two_tower._model import (
     start_of_pooling,
 )
 from skue.encoders.two_tower._optimizer import AdamW, add_at_rows
-from skue.encoders.two_tower._sequences import _grouped_by_item
 
 N_ITEMS, N_DIMS, N_USERS, N_EVENTS = 7, 4, 6, 5
 
@@ -33,7 +32,7 @@ def make_batch(rng, *, weighted):
     weights = np.where(present, rng.normal(size=present.shape) + 0.5, 0) if weighted else None
     ages = np.where(present, np.arange(N_EVENTS), 0).astype(float)
     elapsed = np.where(present, rng.random(present.shape), 0)
-    return Batch(rows, present, ages, elapsed, weights, *_grouped_by_item(rows, present))
+    return Batch(rows, present, ages, elapsed, weights, *grouped_by_item(rows, present))
 
 
 def make_parameters(rng):
@@ -49,19 +48,19 @@ def make_parameters(rng):
 def loss_and_gradients(parameters, batch, targets, kept):
     items = unit(parameters["items"])
     pooled = pool(batch, parameters, items)
-    headed = head(pooled.channels, parameters, kept)
+    output = head(pooled.channels, parameters, kept)
     temperature = float(parameters["log_temperature"][0])
-    loss = full_softmax(headed.users, items, targets, temperature, label_smoothing=0.1)
-    gradients, channels = head_gradient(pooled.channels, parameters, headed, loss.users)
+    loss = full_softmax(output.users, items, targets, temperature, label_smoothing=0.1)
+    gradients, channels = head_gradient(pooled.channels, parameters, output, loss.users_gradient)
     of_pooling, of_events = pool_gradient(
         batch, parameters, pooled, channels, n_items=N_ITEMS, learn_items=True
     )
     gradients |= of_pooling
-    of_items = loss.items
+    of_items = loss.items_gradient
     add_at_rows(of_items, batch.rows.ravel(), of_events.reshape(-1, N_DIMS))
     of_items -= items * np.sum(of_items * items, axis=1, keepdims=True)
     gradients["items"] = of_items / np.linalg.norm(parameters["items"], axis=1, keepdims=True)
-    gradients["log_temperature"] = np.array([loss.log_temperature])
+    gradients["log_temperature"] = np.array([loss.log_temperature_gradient])
     return loss.value, gradients
 
 
@@ -156,14 +155,16 @@ def test_the_gradient_of_the_sampled_loss_matches_finite_differences(name):
         lambda: sampled_softmax(users, candidates, rows, log_expected, np.log(0.3)).value,
         users if name == "users" else candidates,
     )
-    np.testing.assert_allclose(getattr(loss, name), expected, atol=1e-8)
+    np.testing.assert_allclose(getattr(loss, f"{name}_gradient"), expected, atol=1e-8)
 
 
 def test_the_temperature_gradient_of_the_sampled_loss_matches_finite_differences():
     inputs = sampled_inputs(np.random.default_rng(0))
     above, below = (sampled_softmax(*inputs, -1 + step).value for step in (1e-5, -1e-5))
     expected = (above - below) / 2e-5
-    assert sampled_softmax(*inputs, -1.0).log_temperature == pytest.approx(expected, rel=1e-5)
+    assert sampled_softmax(*inputs, -1.0).log_temperature_gradient == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(("corrected", "agrees"), [(True, True), (False, False)])
@@ -176,14 +177,16 @@ def test_only_the_corrected_sampled_loss_approximates_the_full_softmax(corrected
     share /= share.sum()
     user = unit(rng.normal(size=(1, 4)))
     target = 11
-    full = full_softmax(user, items, np.array([target]), np.log(0.5)).users[0]
+    full = full_softmax(user, items, np.array([target]), np.log(0.5)).users_gradient[0]
     means = []
     for _ in range(600):
         others = rng.choice(n_items, size=batch - 1, p=share)
         rows = np.concatenate([[target], others, rng.integers(n_items, size=n_uniform)])
         expected = np.log((batch - 1) * share[rows] + n_uniform / n_items)
         log_expected = expected if corrected else np.zeros(len(rows))
-        means.append(sampled_softmax(user, items[rows], rows, log_expected, np.log(0.5)).users[0])
+        means.append(
+            sampled_softmax(user, items[rows], rows, log_expected, np.log(0.5)).users_gradient[0]
+        )
     distance = np.linalg.norm(np.mean(means, axis=0) - full) / np.linalg.norm(full)
     assert (distance < 0.03) == agrees
     if not agrees:

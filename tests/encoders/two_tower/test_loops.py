@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skue.encoders.two_tower import _optimizer as _loops
+from skue.encoders.two_tower import _optimizer
 
 
 @pytest.mark.parametrize("sparse", [True, False], ids=["some rows", "all rows"])
@@ -17,7 +17,7 @@ def test_the_compiled_step_of_adamw_gives_the_same_bits(sparse):
     gradients = rng.normal(size=(len(rows), 7)).astype(np.float32)
     factors = np.array([0.9, 0.1, 0.999, 0.001, 1e-8, 0.003, 0.98, 0.005], dtype=np.float32)
     updated = []
-    for update in (_loops.update_rows_with_numpy, compiled.update_rows):
+    for update in (_optimizer.update_rows, compiled.update_rows):
         copies = [table.copy() for table in tables]
         update(*copies, gradients, rows, unchanged, factors)
         updated.append(copies)
@@ -37,9 +37,9 @@ def test_sums_by_row_are_the_same_with_and_without_numba(monkeypatch):
     for row, value in zip(rows, values, strict=True):
         expected[row] += value
     for backend in ("numba", "scipy"):
-        monkeypatch.setattr(_loops, "pooling_backend", lambda backend=backend: backend)
-        _loops._compiled.cache_clear()
+        monkeypatch.setattr(_optimizer, "pooling_backend", lambda backend=backend: backend)
+        _optimizer._compiled.cache_clear()
         total = start.copy()
-        _loops.add_at_rows(total, rows, values)
+        _optimizer.add_at_rows(total, rows, values)
         np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-5)
-    _loops._compiled.cache_clear()
+    _optimizer._compiled.cache_clear()

@@ -7,24 +7,22 @@ import pytest
 
 from skue import Histories, ItemEmbeddings
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower import _training
-from skue.encoders.two_tower._encode import encode
-from skue.encoders.two_tower._start_spaces import best_task
-from skue.encoders.two_tower._training import _start, _validation_hits
-from skue.encoders.two_tower._validation import BestAverage
+from skue.encoders.two_tower._model import encode
+from skue.encoders.two_tower._start_spaces import data_from_scratch
+from skue.encoders.two_tower._training import BestAverage, _start_from_average
 
 DECAYS = (0.0, 0.2, 0.5, 1.0, 8.0)
-RECIPE = SimpleNamespace(decays=DECAYS, max_history=None)
+SETTINGS = SimpleNamespace(decays=DECAYS, max_history=None)
 ITEMS = ItemEmbeddings(np.random.default_rng(0).standard_normal((30, 6)))
 
 
-def task_with(best, n_validating=0):
-    return SimpleNamespace(best=best, items=ITEMS, n_towers=1, validation=range(n_validating))
+def data_with(best, validation=()):
+    return SimpleNamespace(best=best, items=ITEMS, n_towers=1, validation=validation)
 
 
 @pytest.mark.parametrize("exponent", [1.0, 0.5, 0.15, 0.0])
 def test_the_weight_of_an_event_that_is_not_repeated_decays_as_the_parameter_says(exponent):
-    _, towers, _ = _start(task_with(BestAverage(0.3, exponent, 0.0)), RECIPE)
+    _, towers, _ = _start_from_average(data_with(BestAverage(0.3, exponent, 0.0)), SETTINGS)
     history = np.array([3, 14, 15, 9, 2, 6])
     sequences = SimpleNamespace(
         rows=history, offsets=np.array([0, 6]), place=None, timestamps=None, weights=None
@@ -47,34 +45,33 @@ def log(*, with_repeats):
 
 def test_without_repeats_the_best_average_has_the_exponent_one():
     items = ItemEmbeddings(np.random.default_rng(0).standard_normal((80, 8)))
-    task = best_task(items, log(with_repeats=False), 0.5, np.random.default_rng(0))
-    assert task.best.repeat_exponent == 1.0
+    data = data_from_scratch(items, log(with_repeats=False), 0.5, np.random.default_rng(0))
+    assert data.best.repeat_exponent == 1.0
 
 
 @pytest.mark.parametrize("with_repeats", [False, True])
 def test_the_start_has_an_average_with_the_recall_that_validation_found(with_repeats):
     items = ItemEmbeddings(np.random.default_rng(0).standard_normal((80, 8)))
-    task = best_task(items, log(with_repeats=with_repeats), 0.5, np.random.default_rng(0))
-    average, _, _ = _start(task, RECIPE)
-    hits = _validation_hits(task, average, task.items.vectors, None)
-    assert hits.mean() == pytest.approx(task.best.recall, abs=1e-9)
+    data = data_from_scratch(items, log(with_repeats=with_repeats), 0.5, np.random.default_rng(0))
+    average, _, _ = _start_from_average(data, SETTINGS)
+    hits = data.validation.hits_of_towers(average, items.vectors, None)
+    assert hits.mean() == pytest.approx(data.best.recall, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("n_better", "n_worse", "is_clear"),
     [(30, 0, True), (30, 20, True), (2, 1, False), (0, 5, False)],
 )
-def test_the_best_average_gets_most_of_the_mix_if_it_is_clearly_better(
-    n_better, n_worse, is_clear, monkeypatch
-):
+def test_the_best_average_gets_most_of_the_mix_if_it_is_clearly_better(n_better, n_worse, is_clear):
     hits_of_mix = np.repeat([0.0, 1.0, 0.0], [n_better, n_worse, 100 - n_better - n_worse])
     hits_of_average = np.repeat([1.0, 0.0, 0.0], [n_better, n_worse, 100 - n_better - n_worse])
 
-    def hits(task, towers, item_vectors, max_history):
-        return hits_of_average if len(towers[0]["mix"]) == 1 else hits_of_mix
+    class Validation(list):
+        def hits_of_towers(self, towers, item_vectors, max_history):
+            return hits_of_average if len(towers[0]["mix"]) == 1 else hits_of_mix
 
-    monkeypatch.setattr(_training, "_validation_hits", hits)
-    _, (tower,), recall = _start(task_with(BestAverage(0.6, 1.0, 0.3), 100), RECIPE)
+    data = data_with(BestAverage(0.6, 1.0, 0.3), Validation(range(100)))
+    _, (tower,), recall = _start_from_average(data, SETTINGS)
     shares = np.exp(tower["mix"]) / np.exp(tower["mix"]).sum()
     assert recall == hits_of_mix.mean()
     if is_clear:

@@ -185,7 +185,7 @@ def test_an_interrupt_before_training_leaves_it_unfitted(at_a_prompt):
 PROGRAM = """
 import numpy as np
 from skue import TwoTowerUserEncoder
-from skue.encoders.two_tower._training import Trainer
+from skue.encoders.two_tower._trainer import Trainer
 started, epoch = [], Trainer.epoch
 def loud_epoch(trainer):
     started.append(trainer)

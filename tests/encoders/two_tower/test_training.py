@@ -7,12 +7,11 @@ import pytest
 
 from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower import _examples
-from skue.encoders.two_tower import _start_spaces as _spaces
-from skue.encoders.two_tower import _training as _tower
-from skue.encoders.two_tower._encode import side_by_side
+from skue.encoders.two_tower import _examples, _start_spaces, _trainer
+from skue.encoders.two_tower._model import side_by_side
 from skue.encoders.two_tower._start_spaces import learned_spaces, vectors_of
-from skue.encoders.two_tower._training import _may_be_best, _pace
+from skue.encoders.two_tower._trainer import pace
+from skue.encoders.two_tower._training import _may_be_best
 from skue.items._spectral import learned_items
 
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
@@ -59,9 +58,9 @@ def test_a_log_of_single_baskets_has_one_space():
 
 def test_an_epoch_draws_a_limited_number_of_examples_anew(monkeypatch):
     monkeypatch.setattr(_examples, "_EXAMPLES_PER_EPOCH", 100)
-    monkeypatch.setattr(_tower, "_STEPS_PER_EPOCH", 1)
+    monkeypatch.setattr(_trainer, "_STEPS_PER_EPOCH", 1)
     drawn = []
-    monkeypatch.setattr(_tower.Trainer, "_step", lambda self, events: drawn.append(events) or 0.0)
+    monkeypatch.setattr(_trainer.Trainer, "_step", lambda self, events: drawn.append(events) or 0.0)
     encoder = TwoTowerUserEncoder(WORLD.item_embeddings, max_iter=3, early_stopping=False)
     encoder.fit(WORLD.histories)
     assert encoder.n_examples_ == sum(len(row) - 1 for row in WORLD.histories)
@@ -71,12 +70,12 @@ def test_an_epoch_draws_a_limited_number_of_examples_anew(monkeypatch):
 
 def test_the_learning_rate_rises_in_a_twentieth_and_falls_to_zero():
     done = np.linspace(0, 1, 1001)
-    pace = np.array([_pace(share) for share in done])
-    assert pace[0] == 0
-    assert pace[-1] == 0
-    assert done[pace.argmax()] == pytest.approx(0.05, abs=0.002)
-    assert (np.diff(pace[done <= 0.05]) > 0).all()
-    assert (np.diff(pace[done >= 0.051]) < 0).all()
+    paces = np.array([pace(share) for share in done])
+    assert paces[0] == 0
+    assert paces[-1] == 0
+    assert done[paces.argmax()] == pytest.approx(0.05, abs=0.002)
+    assert (np.diff(paces[done <= 0.05]) > 0).all()
+    assert (np.diff(paces[done >= 0.051]) < 0).all()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,7 @@ def test_the_last_weights_are_kept_unless_they_are_worse(scores, kept):
 def test_an_epoch_makes_several_passes_over_small_data(n_users, n_passes, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        _tower.Trainer, "_step", lambda self, examples: seen.append(len(examples)) or 0.0
+        _trainer.Trainer, "_step", lambda self, examples: seen.append(len(examples)) or 0.0
     )
     data = make_user_histories(n_users, 22, 60, 4, random_state=0)
     TwoTowerUserEncoder(data.item_embeddings, max_iter=1, early_stopping=False).fit(data.histories)
@@ -128,12 +127,12 @@ def test_a_part_of_a_long_log_has_events_of_every_item(monkeypatch):
     rng = np.random.default_rng(0)
     shares = 1 / np.arange(1, 201) ** 1.5
     log = Histories.from_lists(rng.choice(200, size=(4000, 5), p=shares / shares.sum()))
-    monkeypatch.setattr(_spaces, "_MOST_EVENTS", 2000)
-    part = _spaces.some_users(log)
+    monkeypatch.setattr(_start_spaces, "_MOST_EVENTS", 2000)
+    part = _start_spaces.some_users(log)
     counts = [np.bincount(histories.codes, minlength=200) for histories in (log, part)]
     assert len(part.codes) < 0.8 * len(log.codes)
     assert (counts[1] >= np.minimum(counts[0], 50)).all()
-    again = _spaces.some_users(log)
+    again = _start_spaces.some_users(log)
     np.testing.assert_array_equal(again.codes, part.codes)
-    monkeypatch.setattr(_spaces, "_MOST_EVENTS", len(log.codes))
-    assert _spaces.some_users(log) is log
+    monkeypatch.setattr(_start_spaces, "_MOST_EVENTS", len(log.codes))
+    assert _start_spaces.some_users(log) is log

@@ -9,8 +9,8 @@ import pytest
 from sklearn.base import clone
 
 from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
-from skue.encoders.two_tower import _training as _tower
-from skue.encoders.two_tower import _warm_start
+from skue.encoders.two_tower import _trainer, _warm_start
+from skue.encoders.two_tower._start_spaces import with_new_items
 from skue.histories._fingerprints import count_new_events, learned_ends
 
 RNG = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def test_a_new_item_starts_at_the_weighted_mean_of_its_neighbours():
     items = ItemEmbeddings(RNG.normal(size=(3, 4)))
     # Item 9 is once beside 0 and twice beside 1; 0 has two events, 1 has three, 2 has one.
     log = Histories.from_lists([[0, 9], [9, 1], [1, 9], [1], [0, 2]])
-    larger = _warm_start.with_new_items(items, 1, log)
+    larger = with_new_items(items, 1, log)
     expected = items.vectors[0] / np.sqrt(2) + 2 * items.vectors[1] / np.sqrt(3)
     expected /= np.linalg.norm(expected)
     np.testing.assert_allclose(larger.vectors[-1], expected, atol=1e-6)
@@ -162,7 +162,7 @@ def test_a_new_item_starts_at_the_weighted_mean_of_its_neighbours():
 def test_each_block_of_a_new_item_has_the_same_length():
     blocks = [ItemEmbeddings(RNG.normal(size=(3, 4))).vectors for _ in range(2)]
     items = ItemEmbeddings(np.hstack(blocks) / np.sqrt(2))
-    larger = _warm_start.with_new_items(items, 2, Histories.from_lists([[0, 9], [9, 1]]))
+    larger = with_new_items(items, 2, Histories.from_lists([[0, 9], [9, 1]]))
     for at, block in enumerate(blocks):
         mean = block[0] + block[1]
         expected = mean / np.linalg.norm(mean) / np.sqrt(2)
@@ -172,7 +172,7 @@ def test_each_block_of_a_new_item_has_the_same_length():
 def test_new_items_among_new_ones_start_at_those_and_lonely_ones_stay_unknown():
     items = ItemEmbeddings(RNG.normal(size=(3, 4)))
     log = Histories.from_lists([[0, 8], [8, 9], [7], [1, 2]])
-    larger = _warm_start.with_new_items(items, 1, log)
+    larger = with_new_items(items, 1, log)
     assert larger.ids.tolist() == [0, 1, 2, 8, 9]
     np.testing.assert_allclose(larger.vectors[3], items.vectors[0], atol=1e-6)
     np.testing.assert_allclose(larger.vectors[4], items.vectors[0], atol=1e-6)
@@ -181,7 +181,7 @@ def test_new_items_among_new_ones_start_at_those_and_lonely_ones_stay_unknown():
 def test_disliked_events_place_no_item():
     items = ItemEmbeddings(RNG.normal(size=(3, 4)))
     log = Histories.from_lists([[0, 8], [1, 9]], weights=[[1.0, -1.0], [1.0, 1.0]])
-    assert _warm_start.with_new_items(items, 1, log).ids.tolist() == [0, 1, 2, 9]
+    assert with_new_items(items, 1, log).ids.tolist() == [0, 1, 2, 9]
 
 
 def test_items_without_neighbours_are_unknown_to_the_encoder(fitted):
@@ -236,22 +236,14 @@ def test_only_new_events_are_held_out(with_times, monkeypatch):
         ]
     encoder = encoder_of(small_embedder(), early_stopping=True, validation_fraction=0.3)
     encoder.fit(logs[0])
-    validating = []
-    real = _warm_start.task_in
-
-    def spying(items, n_towers, histories, held_out, *rest):
-        validating.append(held_out)
-        return real(items, n_towers, histories, held_out, *rest)
-
-    monkeypatch.setattr(_warm_start, "task_in", spying)
     learned = encoder.training_state_.learned
     encoder.fit(logs[1])
     X = Histories.from_lists(today)
     n_new, _ = count_new_events(X, learned)
     place = X.offsets[1:].repeat(X.lengths) - np.arange(len(X.codes))
     is_new = place <= n_new.repeat(X.lengths)
-    assert validating[0].sum() >= 20
-    assert is_new[validating[0]].all()
+    assert len(encoder.held_out_) >= 20
+    assert is_new[encoder.held_out_].all()
     assert not is_new.all()
 
 
@@ -353,12 +345,6 @@ def test_a_log_without_a_known_item_raises(fitted, X):
     assert all(vars(fitted)[name] is value for name, value in before.items())
 
 
-def test_a_fit_by_an_older_version_is_refused(fitted):
-    del fitted.training_state_
-    with pytest.raises(ValueError, match=r"fitted by skue 0\.2 or later"):
-        fitted.fit(LISTS)
-
-
 def test_a_log_without_examples_keeps_the_towers(fitted):
     expected = fitted.transform(LISTS)
     items = fitted.item_embeddings_
@@ -371,7 +357,7 @@ def test_a_log_without_examples_keeps_the_towers(fitted):
 def interrupt_at_step(monkeypatch, n):
     """Press Ctrl-C in the middle of an epoch."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
-    real, steps = _tower.Trainer._step, []
+    real, steps = _trainer.Trainer._step, []
 
     def step(trainer, chosen):
         steps.append(1)
@@ -379,7 +365,7 @@ def interrupt_at_step(monkeypatch, n):
             signal.raise_signal(signal.SIGINT)
         return real(trainer, chosen)
 
-    monkeypatch.setattr(_tower.Trainer, "_step", step)
+    monkeypatch.setattr(_trainer.Trainer, "_step", step)
     return steps
 
 
