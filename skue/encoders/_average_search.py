@@ -6,36 +6,24 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from skue.encoders._events import Events
+from skue.encoders._events import AgeUnit, Events
 from skue.kernels._pooling import decayed_averages
 
 
 def recall_of_averages(
     events: Events,
-    ages: np.ndarray,
+    age_unit: AgeUnit,
     item_vectors: np.ndarray,
     decays: Sequence[float],
     repeat_exponents: Sequence[float],
     recall: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Return the recall of every decayed average of the histories, for a grid of parameters.
+    """Return the recall of every decayed average of a grid, shape (n_decays, n_exponents).
 
-    Parameters
-    ----------
-    events : Events
-    ages : ndarray of shape (n_events,), float64
-        Age of each event, from :func:`skue.encoders._events.event_ages`.
-    item_vectors : ndarray of shape (n_items, n_dims), float32
-    decays, repeat_exponents : sequence of float
-    recall : callable
-        ``recall(vectors)`` returns the recall for user vectors of shape
-        (n_decays, n_users, n_dims), shape (n_decays,). Users without a vector have zeros.
-
-    Returns
-    -------
-    recalls : ndarray of shape (n_decays, n_repeat_exponents)
+    ``recall(vectors)`` returns the recall for user vectors of shape (n_decays, n_users, n_dims),
+    shape (n_decays,). Users without a vector have zeros.
     """
-    by_exponent = []
+    ages, by_exponent = events.ages(age_unit), []
     for exponent in repeat_exponents:
         vectors, _ = decayed_averages(
             events.rows, events.offsets, ages, events.weights, decays, exponent, item_vectors

@@ -25,7 +25,7 @@ from skue.encoders.two_tower._features import (
 from skue.encoders.two_tower._model import encode, in_float64, with_gates
 from skue.encoders.two_tower._start_spaces import data_from_scratch
 from skue.encoders.two_tower._trainer import N_UNIFORM, Settings
-from skue.encoders.two_tower._training import train
+from skue.encoders.two_tower._training import TrainingData, train
 from skue.encoders.two_tower._warm_start import (
     LastFit,
     TrainingState,
@@ -37,7 +37,12 @@ from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._catalogue import check_same_type
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._item_features import ItemFeatures, scaled_features
+from skue.items._item_features import (
+    ItemFeatures,
+    ScaledFeatures,
+    check_same_type,
+    scaled_features,
+)
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -418,81 +423,85 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         sizes, decays = _checked_sizes(self.hidden_layer_sizes), _checked_decays(self.decays)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rng = np.random.default_rng(seed)
-        if self.targets == "y" and y is None:
-            raise ValueError("targets='y' needs y: the item ids that came next, one row per user.")
+        appended = None
+        if self.targets == "y":
+            if y is None:
+                raise ValueError("targets='y' needs y: the item ids that came next, one per user.")
+            histories, appended = append_targets(histories, y)
         last = self._last_fit(sizes, decays)
         self.item_tower_ = self._item_tower()
-        with self._callbacks(self._max_iter(last)) as on_epoch:
-            appended = None
-            if self.targets == "y":
-                histories, appended = append_targets(histories, y)
-            if last is not None:
-                last.check_user_features(histories)
-            features = scaled_features(self.item_features, histories)
-            fraction = self.validation_fraction if self.early_stopping else None
-            given = self.item_embeddings
-            if last is None:
-                data = data_from_scratch(given, histories, fraction, rng, self.n_jobs, features)
-            else:
-                tower = self.item_tower_
-                data = data_from_last_fit(last, given, tower, histories, fraction, rng)
-            # Whatever is wrong with the data is raised before training, not after it.
-            self.n_unknown_targets_ = _count_unknown_targets(data.items, histories, appended)
-            if histories.user_features is not None:
-                users_to_learn_from(data, histories.user_features)
-            self.item_embeddings_ = data.items
-            if self.unknown_item == "raise":
-                self._report_unknown(histories, also_known=self.item_features)
+        features, user_features = scaled_features(self.item_features, histories), None
+        data = self._training_data(histories, last, features, rng)
+        # Whatever is wrong with the data is raised before training, not after it.
+        self.n_unknown_targets_ = _count_unknown_targets(data.items, histories, appended)
+        if histories.user_features is not None:
+            user_features = histories.user_features
+            users_to_learn_from(data, user_features)
+        self.item_embeddings_ = data.items
+        if self.unknown_item == "raise":
+            self._report_unknown(histories, also_known=self.item_features)
+        data = data.if_enough(validated=self.early_stopping)
 
-            data = data.if_enough(validated=self.early_stopping)
-            self.negatives_ = self._negatives(len(data.items))
-            settings = self._settings(sizes, decays, last)
+        self.negatives_ = self._negatives(len(data.items))
+        settings = self._settings(sizes, decays, last)
+        with self._callbacks(settings.max_iter) as on_epoch:
             result = train(data, settings, rng, on_epoch)
-            towers, items = result.towers, data.items
-            if result.item_vectors is not items.vectors:
-                if last is None:
-                    items = ItemEmbeddings(result.item_vectors, items.ids)
-                else:
-                    towers, items = aligned(
-                        last, data, towers, result.item_vectors, histories, self.max_history, rng
-                    )
-            self.user_map_ = None
-            if histories.user_features is not None:
-                self.user_map_ = learned_user_map(
-                    data, towers, items.vectors, histories.user_features, self.max_history, rng
-                )
-            self.feature_map_ = None
-            if features is not None:
-                if last is not None and last.feature_map and self.item_tower_ == "frozen":
-                    self.feature_map_ = last.feature_map  # the space is the same
-                    features = features._replace(scale=last.feature_map.scale)
-                else:
-                    self.feature_map_ = learned_feature_map(items, features, data.n_towers)
-                items = with_all_items(items, features, self.feature_map_)
-                towers = [with_gates(tower, len(items)) for tower in towers]
-            self.item_embeddings_ = items
-            # Converted once here, and not for every user.
-            self.parameters_ = in_float64(towers)
-            self.is_new_item_ = new_items(items, histories)
-            if last is not None:
-                self.is_new_item_ &= ~np.isin(items.ids, last.seen_ids)
-            self.loss_curve_ = result.loss_curve
-            self.validation_scores_ = result.validation_scores
-            self.best_iter_ = result.best_iter
-            self.n_iter_ = result.n_iter
-            self.n_examples_ = len(data.training)
-            self.n_examples_seen_ = result.n_examples_seen
-            self.interrupted_ = result.interrupted
-            self.held_out_ = data.held_out
-            # If the towers of the last fit are kept, nothing was learned from new events.
-            kept = last is not None and not result.best_iter
-            self.training_state_ = TrainingState(
-                data.n_towers,
-                tuple(result.temperatures),
-                last.state.learned if kept else data.learned,
-                asked_dims(given),
-                len(data.items),
-            )
+        towers, items, vectors = result.towers, data.items, result.item_vectors
+        if vectors is not items.vectors and last is None:
+            items = ItemEmbeddings(vectors, items.ids)
+        elif vectors is not items.vectors:
+            most = self.max_history
+            towers, items = aligned(last, data, towers, vectors, histories, most, rng)
+        self.user_map_ = self.feature_map_ = None
+        if user_features is not None:
+            most = self.max_history
+            self.user_map_ = learned_user_map(data, towers, items, user_features, most, rng)
+        if features is not None:
+            if last is not None and last.feature_map and self.item_tower_ == "frozen":
+                self.feature_map_ = last.feature_map  # the space is the same
+                features = features._replace(scale=last.feature_map.scale)
+            else:
+                self.feature_map_ = learned_feature_map(items, features, data.n_towers)
+            items = with_all_items(items, features, self.feature_map_)
+            towers = [with_gates(tower, len(items)) for tower in towers]
+        self.item_embeddings_ = items
+        # Converted once here, and not for every user.
+        self.parameters_ = in_float64(towers)
+        self.is_new_item_ = new_items(items, histories)
+        if last is not None:
+            self.is_new_item_ &= ~np.isin(items.ids, last.seen_ids)
+
+        self.loss_curve_ = result.loss_curve
+        self.validation_scores_ = result.validation_scores
+        self.best_iter_ = result.best_iter
+        self.n_iter_ = result.n_iter
+        self.n_examples_ = len(data.training)
+        self.n_examples_seen_ = result.n_examples_seen
+        self.interrupted_ = result.interrupted
+        self.held_out_ = data.held_out
+        # If the towers of the last fit are kept, nothing was learned from new events.
+        keeps_last = last is not None and not result.best_iter
+        self.training_state_ = TrainingState(
+            data.n_towers,
+            tuple(result.temperatures),
+            last.state.learned if keeps_last else data.learned,
+            asked_dims(self.item_embeddings),
+            len(data.items),
+        )
+
+    def _training_data(
+        self,
+        histories: Histories,
+        last: LastFit | None,
+        features: ScaledFeatures | None,
+        rng: np.random.Generator,
+    ) -> TrainingData:
+        given = self.item_embeddings
+        fraction = self.validation_fraction if self.early_stopping else None
+        if last is None:
+            return data_from_scratch(given, histories, fraction, rng, self.n_jobs, features)
+        last.check_user_features(histories)
+        return data_from_last_fit(last, given, self.item_tower_, histories, fraction, rng)
 
     def _last_fit(
         self, hidden_layer_sizes: tuple[int, ...], decays: tuple[float, ...]

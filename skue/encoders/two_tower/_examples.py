@@ -96,15 +96,9 @@ def target_events(sequences: Sequences) -> np.ndarray:
 
 
 class Targets:
-    """The events that training predicts.
+    """The events that training predicts: a mask over the events of the log.
 
-    They are a mask over the events of the log. An epoch draws from them, so examples are never
-    listed all at once.
-
-    Parameters
-    ----------
-    sequences : Sequences
-    chosen : ndarray of shape (n_events,), bool
+    An epoch draws from them, so examples are never listed all at once.
     """
 
     def __init__(self, sequences: Sequences, chosen: np.ndarray) -> None:
@@ -132,8 +126,7 @@ class Targets:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return the targets of an epoch in random order.
 
-        Each is drawn independently: about 50 per user, and about 262,144 in total. If there are
-        fewer, all are used.
+        Each is drawn independently: about 50 per user, and about 262,144 in total, or all.
         """
         expected = self._n_of_user @ self._chance
         rate = min(1, _EXAMPLES_PER_EPOCH / max(expected, 1))
@@ -166,15 +159,7 @@ def held_out_events(
 
     The newest instant of a ``fraction`` of the users with at least two instants is held out. If
     that gives fewer than 2,000 examples, up to five newest events per user are held out, and at
-    most half of a history.
-
-    Parameters
-    ----------
-    sequences : Sequences
-    fraction : float
-    rng : Generator
-    n_new : ndarray of shape (n_users,), default=None
-        Only this many newest events of each user may be held out. None means all events.
+    most half of a history; with ``n_new``, at most this many newest events of each user.
     """
     starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
     held_out = np.zeros(sequences.offsets[-1], dtype=bool)

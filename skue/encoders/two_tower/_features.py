@@ -24,21 +24,11 @@ _TRUST = 1.8
 
 
 class TowerMap(NamedTuple):
-    """A linear map from features to the item vectors of one pair of towers.
+    """A linear map from features to the item vectors of one pair of towers."""
 
-    Parameters
-    ----------
-    weights : ndarray of shape (n_features, n_dims)
-        The ridge regression of the vectors, at length 1, on the features.
-    otherwise : ndarray of shape (n_dims,)
-        The mean item vector, for items whose features say nothing.
-    to_little_used : ndarray of shape (n_dims, n_dims)
-        Maps vectors to directions in which items with events have small coordinates.
-    """
-
-    weights: np.ndarray
-    otherwise: np.ndarray
-    to_little_used: np.ndarray
+    weights: np.ndarray  # the ridge regression of the vectors, at length 1, on the features
+    otherwise: np.ndarray  # the mean item vector, for items whose features say nothing
+    to_little_used: np.ndarray  # maps vectors to directions in which other items are small
 
     def vectors(self, rows: Any) -> np.ndarray:
         """Return the unit vectors of items from scaled rows of features.
@@ -123,14 +113,7 @@ _MOST_USERS = 20_000
 
 
 class UserMap(NamedTuple):
-    """A linear map from user features to vectors, and how many events a prediction counts as.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n_features, n_dims)
-    intercept : ndarray of shape (n_dims,)
-    n_events : float
-    """
+    """A linear map from user features to vectors, and how many events a prediction counts as."""
 
     weights: np.ndarray
     intercept: np.ndarray
@@ -142,17 +125,9 @@ class UserMap(NamedTuple):
     def joined(
         self, vectors: np.ndarray, defined: np.ndarray, n_events: np.ndarray, features: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Join the vectors of histories and of features, weighted by their numbers of events.
+        """Join the unit vectors of histories and of features, weighted by numbers of events.
 
-        Parameters
-        ----------
-        vectors : ndarray of shape (n_users, n_dims), float32
-            Of the histories, at length 1.
-        defined : ndarray of shape (n_users,), bool
-        n_events : ndarray of shape (n_users,)
-            Number of events that each vector comes from.
-        features : ndarray of shape (n_users, n_features)
-            Rows of NaN where nothing is known; these users keep their vectors.
+        Rows of features are NaN where nothing is known; these users keep their vectors.
         """
         known = ~np.isnan(features[:, 0])
         predicted = unit_rows(features[known].astype(np.float64) @ self.weights + self.intercept)
@@ -169,7 +144,7 @@ class UserMap(NamedTuple):
 def learned_user_map(
     data: TrainingData,
     towers: Towers,
-    item_vectors: np.ndarray,
+    items: ItemEmbeddings,
     features: np.ndarray,
     max_history: int | None,
     rng: np.random.Generator,
@@ -183,17 +158,17 @@ def learned_user_map(
     users = users_to_learn_from(data, features)
     if len(users) > _MOST_USERS:
         users = np.sort(rng.choice(users, _MOST_USERS, replace=False))
-    means = (table[users] @ item_vectors) / n_events[users, None]
+    means = (table[users] @ items.vectors) / n_events[users, None]
     user_map = UserMap(*_regression(features[users].astype(np.float64), means), 0.0)
     validation = data.validation
     if not len(validation):
         return user_map
-    vectors, defined = validation.vectors(towers, item_vectors, max_history)
+    vectors, defined = validation.vectors(towers, items.vectors, max_history)
     lengths = np.diff(validation.prefixes.offsets)
     counted, rows = np.minimum(lengths, max_history or np.inf), features[validation.users]
     ways = [user_map._replace(n_events=n) for n in _EVENTS]
     found = np.stack([way.joined(vectors, defined, counted, rows)[0] for way in ways])
-    return ways[int(validation.hits(found, item_vectors).mean(axis=1).argmax())]
+    return ways[int(validation.hits(found, items.vectors).mean(axis=1).argmax())]
 
 
 def users_to_learn_from(data: TrainingData, features: np.ndarray) -> np.ndarray:
@@ -235,13 +210,7 @@ def _regression(features: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, 
 def with_user_features(
     user_map: UserMap | None, vectors: np.ndarray, defined: np.ndarray, events: Events
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Join the vectors of histories with those of the features, if the encoder has a map.
-
-    Raises
-    ------
-    ValueError
-        If the features do not have the columns of ``fit``.
-    """
+    """Join the vectors of histories with those of the features, which must be those of ``fit``."""
     features = events.user_features
     n_given = 0 if features is None else features.shape[1]
     n_fitted = 0 if user_map is None else len(user_map.weights)

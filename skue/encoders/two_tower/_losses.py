@@ -34,22 +34,8 @@ def full_softmax(
     .. math:: \ell = \log \sum_i e^{s_i/\tau} - (1 - \epsilon)\, s_y/\tau
               - \frac{\epsilon}{n} \sum_i s_i/\tau
 
-    with cosines :math:`s`, temperature :math:`\tau` and label smoothing :math:`\epsilon`.
-
-    Parameters
-    ----------
-    users : ndarray of shape (batch_size, n_dims)
-        Unit rows.
-    items : ndarray of shape (n_items, n_dims)
-        Unit rows.
-    targets : ndarray of shape (batch_size,)
-        Item rows.
-    log_temperature : float
-    label_smoothing : float
-    learn_items : bool
-        Whether to compute the gradient of the items.
-    buffer : ndarray of shape (at least batch_size, n_items), default=None
-        Reusable memory for the scores.
+    with cosines :math:`s` of unit rows, temperature :math:`\tau` and label smoothing
+    :math:`\epsilon`. ``targets`` are item rows, and ``buffer`` is reusable memory for the scores.
     """
     n_users, n_items = len(users), len(items)
     scale = users.dtype.type(np.exp(-log_temperature))
@@ -94,21 +80,9 @@ def sampled_softmax(
 
     The correction is how often a candidate is expected among the negatives: in the batch by its
     share :math:`p` of the targets, and uniformly with probability 1/n. The positive is not
-    corrected, and candidates of the same item as the positive are masked.
-
-    Parameters
-    ----------
-    users : ndarray of shape (batch_size, n_dims)
-        Unit rows.
-    candidates : ndarray of shape (batch_size + n_uniform, n_dims)
-        Unit rows: the batch's targets, then the uniform negatives, duplicates kept.
-    candidate_rows : ndarray of shape (batch_size + n_uniform,)
-        Item rows of the candidates.
-    log_expected : ndarray of shape (batch_size + n_uniform,)
-        Logarithm of the expected number of each candidate.
-    log_temperature : float
-    buffer : ndarray of shape (at least batch_size, batch_size + n_uniform), default=None
-        Reusable memory for the scores. Rows and columns beyond the batch are not used.
+    corrected, and candidates of the same item as the positive are masked. The candidates are the
+    unit vectors of the batch's targets, then of the uniform negatives, duplicates kept;
+    ``log_expected`` is the logarithm of the expected number of each.
 
     References
     ----------

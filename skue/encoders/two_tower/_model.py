@@ -109,17 +109,9 @@ def pool_gradient(
     n_items: int,
     learn_items: bool,
 ) -> tuple[Arrays, np.ndarray | None]:
-    """Return the gradients of the parameters and of each event's item vector.
+    """Return the gradients of the parameters and, to learn the items, of each event's vector.
 
-    Parameters
-    ----------
-    upstream : ndarray of shape (n_users, n_channels, n_dims)
-        Gradient of the loss with respect to the channels.
-
-    Returns
-    -------
-    gradients : dict
-    vectors : ndarray of shape (n_users, n_events, n_dims), or None
+    ``upstream`` is the gradient of the channels.
     """
     sums_gradient = _before_scaling(upstream, pooled.channels, pooled.norms)
     logits_gradient = np.matmul(sums_gradient, pooled.vectors.transpose(0, 2, 1))
@@ -232,15 +224,9 @@ def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = Non
 
     .. math:: u \propto \sum_j \operatorname{softmax}(a)_j c_j + A\, x + \operatorname{MLP}(x)
 
-    with :math:`x` the concatenated channels, to which dropout is applied in training.
-
-    Parameters
-    ----------
-    channels : ndarray of shape (n_users, n_channels, n_dims)
-    parameters : dict
-        ``mix``, ``linear``, and ``weight0``, ``bias0``, ... of the layers of the MLP.
-    kept : ndarray of shape (n_users, n_channels * n_dims), default=None
-        Factors of dropout: 0, or 1 divided by the share that is kept.
+    with :math:`x` the concatenated channels. ``kept`` are the factors of dropout in training, of
+    shape (n_users, n_channels * n_dims): 0, or 1 divided by the share that is kept. The parameters
+    are ``mix``, ``linear``, and ``weight0``, ``bias0``, ... of the layers of the MLP.
     """
     shares = softmax(parameters["mix"])
     users = np.einsum("j,ujd->ud", shares, channels)
@@ -268,13 +254,7 @@ def head(channels: np.ndarray, parameters: Arrays, kept: np.ndarray | None = Non
 def head_gradient(
     channels: np.ndarray, parameters: Arrays, output: HeadOutput, upstream: np.ndarray
 ) -> tuple[Arrays, np.ndarray]:
-    """Return the gradients of the parameters and of the channels.
-
-    Parameters
-    ----------
-    upstream : ndarray of shape (n_users, n_dims)
-        Gradient of the loss with respect to the unit user vectors.
-    """
+    """Return the gradients of the parameters and of the channels, from that of the user vectors."""
     users_gradient = _before_scaling(upstream, output.users, output.norms)
     by_share = np.einsum("ud,ujd->j", users_gradient, channels)
     gradients = {"mix": output.shares * (by_share - output.shares @ by_share)}

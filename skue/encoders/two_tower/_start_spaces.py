@@ -105,18 +105,6 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     and :math:`n_j` the events of :math:`j`. As in :class:`CooccurrenceItemEmbedder`, if a share of
     the events are repeats, a random direction per item is mixed in, and items without neighbours
     stay unknown.
-
-    Parameters
-    ----------
-    items : ItemEmbeddings
-        Vectors of ``n_towers`` blocks of equal width and length.
-    n_towers : int
-    histories : Histories
-
-    Returns
-    -------
-    items : ItemEmbeddings
-        The same object if there are no new items.
     """
     if items.vocabulary.map_of(histories.vocabulary)[1]:
         return items
@@ -232,13 +220,7 @@ def data_in(
     rng: np.random.Generator,
     start: Start | None = None,
 ) -> TrainingData:
-    """Return what to learn in a space.
-
-    Parameters
-    ----------
-    held_out : ndarray of shape (n_events,), bool
-        The events to validate by.
-    """
+    """Return what to learn in a space; the events that ``held_out`` marks validate."""
     sequences = sequences_of(known_events(items, histories, None))
     held_out_and_known = held_out[items.rows_of(histories) >= 0]
     can = target_events(sequences)

@@ -11,7 +11,7 @@ import numpy as np
 
 from skue._estimator import warn_caller
 from skue.encoders._average_search import recall_of_averages
-from skue.encoders._events import Events, event_ages
+from skue.encoders._events import Events
 from skue.encoders.two_tower._examples import Sequences, Targets, examples_of
 from skue.encoders.two_tower._model import (
     Towers,
@@ -42,14 +42,7 @@ class BestAverage(NamedTuple):
 
 
 class Validation:
-    """Held-out events, and the histories before them.
-
-    Parameters
-    ----------
-    sequences : Sequences
-    held_out : ndarray of shape (n_examples,)
-        Positions of the events to predict.
-    """
+    """Held-out events, given by their positions, and the histories before them."""
 
     def __init__(self, sequences: Sequences, held_out: np.ndarray) -> None:
         self.sequences = sequences
@@ -70,20 +63,10 @@ class Validation:
         return len(self.examples.targets)
 
     def hits(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-        """Return whether the held-out item is among the 20 best, for several ways to encode.
+        """Return whether the held-out item is among the 20 best of all, with ties in expectation.
 
-        The whole catalogue is ranked. When no held-out item occurs in its own prefix, the items
-        of the prefix are excluded.
-
-        Parameters
-        ----------
-        user_vectors : ndarray of shape (n_ways, n_examples, n_dims)
-        item_vectors : ndarray of shape (n_items, n_dims)
-
-        Returns
-        -------
-        hits : ndarray of shape (n_ways, n_examples)
-            Numbers from 0 to 1: with ties, the expectation.
+        If no held-out item occurs in its own prefix, the items of prefixes are excluded. Both the
+        vectors, of shape (n_ways, n_examples, n_dims), and the hits are for several ways to encode.
         """
         n_ways, n_examples, n_dims = user_vectors.shape
         excluded = None
@@ -123,7 +106,7 @@ class Validation:
         prefixes = self.prefixes
         recalls = recall_of_averages(
             prefixes,
-            event_ages(prefixes, "step" if prefixes.timestamps is None else "instant"),
+            "step" if prefixes.timestamps is None else "instant",
             item_vectors,
             _DECAYS,
             _REPEAT_EXPONENTS,

@@ -146,11 +146,6 @@ def data_from_last_fit(
     """Return what to learn in the fitted space, with new items, from the fitted towers on.
 
     Only events that the fits before have not learned from are held out.
-
-    Raises
-    ------
-    ValueError
-        If no event has a known item.
     """
     state, items = last.state, last.items
     if not (items.rows_of(histories) >= 0).any():
@@ -180,13 +175,7 @@ def data_from_last_fit(
 
 
 def _with_given_items(items: ItemEmbeddings, given: Any) -> ItemEmbeddings:
-    """Add the given items that the frozen space lacks.
-
-    Raises
-    ------
-    ValueError
-        If vectors differ from those given in the last fit.
-    """
+    """Add the given items that the frozen space lacks; raise if vectors differ."""
     if given is None or hasattr(given, "fit"):
         return items
     given = _as_items(given)
@@ -233,23 +222,8 @@ def rotated_onto(
 ) -> tuple[Towers, np.ndarray]:
     """Rotate towers and item vectors so that the items are as near as possible to older vectors.
 
-    Each block of dimensions is rotated by the solution of the orthogonal Procrustes problem over
-    the items that both hold. No cosine within the version changes.
-
-    Parameters
-    ----------
-    towers : list of dict
-        One tower for each block, or one for all.
-    item_vectors : ndarray of shape (n_items, n_dims)
-        The first rows are the items of ``before``.
-    before : ndarray of shape (n_old_items, n_dims)
-    n_blocks : int
-        Number of blocks that may be rotated independently.
-
-    Returns
-    -------
-    towers : list of dict
-    item_vectors : ndarray of shape (n_items, n_dims)
+    Each tower's block of dimensions is rotated by the solution of the orthogonal Procrustes problem
+    over the items that both hold: the first ones. No cosine within the version changes.
     """
     both = zip(
         np.split(item_vectors.astype(np.float64), n_blocks, axis=1),
@@ -298,19 +272,7 @@ def agreement(
 ) -> float | None:
     """Return the mean share of the 20 nearest items in common, for user vectors of before.
 
-    Parameters
-    ----------
-    sequences : Sequences
-        Histories to encode, in rows of ``before``.
-    towers : list of dict
-        Towers of the items ``before``.
-    before, after : ndarray of shape (n_items, n_dims)
-        Vectors of the same items.
-
-    Returns
-    -------
-    share : float or None
-        None if no user has a vector.
+    The vectors ``before`` and ``after`` are those of the same items. None if no user has a vector.
     """
     starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
     users, defined = encode(sequences, starts, stops, towers, before, max_history)
