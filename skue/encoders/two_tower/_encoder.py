@@ -37,12 +37,7 @@ from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
 from skue.items._catalogue import check_same_type
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._item_features import (
-    ItemFeatures,
-    ScaledFeatures,
-    check_same_type,
-    scaled_features,
-)
+from skue.items._item_features import ItemFeatures, ScaledFeatures, scaled_features
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
