@@ -78,7 +78,7 @@ def test_features_that_only_users_without_known_items_have_are_refused():
     features = np.full((31, 2), np.nan)
     features[30] = [1, 2]
     log = Histories.from_lists([["a", "b", "c"]] * 30 + [["x", "y"]])
-    with pytest.raises(ValueError, match="say nothing of any user with events of known items"):
+    with pytest.raises(ValueError, match="No user with events of known items has user_features"):
         quick(items).fit(log.with_user_features(features))
 
 
