@@ -9,7 +9,7 @@ import numpy as np
 
 from skue.histories._columns import flatten, place_in_lists
 from skue.histories._histories import Histories
-from skue.items._item_embeddings import ItemEmbeddings
+from skue.items._catalogue import Catalogue, check_same_type
 from skue.kernels._arrays import kept_offsets, offsets_of, owners, positions_of_ranges
 from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
 
@@ -17,12 +17,12 @@ from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
 Rows = tuple[np.ndarray, np.ndarray | None]
 
 
-def rows_of_id_lists(items: ItemEmbeddings, lists: Any, n_users: int, name: str) -> Rows:
+def rows_of_id_lists(items: Catalogue, lists: Any, n_users: int, name: str) -> Rows:
     """Return the item rows of lists of ids, for all users or for each user.
 
     Parameters
     ----------
-    items : ItemEmbeddings
+    items : Catalogue
     lists : array-like of ids, Histories, or one sequence of ids per user
         Unknown ids are ignored. In a 2-D array, negative integers and empty strings are padding.
     n_users : int
@@ -52,25 +52,24 @@ def rows_of_id_lists(items: ItemEmbeddings, lists: Any, n_users: int, name: str)
     >>> rows_of_id_lists(items, [["cup"], ["cup", "tea"]], 2, "exclude")
     (array([1, 1, 0]), array([0, 1, 3]))
     """
-    offsets: np.ndarray | None
     if isinstance(lists, Histories):
-        _refuse_other_type(lists.item_ids, items, name)
-        rows, offsets = items.rows_of(lists).astype(np.int64), lists.offsets
+        ids, rows, offsets = lists.item_ids, items.rows_of(lists), lists.offsets
     else:
         ids, offsets = _ids_and_offsets(lists, name)
-        _refuse_other_type(ids, items, name)
-        rows = items.lookup(ids).astype(np.int64)
+        rows = items.lookup(ids)
+    check_same_type(ids, items.ids, f"The ids of {name}", "the items have ids such as")
     if offsets is not None and len(offsets) - 1 != n_users:
         raise ValueError(
             f"{name} has lists for {len(offsets) - 1} users, but there are {n_users}. Pass one "
             "list per user, or a flat list of ids for all users."
         )
     known = rows >= 0
-    return rows[known], None if offsets is None else kept_offsets(offsets, known)
+    rows = rows[known].astype(np.int64)
+    return rows, None if offsets is None else kept_offsets(offsets, known)
 
 
 def limits_of_id_lists(
-    items: ItemEmbeddings,
+    items: Catalogue,
     n_users: int,
     *,
     exclude: Any = None,
@@ -81,7 +80,7 @@ def limits_of_id_lists(
 
     Parameters
     ----------
-    items : ItemEmbeddings
+    items : Catalogue
     n_users : int
     exclude, allow : as for :func:`rows_of_id_lists`, default=None
     seen : (rows, offsets), default=None
@@ -138,28 +137,24 @@ def _joined(
 
 
 def _ids_and_offsets(lists: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the ids of one list for all users, or of one list per user with their offsets."""
     if isinstance(lists, np.ndarray) and lists.ndim == 2:
-        return _padded(lists, name)
+        ids = as_ids(lists.ravel(), name)
+        kept = ids != "" if is_text(ids) else ids >= 0
+        return ids[kept], kept_offsets(np.arange(len(lists) + 1) * lists.shape[1], kept)
     lists = _listed(lists, name)
     # The first entry decides whether these are ids or one list of ids per user.
     first = next(iter(lists), None)
-    if isinstance(first, Iterable) and not isinstance(first, (str, Sequence, np.ndarray)):
-        lists = list(map(list, lists))  # sets, or columns of a frame
-    elif isinstance(first, str) or not isinstance(first, (Sequence, np.ndarray)):
+    if isinstance(first, str) or not isinstance(first, Iterable):
         ids, offsets = as_ids(lists, name), None
         refuse_as_items(ids, name)
         return ids, offsets
+    if not isinstance(first, (Sequence, np.ndarray)):
+        lists = list(map(list, lists))  # sets, or columns of a frame
     flat, offsets = flatten(lists, name)
     ids = as_ids(flat, name, place_in_lists(offsets))
     refuse_as_items(ids, name, place_in_lists(offsets))
     return ids, offsets
-
-
-def _padded(table: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids of a 2-D array with one row per user, without padding."""
-    ids = as_ids(table.ravel(), name)
-    kept = ids != "" if is_text(ids) else ids >= 0
-    return ids[kept], kept_offsets(offsets_of(np.full(len(table), table.shape[1])), kept)
 
 
 def _listed(lists: Any, name: str) -> Any:
@@ -176,15 +171,3 @@ def _listed(lists: Any, name: str) -> Any:
         if hasattr(lists, plain):
             return getattr(lists, plain)()
     return lists if isinstance(lists, (list, tuple, np.ndarray)) else list(lists)
-
-
-def _refuse_other_type(ids: np.ndarray, items: ItemEmbeddings, name: str) -> None:
-    if len(ids) and len(items) and is_text(ids) != is_text(items.ids):
-        raise ValueError(
-            f"{name} holds {_kind(ids)}, but the ids of the items are {_kind(items.ids)}. Use "
-            "one type for all ids."
-        )
-
-
-def _kind(ids: np.ndarray) -> str:
-    return f"{'strings' if is_text(ids) else 'integers'} such as {shown(ids[0])}"

@@ -60,7 +60,10 @@ def pair_counts(
         block = slice(n_before, max(n_before + 1, int(limit)))
         counts = counts + _counts_between(events, starts, pairs, weights, n_items, block)
         n_before = block.stop
-    return _sorted(counts) if directed else _upper(counts)
+    if not directed:
+        return sp.triu(counts, 1, format="csr") + sp.triu(counts.T, 1, format="csr")
+    counts.sort_indices()
+    return counts - sp.diags_array(counts.diagonal(), format="csr")  # drops the entries
 
 
 class _Events(NamedTuple):
@@ -118,39 +121,14 @@ def _counts_between(
         shape=shape,
     )
     ones, rows = np.ones(len(codes)), np.arange(len(codes) + 1, dtype=np.int32)
-    counts = sp.csr_array((ones, codes, rows), shape=shape).T.tocsr() @ following
-    return _kept(counts, _rows(counts) != counts.indices)
+    return sp.csr_array((ones, codes, rows), shape=shape).T.tocsr() @ following
 
 
 def renumbered(counts: sp.csr_array, positions: np.ndarray, n_items: int) -> sp.csr_array:
     """Return counts that are not directed with item ``i`` at ``positions[i]`` of ``n_items``."""
-    rows, columns = positions[_rows(counts)], positions[counts.indices]
+    rows, columns = positions[np.stack(counts.tocoo().coords)]
     places = np.minimum(rows, columns), np.maximum(rows, columns)
-    return _sorted(sp.csr_array((counts.data, places), shape=(n_items, n_items)))
-
-
-def _upper(counts: sp.csr_array) -> sp.csr_array:
-    """Return the counts of both orders, in the upper triangle."""
-    backwards = counts.T.tocsr()
-    counts = backwards.T.tocsr()
-    halves = (_kept(table, _rows(table) < table.indices) for table in (counts, backwards))
-    return sum(halves, sp.csr_array(counts.shape))
-
-
-def _sorted(counts: sp.csr_array) -> sp.csr_array:
-    """Sort the columns of each row. Transposing twice takes linear time."""
-    return counts.T.tocsr().T.tocsr()
-
-
-def _rows(table: sp.csr_array) -> np.ndarray:
-    return np.repeat(np.arange(table.shape[0], dtype=np.int32), np.diff(table.indptr))
-
-
-def _kept(table: sp.csr_array, keep: np.ndarray) -> sp.csr_array:
-    before = np.zeros(len(keep) + 1, dtype=table.indptr.dtype)
-    np.cumsum(keep, out=before[1:])
-    entries = table.data[keep], table.indices[keep], before[table.indptr]
-    return sp.csr_array(entries, shape=table.shape)
+    return sp.csr_array((counts.data, places), shape=(n_items, n_items))
 
 
 def degree_normalized(

@@ -66,9 +66,9 @@ def test_negative_numbers_in_lists_raise(lists, place):
 @pytest.mark.parametrize(
     ("items", "lists", "message"),
     [
-        (TEXT, [3], r"exclude holds integers such as .*3.*the items are strings such as 'tea'"),
-        (NUMBERS, [["a"], []], "exclude holds strings such as .*'a'.*the items are integers"),
-        (TEXT, Histories.from_lists([[3], [4]]), "exclude holds integers such as"),
+        (TEXT, [3], r"ids of exclude must be of one type, got 3, but the items have .* 'tea'"),
+        (NUMBERS, [["a"], []], r"ids of exclude must be of one type, got 'a'"),
+        (TEXT, Histories.from_lists([[3], [4]]), "ids of exclude must be of one type, got 3"),
         (TEXT, "tea", r"must be a list of ids, got 'tea'. Write one id as \['tea'\]"),
         (TEXT, 3, r"must be a list of ids, got 3"),
         (TEXT, {"ann": ["tea"]}, "must be a list of ids or one list of ids per user, got a dict"),

@@ -142,7 +142,7 @@ def test_limits_ignore_ids_that_are_not_in_the_index(folder, encoder):
 
 
 def test_limits_of_another_type_raise(folder, encoder):
-    with pytest.raises(ValueError, match="exclude holds integers such as 3, but the ids"):
+    with pytest.raises(ValueError, match="ids of exclude must be of one type, got 3"):
         open_index(folder).search(encoder.transform(LISTS), space_id="shop-1", exclude=[3])
 
 
