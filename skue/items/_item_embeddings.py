@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from numbers import Integral, Real
+from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from skue._estimator import import_optional
+from skue._estimator import check_positive_int, import_optional
 from skue._files import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._catalogue import Catalogue, as_item_ids, check_same_type, ids_of_rows
@@ -182,8 +182,7 @@ class ItemEmbeddings(Catalogue):
         >>> ids.tolist(), scores.round(2).tolist()
         ([['pot', 'cup']], [[0.7099999785423279, 0.0]])
         """
-        if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
+        check_positive_int("k", k)
         if isinstance(ids, (str, bytes)) or not hasattr(ids, "__len__"):
             raise ValueError(
                 f"ids must be a list of ids, got {shown(ids)}. Write one id as [{shown(ids)}]."
