@@ -114,31 +114,3 @@ def documentation_root() -> str:
         return ""
     urls = dict(entry.split(", ", 1) for entry in entries)
     return urls.get("Documentation", "")
-
-
-class ItemSpaceCaption(DocumentationLink):
-    """Adds one line about the item space below the encoder's name."""
-
-    def _sk_visual_block_(self) -> Any:
-        from sklearn.utils._repr_html.estimator import _VisualBlock
-
-        items = getattr(self, "item_embeddings_", vars(self)["item_embeddings"])
-        return _VisualBlock(
-            "single",
-            self,
-            names=type(self).__name__,
-            name_details=str(self),
-            name_caption=describe_items(items),
-        )
-
-
-def describe_items(items: Any) -> str:
-    """Return one line with the number of items and dimensions, and the space."""
-    if items is None:
-        return "items: learned from the log"
-    if hasattr(items, "space_id"):
-        return f"items: {len(items):,} × {items.n_dims}, space {items.space_id}"
-    if hasattr(items, "fit"):
-        return f"items: by {type(items).__name__}"
-    shape = getattr(items, "shape", (len(items),))
-    return f"items: {' × '.join(f'{length:,}' for length in shape)}"

@@ -17,9 +17,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skue._estimator import ItemSpaceCaption, atomic_fit, warn_caller
+from skue._estimator import atomic_fit, check_positive_int, of_one_fit, warn_caller
 from skue.encoders._events import Events, known_events, new_items
-from skue.encoders._recommender import Pairs, Recommender, check_positive, indexed_by_user
+from skue.encoders._recommender import Pairs, Recommender, indexed_by_user
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.items._embedders import item_space
@@ -46,7 +46,7 @@ _MANY_EVENTS = 30
 _FEW_USERS = 100
 
 
-class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender):
+class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender):
     """Base class of estimators that turn histories into user vectors.
 
     To write an encoder, implement ``_encode_events`` and an ``__init__`` that stores its
@@ -208,6 +208,7 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         self.fallback_vector_ = self._fallback(histories)
         return self
 
+    @of_one_fit
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Return one vector per user.
 
@@ -223,6 +224,7 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         """
         return indexed_by_user(self, self._vectors_of(self._read(X)), X)
 
+    @of_one_fit
     def iter_transform(
         self, X: Any, *, chunk_size: int = 65_536
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
@@ -253,9 +255,10 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         0 (2, 2)
         2 (1, 2)
         """
-        check_positive("chunk_size", chunk_size)
+        check_positive_int("chunk_size", chunk_size)
         return self._chunks_of(self._read(X), int(chunk_size))
 
+    @of_one_fit
     def coverage(self, X: Any) -> Bunch:
         """Return how much of each history consists of known items.
 
@@ -297,6 +300,7 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         return self.item_embeddings_.space_id
 
     @property
+    @of_one_fit
     def encoder_id_(self) -> str:
         """Hash of everything that affects the vectors."""
         check_is_fitted(self, "fallback_vector_")
@@ -318,6 +322,19 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+    def _sk_visual_block_(self) -> Any:
+        """Add a line about the item space to the diagram."""
+        from sklearn.utils._repr_html.estimator import _VisualBlock
+
+        items = getattr(self, "item_embeddings_", self.item_embeddings)
+        return _VisualBlock(
+            "single",
+            self,
+            names=type(self).__name__,
+            name_details=str(self),
+            name_caption=_item_space(items),
+        )
 
     def _read(self, X: Any) -> Histories:
         """Validate X, and report items that are unknown."""
@@ -484,6 +501,18 @@ class UserEncoder(ItemSpaceCaption, ClassNamePrefixFeaturesOutMixin, Transformer
         if self.unknown_item == "raise":
             raise ValueError(f"{message} Set unknown_item='ignore' to ignore them.")
         warn_caller(f"{message} They are ignored.")
+
+
+def _item_space(items: Any) -> str:
+    """Return one line with the number of items and dimensions, and the space."""
+    if items is None:
+        return "items: learned from the log"
+    if hasattr(items, "space_id"):
+        return f"items: {len(items):,} × {items.n_dims}, space {items.space_id}"
+    if hasattr(items, "fit"):
+        return f"items: by {type(items).__name__}"
+    shape = getattr(items, "shape", (len(items),))
+    return f"items: {' × '.join(f'{length:,}' for length in shape)}"
 
 
 def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:

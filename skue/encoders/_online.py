@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skue._estimator import of_one_fit
 from skue.encoders._base import CHUNK_SIZE, UserEncoder
 from skue.encoders._events import AGE_SECONDS, AGE_UNITS, AgeUnit, Events, as_seconds
 from skue.kernels._arrays import starts_of_runs
@@ -221,6 +222,7 @@ class AverageUserEncoder(UserEncoder):
         )
         return self._combined(parts, defined)
 
+    @of_one_fit
     def make_state(self, X: Any) -> UserStates:
         """Return the state of each user, to be updated with later events.
 
@@ -240,6 +242,7 @@ class AverageUserEncoder(UserEncoder):
         """
         return UserStates(self._online_id(), self._columns_of(X))
 
+    @of_one_fit
     def update_state(self, state: UserStates, X_new: Any) -> UserStates:
         """Return the state after new events, equal to the state of the whole history.
 
@@ -268,6 +271,7 @@ class AverageUserEncoder(UserEncoder):
         columns = self._checked(state, encoder_id)
         return UserStates(encoder_id, self._merged(columns, self._columns_of(X_new), "X_new"))
 
+    @of_one_fit
     def merge_states(self, earlier: UserStates, later: UserStates) -> UserStates:
         """Return the states of the same users after the events of both states.
 
@@ -286,6 +290,7 @@ class AverageUserEncoder(UserEncoder):
         columns = self._checked(earlier, encoder_id), self._checked(later, encoder_id)
         return UserStates(encoder_id, self._merged(*columns, "later"))
 
+    @of_one_fit
     def transform_state(self, state: UserStates) -> np.ndarray:
         """Return the vectors that ``transform`` returns for all events of the states.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
-from skue._estimator import DocumentationLink, import_optional
+from skue._estimator import DocumentationLink, check_positive_int, import_optional, of_one_fit
 from skue._version import __version__
 from skue.encoders._events import known_events
 from skue.histories._forms import validate_histories
@@ -21,8 +20,7 @@ from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import Rows, limits_of_id_lists
-from skue.items._item_embeddings import frame_of_answers
-from skue.kernels._ranking import Products, rank_positives
+from skue.kernels._ranking import rank_positives
 from skue.kernels._ties import expected_hits, tied_groups
 from skue.kernels._topk import apply_limits, best_of_rows, blocks_of_users
 
@@ -49,7 +47,7 @@ class Recommender(DocumentationLink, BaseEstimator):
 
     def _scores(
         self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
-    ) -> ScoreBlock | Products:
+    ) -> ScoreBlock:
         """Return a function ``(start, stop) -> scores`` of shape (stop - start, n_items).
 
         Items that a user may not get score ``-inf``.
@@ -112,6 +110,7 @@ class Recommender(DocumentationLink, BaseEstimator):
         as_frame: Literal[True],
     ) -> pandas.DataFrame: ...
 
+    @of_one_fit
     def recommend(
         self,
         X: Any,
@@ -162,7 +161,7 @@ class Recommender(DocumentationLink, BaseEstimator):
            user item  score  rank
         0     0  pot   0.71     1
         """
-        check_positive("k", k)
+        check_positive_int("k", k)
         histories, items = self._read(X), self.item_embeddings_
         seen = self._seen(histories) if exclude_seen else None
         excluded, allowed = limits_of_id_lists(
@@ -170,8 +169,9 @@ class Recommender(DocumentationLink, BaseEstimator):
         )
         rows, scores = self._best_items(histories, int(k), excluded, allowed)
         ids = ids_of_rows(items.ids, rows)
-        return frame_of_answers(ids, scores, users_of(X, histories)) if as_frame else (ids, scores)
+        return _as_frame(ids, scores, users_of(X, histories)) if as_frame else (ids, scores)
 
+    @of_one_fit
     def score(self, X: Any, y: Any) -> float:
         """Return recall@20: the mean share of the held-out items among the 20 best.
 
@@ -213,12 +213,6 @@ class Recommender(DocumentationLink, BaseEstimator):
 _VERSION = "_skue_version"
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Raise unless the value is a whole number of at least 1."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
-
-
 def users_of(X: Any, histories: Histories) -> np.ndarray | None:
     """Return the user ids, or the index of a Series or DataFrame, or None."""
     if histories.user_ids is not None:
@@ -239,3 +233,19 @@ def indexed_by_user(estimator: Any, vectors: np.ndarray, X: Any) -> Any:
 def dense_output(estimator: Any) -> str:
     """Return the container that ``set_output`` or the global configuration asks for."""
     return _get_output_config("transform", estimator)["dense"]
+
+
+def _as_frame(ids: np.ndarray, scores: np.ndarray, user_ids: np.ndarray | None) -> pandas.DataFrame:
+    """Return recommendations as a long frame, without the places that have no item."""
+    pandas = import_optional("pandas", "io")
+    users, places = np.nonzero(~np.isneginf(scores))
+    columns = {
+        "user": users if user_ids is None else user_ids[users],
+        "item": ids[users, places],
+        "score": scores[users, places],
+        "rank": places + 1,
+    }
+    # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
+    return pandas.DataFrame(
+        {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
+    )

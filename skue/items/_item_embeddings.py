@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from skue._estimator import check_positive_int, import_optional
+from skue._estimator import check_positive_int
 from skue._files import read_arrays, write_arrays
 from skue.histories._vocabulary import Vocabulary
 from skue.items._catalogue import Catalogue, as_item_ids, check_same_type, ids_of_rows
@@ -21,7 +21,7 @@ from skue.reading._ids import as_ids, is_text, pack_text, shown
 from skue.reading._numbers import numbers_of
 
 if TYPE_CHECKING:
-    import pandas
+    pass
 
 _UNIT_TOLERANCE = 1e-6
 _SPACE = ("space_id", "aligned_with", "agreement")
@@ -375,36 +375,6 @@ def check_space(space_id: Any, aligned_with: Any, agreement: Any) -> None:
         raise ValueError(
             f"agreement={agreement!r} needs aligned_with: the space_id that it was measured with."
         )
-
-
-def frame_of_answers(
-    ids: np.ndarray, scores: np.ndarray, user_ids: np.ndarray | None
-) -> pandas.DataFrame:
-    """Return recommendations as a long frame, without the places that have no item.
-
-    Parameters
-    ----------
-    ids, scores : ndarray of shape (n_users, k)
-    user_ids : ndarray of shape (n_users,), or None
-        None stands for the row numbers of the users.
-
-    Returns
-    -------
-    frame : pandas.DataFrame
-        Columns ``user``, ``item``, ``score`` and ``rank`` (1 is the nearest).
-    """
-    pandas = import_optional("pandas", "io")
-    users, places = np.nonzero(~np.isneginf(scores))
-    columns = {
-        "user": users if user_ids is None else user_ids[users],
-        "item": ids[users, places],
-        "score": scores[users, places],
-        "rank": places + 1,
-    }
-    # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
-    return pandas.DataFrame(
-        {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
-    )
 
 
 shared_items: dict[str, Any] = {}

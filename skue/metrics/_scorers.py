@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
-from skue.encoders._recommender import check_positive
+from skue._estimator import check_positive_int
 from skue.histories._targets import target_rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._ranking import Products, rank_positives
@@ -48,7 +48,7 @@ class _Metric:
 def _check(scorer: Any, *ks: Any) -> None:
     """Raise if a parameter of a scorer is invalid."""
     for k in ks:
-        check_positive("k", k)
+        check_positive_int("k", k)
     constraints: dict[str, Any] = {
         "exclude_seen": ["boolean"],
         "normalize": [StrOptions({"relevant", "min", "hit"})],
@@ -312,7 +312,7 @@ def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20)
     >>> recall_at_k([[1, 0], [0, 1]], [[1, 0], [1, 1], [0, 1]], [0, 1], k=1)
     0.5
     """
-    check_positive("k", k)
+    check_positive_int("k", k)
     groups = ranked_targets(user_vectors, item_vectors, targets)
     return float(np.mean(expected_hits(groups, k) / groups.n_relevant))
 

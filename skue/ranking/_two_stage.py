@@ -21,12 +21,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skue._estimator import atomic_fit, import_optional, warn_caller
+from skue._estimator import atomic_fit, check_positive_int, import_optional, warn_caller
 from skue.encoders._recommender import (
     Pairs,
     Recommender,
     ScoreBlock,
-    check_positive,
     indexed_by_user,
     users_of,
 )
@@ -410,7 +409,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             score that comes from the feature. With a StandardScaler before the model, as by
             default, it is compared with the mean of that part in training.
         """
-        check_positive("k", k)
+        check_positive_int("k", k)
         return explained(self, X, k)
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skue.encoders._recommender import check_positive
+from skue._estimator import check_positive_int
 from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists, limits_of_users, only_rows
 from skue.ranking._two_stage import TwoStageRecommender
@@ -206,7 +206,7 @@ class Retriever:
         allow: Any,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rank the nearest items of the index and the other candidates by the second stage."""
-        check_positive("k", k)
+        check_positive_int("k", k)
         users, items = user_list(user_ids), recommender.item_embeddings_
         until = time.monotonic() + (self.cache.deadline or math.inf)
         requested = self._request(users, load, until)
