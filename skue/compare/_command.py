@@ -1,27 +1,34 @@
-"""The command ``python -m skue compare``."""
+"""The command ``python -m skue compare``: its options, and how errors are told."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
+import re
+import shlex
 import sys
 import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from skue.compare._about import about
-from skue.compare._item_features import read_item_features
+import numpy as np
+import sklearn
+
+from skue._version import __version__
+from skue.compare._item_table import read_item_table
 from skue.compare._log import read_log
-from skue.compare._options import parser
 from skue.compare._progress import Progress
 from skue.compare._report import check_folder, write_report
-from skue.compare._run import Comparison, compare
-from skue.compare._stopping import Stopping
-from skue.compare._task import make_task
+from skue.compare._run import compare
+from skue.compare._split import moment, split_log
 from skue.compare._text import as_json, notes, table, what_to_ship
 from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 
-_NO_LOG = "generated data (name a log to use your own)"
+_LARGEST_K = 1_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,14 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     progress = Progress(sys.stderr, quiet=options.quiet)
     try:
-        with Stopping() as stopping, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda message, *rest, **named: progress.note(
-                f"note: {' '.join(str(message).split())}"
+                f"note: {_as_flags(message)}"
             )
-            _compare(options, arguments, progress, stopping)
+            _compare(options, arguments, progress)
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        progress.note(f"error: {_one_line(error)}")
+        reason = "not enough memory. " if isinstance(error, MemoryError) else ""
+        progress.note(f"error: {reason}{_as_flags(error) or type(error).__name__}")
         return 2
     except KeyboardInterrupt:
         progress.note("interrupted")
@@ -51,70 +59,87 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _compare(
-    options: argparse.Namespace, arguments: list[str], progress: Progress, stopping: Stopping
-) -> None:
+def _compare(options: argparse.Namespace, arguments: list[str], progress: Progress) -> None:
     if options.out is not None:
-        for left_over in check_folder(options.out):
-            progress.note(
-                f"note: {options.out / left_over} is left from a killed run and can be deleted."
-            )
-    histories, items = _read(options, progress)
-    task = make_task(histories, options.split)
-    known = None
+        check_folder(options.out)  # before any work
+    histories, items, columns = _read(options, progress)
+    split = split_log(histories, options.split)
+    item_table = None
     if options.item_features is not None:
         with progress.aside(f"reading {options.item_features}"):
-            known = read_item_features(
+            item_table = read_item_table(
                 options.item_features,
                 histories.item_ids,
                 encoding=options.encoding,
                 decimal=options.decimal,
             )
-    name = _NO_LOG if options.interactions is None else options.interactions
-    # After all checks, so that an error in the input is the only line.
+    name = options.interactions or "generated data (name a log to use your own)"
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
     comparison = compare(
-        task,
+        split,
         items,
         None if options.k is None else list(dict.fromkeys(options.k)),
-        about=about(name, histories, arguments),
+        about=_about(name, histories, arguments),
         seen=options.seen,
-        item_features=known,
         progress=progress,
+        item_table=item_table,
+        columns=columns,
     )
     # The table is printed even if the report cannot be written.
     try:
         if options.out is not None:
-            write_report(comparison, options.out, stopping)
+            write_report(comparison, options.out)
             progress.say(f"report in {options.out}")
     finally:
-        _print(as_json(comparison) if options.json else _as_text(comparison))
+        if options.json:
+            _print(as_json(comparison), encoding="utf-8")
+        else:
+            told = ["", *notes(comparison), "", what_to_ship(comparison)]
+            _print("\n".join([table(comparison), *told]))
 
 
 def _read(
     options: argparse.Namespace, progress: Progress
-) -> tuple[Histories, ItemEmbeddings | None]:
-    if options.items is not None and not options.items.is_file():
-        raise ValueError(f"--items {options.items}: the file does not exist.")
-    items = None if options.items is None else ItemEmbeddings.load(options.items)
+) -> tuple[Histories, ItemEmbeddings | None, str]:
+    """Return the histories, the item vectors, and which columns of the log were read."""
+    items = None
+    if options.items is not None:
+        if not options.items.is_file():
+            raise ValueError(f"--items {options.items}: the file does not exist.")
+        items = ItemEmbeddings.load(options.items)
     if options.interactions is None:
         data = make_user_histories()
-        return data.histories, items or data.item_embeddings
+        return data.histories, items or data.item_embeddings, ""
     with progress.aside(f"reading {options.interactions}"):
-        return read_log(options), items
+        return read_log(options), items, ""
 
 
-def _as_text(comparison: Comparison) -> str:
-    return "\n".join([table(comparison), "", *notes(comparison), "", what_to_ship(comparison)])
+def _about(name: str, histories: Histories, arguments: list[str]) -> dict[str, Any]:
+    times = histories.timestamps
+    ends = [] if times is None or not len(times) else [times.min(), times.max()]
+    return {
+        "log": name,
+        "n_users": len(histories),
+        "n_events": len(histories.codes),
+        "period": [moment(time) for time in ends],
+        "command": shlex.join(["python", "-m", "skue", *arguments]),
+        "date": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+        "versions": {
+            "skue": __version__,
+            "scikit-learn": sklearn.__version__,
+            "numpy": np.__version__,
+            "Python": platform.python_version(),
+        },
+    }
 
 
-def _print(text: str) -> None:
+def _print(text: str, encoding: str | None = None) -> None:
     if sys.stdout is None:
         return
     try:
         # Escape characters that the terminal cannot show.
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="backslashreplace")
+            sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
         print(text, flush=True)
     except OSError as error:
         # Otherwise flushing the rest would fail again at exit.
@@ -122,8 +147,179 @@ def _print(text: str) -> None:
         raise OSError(f"the output could not be written: {error.strerror}.") from None
 
 
-def _one_line(error: BaseException) -> str:
-    message = " ".join(str(error).split())
-    if isinstance(error, MemoryError):
-        return f"not enough memory. {message}".strip()
-    return message or type(error).__name__
+def _as_flags(message: Any) -> str:
+    """Return a message of the library in one line, with its arguments as flags of the command."""
+    text = " ".join(str(message).split())
+    text = text.replace("time=False", "--no-time").replace("quotes=False", "--no-quotes")
+    text = text.replace("dayfirst=True", "--dayfirst yes").replace(
+        "dayfirst=False", "--dayfirst no"
+    )
+    arguments = "user|item|time|weight|time_unit|time_format|dayfirst|encoding|delimiter|decimal"
+    return re.sub(
+        rf"\b({arguments})=(?=(\S?))",
+        lambda found: (
+            f"--{found[1].replace('_', '-')}"
+            + (" " if found[2] and found[2] not in ".,;:)" else "")
+        ),
+        text,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m skue``."""
+    as_module = Path(sys.argv[0]).name == "__main__.py"
+    parser = argparse.ArgumentParser(
+        prog="python -m skue" if as_module else "skue",
+        description="User vectors from interaction histories.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"skue {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    about = "hold out the last events of each user, and measure which encoder finds them"
+    command = commands.add_parser(
+        "compare",
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog="Exit code: 0, 2 for an error in the input or the options, 130 after Ctrl-C.",
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "interactions",
+        nargs="?",
+        metavar="LOG",
+        help="log to read: .csv, .tsv, .parquet, or .txt with one user per line (default: "
+        "generated data)",
+    )
+    _add_reading(command.add_argument_group("reading the log"))
+    _add_comparison(command.add_argument_group("comparison"))
+    _add_output(command.add_argument_group("output"))
+    return parser
+
+
+def _add_reading(group: argparse._ArgumentGroup) -> None:
+    defaults = {
+        "user": "a column with a usual name",
+        "item": "a column with a usual name",
+        "time": "a column with a usual name, else the order of the lines",
+        "weight": "every event has weight 1",
+    }
+    for name, default in defaults.items():
+        group.add_argument(
+            f"--{name}",
+            type=_column,
+            metavar="COLUMN",
+            help=f"column of the {name}: its name, or its position from 0 if there is no header "
+            f"line (default: {default})",
+        )
+    group.add_argument(
+        "--no-time",
+        action="store_true",
+        help="read no times, and use the order of the lines instead (default: off)",
+    )
+    group.add_argument(
+        "--time-unit",
+        choices=["s", "ms", "us", "ns"],
+        help="unit of numeric times (default: the one in which all times are between 1990 and "
+        "2100)",
+    )
+    group.add_argument(
+        "--dayfirst",
+        choices=["yes", "no"],
+        help="whether 03/04/2026 is the 3rd of April (default: inferred from other dates)",
+    )
+    group.add_argument(
+        "--encoding", default="utf-8", help="encoding of text, such as cp1252 (default: utf-8)"
+    )
+    group.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="MARK",
+        help="delimiter of the columns: one character, or :: or tab (default: inferred from the "
+        "first lines)",
+    )
+    group.add_argument(
+        "--no-quotes",
+        dest="quotes",
+        action="store_false",
+        help="treat quote marks like other characters (default: fields may be quoted)",
+    )
+    group.add_argument(
+        "--decimal",
+        choices=[".", ","],
+        default=".",
+        metavar="MARK",
+        help="decimal mark of weights, a point or a comma (default: .)",
+    )
+
+
+def _add_comparison(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--items",
+        type=Path,
+        metavar="FILE",
+        help="item vectors written by ItemEmbeddings.save, .npz (default: learned from the log)",
+    )
+    group.add_argument(
+        "--item-features",
+        type=Path,
+        metavar="FILE",
+        help="what is known of the items: a .csv, .tsv or .parquet file with a column of ids and "
+        "columns of text, categories or numbers, read with the encoding and the decimal mark of "
+        "the log (default: none)",
+    )
+    group.add_argument(
+        "-k",
+        nargs="+",
+        type=_positive,
+        metavar="K",
+        help="numbers of recommendations to score; the first K decides (default: 20 50; with "
+        "fewer than 100 items, a fifth and a half of them)",
+    )
+    group.add_argument(
+        "--seen",
+        choices=["auto", "keep", "exclude"],
+        default="auto",
+        help="rank items of the history, or exclude them; auto excludes them if fewer than 1 %% "
+        "of events repeat an item (default: auto)",
+    )
+    group.add_argument(
+        "--split",
+        choices=["last", "time"],
+        default="last",
+        help="hold out each user's last events, or all events after one point in time (default: "
+        "last)",
+    )
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for the report and the fitted encoders; it must be new or empty, or hold an "
+        "earlier report, which is replaced (default: no report)",
+    )
+    group.add_argument(
+        "--json", action="store_true", help="print JSON instead of the table (default: off)"
+    )
+    group.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show only warnings and errors, no progress (default: off)",
+    )
+
+
+def _column(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+def _delimiter(text: str) -> str:
+    return "\t" if text in ("tab", "\\t") else text
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= _LARGEST_K):
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1 to {_LARGEST_K}, got {text!r} (LOG goes before -k)"
+        )
+    return int(text)

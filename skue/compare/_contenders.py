@@ -1,14 +1,17 @@
-"""The contenders of a comparison: rankers that need no vectors, and encoders."""
+"""The contenders of a comparison: rankers that need no vectors, averages, and learned encoders."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from skue.compare._task import Task
+from skue.compare._search import Search
+from skue.compare._split import Split
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
@@ -27,16 +30,40 @@ from skue.ranking._counts import ages_in_instants
 from skue.ranking._item_ranker import ItemRanker
 from skue.ranking._two_stage import TwoStageRecommender, default_encoder
 
-ENCODER_NAMES = (
-    "plain average",
-    "decay average",
-    "decay average, 30 days",
-    "decay average, searched",
-    "mix",
-    "two-tower",
-    "two-stage",
-)
-"""All encoders that a comparison can have. Each has a file in the report."""
+_BASKETS_FROM = 0.5
+# Similar users are found among all, which takes time and memory with the square of their number.
+_COMPARED_USERS = 10_000
+
+
+@dataclass
+class Contender:
+    """An estimator that takes part in a comparison.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"ranker", "encoder", "recommender"}
+        A ranker has no vectors. A recommender is an encoder and a second stage.
+    estimator : estimator
+    parameters : dict
+        Those that were found by a search.
+    seconds : float
+        Time spent before the fit on what the estimator is given, such as item vectors.
+    first_stage : Contender or None
+        A contender that is fitted before, and is the encoder of this one.
+    """
+
+    name: str
+    kind: Literal["ranker", "encoder", "recommender"]
+    estimator: Any
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    first_stage: Contender | None = None
+
+    @property
+    def file(self) -> str:
+        """Name of the file that the report saves it in."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name).strip("-") + ".joblib"
 
 
 class LastItem(ItemRanker):
@@ -53,11 +80,11 @@ class LastItem(ItemRanker):
         return scores
 
 
-def rankers(*, exclude_seen: bool, baskets: bool = False) -> dict[str, ItemRanker]:
-    """Return the rankers by name.
+def rankers(split: Split, *, exclude_seen: bool) -> list[Contender]:
+    """Return the rankers that need no vectors.
 
-    Rankers that only put items of the history before the popular ones are left out if items of
-    the history are excluded. Similar users are compared on baskets.
+    Those that only put items of the history before the popular ones are left out if items of the
+    history are excluded. Similar users are compared on baskets, if they are not too many.
     """
     chosen: dict[str, ItemRanker] = {"popularity": PopularityRanker()}
     if not exclude_seen:
@@ -65,36 +92,50 @@ def rankers(*, exclude_seen: bool, baskets: bool = False) -> dict[str, ItemRanke
         chosen |= {"last item": LastItem(), "own frequency": OwnFrequencyRanker(beta=0.5)}
         chosen["own count + popularity"] = OwnFrequencyRanker()
     chosen["transitions"] = TransitionItemRanker()
-    if baskets:
+    if split.simultaneous_share > _BASKETS_FROM and len(split.train) <= _COMPARED_USERS:
         chosen["similar users"] = SimilarUsersRanker()
-    return chosen
+    return [Contender(name, "ranker", ranker) for name, ranker in chosen.items()]
 
 
 def encoders(
-    task: Task,
+    split: Split,
     items: ItemEmbeddings,
-    found: dict[str, Any],
+    search: Search,
     *,
     items_given: bool,
-    item_features: ItemFeatures | None = None,
-) -> dict[str, Any]:
-    """Return the encoders by name, the simplest first."""
-    unit: AgeUnit = "step" if task.unit == "event" else "instant"
-    contenders: dict[str, Any] = {
-        "plain average": DecayAverageUserEncoder(items, decay=0.0, age_unit=unit),
-        "decay average": DecayAverageUserEncoder(items, age_unit=unit),
-    }
-    if task.unit == "instant":
-        contenders["decay average, 30 days"] = DecayAverageUserEncoder(
-            items, decay=math.log(2) / 30, age_unit="D"
-        )
-    contenders["decay average, searched"] = DecayAverageUserEncoder(items, **found)
-    contenders["mix"] = MixedUserEncoder(items, age_unit=unit)
-    options: dict[str, Any] = {"item_features": item_features, "random_state": 0}
+    item_features: ItemFeatures | None,
+    items_seconds: float,
+    search_seconds: float,
+) -> list[Contender]:
+    """Return the encoders and the recommender, the simplest first."""
+    unit: AgeUnit = "step" if split.unit == "event" else "instant"
+    averages = [
+        Contender(
+            "plain average", "encoder", DecayAverageUserEncoder(items, decay=0.0, age_unit=unit)
+        ),
+        Contender("decay average", "encoder", DecayAverageUserEncoder(items, age_unit=unit)),
+    ]
+    if split.unit == "instant":
+        monthly = DecayAverageUserEncoder(items, decay=math.log(2) / 30, age_unit="D")
+        averages.append(Contender("decay average, 30 days", "encoder", monthly))
+    searched = DecayAverageUserEncoder(items, **search.found)
+    averages.append(
+        Contender("decay average, searched", "encoder", searched, search.found, search_seconds)
+    )
+    averages.append(Contender("mix", "encoder", MixedUserEncoder(items, age_unit=unit)))
+    for average in averages:
+        average.seconds += items_seconds
+
     given = items if items_given else None
-    contenders["two-tower"] = TwoTowerUserEncoder(given, **options)
-    first = default_encoder(len(task.train)).set_params(item_embeddings=given, **options)
-    if first.validation_fraction == contenders["two-tower"].validation_fraction:
-        first = FrozenEstimator(contenders["two-tower"])  # fitted before it, and the same
-    contenders["two-stage"] = TwoStageRecommender(first, random_state=0)
-    return contenders
+    options: dict[str, Any] = {"item_features": item_features, "random_state": 0}
+    two_tower = Contender("two-tower", "encoder", TwoTowerUserEncoder(given, **options))
+    encoder = default_encoder(len(split.train)).set_params(item_embeddings=given, **options)
+    shared = None
+    if encoder.validation_fraction == two_tower.estimator.validation_fraction:
+        encoder, shared = FrozenEstimator(two_tower.estimator), two_tower  # not fitted twice
+    two_stage = TwoStageRecommender(encoder, random_state=0)
+    return [
+        *averages,
+        two_tower,
+        Contender("two-stage", "recommender", two_stage, first_stage=shared),
+    ]

@@ -1,218 +1,298 @@
-"""Writing the report folder. Only files of an earlier report are replaced."""
+"""The report folder: a page, the scores, and the fitted encoders."""
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import os
 import re
-import secrets
-import shutil
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 
-from skue.compare._contenders import ENCODER_NAMES
-from skue.compare._page import page
-from skue.compare._run import Comparison
-from skue.compare._stopping import Stopping
-from skue.compare._text import as_json
+from skue._estimator import import_optional
+from skue.compare._run import CURVE_KS, Comparison, Row
+from skue.compare._text import AGE_UNITS, as_json, half_life, interval, notes, what_to_ship
+from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
-MANIFEST = "skue-report.json"
+MARKER = "skue-report.json"
+"""A file that names the files of the report. Others are never touched."""
 _SCORES, _PAGE = "scores.json", "report.html"
 _STAGING = ".skue-report-"
-# A manifest with any other file name is invalid.
-_OWN_NAMES = re.compile(r"report\.html|scores\.json|[a-z0-9][a-z0-9-]{0,99}\.joblib")
-_LARGEST_MANIFEST = 1_000_000
-
-Checksums = dict[str, list[str]]
-"""The SHA-256 sums of each file. A file with any of them belongs to the report."""
+_OWN_NAME = re.compile(r"report\.html|scores\.json|[a-z0-9-]+\.joblib")
+# Colours that are distinct on white and on black, also for colour-blind users
+# (M. Okabe, K. Ito, 2008). Text and axes use the text colour of the page.
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a5a00")
+_DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
+_INK = "#8a8f98"
 
 
 def check_folder(folder: Path) -> list[str]:
-    """Raise if the report cannot be written, before any work is done.
-
-    Returns
-    -------
-    left_over : list of str
-        Folders inside that killed runs left. They are not changed.
+    """Return the files of an earlier report in the folder; raise if no report can be written.
 
     Raises
     ------
     ValueError
-        If the folder has files but no report, if a report was changed, or if the folder cannot be
-        created or written to.
+        If the folder has files but no report, or cannot be created or written to.
+    ImportError
+        If the extra ``plot`` is not installed.
     """
-    exists = folder.is_dir()
-    if not exists and os.path.lexists(folder):
-        raise ValueError(f"--out {folder} is not a folder. Name a folder.")
-    if not exists and not folder.absolute().parent.is_dir():
-        parent = folder.absolute().parent
-        raise ValueError(f"--out {folder}: the folder {parent} does not exist. Create it first.")
-    if exists:
-        _own_files(folder, [_SCORES, _PAGE, *map(encoder_file, ENCODER_NAMES)])
-    inside = folder if exists else folder.absolute().parent
-    probe = inside / f"{_STAGING}{secrets.token_hex(6)}"
+    for module in ("jinja2", "matplotlib"):
+        import_optional(module, "plot")
+    parent = folder.absolute().parent
+    if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise ValueError(f"--out {folder} is not a folder. Name a folder.")
+        if not parent.is_dir():
+            raise ValueError(
+                f"--out {folder}: the folder {parent} does not exist. Create it first."
+            )
+    inside = folder if folder.is_dir() else parent
     try:
-        probe.mkdir()
-        probe.rmdir()
+        tempfile.TemporaryDirectory(prefix=_STAGING, dir=inside).cleanup()
     except OSError as error:
         raise ValueError(
             f"--out {folder}: {inside} is not writable ({error.strerror}). Name another folder."
         ) from None
-    return sorted(n for n in os.listdir(folder) if n.startswith(_STAGING)) if exists else []
+    present = os.listdir(folder) if folder.is_dir() else []
+    if MARKER in present:
+        return _marked_files(folder)
+    if not all(name.startswith(_STAGING) for name in present):
+        raise ValueError(
+            f"--out {folder} is not empty and has no earlier report of skue ({MARKER}). Name a "
+            "new or empty folder."
+        )
+    return []
 
 
-def write_report(comparison: Comparison, folder: Path, stopping: Stopping) -> None:
-    """Write ``report.html``, ``scores.json``, each fitted encoder and the manifest.
+def write_report(comparison: Comparison, folder: Path) -> None:
+    """Write ``report.html``, ``scores.json``, each fitted encoder and the marker.
 
-    All files are written to a hidden folder inside ``folder`` and renamed at the end. Until then
-    the earlier report is unchanged.
+    All files are written to a temporary folder inside ``folder``, and moved out of it at the end.
+    Until then the earlier report is unchanged.
     """
     is_new = not folder.exists()
-    staging = folder / f"{_STAGING}{secrets.token_hex(6)}"
-
-    def clean_up() -> None:
-        shutil.rmtree(staging, ignore_errors=True)
-        if is_new and folder.is_dir() and not os.listdir(folder):
-            folder.rmdir()
-
-    with stopping.undoing(clean_up):
-        folder.mkdir(exist_ok=True)
-        staging.mkdir()
-        files = {name: encoder_file(name) for name in comparison.encoders}
-        _write_text(staging / _SCORES, as_json(comparison) + "\n")
-        _write_text(staging / _PAGE, page(comparison, files))
-        for name, encoder in comparison.encoders.items():
-            joblib.dump(encoder, staging / files[name])
-            _sync(staging / files[name])
-        with stopping.held_back(), _alone_in(folder):
-            _put_in_place(staging, folder, [_SCORES, _PAGE, *files.values()])
-            stopping.outcome = f"the report in {folder} is complete"
+    folder.mkdir(exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as staging:
+            _write_files(comparison, Path(staging))
+            _replace_files(Path(staging), folder)
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
-def encoder_file(name: str) -> str:
-    """Return the name of the file that holds an encoder."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".joblib"
+def _write_files(comparison: Comparison, staging: Path) -> None:
+    (staging / _SCORES).write_text(as_json(comparison) + "\n", encoding="utf-8")
+    # The name of a log may have bytes that are not valid text.
+    (staging / _PAGE).write_text(page(comparison), encoding="utf-8", errors="backslashreplace")
+    for contender in comparison.encoders:
+        joblib.dump(contender.estimator, staging / contender.file)
 
 
-def _put_in_place(staging: Path, folder: Path, names: list[str]) -> None:
-    # Checked again, as the folder may have changed while the encoders were fitted.
-    earlier = _own_files(folder, names)
-    new = {name: [_checksum(staging / name)] for name in names}
-    # If the process is killed between two renames, the folder has files of both reports. The
-    # manifest then lists both checksums.
-    both = {n: [*earlier.get(n, []), *new.get(n, [])] for n in dict.fromkeys([*earlier, *new])}
-    for name, files in (("both", both), ("new", new)):
-        written = {"written by": "skue compare", "files": files}
-        _write_text(staging / name, json.dumps(written, indent=2) + "\n")
-    os.replace(staging / "both", folder / MANIFEST)
-    for name in names:
-        os.replace(staging / name, folder / name)
-    for name in earlier.keys() - new.keys():
-        (folder / name).unlink(missing_ok=True)
-    os.replace(staging / "new", folder / MANIFEST)
-
-
-def _own_files(folder: Path, to_write: Iterable[str]) -> Checksums:
-    """Return the files that an earlier report wrote into the folder.
-
-    Raises
-    ------
-    ValueError
-        If the folder has files but no report, if a file of the report has changed, or if a file
-        that is not of the report has a name of ``to_write``.
-    """
-    present = os.listdir(folder)
-    if MANIFEST not in present:
-        if all(name.startswith(_STAGING) for name in present):
-            return {}
-        if _SCORES in present and _PAGE in present:
-            raise ValueError(
-                f"--out {folder} has a report of skue 0.1 without {MANIFEST}, so it is not known "
-                "which files belong to the report. Name a new folder, or move the files of this "
-                "one elsewhere."
-            )
-        raise ValueError(
-            f"--out {folder} is not empty and has no earlier report of skue. Name a new or empty "
-            "folder."
-        )
-    recorded = _read_manifest(folder)
-    for name, checksums in recorded.items():
-        if name in present and not (
-            _is_plain(folder / name) and _checksum(folder / name) in checksums
-        ):
-            raise ValueError(
-                f"--out {folder}: {name} has changed since skue wrote it. Move it elsewhere, "
-                "delete it, or name another folder."
-            )
-    # On file systems that ignore case, names that differ in case are the same file.
-    taken = {name.lower() for name in to_write}
-    for name in present:
-        if name.lower() in taken and name not in recorded:
+def _replace_files(staging: Path, folder: Path) -> None:
+    earlier, new = check_folder(folder), sorted(os.listdir(staging))
+    for name in new:
+        if name not in earlier and os.path.lexists(folder / name):
             raise ValueError(
                 f"--out {folder}: {name} was not written by skue, and the report would replace "
                 "it. Move it elsewhere, or name another folder."
             )
-    return recorded
+    # If the process is killed in between, the marker names the files of both reports.
+    _mark(staging, folder, sorted({*earlier, *new}))
+    for name in new:
+        os.replace(staging / name, folder / name)
+    for name in set(earlier) - set(new):
+        (folder / name).unlink(missing_ok=True)
+    _mark(staging, folder, new)
 
 
-def _read_manifest(folder: Path) -> Checksums:
-    path = folder / MANIFEST
-    wrong = ValueError(
-        f"--out {folder}: {MANIFEST} is not as skue writes it, so it is not known which files "
-        "belong to the report. Name a new folder."
+def _mark(staging: Path, folder: Path, names: list[str]) -> None:
+    written = json.dumps({"written by": "skue compare", "files": names}, indent=2)
+    (staging / MARKER).write_text(written + "\n", encoding="utf-8")
+    os.replace(staging / MARKER, folder / MARKER)
+
+
+def _marked_files(folder: Path) -> list[str]:
+    try:
+        names = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]
+        if all(_OWN_NAME.fullmatch(name) for name in names):
+            return list(names)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(
+        f"--out {folder}: {MARKER} is not as skue writes it, so it is not known which files belong "
+        "to the report. Name a new folder."
     )
-    if not _is_plain(path) or path.stat().st_size > _LARGEST_MANIFEST:
-        raise wrong
-    try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        recorded = {str(name): list(map(str, checksums)) for name, checksums in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise wrong from None
-    if not all(map(_OWN_NAMES.fullmatch, recorded)):
-        raise wrong
-    return recorded
 
 
-def _is_plain(path: Path) -> bool:
-    """Return whether this is a regular file, not a link or a pipe."""
-    return stat.S_ISREG(path.lstat().st_mode)
+def page(comparison: Comparison) -> str:
+    """Return the page as HTML. It loads nothing from elsewhere."""
+    jinja2 = import_optional("jinja2", "plot")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("skue.compare", "."), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    found = comparison.search.found
+    return environment.get_template("report.html.jinja").render(
+        comparison=comparison,
+        about=comparison.about,
+        k=comparison.ks[0],
+        ship=what_to_ship(comparison),
+        notes=notes(comparison),
+        bars=_bars(comparison),
+        parts=_parts(comparison),
+        lists=_lists(comparison),
+        figures=_all_figures(comparison),
+        found=found,
+        half_life=half_life(found),
+        pictures=[_recall_curves(comparison), *_search_curves(comparison)],
+    )
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _bars(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return where the bar and the interval of each contender are drawn, in per cent."""
+    k, ranker = comparison.ks[0], comparison.best_ranker
+    reference = comparison.row(ranker).recall[k]
+    gaps = [row.against.get(ranker) for row in comparison.rows]
+    recalls = [row.recall[k] for row in comparison.rows]
+    ends = [reference + gap[2] for gap in gaps if gap is not None]
+    scale = 100 / (np.nanmax([*recalls, *ends]) or 1.0)
+    bars = []
+    for row, recall, gap in zip(comparison.rows, recalls, gaps, strict=True):
+        bar = {
+            "row": row,
+            "recall": recall,
+            "best": recall == max(recalls),
+            "width": scale * recall,
+        }
+        if gap is not None and not np.isnan(gap[1]):
+            # A recall cannot be below 0.
+            left, right = (max(0.0, scale * (reference + end)) for end in gap[1:])
+            bar |= {"gap": interval(gap), "left": left, "length": right - left}
+        bars.append(bar | {"reference": scale * reference})
+    return bars
 
 
-def _write_text(path: Path, text: str) -> None:
-    # File names may have bytes that are not valid text.
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    _sync(path)
+def _parts(comparison: Comparison) -> dict[str, Any]:
+    repeat, cold = comparison.shares["repeat"], comparison.shares["cold"]
+    columns = {
+        f"repeated items ({repeat:.0%})": [row.repeat for row in comparison.rows],
+        f"new items ({1 - repeat:.0%})": [row.explore for row in comparison.rows],
+        f"warm users ({1 - cold:.0%})": [row.warm for row in comparison.rows],
+        f"cold users ({cold:.0%})": [row.cold for row in comparison.rows],
+    }
+    filled = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+    return _table(comparison.rows, {name: _bold(values) for name, values in filled.items()})
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _lists(comparison: Comparison) -> dict[str, Any]:
+    rows = comparison.rows
+    return _table(
+        rows,
+        {
+            "MAP": [_cell(row.average_precision) for row in rows],
+            "catalogue coverage": [_cell(row.coverage) for row in rows],
+            "novelty, bits": [_cell(row.novelty, ".2f") for row in rows],
+            "intra-list similarity": [_cell(row.similarity) for row in rows],
+        },
+    )
 
 
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other runs from renaming files in the folder at the same time."""
-    fcntl: Any
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # nor have some network file systems
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def _all_figures(comparison: Comparison) -> dict[str, Any]:
+    rows, ks = comparison.rows, comparison.ks
+    columns = {f"recall@{k}": _bold([row.recall[k] for row in rows]) for k in ks}
+    columns |= {f"ndcg@{k}": _bold([row.ndcg[k] for row in rows]) for k in ks}
+    for other in (comparison.best_ranker, "plain average"):
+        columns[f"against {other}"] = [(interval(row.against.get(other)), False) for row in rows]
+    columns["fit, s"] = [_cell(row.fit_seconds, ".2f") for row in rows]
+    columns["µs a user"] = [_cell(row.microseconds_per_user, ".1f") for row in rows]
+    return _table(rows, columns)
+
+
+def _table(rows: list[Row], columns: dict[str, list[tuple[str, bool]]]) -> dict[str, Any]:
+    """Return the header and the lines: a name, and cells with whether they are bold."""
+    lines = zip(rows, zip(*columns.values(), strict=True), strict=True)
+    return {"header": list(columns), "lines": [(row.name, cells) for row, cells in lines]}
+
+
+def _bold(values: Iterable[float]) -> list[tuple[str, bool]]:
+    """Return formatted numbers, the largest bold. They are compared as they are shown."""
+    rounded = np.round(np.array(values, dtype=np.float64), 3)
+    return [(_cell(value)[0], bool(value == np.fmax.reduce(rounded))) for value in rounded]
+
+
+def _cell(value: float, form: str = ".3f") -> tuple[str, bool]:
+    return ("–" if np.isnan(value) else format(value, form)), False
+
+
+def _recall_curves(comparison: Comparison) -> dict[str, str]:
+    """Return a plot of recall against k for every contender."""
+    figure, axes = _axes()
+    n_drawn = {True: 0, False: 0}
+    for row in comparison.rows:
+        at = n_drawn[row.is_encoder]
+        n_drawn[row.is_encoder] += 1
+        style: dict[str, Any] = {"color": _COLOURS[at % len(_COLOURS)]}
+        if not row.is_encoder:
+            style = {"color": _INK, "dashes": _DASHES[at % len(_DASHES)], "marker": ""}
+        recalls = [row.curve[k] for k in CURVE_KS]
+        RecallCurveDisplay(CURVE_KS, recalls, name=row.name).plot(axes, **style)
+    caption = "Recall against k. Dashed: rankers without vectors."
+    return {"svg": _svg(figure, axes), "caption": caption}
+
+
+def _search_curves(comparison: Comparison) -> list[dict[str, str]]:
+    """Return plots of recall against decay, one for each age unit."""
+    pictures = []
+    for unit in dict.fromkeys(trial["age_unit"] for trial in comparison.search.trials):
+        figure, axes = _axes()
+        curves: dict[float, list[tuple[float, float]]] = {}
+        for trial in comparison.search.trials:
+            if trial["age_unit"] == unit:
+                point = (trial["decay"], trial["recall"])
+                curves.setdefault(trial["repeat_exponent"], []).append(point)
+        for (exponent, points), colour in zip(curves.items(), _COLOURS, strict=False):
+            decays, recalls = zip(*sorted(points), strict=True)
+            display = DecayCurveDisplay(
+                list(decays),
+                [[recall] for recall in recalls],
+                score_name=f"Recall@{comparison.ks[0]}",
+                name=f"repeat exponent {exponent:g}",
+            )
+            display.plot(axes, color=colour)
+        axes.set_xlabel(f"decay, age in {AGE_UNITS[unit]}")
+        caption = f"Recall against decay, with ages in {AGE_UNITS[unit]}."
+        pictures.append({"svg": _svg(figure, axes), "caption": caption})
+    return pictures
+
+
+def _axes() -> tuple[Any, Any]:
+    # Small, so that the text stays readable on a phone.
+    figure = import_optional("matplotlib.figure", "plot").Figure((4.5, 4.2), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Any, axes: Any) -> str:
+    axes.grid(alpha=0.25)
+    for spine in axes.spines.values():
+        spine.set_color(_INK)
+    axes.tick_params(which="both", colors=_INK)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+    axes.get_legend().remove()
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False, labelcolor=_INK)
+    written = io.StringIO()
+    matplotlib = import_optional("matplotlib", "plot")
+    # Text stays text, so that it can be searched and read aloud, and has the font of the page.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "skue"}):
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    text = written.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    return text.replace(_INK, "currentColor")

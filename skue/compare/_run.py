@@ -9,42 +9,31 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 
-from skue.compare._about import About
-from skue.compare._contenders import (
-    ENCODER_NAMES,
-    encoders,
-    rankers,
-)
-from skue.compare._item_features import FeatureFile
+from skue.compare._contenders import Contender, encoders, rankers
+from skue.compare._item_table import ItemTable
 from skue.compare._progress import EpochProgress, Progress
 from skue.compare._search import Search, search_decay
-from skue.compare._task import Task
-from skue.histories._histories import Histories
+from skue.compare._split import Split
 from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.items._item_features import ItemFeatures
 from skue.metrics._evaluation import Evaluation, evaluate
 from skue.metrics._scorers import NDCGAtK, RecallAtK, average_precision
 
-_N_RESAMPLES = 2000
 CURVE_KS = (1, 2, 5, 10, 20, 50, 100)
-_USUAL_KS = [20, 50]
+USUAL_KS = [20, 50]
 # With fewer items, the usual k would be a large part of all items.
 _FEW_ITEMS = 100
 # If a smaller share of events repeats an item, seen items displace new ones in the ranking. In a
 # log with added repeats, keeping seen items became better at about 1.7 %.
-RARELY_AGAIN = 0.01
-_BASKETS_FROM = 0.5
+_RARELY_AGAIN = 0.01
+_N_RESAMPLES = 2000
 _TIMED_USERS = 5_000
-# Similar users are found among all, which takes time and memory with the square of their number.
-_COMPARED_USERS = 10_000
 
 
 @dataclass
 class Row:
-    """The figures of one contender."""
+    """The figures of one contender. NaN is a figure that it does not have."""
 
     name: str
     is_encoder: bool
@@ -69,36 +58,76 @@ class Row:
 
 @dataclass
 class Comparison:
-    """Everything that the command prints or writes."""
+    """Everything that the command prints or writes.
 
-    about: About
-    task: Task
+    Attributes
+    ----------
+    about : dict
+        The log, its size and period, the command, the date and the versions.
+    split : Split
+    ks : list of int
+        The first one decides which contender is best.
+    ks_given : bool
+        Whether the ks come from the command line.
+    seen : {"auto", "keep", "exclude"}
+        The option of the command line.
+    exclude_seen : bool
+        Whether items of the history are left out of the ranking.
+    items : ItemEmbeddings
+        The item vectors of the averages.
+    contenders : list of Contender
+    rows : list of Row
+        The figures of the contenders, in the same order.
+    per_user : dict
+        Recall at the first k of each user, for each name of a contender.
+    best_ranker : str
+        Name of the best ranker without vectors.
+    search : Search
+    shares : dict
+        Share of the held-out items that are in the history (``"repeat"``), outside of the
+        catalogue (``"unknown"``), or of no training history (``"new"``), and of the users without
+        a known event (``"cold"``).
+    item_table : ItemTable or None
+    columns : str
+        Which columns of the log were read as what.
+    """
+
+    about: dict[str, Any]
+    split: Split
     ks: list[int]
     ks_given: bool
     seen: str
     exclude_seen: bool
     items: ItemEmbeddings
+    contenders: list[Contender]
     rows: list[Row]
-    best_ranker: str
     per_user: dict[str, np.ndarray]
-    encoders: dict[str, Any]
+    best_ranker: str
     search: Search
-    repeat_share: float
-    unknown_share: float
-    new_share: float = 0.0
-    # How the columns of the item features were encoded.
-    encoding: str | None = None
+    shares: dict[str, float]
+    item_table: ItemTable | None = None
+    columns: str = ""
+
+    @property
+    def encoders(self) -> list[Contender]:
+        """The contenders with vectors, which the report saves."""
+        return [contender for contender in self.contenders if contender.kind != "ranker"]
+
+    def row(self, name: str) -> Row:
+        """Return the figures of a contender."""
+        return next(row for row in self.rows if row.name == name)
 
 
 def compare(
-    task: Task,
+    split: Split,
     given: ItemEmbeddings | None,
     ks: list[int] | None,
     *,
-    about: About,
+    about: dict[str, Any],
     seen: str,
     progress: Progress,
-    item_features: FeatureFile | None = None,
+    item_table: ItemTable | None = None,
+    columns: str = "",
 ) -> Comparison:
     """Fit and score rankers and encoders. The first of ``ks`` decides which one is best.
 
@@ -106,69 +135,84 @@ def compare(
     the number of items. With ``seen="auto"``, items of the history are excluded if very few
     events repeat an item.
     """
-    exclude_seen = seen == "exclude" or (seen == "auto" and task.again_share < RARELY_AGAIN)
-    chosen_rankers = rankers(exclude_seen=exclude_seen, baskets=_has_few_baskets(task))
-    n_encoders = len(ENCODER_NAMES) - (task.unit == "event")
-    progress.n_stages = (given is None) + len(chosen_rankers) + 1 + n_encoders
-    features = None if item_features is None else item_features.features
-    items, items_seconds = _items(task, given, features, progress)
-    _require_known_items(task, items)
+    exclude_seen = seen == "exclude" or (seen == "auto" and split.again_share < _RARELY_AGAIN)
+    features = None if item_table is None else item_table.features
+    started = time.perf_counter()
+    items = given
+    if items is None:
+        with progress.stage("learning item vectors from the log"):
+            embedder = CooccurrenceItemEmbedder(item_features=features)
+            items = embedder.fit(split.train).item_embeddings_
+    items_seconds = time.perf_counter() - started
+    _require_known_items(split, items)
+    chosen_ks = ks or usual_ks(len(items))
 
-    scoring = _Scoring(task, items, ks or usual_ks(len(items)), exclude_seen, progress)
-    for name, ranker in chosen_rankers.items():
-        scoring.add_ranker(name, ranker)
-    searching = time.perf_counter()
+    started = time.perf_counter()
     with progress.stage("searching the decay"):
         search = search_decay(
-            task,
+            split,
             given,
-            k=scoring.ks[0],
+            k=chosen_ks[0],
             exclude_seen=exclude_seen,
             on_trial=partial(progress.advance, part="candidate"),
         )
-    search_seconds = time.perf_counter() - searching
-    fitted = encoders(
-        task, items, search.found, items_given=given is not None, item_features=features
+    search_seconds = time.perf_counter() - started
+
+    contenders = rankers(split, exclude_seen=exclude_seen) + encoders(
+        split,
+        items,
+        search,
+        items_given=given is not None,
+        item_features=features,
+        items_seconds=items_seconds,
+        search_seconds=search_seconds,
     )
-    for name, encoder in fitted.items():
-        row = scoring.add_encoder(name, encoder)
-        # The time to learn the item vectors is part of the cost of the encoders that use them.
-        if getattr(encoder, "item_embeddings", None) is items:
-            row.fit_seconds += items_seconds
-        if isinstance(getattr(encoder, "encoder", None), FrozenEstimator):
-            row.fit_seconds += scoring.rows[-2].fit_seconds
-        if name.endswith("searched"):
-            row.fit_seconds += search_seconds
-            row.parameters = search.found
+    rows, per_user, shares = [], {}, {}
+    for number, contender in enumerate(contenders, start=1):
+        with progress.stage(f"[{number}/{len(contenders)}] {contender.name}"):
+            microseconds = _fit(contender, split, progress)
+            evaluation = evaluate(
+                contender.estimator,
+                split.queries,
+                split.held_out,
+                exclude_seen=exclude_seen,
+                n_listed=chosen_ks[0],
+            )
+        rows.append(_row(contender, evaluation, chosen_ks, items, microseconds))
+        per_user[contender.name] = _recall(chosen_ks[0]).per_user(evaluation)
+        if contender.name == "plain average":
+            shares = _shares(evaluation)
+    best = max(
+        (row.name for row in rows if not row.is_encoder), key=lambda name: per_user[name].mean()
+    )
+    for row in rows:
+        for other in dict.fromkeys([best, "plain average"]):
+            if other == row.name:
+                continue
+            row.against[other] = paired_interval(per_user[row.name], per_user[other])
     return Comparison(
         about,
-        task,
-        scoring.ks,
+        split,
+        chosen_ks,
         ks is not None,
         seen,
         exclude_seen,
         items,
-        scoring.rows,
-        scoring.set_against_the_best_ranker(),
-        scoring.per_user,
-        fitted,
+        contenders,
+        rows,
+        per_user,
+        best,
         search,
-        scoring.repeat_share,
-        scoring.unknown_share,
-        scoring.new_share,
-        None if item_features is None else item_features.encoding,
+        shares,
+        item_table,
+        columns,
     )
 
 
-def _has_few_baskets(task: Task) -> bool:
-    """Whether several items share an instant, and all users can be compared with one another."""
-    return task.simultaneous_share > _BASKETS_FROM and len(task.train) <= _COMPARED_USERS
-
-
-def usual_ks(n_items: int = _FEW_ITEMS) -> list[int]:
+def usual_ks(n_items: int) -> list[int]:
     """Return the default k, which are smaller if there are few items."""
     if n_items >= _FEW_ITEMS:
-        return _USUAL_KS
+        return USUAL_KS
     return sorted({max(1, n_items // 5), max(1, n_items // 2)})
 
 
@@ -176,154 +220,91 @@ def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float,
     """Return the mean difference over users and its 95 % bootstrap interval.
 
     Users are drawn with replacement. Users with the same difference are interchangeable, so the
-    counts of the distinct differences follow a multinomial distribution.
+    counts of the distinct differences follow a multinomial distribution. One user has no interval:
+    its ends are NaN.
     """
     differences = np.round(ours - theirs, 12)
-    values, counts = np.unique(differences, return_counts=True)
     n_users = len(differences)
+    if n_users < 2:
+        return float(differences.mean()), math.nan, math.nan
+    values, counts = np.unique(differences, return_counts=True)
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(n_users, counts / n_users, size=_N_RESAMPLES)
     low, high = np.percentile(drawn @ values / n_users, [2.5, 97.5])
     return float(differences.mean()), float(low), float(high)
 
 
-def _items(
-    task: Task,
-    given: ItemEmbeddings | None,
-    features: ItemFeatures | None,
-    progress: Progress,
-) -> tuple[ItemEmbeddings, float]:
-    """Return the given item vectors, or learn them; and the seconds that this took."""
-    if given is not None:
-        return given, 0.0
-    started = time.perf_counter()
-    with progress.stage("learning item vectors from the log"):
-        embedder = CooccurrenceItemEmbedder(item_features=features)
-        items = embedder.fit(task.train).item_embeddings_
-    return items, time.perf_counter() - started
-
-
-def _require_known_items(task: Task, items: ItemEmbeddings) -> None:
-    if not (items.lookup(task.train.item_ids) >= 0).any():
+def _require_known_items(split: Split, items: ItemEmbeddings) -> None:
+    if not (items.lookup(split.train.item_ids) >= 0).any():
         raise ValueError(
             f"No item of the log has a vector: the log has ids such as "
-            f"{task.train.item_ids[:3].tolist()}, but --items has ids such as "
+            f"{split.train.item_ids[:3].tolist()}, but --items has ids such as "
             f"{items.ids[:3].tolist()}."
         )
 
 
-class _Scoring:
-    """Scores the contenders on the same held-out items, and keeps their figures."""
+def _fit(contender: Contender, split: Split, progress: Progress) -> float:
+    """Fit a contender, and return the microseconds a user that its vectors take afterwards."""
+    estimator = contender.estimator
+    # Before scikit-learn 1.9 there are no callbacks.
+    follows = progress.moves and hasattr(estimator, "set_callbacks")
+    started = time.perf_counter()
+    if follows:
+        estimator.set_callbacks(EpochProgress(progress))
+    estimator.fit(split.train)
+    if follows:
+        estimator.set_callbacks()  # not part of the saved encoder
+    contender.seconds += time.perf_counter() - started
+    if contender.first_stage is not None:
+        contender.seconds += contender.first_stage.seconds
+    if contender.kind == "ranker":
+        return math.nan
+    timed = split.queries[:_TIMED_USERS]
+    started = time.perf_counter()
+    # A second stage does more than encode.
+    (estimator.recommend if contender.kind == "recommender" else estimator.transform)(timed)
+    return 1e6 * (time.perf_counter() - started) / len(timed)
 
-    def __init__(
-        self,
-        task: Task,
-        items: ItemEmbeddings,
-        ks: list[int],
-        exclude_seen: bool,
-        progress: Progress,
-    ) -> None:
-        self.task, self.items, self.ks = task, items, ks
-        self.exclude_seen, self.progress = exclude_seen, progress
-        self.rows: list[Row] = []
-        self.per_user: dict[str, np.ndarray] = {}
 
-    def add_ranker(self, name: str, ranker: Any) -> None:
-        with self.progress.stage(name):
-            started = time.perf_counter()
-            ranker.fit(self.task.train)
-            seconds = time.perf_counter() - started
-            evaluation = evaluate(
-                ranker,
-                self.task.queries,
-                self.task.held_out,
-                exclude_seen=self.exclude_seen,
-                n_listed=self.ks[0],
-            )
-        self._keep(self._row(name, False, evaluation, seconds, float("nan")), evaluation)
+def _row(
+    contender: Contender,
+    evaluation: Evaluation,
+    ks: list[int],
+    items: ItemEmbeddings,
+    microseconds: float,
+) -> Row:
+    k = ks[0]
+    recall = _recall(k).per_user(evaluation)
+    return Row(
+        contender.name,
+        contender.kind != "ranker",
+        recall={k: float(_recall(k).per_user(evaluation).mean()) for k in ks},
+        ndcg={k: float(NDCGAtK(k).per_user(evaluation).mean()) for k in ks},
+        repeat=_recall(k).of_part(evaluation, evaluation.repeated),
+        explore=_recall(k).of_part(evaluation, ~evaluation.repeated),
+        cold=_mean(recall[evaluation.cold]),
+        warm=_mean(recall[~evaluation.cold]),
+        curve={k: float(_recall(k).per_user(evaluation).mean()) for k in CURVE_KS},
+        fit_seconds=contender.seconds,
+        microseconds_per_user=microseconds,
+        known_items=_recall(k).of_part(evaluation, ~evaluation.new & evaluation.new.any()),
+        new_items=_recall(k).of_part(evaluation, evaluation.new),
+        parameters=contender.parameters,
+        average_precision=float(average_precision(evaluation, k).mean()),
+        coverage=evaluation.coverage(k),
+        novelty=evaluation.novelty(k),
+        # By the same item vectors for all contenders.
+        similarity=evaluation.similarity(k, items),
+    )
 
-    def add_encoder(self, name: str, encoder: Any) -> Row:
-        queries = self.task.queries
-        with self.progress.stage(name):
-            started = time.perf_counter()
-            self._fit(encoder, self.task.train)
-            fitted = time.perf_counter()
-            timed = queries[:_TIMED_USERS]
-            if hasattr(encoder, "encoder_"):  # A second stage does more than encode.
-                encoder.recommend(timed)
-            else:
-                encoder.transform(timed)
-            done = time.perf_counter()
-            evaluation = evaluate(
-                encoder,
-                queries,
-                self.task.held_out,
-                exclude_seen=self.exclude_seen,
-                n_listed=self.ks[0],
-            )
-        micro = 1e6 * (done - fitted) / len(timed)
-        row = self._row(name, True, evaluation, fitted - started, micro)
-        self._keep(row, evaluation)
-        return row
 
-    def set_against_the_best_ranker(self) -> str:
-        """Compare all rows with the best ranker and the plain average; return the ranker's name."""
-        named = [row.name for row in self.rows if not row.is_encoder]
-        best = max(named, key=lambda name: self.per_user[name].mean())
-        for row in self.rows:
-            for other in (best, "plain average"):
-                if row.name != other:
-                    row.against[other] = paired_interval(
-                        self.per_user[row.name], self.per_user[other]
-                    )
-        return best
-
-    def _fit(self, encoder: Any, histories: Histories) -> None:
-        # Before scikit-learn 1.9 there are no callbacks, and only the elapsed time is shown.
-        follows = self.progress.moves and hasattr(encoder, "set_callbacks")
-        if follows:
-            encoder.set_callbacks(EpochProgress(self.progress))
-        encoder.fit(histories)
-        if follows:
-            encoder.set_callbacks()  # not part of the saved encoder
-
-    def _keep(self, row: Row, evaluation: Evaluation) -> None:
-        self.rows.append(row)
-        self.per_user[row.name] = _recall(self.ks[0]).per_user(evaluation)
-        self.repeat_share = float(np.mean(evaluation.repeated))
-        self.unknown_share = float(np.mean(evaluation.unknown))
-        self.new_share = float(np.mean(evaluation.new))
-
-    def _row(
-        self,
-        name: str,
-        is_encoder: bool,
-        evaluation: Evaluation,
-        fit_seconds: float,
-        microseconds: float,
-    ) -> Row:
-        ks, k = self.ks, self.ks[0]
-        recall = _recall(k).per_user(evaluation)
-        return Row(
-            name,
-            is_encoder,
-            recall={k: float(_recall(k).per_user(evaluation).mean()) for k in ks},
-            ndcg={k: float(NDCGAtK(k).per_user(evaluation).mean()) for k in ks},
-            repeat=_recall(k).of_part(evaluation, evaluation.repeated),
-            explore=_recall(k).of_part(evaluation, ~evaluation.repeated),
-            cold=_mean(recall[evaluation.cold]),
-            warm=_mean(recall[~evaluation.cold]),
-            curve={k: float(_recall(k).per_user(evaluation).mean()) for k in CURVE_KS},
-            fit_seconds=fit_seconds,
-            microseconds_per_user=microseconds,
-            average_precision=float(average_precision(evaluation, k).mean()),
-            coverage=evaluation.coverage(k),
-            novelty=evaluation.novelty(k),
-            # By the same item vectors for all contenders.
-            similarity=evaluation.similarity(k, self.items),
-            known_items=_recall(k).of_part(evaluation, ~evaluation.new & evaluation.new.any()),
-            new_items=_recall(k).of_part(evaluation, evaluation.new),
-        )
+def _shares(evaluation: Evaluation) -> dict[str, float]:
+    return {
+        "repeat": float(evaluation.repeated.mean()),
+        "unknown": float(evaluation.unknown.mean()),
+        "new": float(evaluation.new.mean()),
+        "cold": float(evaluation.cold.mean()),
+    }
 
 
 def _recall(k: int) -> RecallAtK:
@@ -331,4 +312,4 @@ def _recall(k: int) -> RecallAtK:
 
 
 def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+    return float(values.mean()) if len(values) else math.nan

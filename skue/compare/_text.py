@@ -1,4 +1,4 @@
-"""A comparison as text: the table, the notes, and the recommendation."""
+"""A comparison as text: the table, the notes, the verdict, and JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from skue.compare._run import Comparison, Row, paired_interval, usual_ks
-from skue.compare._task import Task
+from skue.compare._run import USUAL_KS, Comparison, Row, paired_interval
+from skue.compare._split import Split
 
 # With fewer users, the intervals are wide. A small share of users may differ from the others.
 _FEW_USERS = 100
@@ -22,16 +22,16 @@ AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 def table(comparison: Comparison) -> str:
     """Return the table of all contenders in columns of fixed width."""
-    rows, ks, ranker = comparison.rows, comparison.ks, comparison.best_ranker
+    rows, ks = comparison.rows, comparison.ks
     columns = {"": [row.name for row in rows]}
-    columns |= {f"recall@{k}": [_figure(row.recall[k]) for row in rows] for k in ks}
-    columns |= {f"ndcg@{k}": [_figure(row.ndcg[k]) for row in rows] for k in ks}
-    for other in (ranker, "plain average"):
+    columns |= {f"recall@{k}": [figure(row.recall[k]) for row in rows] for k in ks}
+    columns |= {f"ndcg@{k}": [figure(row.ndcg[k]) for row in rows] for k in ks}
+    for other in (comparison.best_ranker, "plain average"):
         columns[f"against {other}"] = [interval(row.against.get(other)) for row in rows]
-    columns["repeat"] = [_figure(row.repeat) for row in rows]
-    columns["explore"] = [_figure(row.explore) for row in rows]
+    columns["repeat"] = [figure(row.repeat) for row in rows]
+    columns["explore"] = [figure(row.explore) for row in rows]
     columns["fit s"] = [f"{row.fit_seconds:.2f}" for row in rows]
-    columns["µs/user"] = [_figure(row.microseconds_per_user, ".1f") for row in rows]
+    columns["µs/user"] = [figure(row.microseconds_per_user, ".1f") for row in rows]
     lines = [[header, *cells] for header, cells in columns.items() if set(cells) != {"-"}]
     widths = [max(map(len, column)) for column in lines]
     return "\n".join(
@@ -45,44 +45,46 @@ def table(comparison: Comparison) -> str:
 
 def notes(comparison: Comparison) -> list[str]:
     """Return the notes that explain the table."""
+    about = comparison.about
+    period = " to ".join(dict.fromkeys(about["period"])) or "no times"
+    size = f"{_count(about['n_users'], 'user')}, {_count(about['n_events'], 'event')}"
+    learned = _count(len(comparison.split.train.codes), "event")
+    lines = [
+        f"Log: {about['log']} ({size}, {period}). Learned from: {learned} of "
+        f"{_count(len(comparison.items), 'item')}."
+    ]
+    if comparison.columns:
+        lines.append(comparison.columns)
     return [
-        _of_the_log(comparison),
-        *_of_the_users(comparison.task),
+        *lines,
+        *_of_the_users(comparison.split),
         *_of_the_examples(comparison),
         *_of_k(comparison),
-        *_of_the_split(comparison.task),
+        *_of_the_split(comparison.split),
         *_of_seen_items(comparison),
+        *_of_new_items(comparison),
         "recall@k is hits / min(k, held-out items), averaged over users, in the whole catalogue; "
         "[...] is a paired 95 % bootstrap interval over users.",
         *_of_the_search(comparison),
+        "The last line follows a rule: ship the simplest encoder that is not significantly below "
+        "the best one, if it is significantly above the best ranker without vectors; otherwise "
+        "ship that ranker.",
         "The page 'Which encoder?' of the user guide says what to expect on which log.",
     ]
 
 
-def _of_the_log(comparison: Comparison) -> str:
-    about = comparison.about
-    period = " to ".join(dict.fromkeys(about.period)) or "no times"
-    return (
-        f"Log: {about.log} ({_count(about.n_users, 'user')}, {_count(about.n_events, 'event')}, "
-        f"{period}). Learned from: {_count(len(comparison.task.train.codes), 'event')} of "
-        f"{_count(len(comparison.items), 'item')}."
-    )
-
-
-def _of_the_users(task: Task) -> list[str]:
-    n_scored = len(task.queries)
-    n_left_out = sum(task.left_out.values())
-    reasons = [f"{n} {reason}" for reason, n in task.left_out.items() if n]
+def _of_the_users(split: Split) -> list[str]:
+    n_scored = len(split.queries)
+    reasons = [f"{n} {reason}" for reason, n in split.left_out.items() if n]
     scored = f"Scored: {_count(n_scored, 'user')}"
-    if task.n_not_scored:
-        scored += f", drawn at random; {task.n_not_scored} others only took part in training"
+    if split.n_not_scored:
+        scored += f", drawn at random; {split.n_not_scored} others only took part in training"
     lines = [scored + (f". Left out: {_listed(reasons)}." if reasons else ".")]
-    n_possible = n_scored + task.n_not_scored
-    n_all = n_possible + n_left_out
-    if n_possible < _SMALL_SHARE * n_all:
+    n_possible = n_scored + split.n_not_scored
+    share = n_possible / (n_possible + sum(split.left_out.values()))
+    if share < _SMALL_SHARE:
         lines.append(
-            f"Only {n_possible / n_all:.1%} of all users are scored, and the others may differ "
-            "from them."
+            f"Only {share:.1%} of all users are scored, and the others may differ from them."
         )
     if n_possible < _FEW_USERS:
         lines.append("Few users are scored, so the intervals are wide.")
@@ -90,53 +92,50 @@ def _of_the_users(task: Task) -> list[str]:
 
 
 def _of_the_examples(comparison: Comparison) -> list[str]:
-    encoder = comparison.encoders["two-tower"]
+    encoder = next(c.estimator for c in comparison.contenders if c.name == "two-tower")
     n_seen, n_examples = encoder.n_examples_seen_, encoder.n_examples_
     if not 0 < n_seen < n_examples:
         return []
-    return [
-        f"The two-tower learned from {n_seen} examples, drawn from {n_examples} "
-        f"({n_seen / n_examples:.1%})."
-    ]
+    share = f"{n_seen / n_examples:.1%}"
+    return [f"The two-tower learned from {n_seen} examples, drawn from {n_examples} ({share})."]
 
 
 def _of_k(comparison: Comparison) -> list[str]:
-    n_items = len(comparison.items)
+    n_items, k = len(comparison.items), comparison.ks[0]
     if n_items == 1:
         return ["There is only one item, so recall is the same for all contenders."]
-    if comparison.ks[0] >= n_items:
+    if k >= n_items:
         return [
-            f"k is {comparison.ks[0]}, but there are only {n_items} items, so recall is the same "
-            "for all contenders. Choose a smaller k with -k."
+            f"k is {k}, but there are only {n_items} items, so recall is the same for all "
+            "contenders. Choose a smaller k with -k."
         ]
-    if not comparison.ks_given and comparison.ks != usual_ks():
+    if not comparison.ks_given and comparison.ks != USUAL_KS:
         chosen = _listed([str(k) for k in comparison.ks])
         return [f"There are only {n_items} items, so k is {chosen} (change it with -k)."]
     return []
 
 
-def _of_the_split(task: Task) -> list[str]:
-    if task.cutoff is not None:
-        held_out = f"Held out: each user's first instant after {task.cutoff}."
-    elif task.unit == "event":
-        held_out = (
-            "Held out: each user's last event. Later events of other users are in the training "
-            "data, which leaks a little of the future."
-        )
+def _of_the_split(split: Split) -> list[str]:
+    leaks = (
+        "Later events of other users are in the training data, which leaks a little of the future."
+    )
+    if split.cutoff is not None:
+        held_out = f"Held out: each user's first instant after {split.cutoff}."
+    elif split.unit == "event":
+        held_out = f"Held out: each user's last event. {leaks}"
     else:
         held_out = (
-            "Held out: all events at each user's last time. Later events of other users are in "
-            "the training data, which leaks a little of the future. --split time avoids this."
+            f"Held out: all events at each user's last time. {leaks} --split time avoids this."
         )
-    if task.unit == "event":
+    if split.unit == "event":
         order = "There are no times, so the order of the lines is used (--time names a column)."
     else:
         order = (
-            f"{task.simultaneous_share:.1%} of users' last events have the same time as the event "
+            f"{split.simultaneous_share:.1%} of users' last events have the same time as the event "
             "before. Simultaneous events have the same age, and their order in the file is ignored."
         )
     lines = [held_out, order]
-    if task.has_dislikes:
+    if split.has_dislikes:
         lines.append(
             "Events with a weight of zero or less are not held out, and do not count as chosen."
         )
@@ -145,44 +144,42 @@ def _of_the_split(task: Task) -> list[str]:
 
 def _of_seen_items(comparison: Comparison) -> list[str]:
     """Tell whether items of the history are ranked, and why."""
-    lines = [
-        f"{comparison.repeat_share:.1%} of held-out items are in the history already (repeat), "
-        f"{comparison.unknown_share:.1%} are not in the catalogue (misses)."
-    ]
-    lines += _of_new_items(comparison)
-    again = f"{comparison.task.again_share:.1%} of all events repeat an item of the same user"
+    again = f"{comparison.split.again_share:.1%} of all events repeat an item of the same user"
     if not comparison.exclude_seen:
-        lines.append(
-            f"{again}. Items of the history are ranked like all others (change this with --seen "
-            "exclude)."
+        ranked = (
+            "Items of the history are ranked like all others (change this with --seen exclude)."
         )
-        return lines
-    if comparison.seen == "auto":
-        lines.append(
-            f"{again}, so items of the history are left out of the ranking (change this with "
-            "--seen keep)."
-        )
+        treated = [f"{again}. {ranked}"]
     else:
-        lines.append(f"{again}. Items of the history are left out of the ranking (--seen exclude).")
-    lines.append(
-        "'last item', 'own frequency' and 'own count + popularity' differ from 'popularity' only "
-        "in items of the history, so they are left out here."
-    )
-    return lines
+        left_out = (
+            ", so items of the history are left out of the ranking (change this with --seen keep)."
+            if comparison.seen == "auto"
+            else ". Items of the history are left out of the ranking (--seen exclude)."
+        )
+        treated = [
+            again + left_out,
+            "'last item', 'own frequency' and 'own count + popularity' differ from 'popularity' "
+            "only in items of the history, so they are left out here.",
+        ]
+    return [
+        f"{comparison.shares['repeat']:.1%} of held-out items are in the history already (repeat), "
+        f"{comparison.shares['unknown']:.1%} are not in the catalogue (misses).",
+        *treated,
+    ]
 
 
 def _of_new_items(comparison: Comparison) -> list[str]:
     """Tell how features were encoded, and how well items without events are found."""
-    if comparison.encoding is None:
+    if comparison.item_table is None:
         return []
-    k = comparison.ks[0]
+    new_share = comparison.shares["new"]
     lines = [
-        f"Item features: {comparison.encoding}.",
-        f"{comparison.new_share:.1%} of held-out items are new: no training history has them.",
+        f"Item features: {comparison.item_table.encoding}.",
+        f"{new_share:.1%} of held-out items are new: no training history has them.",
     ]
-    if comparison.new_share:
+    if new_share:
         found = [f"{row.name} {row.new_items:.3f}" for row in comparison.rows if row.is_encoder]
-        lines.append(f"Recall@{k} of new items: {', '.join(found)}.")
+        lines.append(f"Recall@{comparison.ks[0]} of new items: {', '.join(found)}.")
     return lines
 
 
@@ -191,12 +188,8 @@ def _of_the_search(comparison: Comparison) -> list[str]:
     shown = ", ".join(f"{name}={value!r}" for name, value in sorted(search.found.items()))
     done = "Searched" if search.trials else "No history is long enough to search, so the default"
     lines = [f"{done}: {shown}; {half_life(search.found)}."]
-    if search.widened_to:
-        tried = _listed([f"{decay:g}" for decay in search.widened_to])
-        lines.append(
-            f"The best decay was on the edge of the grid, so the grid was widened to {tried}"
-            + (", but the best decay is still on the edge." if search.on_edge else ".")
-        )
+    if search.on_edge:
+        lines.append("The best decay is on the edge of the grid, so a better one may be beyond.")
     return lines
 
 
@@ -222,28 +215,15 @@ def what_to_ship(comparison: Comparison) -> str:
     k = comparison.ks[0]
     first, *others = comparison.per_user.values()
     if all(np.array_equal(first, other) for other in others):
-        if not first.any():
-            return (
-                f"There is no best contender: none finds any held-out item (recall@{k} 0.000). "
-                "Give a longer log, or try a larger k with -k if there are many more items."
-            )
-        return (
-            f"There is no best contender: all find the same held-out items (recall@{k} "
-            f"{first.mean():.3f}). "
-            + (
-                "Give a longer log, or choose a smaller k with -k."
-                if k > 1
-                else "Give a longer log."
-            )
-        )
+        return f"There is no best contender: {_why_all_are_equal(comparison, first)}"
     averages = [row for row in comparison.rows if row.is_encoder]
     best = max(averages, key=lambda row: row.recall[k])
     ranker = next(row for row in comparison.rows if row.name == comparison.best_ranker)
-    simplest, (difference, low, high) = _simplest(comparison, averages, best)
+    simplest, gap = _simplest(comparison, averages, best)
+    _, low, high = gap
     measured = f"recall@{k} {simplest.recall[k]:.3f}"
-    gap = interval((difference, low, high))
-    against = f"{ranker.name} {ranker.recall[k]:.3f}, difference {gap}"
-    if len(first) < _TOO_FEW_USERS and (low > 0 or high < 0):
+    against = f"{ranker.name} {ranker.recall[k]:.3f}, difference {interval(gap)}"
+    if len(first) < _TOO_FEW_USERS:
         return (
             f"There is no best contender: {_count(len(first), 'user')} cannot tell "
             f"'{simplest.name}' and '{ranker.name}' apart ({measured}; {against}). Give a log with "
@@ -265,6 +245,34 @@ def what_to_ship(comparison: Comparison) -> str:
     )
 
 
+def _why_all_are_equal(comparison: Comparison, recall: np.ndarray) -> str:
+    k, n_items = comparison.ks[0], len(comparison.items)
+    found = f"(recall@{k} {recall.mean():.3f}). Give a longer log"
+    if not recall.any():
+        larger = f", or try a larger k with -k (there are {n_items} items)" if k < n_items else ""
+        return f"none finds any held-out item {found}{larger}."
+    return f"all find the same held-out items {found}" + (
+        ", or choose a smaller k with -k." if k > 1 else "."
+    )
+
+
+def _simplest(
+    comparison: Comparison, encoders: list[Row], best: Row
+) -> tuple[Row, tuple[float, float, float]]:
+    """Return the simplest encoder not worse than the best, and its difference from the ranker.
+
+    Encoders above the best ranker come first, then those that may be equal to it, then those
+    below it: an encoder that is not worse than the best one can still be worse than the ranker.
+    """
+    per_user = comparison.per_user
+    gaps = [
+        (row, paired_interval(per_user[row.name], per_user[comparison.best_ranker]))
+        for row in encoders
+        if row is best or not paired_interval(per_user[best.name], per_user[row.name])[1] > 0
+    ]
+    return max(gaps, key=lambda pair: (pair[1][1] > 0, pair[1][2] >= 0))
+
+
 def as_json(comparison: Comparison) -> str:
     """Return the table, the notes and the recommendation as one JSON object.
 
@@ -273,12 +281,12 @@ def as_json(comparison: Comparison) -> str:
     rows = [_plain(dataclasses.asdict(row)) for row in comparison.rows]
     empty = {name for name in rows[0] if all(row[name] is None for row in rows)}
     content = {
-        "about": dataclasses.asdict(comparison.about),
+        "about": comparison.about,
         "k": comparison.ks,
-        "n_users": len(comparison.task.queries),
+        "n_users": len(comparison.split.queries),
         "n_items": len(comparison.items),
-        "n_left_out": comparison.task.left_out,
-        "repeated_events": comparison.task.again_share,
+        "n_left_out": comparison.split.left_out,
+        "repeated_events": comparison.split.again_share,
         "exclude_seen": comparison.exclude_seen,
         "best_ranker": comparison.best_ranker,
         "rows": [{name: row[name] for name in row if name not in empty} for row in rows],
@@ -286,7 +294,6 @@ def as_json(comparison: Comparison) -> str:
         "notes": notes(comparison),
         "what_to_ship": what_to_ship(comparison),
     }
-    # Escaped letters are valid JSON in every encoding of the terminal.
     return json.dumps(content, indent=2)
 
 
@@ -294,7 +301,15 @@ def interval(values: tuple[float, float, float] | None) -> str:
     """Return a difference with its interval, or a dash."""
     if values is None:
         return "-"
-    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*values)
+    difference, low, high = values
+    if math.isnan(low):
+        return f"{difference:+.3f}"
+    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def figure(value: float, form: str = ".3f") -> str:
+    """Return a number, or a dash for NaN."""
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def _count(n: int, what: str) -> str:
@@ -306,34 +321,6 @@ def _listed(parts: list[str]) -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _simplest(
-    comparison: Comparison, encoders: list[Row], best: Row
-) -> tuple[Row, tuple[float, float, float]]:
-    """Return the simplest encoder not worse than the best, and its difference from the ranker.
-
-    Encoders above the best ranker come first, then those that may be equal to it, then those
-    below it: an encoder that is not worse than the best one can still be worse than the ranker.
-    """
-    theirs = comparison.per_user[comparison.best_ranker]
-    gaps = [
-        (row, paired_interval(comparison.per_user[row.name], theirs))
-        for row in encoders
-        if _not_worse(comparison, row, best)
-    ]
-    return max(gaps, key=lambda pair: (pair[1][1] > 0, pair[1][2] >= 0))
-
-
-def _not_worse(comparison: Comparison, row: Row, best: Row) -> bool:
-    if row is best:
-        return True
-    _, low, _ = paired_interval(comparison.per_user[best.name], comparison.per_user[row.name])
-    return low <= 0
-
-
-def _figure(value: float, form: str = ".3f") -> str:
-    return "-" if math.isnan(value) else format(value, form)
 
 
 def _plain(value: Any) -> Any:

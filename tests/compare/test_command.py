@@ -17,10 +17,9 @@ import pytest
 
 import skue
 from skue import load_interactions
-from skue.compare import _page
-from skue.compare._command import main
+from skue.compare import _report
+from skue.compare._command import main, parser
 from skue.compare._log import read_log
-from skue.compare._options import parser
 
 pandas = pytest.importorskip("pandas")
 
@@ -69,7 +68,7 @@ def compared(log):
 @pytest.fixture
 def without_pictures(monkeypatch):
     """Leave the pictures out of the report: drawing them takes a second."""
-    monkeypatch.setattr(_page, "curve_svg", lambda comparison: "")
+    monkeypatch.setattr(_report, "_svg", lambda figure, axes: "")
 
 
 def test_the_table_has_every_contender(compared):
@@ -126,7 +125,7 @@ def test_the_page_shows_table_curves_search_and_parts(compared):
     for part in ("repeated items (", "new items (", "warm users ("):
         assert part in page
     assert "cold users (" not in page  # there are none
-    assert html.escape(done.stdout.rstrip().splitlines()[-1]) in page
+    assert done.stdout.rstrip().splitlines()[-1] in html.unescape(page)
     assert "two-tower.joblib" in page
     assert "loses half of its weight" in page or "have the same weight" in page
 
@@ -135,7 +134,7 @@ def test_bars_and_intervals_are_as_long_as_the_figures(compared):
     _, folder = compared
     scores = json.loads((folder / "scores.json").read_text())
     page = (folder / "report.html").read_text()
-    bars = [float(width) for width in re.findall(r"<i style='width:([\d.]+)%'", page)]
+    bars = [float(width) for width in re.findall(r'<i style="width:([\d.]+)%"', page)]
     recalls = [row["recall"]["3"] for row in scores["rows"]]
     assert len(bars) == len(recalls)
     largest = max(bars)
@@ -143,7 +142,7 @@ def test_bars_and_intervals_are_as_long_as_the_figures(compared):
         np.array(bars) / largest, np.array(recalls) / max(recalls), atol=2e-3
     )
     # The ranker itself has no interval, all others have one, of which nothing is left of 0.
-    drawn = re.findall(r"<u style='left:([\d.]+)%;width:([\d.]+)%'", page)
+    drawn = re.findall(r'<u style="left:([\d.]+)%;width:([\d.]+)%"', page)
     assert len(drawn) == len(recalls) - 1
     ends = np.array([[float(left), float(left) + float(width)] for left, width in drawn])
     reference = max(row["recall"]["3"] for row in scores["rows"] if not row["is_encoder"])
@@ -160,7 +159,7 @@ def test_the_best_of_each_column_is_bold(compared):
     _, folder = compared
     rows = json.loads((folder / "scores.json").read_text())["rows"]
     table = (folder / "report.html").read_text().rpartition("<table>")[2]
-    lines = re.findall(r"<tr><th scope='row'>.*?</tr>", table)
+    lines = re.findall(r'<tr><th scope="row">.*?</tr>', table)
     bold = [re.findall(r"<td>(<b>)?", line)[:4] for line in lines]
     for column, (metric, k) in enumerate(
         [("recall", "3"), ("recall", "5"), ("ndcg", "3"), ("ndcg", "5")]
@@ -518,7 +517,7 @@ def test_the_report_names_its_log_date_and_command(compared, log):
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d[+-]\d\d:\d\d", about["date"])
     assert set(about["versions"]) == {"skue", "scikit-learn", "numpy", "Python"}
     for said in (str(log), "2026-01-01 to 2026-01-05", about["command"], about["date"]):
-        assert html.escape(said) in page
+        assert said in html.unescape(page)
     assert f"Log: {log} (40 users, 400 events, 2026-01-01 to 2026-01-05)" in done.stdout
 
 

@@ -3,32 +3,24 @@
 import json
 import os
 import shutil
-import signal
-import sys
 from dataclasses import replace
 
 import joblib
 import pytest
-from processes import in_process, write_report_and_signal
 
-from skue.compare import _page, _report
-from skue.compare._contenders import ENCODER_NAMES
-from skue.compare._report import MANIFEST, check_folder, encoder_file, write_report
-from skue.compare._stopping import Stopping
+from skue.compare import _report
+from skue.compare._report import MARKER, check_folder, write_report
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def without_pictures():
     """Leave the pictures out: drawing them takes a second a report."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_page, "curve_svg", lambda comparison: "")
+        patch.setattr(_report, "_svg", lambda figure, axes: "")
         yield
-
-
-def write(comparison, folder):
-    write_report(comparison, folder, Stopping())
 
 
 def contents(folder):
@@ -39,18 +31,14 @@ def contents(folder):
     }
 
 
-def recorded(folder):
-    return json.loads((folder / MANIFEST).read_text())["files"]
-
-
-def is_whole(folder):
-    return all([_report._checksum(folder / n)] == sums for n, sums in recorded(folder).items())
+def marked(folder):
+    return json.loads((folder / MARKER).read_text())["files"]
 
 
 @pytest.fixture(scope="module")
-def written(small, without_pictures, tmp_path_factory):
+def written(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("written") / "report"
-    write(small, folder)
+    write_report(small, folder)
     return folder
 
 
@@ -61,244 +49,125 @@ def report(written, tmp_path):
 
 @pytest.fixture
 def changed(small):
-    return replace(small, about=replace(small.about, log="another.csv"))
+    return replace(small, about={**small.about, "log": "another.csv"})
 
 
-def test_encoder_names_lists_every_encoder_of_a_comparison(small):
-    assert set(small.encoders) == set(ENCODER_NAMES)
-
-
-def test_the_manifest_names_every_file_of_the_report(report):
-    assert set(recorded(report)) == set(os.listdir(report)) - {MANIFEST}
-    assert {encoder_file(name) for name in ENCODER_NAMES} < set(recorded(report))
+def test_the_marker_names_every_file_of_the_report(small, report):
+    assert set(marked(report)) == set(os.listdir(report)) - {MARKER}
+    files = {contender.file for contender in small.encoders}
+    assert files | {"report.html", "scores.json"} == set(marked(report))
+    assert "decay-average-30-days.joblib" in files
 
 
 def test_a_new_report_replaces_the_earlier_one(small, report):
     earlier = contents(report)
-    one_less = {name: small.encoders[name] for name in ENCODER_NAMES if name != "mix"}
-    write(replace(small, encoders=one_less), report)
+    (report / "report.html").unlink()  # a deleted file is written again
+    fewer = [contender for contender in small.contenders if contender.name != "mix"]
+    write_report(replace(small, contenders=fewer), report)
     assert "mix.joblib" in earlier
     assert set(contents(report)) == set(earlier) - {"mix.joblib"}
     assert contents(report)["scores.json"] == earlier["scores.json"]
 
 
 def test_files_that_skue_did_not_write_are_kept(small, report):
-    (report / "thesis.tex").write_text("years of work")
     (report / "data").mkdir()
-    (report / "data" / "raw.csv").write_text("x")
-    (report / "my-model.joblib").write_bytes(b"mine")
-    before = contents(report)
-    assert check_folder(report) == []
-    write(small, report)
-    after = contents(report)
     for name in ("thesis.tex", "data/raw.csv", "my-model.joblib"):
-        assert after[name] == before[name]
+        (report / name).write_text("years of work")
+    write_report(small, report)
+    for name in ("thesis.tex", "data/raw.csv", "my-model.joblib"):
+        assert (report / name).read_text() == "years of work"
 
 
-def test_a_folder_without_a_manifest_is_refused_even_if_it_holds_a_scores_json(tmp_path):
+def test_a_folder_with_files_but_no_marker_is_refused(tmp_path):
     (tmp_path / "scores.json").write_text("{}")
     with pytest.raises(ValueError, match="is not empty and has no earlier report"):
         check_folder(tmp_path)
 
 
-def test_a_report_of_skue_0_1_is_refused_and_the_error_says_so(tmp_path):
-    for name in ("scores.json", "report.html"):
-        (tmp_path / name).write_text("")
-    with pytest.raises(ValueError, match=r"has a report of skue 0\.1"):
-        check_folder(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["report.html", "two-tower.joblib"])
-def test_a_report_with_a_changed_file_is_refused_and_kept(small, report, name):
-    (report / name).write_text("notes of mine")
+def test_a_file_of_the_user_with_the_name_of_a_report_file_is_refused(small, report):
+    names = [name for name in marked(report) if name != "mix.joblib"]
+    (report / MARKER).write_text(json.dumps({"files": names}))
+    (report / "mix.joblib").write_text("mine")
     before = contents(report)
-    for attempt in (check_folder, lambda folder: write(small, folder)):
-        with pytest.raises(ValueError, match=f"{name} has changed since skue wrote it"):
-            attempt(report)
+    with pytest.raises(ValueError, match=r"mix\.joblib was not written by skue"):
+        write_report(small, report)
     assert contents(report) == before
 
 
-def test_a_deleted_file_is_written_again(small, report):
-    (report / "report.html").unlink()
-    check_folder(report)
-    write(small, report)
-    assert "report.html" in os.listdir(report)
-
-
-@pytest.mark.parametrize("name", ["mix.joblib", "Report.HTML"])
-def test_a_file_of_the_same_name_that_skue_did_not_write_is_refused(report, name):
-    manifest = recorded(report)
-    for own in [own for own in manifest if own.lower() == name.lower()]:
-        del manifest[own]
-        (report / own).unlink()
-    (report / MANIFEST).write_text(json.dumps({"files": manifest}))
-    (report / name).write_text("mine")
-    with pytest.raises(ValueError, match=f"{name} was not written by skue"):
-        check_folder(report)
-
-
 @pytest.mark.parametrize(
-    "name", ["../thesis.tex", "thesis.tex", "/etc/passwd", "data/a.joblib", "..joblib", "", "a\nb"]
+    "text",
+    ["", "{", "[]", "{}", '{"files": 3}', '{"files": [3]}', '{"files": ["../thesis.tex"]}']
+    + ['{"files": ["scores.json", "/etc/passwd"]}', '{"files": ["a/b.joblib"]}'],
 )
-def test_a_manifest_that_lists_other_files_than_reports_have_is_refused(small, report, name):
-    thesis = report.parent / "thesis.tex"
-    thesis.write_text("years of work")
-    manifest = recorded(report)
-    manifest[name] = [_report._checksum(thesis)]
-    (report / MANIFEST).write_text(json.dumps({"files": manifest}))
-    for attempt in (check_folder, lambda folder: write(small, folder)):
-        with pytest.raises(ValueError, match="is not as skue writes it"):
-            attempt(report)
-    assert thesis.read_text() == "years of work"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"scores.json": 3}}', "[" * 100_000]
-)
-def test_an_invalid_manifest_is_refused(report, text):
-    (report / MANIFEST).write_text(text)
+def test_a_marker_that_skue_has_not_written_is_refused(report, text):
+    (report / MARKER).write_text(text)
     with pytest.raises(ValueError, match="is not as skue writes it"):
         check_folder(report)
 
 
-def test_a_pipe_in_place_of_the_manifest_is_refused_without_waiting(report):
-    (report / MANIFEST).unlink()
-    os.mkfifo(report / MANIFEST)
-    with pytest.raises(ValueError, match="is not as skue writes it"):
-        check_folder(report)
-
-
-def test_a_copied_manifest_does_not_allow_replacing_other_files(report, tmp_path):
-    other = tmp_path / "other"
-    other.mkdir()
-    shutil.copy(report / MANIFEST, other)
-    (other / "scores.json").write_text("scores of something else")
-    with pytest.raises(ValueError, match=r"scores\.json has changed"):
-        check_folder(other)
-
-
-def test_a_symbolic_link_in_place_of_a_report_file_is_refused(report, tmp_path):
-    elsewhere = tmp_path / "elsewhere.html"
-    shutil.move(report / "report.html", elsewhere)
-    (report / "report.html").symlink_to(elsewhere)
-    with pytest.raises(ValueError, match=r"report\.html has changed"):
-        check_folder(report)
-
-
-def test_a_file_created_during_the_run_is_kept(small, tmp_path):
-    folder = tmp_path / "report"
-    folder.mkdir()
-    check_folder(folder)
-    (folder / "scores.json").write_text("mine")
-    with pytest.raises(ValueError, match="is not empty"):
-        write(small, folder)
-    assert contents(folder) == {"scores.json": b"mine"}
-
-
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
-def test_a_full_disk_changes_nothing(small, written, tmp_path, monkeypatch, earlier):
+def test_a_full_disk_or_ctrl_c_changes_nothing(
+    changed, written, tmp_path, monkeypatch, earlier, failure
+):
     if earlier:
         shutil.copytree(written, tmp_path / "report")
     before = contents(tmp_path)
     dump = joblib.dump
 
-    def full(encoder, path):
+    def failing(encoder, path):
         if "mix" in str(path):
-            raise OSError(28, "No space left on device")
+            raise failure
         return dump(encoder, path)
 
-    monkeypatch.setattr(joblib, "dump", full)
-    with pytest.raises(OSError, match="No space left"):
-        write(small, tmp_path / "report")
+    monkeypatch.setattr(joblib, "dump", failing)
+    with pytest.raises(type(failure)):
+        write_report(changed, tmp_path / "report")
     assert contents(tmp_path) == before
     assert os.listdir(tmp_path) == (["report"] if earlier else [])
 
 
-@pytest.mark.parametrize("n_renamed", range(10))
-def test_after_a_failure_between_two_renames_the_next_run_can_write(
-    changed, report, monkeypatch, n_renamed
+@pytest.mark.parametrize("n_moved", [0, 1, 4, 10])
+def test_after_a_failure_between_two_moves_the_next_run_can_write(
+    changed, report, monkeypatch, n_moved
 ):
     (report / "mine.txt").write_text("mine")
-    rename, calls = os.replace, []
+    move, calls = os.replace, []
 
     def failing(*paths):
-        if len(calls) == n_renamed:
+        if len(calls) == n_moved:
             raise SystemError("stopped")
         calls.append(paths)
-        rename(*paths)
+        move(*paths)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", failing)
         with pytest.raises(SystemError, match="stopped"):
-            write(changed, report)
-    check_folder(report)
-    write(changed, report)
+            write_report(changed, report)
+    write_report(changed, report)
     assert "another.csv" in (report / "scores.json").read_text()
-    assert all(len(checksums) == 1 for checksums in recorded(report).values())
-    assert (report / "mine.txt").read_text() == "mine"
+    assert set(os.listdir(report)) == {*marked(report), MARKER, "mine.txt"}
 
 
-def test_the_leftovers_of_a_killed_run_are_reported_and_kept(small, tmp_path):
-    left_over = tmp_path / ".skue-report-0123456789ab"
+def test_what_a_killed_run_left_is_kept(small, tmp_path):
+    left_over = tmp_path / ".skue-report-0123"
     left_over.mkdir()
     (left_over / "mix.joblib").write_bytes(b"half")
-    assert check_folder(tmp_path) == [left_over.name]
-    write(small, tmp_path)
+    write_report(small, tmp_path)
     assert (left_over / "mix.joblib").read_bytes() == b"half"
 
 
 def test_a_log_whose_name_is_not_valid_text_can_be_reported(small, tmp_path):
     name = os.fsdecode(b"caf\xe9.csv")
-    write(replace(small, about=replace(small.about, log=name)), tmp_path)
+    write_report(replace(small, about={**small.about, "log": name}), tmp_path)
     assert json.loads((tmp_path / "scores.json").read_text())["about"]["log"] == name
     assert "caf\\udce9.csv" in (tmp_path / "report.html").read_text()
 
 
-def signal_during(comparison, folder, number, *call):
-    """Write a report in a process that gets a signal at the n-th call of a function."""
-    errors = folder.parent / "errors.txt"
-    code = in_process(write_report_and_signal, comparison, folder, number, *call, stderr=errors)
-    said = errors.read_text()
-    errors.unlink()
-    return code, said
+def test_without_the_extra_plot_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    def missing(module, extra):
+        raise ImportError(f"{module} is required but not installed: {extra}")
 
-
-@pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
-def test_ctrl_c_before_the_report_is_complete_changes_nothing(changed, written, tmp_path, earlier):
-    folder = tmp_path / "report"
-    if earlier:
-        shutil.copytree(written, folder)
-    before = contents(tmp_path)
-    code, said = signal_during(changed, folder, signal.SIGINT, "joblib", "dump", 3)
-    assert (code, said) == (130, "skue compare: interrupted; nothing was written\n")
-    assert contents(tmp_path) == before
-    assert os.listdir(tmp_path) == (["report"] if earlier else [])
-
-
-def test_ctrl_c_between_two_renames_waits_until_the_report_is_complete(changed, report):
-    code, said = signal_during(changed, report, signal.SIGINT, "os", "replace", 4)
-    assert code == 130
-    assert said == f"skue compare: interrupted; the report in {report} is complete\n"
-    assert "another.csv" in (report / "scores.json").read_text()
-    assert is_whole(report)
-    assert not [name for name in os.listdir(report) if name.startswith(".")]
-
-
-@pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
-@pytest.mark.parametrize(
-    "call", [("joblib", "dump", 3), ("os", "replace", 4)], ids=["files", "end"]
-)
-def test_the_run_after_a_kill_9_writes_a_whole_report(changed, written, tmp_path, earlier, call):
-    folder = tmp_path / "report"
-    if earlier:
-        shutil.copytree(written, folder)
-        (folder / "mine.txt").write_text("mine")
-    code, _ = signal_during(changed, folder, signal.SIGKILL, *call)
-    assert code == -signal.SIGKILL
-    left_over = check_folder(folder)
-    assert len(left_over) == 1
-    write(changed, folder)
-    assert "another.csv" in (folder / "scores.json").read_text()
-    assert is_whole(folder)
-    others = set(os.listdir(folder)) - {MANIFEST, *recorded(folder)}
-    assert others == {*left_over, *(["mine.txt"] if earlier else [])}
+    monkeypatch.setattr(_report, "import_optional", missing)
+    with pytest.raises(ImportError, match="jinja2 is required but not installed: plot"):
+        check_folder(tmp_path / "report")

@@ -28,16 +28,16 @@ _MOST_WORDS = 3
 _FEWEST_USES = 2
 
 
-class FeatureFile(NamedTuple):
+class ItemTable(NamedTuple):
     """Features, and a sentence on how each column was encoded."""
 
     features: ItemFeatures
     encoding: str
 
 
-def read_item_features(
+def read_item_table(
     path: Path, item_ids: np.ndarray, *, encoding: str = "utf-8", decimal: str = "."
-) -> FeatureFile:
+) -> ItemTable:
     """Read a CSV, TSV or Parquet file with one row per item.
 
     The column of ids has a usual name, or is the first one. Text is encoded by
@@ -66,7 +66,7 @@ def read_item_features(
         raise ValueError(f"--item-features {path}: {error}") from error
 
 
-def _read(path: Path, item_ids: np.ndarray, encoding: str, decimal: str) -> FeatureFile:
+def _read(path: Path, item_ids: np.ndarray, encoding: str, decimal: str) -> ItemTable:
     frame = _frame_of(path, encoding, decimal)
     names = [str(name) for name in frame.columns]
     id_column = guess_column(names, "item") or names[0]
@@ -91,7 +91,7 @@ def _read(path: Path, item_ids: np.ndarray, encoding: str, decimal: str) -> Feat
     values = encoder.fit_transform(frame.assign(**cleaned)[columns])
     told = ", ".join(f"{name} as {kind}" for name, kind in kinds.items())
     features = ItemFeatures(sp.csr_array(values), ids)
-    return FeatureFile(features, f"{told} ({features.n_features} columns)")
+    return ItemTable(features, f"{told} ({features.n_features} columns)")
 
 
 def _frame_of(path: Path, encoding: str, decimal: str) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from skue.compare._about import moment
 from skue.histories._histories import Histories
 from skue.histories._splits import _next_instants, is_liked, leave_last_out, newest_liked
 from skue.kernels._arrays import owners, starts_of_runs
@@ -15,10 +15,12 @@ from skue.kernels._arrays import owners, starts_of_runs
 _SHARE_BEFORE_CUTOFF = 0.8
 # Enough users to measure recall to within .005 (95 %).
 _SCORED_USERS = 50_000
+# The years 1990 to 2100 in seconds.
+_DATES_IN_SECONDS = (631_152_000, 4_133_980_800)
 
 
 @dataclass
-class Task:
+class Split:
     """Training histories, queries and held-out items.
 
     Attributes
@@ -53,11 +55,11 @@ class Task:
     has_dislikes: bool = False
 
 
-def make_task(histories: Histories, split: str) -> Task:
+def split_log(histories: Histories, by: str) -> Split:
     """Hold out the last event of each user, or with times all events of the last instant.
 
-    With ``split="time"``, the training data ends at one point in time, and the first instant of
-    each user after it is held out.
+    With ``by="time"``, the training data ends at one point in time, and the first instant of each
+    user after it is held out.
 
     Raises
     ------
@@ -65,24 +67,27 @@ def make_task(histories: Histories, split: str) -> Task:
         If no user has events before the held-out ones.
     """
     histories = _ordered_within_instants(histories)
-    if split == "time":
-        task = _split_by_time(histories)
-    else:
-        task = _split_by_last(_until_last_like(histories))
-    task.has_dislikes = not is_liked(histories).all()
-    return with_at_most(_SCORED_USERS, task)
+    split = _by_time(histories) if by == "time" else _by_last(_until_last_like(histories))
+    split.has_dislikes = not is_liked(histories).all()
+    return with_at_most(_SCORED_USERS, split)
 
 
-def with_at_most(n_users: int, task: Task) -> Task:
+def inner_split(split: Split) -> Split:
+    """Hold out once more inside the training histories, to choose parameters."""
+    queries, held_out = _last_out(_until_last_like(split.train), split.unit)
+    return replace(split, train=queries, queries=queries, held_out=held_out)
+
+
+def with_at_most(n_users: int, split: Split) -> Split:
     """Score at most this many users, drawn at random. All users stay in the training data."""
-    if len(task.queries) <= n_users:
-        return task
-    drawn = drawn_users(len(task.queries), n_users)
+    if len(split.queries) <= n_users:
+        return split
+    drawn = drawn_users(len(split.queries), n_users)
     return replace(
-        task,
-        queries=task.queries[drawn],
-        held_out=task.held_out[drawn],
-        n_not_scored=len(task.queries) - n_users,
+        split,
+        queries=split.queries[drawn],
+        held_out=split.held_out[drawn],
+        n_not_scored=len(split.queries) - n_users,
     )
 
 
@@ -91,10 +96,14 @@ def drawn_users(n_users: int, n_drawn: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(n_users, n_drawn, replace=False))
 
 
-def inner_task(task: Task) -> Task:
-    """Hold out once more inside the training histories, to choose parameters."""
-    queries, held_out = _last_out(_until_last_like(task.train), task.unit)
-    return Task(queries, queries, held_out, task.unit, task.simultaneous_share, task.again_share)
+def moment(time: Any) -> str:
+    """Return a time as a date, or as a number if it cannot be a date in seconds."""
+    if not isinstance(time, np.datetime64):
+        first, last = _DATES_IN_SECONDS
+        if not first <= time <= last:
+            return f"{time:.15g}"
+        time = np.datetime64(int(time), "s")
+    return str(time.astype("datetime64[s]")).replace("T", " ").removesuffix(" 00:00:00")
 
 
 def _last_out(histories: Histories, unit: str) -> tuple[Histories, np.ndarray]:
@@ -104,30 +113,22 @@ def _last_out(histories: Histories, unit: str) -> tuple[Histories, np.ndarray]:
         return leave_last_out(histories, by=unit)
 
 
-def _split_by_last(histories: Histories) -> Task:
+def _by_last(histories: Histories) -> Split:
     unit = "event" if histories.timestamps is None else "instant"
     queries, held_out = _last_out(histories, unit)
     n_empty = int((histories.lengths == 0).sum())
     n_single = int((histories.lengths == 1).sum())
-    n_at_once = len(histories) - len(queries) - n_single - n_empty
     likes = "" if histories.weights is None else " with a positive weight"
     left_out = {
         f"have no event{likes}": n_empty,
         "have one event only": n_single,
-        "have all of their events at one time": n_at_once,
+        "have all of their events at one time": len(histories) - len(queries) - n_single - n_empty,
     }
-    return Task(
-        queries,
-        queries,
-        held_out,
-        unit,
-        _simultaneous_share(histories),
-        again_share(histories),
-        left_out,
-    )
+    shares = _simultaneous_share(histories), _again_share(histories)
+    return Split(queries, queries, held_out, unit, *shares, left_out)
 
 
-def _split_by_time(histories: Histories) -> Task:
+def _by_time(histories: Histories) -> Split:
     times = histories.timestamps
     if times is None:
         raise ValueError("--split time needs a log with a time column. Name it with --time NAME.")
@@ -136,10 +137,10 @@ def _split_by_time(histories: Histories) -> Task:
     train = histories._keep_events(times <= cutoff)
     histories = histories._keep_events((times <= cutoff) | is_liked(histories))
     times = histories.timestamps
-    before, all_events = train.lengths, histories.lengths
+    has_past = train.lengths > 0
     left_out = {
-        f"have nothing after {shown}": int((before == all_events).sum()),
-        f"have nothing up to {shown}": int((before == 0).sum()),
+        f"have nothing after {shown}": int((train.lengths == histories.lengths).sum()),
+        f"have nothing up to {shown}": int((~has_past).sum()),
     }
     if sum(left_out.values()) == len(histories):
         reasons = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
@@ -148,16 +149,8 @@ def _split_by_time(histories: Histories) -> Task:
             "Use --split last."
         )
     queries, held_out = _next_instants(histories, times <= cutoff, times > cutoff)
-    return Task(
-        train[before > 0],
-        queries,
-        held_out,
-        "instant",
-        _simultaneous_share(histories),
-        again_share(histories),
-        left_out,
-        shown,
-    )
+    shares = _simultaneous_share(histories), _again_share(histories)
+    return Split(train[has_past], queries, held_out, "instant", *shares, left_out, shown)
 
 
 def _until_last_like(histories: Histories) -> Histories:
@@ -170,20 +163,21 @@ def _until_last_like(histories: Histories) -> Histories:
     return histories._keep_events((position < start) | ((position <= last) & marks))
 
 
-def again_share(histories: Histories) -> float:
+def _again_share(histories: Histories) -> float:
     """Return the share of events whose item the user has had before.
 
     Events of the same user, item and time count as one, as they are duplicate lines.
     """
-    keys = owners(histories.offsets) * np.int64(len(histories.item_ids)) + histories.codes
-    if histories.timestamps is None:
-        return 1 - len(np.unique(keys)) / max(len(keys), 1)
-    order = np.lexsort((histories.timestamps, keys))
-    keys, times = keys[order], histories.timestamps[order]
-    same_pair = keys[1:] == keys[:-1]
-    n_again = int((same_pair & (times[1:] != times[:-1])).sum())
-    n_copies = int((same_pair & (times[1:] == times[:-1])).sum())
-    return n_again / max(len(keys) - n_copies, 1)
+    pairs = owners(histories.offsets) * np.int64(len(histories.item_ids)) + histories.codes
+    order = np.argsort(pairs, kind="stable")  # the events of a pair stay in order of time
+    is_new = np.diff(pairs[order], prepend=-1) != 0
+    is_event = is_new.copy()
+    if histories.timestamps is not None:
+        times = histories.timestamps[order]
+        is_event[1:] |= times[1:] != times[:-1]
+    else:
+        is_event[:] = True
+    return float((is_event.sum() - is_new.sum()) / max(is_event.sum(), 1))
 
 
 def _ordered_within_instants(histories: Histories) -> Histories:

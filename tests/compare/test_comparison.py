@@ -1,4 +1,4 @@
-"""Rankers, tasks, intervals and the recommendation."""
+"""Splits, intervals and the verdict."""
 
 from types import SimpleNamespace
 
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from skue import Histories
-from skue.compare._about import moment
-from skue.compare._contenders import LastItem
+from skue.compare._contenders import Contender, LastItem
 from skue.compare._run import Row, paired_interval
-from skue.compare._task import make_task, with_at_most
-from skue.compare._text import _of_the_examples, half_life, what_to_ship
+from skue.compare._split import moment, split_log, with_at_most
+from skue.compare._text import _of_the_examples, half_life, interval, what_to_ship
 
 
 def test_last_item_ranks_all_items_of_the_last_instant_first():
@@ -31,20 +30,20 @@ def test_the_interval_agrees_with_a_plain_bootstrap():
 
 
 def test_the_last_instant_is_held_out_where_there_are_times():
-    task = make_task(Histories.from_lists([[1, 2, 3]], timestamps=[[1, 5, 5]]), "last")
-    assert task.held_out[0].tolist() == [2, 3]
-    assert task.simultaneous_share == 1.0
+    split = split_log(Histories.from_lists([[1, 2, 3]], timestamps=[[1, 5, 5]]), "last")
+    assert split.held_out[0].tolist() == [2, 3]
+    assert split.simultaneous_share == 1.0
 
 
 def test_a_large_log_is_scored_on_some_users_and_learned_from_all():
     histories = Histories.from_lists([[u, u + 1, u + 2] for u in range(50)], user_ids=range(50))
-    task = with_at_most(20, make_task(histories, "last"))
-    assert len(task.queries) == len(task.held_out) == 20
-    assert task.n_not_scored == 30
-    assert len(task.train) == 50
+    split = with_at_most(20, split_log(histories, "last"))
+    assert len(split.queries) == len(split.held_out) == 20
+    assert split.n_not_scored == 30
+    assert len(split.train) == 50
     # Each drawn user keeps their own held-out item.
-    assert task.held_out.tolist() == (task.queries.user_ids + 2).tolist()
-    assert with_at_most(50, task) is task
+    assert split.held_out.tolist() == (split.queries.user_ids + 2).tolist()
+    assert with_at_most(50, split) is split
 
 
 def comparison(explores=(0.0, 0.2, 0.2), n_users=400, **recalls):
@@ -57,7 +56,9 @@ def comparison(explores=(0.0, 0.2, 0.2), n_users=400, **recalls):
         Row(name, name != "ranker", {10: values.mean()}, {}, 0, explore, 0, 0, {}, 0, 0)
         for (name, values), explore in zip(per_user.items(), explores, strict=False)
     ]
-    return SimpleNamespace(ks=[10], rows=rows, best_ranker="ranker", per_user=per_user)
+    return SimpleNamespace(
+        ks=[10], rows=rows, best_ranker="ranker", per_user=per_user, items=range(1000)
+    )
 
 
 def test_an_encoder_clearly_above_the_ranker_is_shipped():
@@ -99,6 +100,17 @@ def test_a_smaller_k_is_suggested_if_all_find_everything():
     assert "smaller k with -k" in sentence
 
 
+def test_a_larger_k_is_suggested_only_if_there_are_more_items():
+    none_found = comparison(ranker=0.0, average=0.0)
+    assert "try a larger k with -k (there are 1000 items)" in what_to_ship(none_found)
+    none_found.items = range(10)
+    assert "larger k" not in what_to_ship(none_found)
+
+
+def test_one_user_has_no_interval():
+    assert interval(paired_interval(np.ones(1), np.zeros(1))) == "+1.000"
+
+
 def test_nothing_is_shipped_if_no_contender_finds_anything():
     sentence = what_to_ship(comparison(ranker=0.0, average=0.0))
     assert sentence.startswith("There is no best contender: none finds any held-out item")
@@ -126,15 +138,14 @@ def test_an_encoder_above_the_ranker_is_preferred_to_a_simpler_one_that_may_equa
 )
 def test_the_report_tells_from_which_share_of_a_long_log_the_two_tower_learned(n_seen, notes):
     encoder = SimpleNamespace(n_examples_seen_=n_seen, n_examples_=1000)
-    assert _of_the_examples(SimpleNamespace(encoders={"two-tower": encoder})) == notes
+    contenders = [Contender("two-tower", "encoder", encoder)]
+    assert _of_the_examples(SimpleNamespace(contenders=contenders)) == notes
 
 
 def test_the_lists_of_all_contenders_are_measured_by_the_same_item_vectors(small):
-    k, queries = small.ks[0], small.task.queries
-    for row in small.rows:
-        if row.name not in small.encoders:
-            continue
-        encoder = small.encoders[row.name]
+    k, queries = small.ks[0], small.split.queries
+    for contender in small.encoders:
+        encoder, row = contender.estimator, small.row(contender.name)
         ids, _ = encoder.recommend(queries, k=k, exclude_seen=small.exclude_seen)
         vectors = small.items.vectors[small.items.lookup(ids.ravel())].reshape(*ids.shape, -1)
         cosines = np.einsum("uid,ujd->uij", vectors, vectors)[:, ~np.eye(k, dtype=bool)]
@@ -151,11 +162,11 @@ LIKES = Histories.from_lists(
 
 
 def test_dislikes_are_not_held_out():
-    task = make_task(LIKES, "last")
-    assert [row.tolist() for row in task.queries] == [["a"], ["a"], ["b", "c"]]
-    assert task.held_out.tolist() == ["b", "b", "d"]
-    assert task.has_dislikes
-    assert task.left_out["have no event with a positive weight"] == 2
+    split = split_log(LIKES, "last")
+    assert [row.tolist() for row in split.queries] == [["a"], ["a"], ["b", "c"]]
+    assert split.held_out.tolist() == ["b", "b", "d"]
+    assert split.has_dislikes
+    assert split.left_out["have no event with a positive weight"] == 2
 
 
 def test_dislikes_of_the_held_out_instant_are_left_out():
@@ -165,9 +176,9 @@ def test_dislikes_of_the_held_out_instant_are_left_out():
         timestamps=times,
         weights=[[1, -1, 1, -1], [1, -1, 1, 1]],
     )
-    task = make_task(log, "last")
-    assert [row.tolist() for row in task.queries] == [["a"], ["a", "b"]]
-    assert [row.tolist() for row in task.held_out] == [["c"], ["c", "d"]]
+    split = split_log(log, "last")
+    assert [row.tolist() for row in split.queries] == [["a"], ["a", "b"]]
+    assert [row.tolist() for row in split.held_out] == [["c"], ["c", "d"]]
 
 
 def test_dislikes_are_not_held_out_after_a_cutoff():
@@ -176,15 +187,15 @@ def test_dislikes_are_not_held_out_after_a_cutoff():
         timestamps=[[1, 2, 2, 3], [1, 1, 2, 3], [1] * 30],
         weights=[[1, -1, 1, -1], [1, -1, -1, 1], [1] * 30],
     )
-    task = make_task(log, "time")
-    assert [row.tolist() for row in task.queries] == [["a"], ["a", "b"]]
-    assert [row.tolist() for row in task.held_out] == [["c"], ["d"]]
+    split = split_log(log, "time")
+    assert [row.tolist() for row in split.queries] == [["a"], ["a", "b"]]
+    assert [row.tolist() for row in split.held_out] == [["c"], ["d"]]
 
 
 def test_users_without_events_are_told_apart_from_those_with_one():
-    task = make_task(Histories.from_lists([[], [], ["a"], ["a", "b"]]), "last")
-    assert task.left_out["have no event"] == 2
-    assert task.left_out["have one event only"] == 1
+    split = split_log(Histories.from_lists([[], [], ["a"], ["a", "b"]]), "last")
+    assert split.left_out["have no event"] == 2
+    assert split.left_out["have one event only"] == 1
 
 
 def test_the_weight_of_an_event_is_told_for_every_kind_of_average():
