@@ -17,7 +17,7 @@ import numpy as np
 import sklearn
 
 from skue._version import __version__
-from skue.compare._item_table import read_item_table
+from skue.compare._item_features import read_item_features
 from skue.compare._log import read_log
 from skue.compare._progress import Progress
 from skue.compare._report import check_folder, write_report
@@ -64,10 +64,10 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
         check_folder(options.out)  # before any work
     histories, items, columns = _read(options, progress)
     split = split_log(histories, options.split)
-    item_table = None
+    feature_file = None
     if options.item_features is not None:
         with progress.aside(f"reading {options.item_features}"):
-            item_table = read_item_table(
+            feature_file = read_item_features(
                 options.item_features,
                 histories.item_ids,
                 encoding=options.encoding,
@@ -82,7 +82,7 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
         about=_about(name, histories, arguments),
         seen=options.seen,
         progress=progress,
-        item_table=item_table,
+        feature_file=feature_file,
         columns=columns,
     )
     # The table is printed even if the report cannot be written.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from skue.compare._contenders import Contender, encoders, rankers
-from skue.compare._item_table import ItemTable
+from skue.compare._item_features import FeatureFile
 from skue.compare._progress import EpochProgress, Progress
 from skue.compare._search import Search, search_decay
 from skue.compare._split import Split
@@ -87,7 +87,7 @@ class Comparison:
         Share of the held-out items that are in the history (``"repeat"``), outside of the
         catalogue (``"unknown"``), or of no training history (``"new"``), and of the users without
         a known event (``"cold"``).
-    item_table : ItemTable or None
+    feature_file : FeatureFile or None
     columns : str
         Which columns of the log were read as what.
     """
@@ -105,7 +105,7 @@ class Comparison:
     best_ranker: str
     search: Search
     shares: dict[str, float]
-    item_table: ItemTable | None = None
+    feature_file: FeatureFile | None = None
     columns: str = ""
 
     @property
@@ -126,7 +126,7 @@ def compare(
     about: dict[str, Any],
     seen: str,
     progress: Progress,
-    item_table: ItemTable | None = None,
+    feature_file: FeatureFile | None = None,
     columns: str = "",
 ) -> Comparison:
     """Fit and score rankers and encoders. The first of ``ks`` decides which one is best.
@@ -136,7 +136,7 @@ def compare(
     events repeat an item.
     """
     exclude_seen = seen == "exclude" or (seen == "auto" and split.again_share < _RARELY_AGAIN)
-    features = None if item_table is None else item_table.features
+    features = None if feature_file is None else feature_file.features
     started = time.perf_counter()
     items = given
     if items is None:
@@ -204,7 +204,7 @@ def compare(
         best,
         search,
         shares,
-        item_table,
+        feature_file,
         columns,
     )
 

@@ -170,11 +170,11 @@ def _of_seen_items(comparison: Comparison) -> list[str]:
 
 def _of_new_items(comparison: Comparison) -> list[str]:
     """Tell how features were encoded, and how well items without events are found."""
-    if comparison.item_table is None:
+    if comparison.feature_file is None:
         return []
     new_share = comparison.shares["new"]
     lines = [
-        f"Item features: {comparison.item_table.encoding}.",
+        f"Item features: {comparison.feature_file.encoding}.",
         f"{new_share:.1%} of held-out items are new: no training history has them.",
     ]
     if new_share:

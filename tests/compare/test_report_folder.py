@@ -96,8 +96,17 @@ def test_a_file_of_the_user_with_the_name_of_a_report_file_is_refused(small, rep
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"files": 3}', '{"files": [3]}', '{"files": ["../thesis.tex"]}']
-    + ['{"files": ["scores.json", "/etc/passwd"]}', '{"files": ["a/b.joblib"]}'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"files": 3}',
+        '{"files": [3]}',
+        '{"files": ["../thesis.tex"]}',
+        '{"files": ["scores.json", "/etc/passwd"]}',
+        '{"files": ["a/b.joblib"]}',
+    ],
 )
 def test_a_marker_that_skue_has_not_written_is_refused(report, text):
     (report / MARKER).write_text(text)

@@ -28,16 +28,16 @@ _MOST_WORDS = 3
 _FEWEST_USES = 2
 
 
-class ItemTable(NamedTuple):
+class FeatureFile(NamedTuple):
     """Features, and a sentence on how each column was encoded."""
 
     features: ItemFeatures
     encoding: str
 
 
-def read_item_table(
+def read_item_features(
     path: Path, item_ids: np.ndarray, *, encoding: str = "utf-8", decimal: str = "."
-) -> ItemTable:
+) -> FeatureFile:
     """Read a CSV, TSV or Parquet file with one row per item.
 
     The column of ids has a usual name, or is the first one. Text is encoded by
@@ -66,7 +66,7 @@ def read_item_table(
         raise ValueError(f"--item-features {path}: {error}") from error
 
 
-def _read(path: Path, item_ids: np.ndarray, encoding: str, decimal: str) -> ItemTable:
+def _read(path: Path, item_ids: np.ndarray, encoding: str, decimal: str) -> FeatureFile:
     frame = _frame_of(path, encoding, decimal)
     names = [str(name) for name in frame.columns]
     id_column = guess_column(names, "item") or names[0]
@@ -91,7 +91,7 @@ def _read(path: Path, item_ids: np.ndarray, encoding: str, decimal: str) -> Item
     values = encoder.fit_transform(frame.assign(**cleaned)[columns])
     told = ", ".join(f"{name} as {kind}" for name, kind in kinds.items())
     features = ItemFeatures(sp.csr_array(values), ids)
-    return ItemTable(features, f"{told} ({features.n_features} columns)")
+    return FeatureFile(features, f"{told} ({features.n_features} columns)")
 
 
 def _frame_of(path: Path, encoding: str, decimal: str) -> Any:
