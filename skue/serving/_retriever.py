@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
@@ -16,78 +16,15 @@ from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists, limits_of_users, only_rows
 from skue.ranking._two_stage import TwoStageRecommender
 from skue.reading._ids import shown
-from skue.serving._cache import (
-    N_WAITING,
-    N_WORKERS,
-    UserVectorCache,
-    WorkerPool,
-    in_parts,
-    load_rows,
-    take,
-    user_list,
-)
+from skue.serving._cache import UserVectorCache
 from skue.serving._index import (
     SpaceMismatchError,
     VectorIndex,
     check_accept,
     check_space_of_users,
 )
-
-
-class RequestedHistories:
-    """What ``load`` returns for the users of a request, which may name a user twice.
-
-    Parameters
-    ----------
-    users : list
-    load : callable
-        As for :meth:`skue.UserVectorCache.get`.
-    """
-
-    def __init__(self, users: list[Any], load: Callable[..., Any]) -> None:
-        self._row_of = {user: row for row, user in enumerate(dict.fromkeys(users))}
-        self._load = load
-        self._rows: Any = None
-        self._error: Exception | None = None
-        self._loaded = threading.Event()
-
-    def run(self) -> None:
-        """Call ``load`` for all users. :meth:`of` raises its error."""
-        try:
-            self._rows, _ = load_rows(list(self._row_of), self._load)
-        except Exception as error:
-            self._error = error
-        finally:
-            self._loaded.set()
-
-    def refuse(self, why: str) -> None:
-        """Let :meth:`of` raise an error at once."""
-        self._error = RuntimeError(why)
-        self._loaded.set()
-
-    def of(self, users: list[Any], until: float = math.inf) -> Any:
-        """Return the histories of users, one row each.
-
-        Parameters
-        ----------
-        users : list
-        until : float, default=inf
-            How long to wait, on the clock of ``time.monotonic``.
-
-        Raises
-        ------
-        TimeoutError
-            If ``load`` has not returned by then.
-        Exception
-            The error of ``load``.
-        """
-        left = None if until == math.inf else max(until - time.monotonic(), 0.0)
-        if not self._loaded.wait(left):
-            raise TimeoutError("load has not returned by the deadline")
-        if self._error is not None:
-            raise self._error
-        return take(self._rows, np.array([self._row_of[user] for user in users], dtype=np.int64))
-
+from skue.serving._loading import in_parts, load_rows, take, user_list
+from skue.serving._workers import WorkerPool
 
 _LOG = logging.getLogger("skue.serving")
 
@@ -156,7 +93,7 @@ class Retriever:
             if items.space_id != cache.space_id:
                 raise SpaceMismatchError(cache.space_id, items.space_id)
             self._in_index = index.items.lookup(items.ids) >= 0
-            self._loaders = WorkerPool(N_WORKERS, N_WAITING, "skue-retriever-load")
+            self._loaders = WorkerPool("skue-retriever-load")
 
     def recommend(
         self,
@@ -190,7 +127,7 @@ class Retriever:
             Where the vector of each user came from: see :meth:`UserVectorCache.get`.
         """
         if self.recommender is not None and self.recommender.ranker_ is not None:
-            return self._ranked(self.recommender, user_ids, load, k, exclude, allow)
+            return self._ranked(self.recommender, user_list(user_ids), load, k, exclude, allow)
         vectors, status = self.cache.get(user_ids, load)
         # The spaces were checked when the retriever was made.
         found = self.index.search(vectors, k, space_id=None, exclude=exclude, allow=allow)
@@ -199,7 +136,7 @@ class Retriever:
     def _ranked(
         self,
         recommender: TwoStageRecommender,
-        user_ids: Any,
+        users: list[Any],
         load: Callable[[np.ndarray], Any],
         k: int,
         exclude: Any,
@@ -207,18 +144,27 @@ class Retriever:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rank the nearest items of the index and the other candidates by the second stage."""
         check_positive_int("k", k)
-        users, items = user_list(user_ids), recommender.item_embeddings_
         until = time.monotonic() + (self.cache.deadline or math.inf)
-        requested = self._request(users, load, until)
-        vectors, status = self.cache.get(users, lambda ids: requested.of(ids.tolist()))
+        row_of = {user: row for row, user in enumerate(dict.fromkeys(users))}
+        loading = self._load(list(row_of), load, until)
+
+        def histories_of(some: list[Any]) -> Any:
+            rows, _ = loading.result()
+            return take(rows, np.array([row_of[user] for user in some], dtype=np.int64))
+
+        vectors, status = self.cache.get(users, lambda ids: histories_of(ids.tolist()))
         n_nearest = max(k, recommender.n_candidates)
         ids, cosines = self.index.search(
             vectors, n_nearest, space_id=None, exclude=exclude, allow=allow
         )
-        rows_of_users = _loaded(requested, users, until)
         best_ids, scores = ids[:, :k].copy(), cosines[:, :k].copy()
-        if rows_of_users is None:
+        wait([loading], None if until == math.inf else max(until - time.monotonic(), 0.0))
+        late = TimeoutError("load has not returned by the deadline")
+        error = loading.exception() if loading.done() else late
+        if error is not None:
+            _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
             return best_ids, scores, status
+        items, given = recommender.item_embeddings_, histories_of(users)
         nearest = items.lookup(ids.ravel()).reshape(ids.shape)
         excluded, allowed = limits_of_id_lists(items, len(users), exclude=exclude, allow=allow)
         if not self._in_index.all():
@@ -227,7 +173,7 @@ class Retriever:
 
         def ranked(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return stage.best(
-                recommender._read(take(rows_of_users, part)),
+                recommender._read(take(given, part)),
                 vectors[part],
                 (nearest[part], cosines[part]),
                 k,
@@ -242,22 +188,18 @@ class Retriever:
             _LOG.warning("The second stage did not rank for user %s: %r", shown(users[user]), error)
         return best_ids, scores, status
 
-    def _request(
-        self, users: list[Any], load: Callable[..., Any], until: float
-    ) -> RequestedHistories:
-        """Start to load the histories: in this thread, or in another one if there is a deadline."""
-        requested = RequestedHistories(users, load)
-        if until == math.inf or not users:
-            requested.run()
-        elif not self._loaders.submit(RequestedHistories.run, requested):
-            requested.refuse("too many requests are waiting for load")
-        return requested
-
-
-def _loaded(requested: RequestedHistories, users: list[Any], until: float) -> Any:
-    """Return the histories, or None if they failed or are late."""
-    try:
-        return requested.of(users, until)
-    except Exception as error:
-        _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
-        return None
+    def _load(self, users: list[Any], load: Callable[..., Any], until: float) -> Future[Any]:
+        """Load the histories: in this thread, or in another one if there is a deadline."""
+        loading: Future[Any] | None = None
+        if until < math.inf:
+            loading = self._loaders.submit(load_rows, users, load)
+            if loading is None:
+                loading = Future()
+                loading.set_exception(RuntimeError("too many requests are waiting for load"))
+            return loading
+        loading = Future()
+        try:
+            loading.set_result(load_rows(users, load))
+        except Exception as error:
+            loading.set_exception(error)
+        return loading

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import math
 import os
 import struct
 import threading
 import time as clock
-from collections.abc import Iterator, Mapping, MutableMapping
-from functools import partial
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
@@ -39,7 +38,69 @@ def check_options(cls: type, constraints: dict[str, list[Any]], options: dict[st
     validate_parameter_constraints(constraints, options, cls.__name__)
 
 
-class RedisStore(MutableMapping[str, bytes]):
+class Store(Protocol):
+    """What :class:`skue.UserVectorCache` needs of a store: to read, write and remove bytes.
+
+    A dict and every other ``MutableMapping`` of str to bytes is a store. So is any object with
+    the three methods below, which may be called from several threads at a time. If one of them
+    raises anything but ``KeyError``, the store counts as down for a second.
+
+    A store with round trips should also have ``get_many(keys)``, which returns a dict of the
+    entries that exist, ``set_many(entries)``, and ``delete_many(keys)``, which ignores keys that
+    do not exist. They are used where they exist.
+
+    Examples
+    --------
+    >>> from skue.serving import Store
+    >>> class Shouting:
+    ...     def __init__(self):
+    ...         self.entries = {}
+    ...     def __getitem__(self, key: str) -> bytes:
+    ...         return self.entries[key.upper()]
+    ...     def __setitem__(self, key: str, value: bytes) -> None:
+    ...         self.entries[key.upper()] = value
+    ...     def __delitem__(self, key: str) -> None:
+    ...         del self.entries[key.upper()]
+    >>> store: Store = Shouting()
+    """
+
+    def __getitem__(self, key: str, /) -> bytes:
+        """Return an entry; raise KeyError if it does not exist."""
+
+    def __setitem__(self, key: str, value: bytes, /) -> None:
+        """Write an entry, which may exist."""
+
+    def __delitem__(self, key: str, /) -> None:
+        """Remove an entry; raise KeyError if it does not exist."""
+
+
+class _BulkStore(MutableMapping[str, bytes]):
+    """A mapping that reads, writes and removes many entries at a time."""
+
+    @abstractmethod
+    def get_many(self, keys: list[str]) -> dict[str, bytes]:
+        """Return the entries that exist."""
+
+    @abstractmethod
+    def set_many(self, entries: Mapping[str, bytes]) -> None:
+        """Write entries."""
+
+    @abstractmethod
+    def delete_many(self, keys: list[str]) -> None:
+        """Remove entries; missing ones are ignored."""
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.get_many([key])[key]
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.set_many({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        self[key]  # raises for a key that does not exist
+        self.delete_many([key])
+
+
+class RedisStore(_BulkStore):
     """A Redis server as a store. One round trip reads or writes many entries.
 
     Parameters
@@ -94,16 +155,6 @@ class RedisStore(MutableMapping[str, bytes]):
         if keys:
             self._client.delete(*keys)
 
-    def __getitem__(self, key: str) -> bytes:
-        return self.get_many([key])[key]
-
-    def __setitem__(self, key: str, value: bytes) -> None:
-        self.set_many({key: value})
-
-    def __delitem__(self, key: str) -> None:
-        if not self._client.delete(key):
-            raise KeyError(key)
-
     def __iter__(self) -> Iterator[str]:
         return (key.decode() for key in self._client.scan_iter("skue:*"))
 
@@ -111,7 +162,7 @@ class RedisStore(MutableMapping[str, bytes]):
         return sum(1 for _ in self)
 
 
-class LMDBStore(MutableMapping[str, bytes]):
+class LMDBStore(_BulkStore):
     """A memory-mapped file as a store that the processes of one machine share.
 
     Every write is a transaction: a process that is killed in the middle of a write leaves the
@@ -161,17 +212,6 @@ class LMDBStore(MutableMapping[str, bytes]):
         """Close the file."""
         self._environment.close()
 
-    def __getitem__(self, key: str) -> bytes:
-        return self.get_many([key])[key]
-
-    def __setitem__(self, key: str, value: bytes) -> None:
-        self.set_many({key: value})
-
-    def __delitem__(self, key: str) -> None:
-        with self._environment.begin(write=True) as transaction:
-            if not transaction.delete(key.encode()):
-                raise KeyError(key)
-
     def __iter__(self) -> Iterator[str]:
         with self._environment.begin() as transaction:
             keys = [bytes(key).decode() for key in transaction.cursor().iternext(values=False)]
@@ -183,82 +223,85 @@ class LMDBStore(MutableMapping[str, bytes]):
 
 
 class GuardedStore:
-    """Calls a store with many entries at a time, and pauses after a failure.
+    """Calls a store with many entries at a time, and pauses for a second after a failure.
 
     Reading, writing and removing pause independently, so that a full store can still be read.
 
     Parameters
     ----------
-    store : MutableMapping of str to bytes
-        Its methods ``get_many``, ``set_many`` and ``delete_many`` are used if they exist.
-    clock : callable
-    rest : float
-        Seconds to pause after a failure.
+    store : Store
     """
 
-    def __init__(self, store: Any, clock: Any, rest: float) -> None:
-        self._clock, self._rest = clock, rest
-        self._get = getattr(store, "get_many", None) or partial(_get_each, store)
-        self._set = getattr(store, "set_many", None) or store.update
-        self._delete = getattr(store, "delete_many", None) or partial(_delete_each, store)
-        self._asleep_until: dict[Any, float] = {}
+    rest = 1.0
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._asleep_until = {"get": 0.0, "set": 0.0, "delete": 0.0}
         self._lock = threading.Lock()
         self.n_errors = 0
-        self.last_error: BaseException | None = None
+        self.last_error: Exception | None = None
 
     def get_many(self, keys: list[str]) -> dict[str, Any] | None:
         """Return the entries that exist, or None if the store fails."""
-        answered, found = self._call(self._get_mapping, keys)
-        return found if answered else None
+        return self._call("get", self._get, keys)
 
-    def set_many(self, entries: Mapping[str, bytes]) -> bool:
+    def set_many(self, entries: dict[str, bytes]) -> bool:
         """Write entries, and return whether that succeeded."""
-        return self._call(self._set, entries)[0]
+        return self._call("set", self._set, entries) is not None
 
     def delete_many(self, keys: list[str]) -> bool:
         """Remove entries, and return whether that succeeded."""
-        return self._call(self._delete, keys)[0]
+        return self._call("delete", self._delete, keys) is not None
 
-    def _get_mapping(self, keys: list[str]) -> Mapping[str, Any]:
-        found = self._get(keys)
+    def _get(self, keys: list[str]) -> dict[str, Any]:
+        if not hasattr(self._store, "get_many"):
+            found = {}
+            for key in keys:
+                with contextlib.suppress(KeyError):
+                    found[key] = self._store[key]
+            return found
+        found = self._store.get_many(keys)
         if not isinstance(found, Mapping):
             raise TypeError(
                 f"get_many of the store returned a {type(found).__name__}. It must return a dict "
                 "of the entries that exist."
             )
-        return found
+        return dict(found)
 
-    def _call(self, method: Any, argument: Any) -> tuple[bool, Any]:
-        if self._clock() < self._asleep_until.get(method, -math.inf):
-            return False, None
+    def _set(self, entries: dict[str, bytes]) -> bool:
+        if hasattr(self._store, "set_many"):
+            self._store.set_many(entries)
+        else:
+            for key, value in entries.items():
+                self._store[key] = value
+        return True
+
+    def _delete(self, keys: list[str]) -> bool:
+        if hasattr(self._store, "delete_many"):
+            self._store.delete_many(keys)
+        else:
+            for key in keys:
+                with contextlib.suppress(KeyError):
+                    del self._store[key]
+        return True
+
+    def _call(self, kind: str, method: Callable[[Any], Any], argument: Any) -> Any:
+        """Return what a method returns, or None if it fails or pauses."""
+        if clock.monotonic() < self._asleep_until[kind]:
+            return None
         try:
-            return True, method(argument)
+            return method(argument)
         except Exception as error:
             with self._lock:
                 self.n_errors += 1
                 self.last_error = error
-                self._asleep_until[method] = self._clock() + self._rest
-            return False, None
+                self._asleep_until[kind] = clock.monotonic() + self.rest
+            return None
 
 
-def _get_each(store: MutableMapping[str, bytes], keys: list[str]) -> dict[str, bytes]:
-    found = {}
-    for key in keys:
-        # Not checked with `in` first, as the entry may be removed in between.
-        with contextlib.suppress(KeyError):
-            found[key] = store[key]
-    return found
-
-
-def _delete_each(store: MutableMapping[str, bytes], keys: list[str]) -> None:
-    for key in keys:
-        store.pop(key, None)
-
-
-_MAGIC = b"skueV"
-_SCHEMA = 2
-# Magic, schema, length of the encoder id, n_dims, time in seconds since 1970.
-_HEADER = struct.Struct("<5sBHId")
+# Name and version of the format, and when the entry was computed, in seconds since 1970.
+_HEADER = struct.Struct("<6sd")
+_MAGIC = b"skueV3"
 # Plain checksums have 16 bytes, signatures 32.
 _SEAL_BYTES = {False: 16, True: 32}
 _SHORTEST_KEY = 16
@@ -271,63 +314,42 @@ _LONGEST_ID = 256
 
 
 class Entry(NamedTuple):
-    """A user vector and when it was computed."""
+    """A user vector, and the time just before its history was loaded."""
 
     vector: np.ndarray
     time: float
 
 
-def pack_entry(key: str, encoder_id: str, entry: Entry, secret: bytes | None = None) -> bytes:
+def pack_entry(key: str, entry: Entry, secret: bytes | None = None) -> bytes:
     """Return an entry as bytes that end in a checksum, or in a signature if a secret is given.
 
-    Both cover the entry, the id of the encoder and the key of the entry, which holds the user id.
+    Both cover the entry and its key, which holds the ids of the encoder and the user.
     """
-    name = encoder_id.encode()
-    vector = entry.vector.astype("<f4").tobytes()
-    header = _HEADER.pack(_MAGIC, _SCHEMA, len(name), len(entry.vector), entry.time)
-    data = header + name + vector
+    data = _HEADER.pack(_MAGIC, entry.time) + entry.vector.astype("<f4").tobytes()
     return data + _seal(key, data, secret)
 
 
 def unpack_entry(
-    key: str,
-    encoder_id: str,
-    n_dims: int,
-    data: Any,
-    secret: bytes | None = None,
-    *,
-    zero: bool = False,
+    key: str, n_dims: int, data: Any, secret: bytes | None = None, *, zero: bool = False
 ) -> Entry | None:
-    """Return the entry, or None for bytes that are not a valid entry of this key and encoder.
+    """Return the entry, or None for bytes that are not a valid entry of this key.
 
-    Parameters
-    ----------
-    secret : bytes or None
-        The entry must be signed with it. Without a secret, the entry must not be signed.
-    zero : bool
-        Whether a vector of zeros is valid.
+    With a secret, the entry must be signed with it; without, it must not be signed. ``zero`` is
+    whether a vector of zeros is valid.
     """
-    name = encoder_id.encode()
     n_seal = _SEAL_BYTES[secret is not None]
-    size = _HEADER.size + len(name) + 4 * n_dims + n_seal
-    if not isinstance(data, bytes) or len(data) != size:
+    if not isinstance(data, bytes) or len(data) != _HEADER.size + 4 * n_dims + n_seal:
         return None
-    content = data[:-n_seal]
-    if not hmac.compare_digest(_seal(key, content, secret), data[-n_seal:]):
+    content, seal = data[:-n_seal], data[-n_seal:]
+    if not hmac.compare_digest(_seal(key, content, secret), seal):
         return None
-    magic, schema, name_length, dims, time = _HEADER.unpack_from(content)
-    if (magic, schema, name_length, dims) != (_MAGIC, _SCHEMA, len(name), n_dims):
+    magic, time = _HEADER.unpack_from(content)
+    vector = np.frombuffer(content, "<f4", offset=_HEADER.size)
+    # Comparisons with NaN are False.
+    is_past = 0 <= time <= clock.time() + _CLOCK_TOLERANCE
+    if magic != _MAGIC or not is_past or not are_sound(vector[None], zero).all():
         return None
-    if content[_HEADER.size :][: len(name)] != name:
-        return None
-    vector = np.frombuffer(content, "<f4", n_dims, _HEADER.size + len(name))
-    if not 0 <= time <= clock.time() + _CLOCK_TOLERANCE:
-        return None
-    # Squares do not overflow in float64. Comparisons with NaN are False.
-    wide = vector.astype(np.float64)
-    if abs(float(wide.dot(wide)) - 1) <= _TOLERANCE or (zero and not vector.any()):
-        return Entry(vector, time)
-    return None
+    return Entry(vector, time)
 
 
 def are_sound(vectors: np.ndarray, zero: bool) -> np.ndarray:

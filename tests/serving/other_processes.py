@@ -78,7 +78,7 @@ def write_forever(folder, seed, inside):
     # Made beforehand, so that nearly all of the time is spent writing.
     for number in np.random.default_rng(seed).random(4, dtype=np.float32):
         entry = Entry(vector_of(float(number)), float(number))
-        batches.append({key: pack_entry(key, "0123456789abcdef", entry) for key in KEYS})
+        batches.append({key: pack_entry(key, entry) for key in KEYS})
     for batch in itertools.cycle(batches):
         inside.value = True
         store.set_many(batch)

@@ -18,7 +18,7 @@ from skue import (
     export_index,
     open_index,
 )
-from skue.serving import _retriever
+from skue.serving import _workers
 
 RNG = np.random.default_rng(0)
 IDS = [f"item-{i}" for i in range(60)]
@@ -201,8 +201,8 @@ def test_late_histories_are_not_waited_for(serving, recommender):
 
 
 def test_a_load_that_hangs_does_not_pile_up_threads(serving, recommender, monkeypatch):
-    monkeypatch.setattr(_retriever, "N_WORKERS", 1)
-    monkeypatch.setattr(_retriever, "N_WAITING", 1)
+    monkeypatch.setattr(_workers, "N_THREADS", 1)
+    monkeypatch.setattr(_workers, "N_WAITING", 1)
     quick = with_deadline(serving, recommender, 0.01)
     quick.cache.warm(USERS, load)
     goes_on, calls = threading.Event(), []

@@ -1,11 +1,14 @@
-"""Threads of the cache: which calls wait, and that programs end."""
+"""Threads of the cache: which calls wait, interrupted callers, and that programs end."""
 
+import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +16,21 @@ import pytest
 
 import skue
 from skue import DecayAverageUserEncoder, ItemEmbeddings, UserVectorCache
-from skue.serving._cache import WorkerPool
+from skue.serving import _cache
+from skue.serving._workers import N_THREADS, N_WAITING, WorkerPool
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
 
 
 def load(ids):
-    return [[0]] * len(ids)
+    return [[user % 2] for user in ids.tolist()]
+
+
+def eventually(holds):
+    until = time.monotonic() + 20
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.005)
+    assert holds()
 
 
 @pytest.fixture
@@ -33,54 +44,6 @@ def never():
 
     yield stuck
     over.set()
-
-
-# Forks a process for every program, which spares each the imports. A program ends as any other:
-# by reaching the end of the script.
-SERVER = """
-import os, signal, sys, threading, time
-import numpy as np
-from skue import *
-from skue.serving import _threads
-_threads.EXIT_PATIENCE = 0.1
-enc = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
-load = lambda ids: [[0]] * len(ids)
-never = threading.Event()
-for program in sys.stdin:
-    child = os.fork()
-    if not child:
-        break
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-else:
-    os._exit(0)
-signal.alarm(30)
-for descriptor, path in zip((1, 2), sys.argv[1:]):
-    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-exec(eval(program))
-"""
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Runs a program that has the names above; returns its exit code, output and errors."""
-    if not hasattr(os, "fork"):
-        pytest.skip("forks")
-    out, errors = (tmp_path_factory.mktemp("run") / name for name in ("out", "errors"))
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, out, errors],
-        cwd=Path(skue.__file__).parents[1],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-
-        def run(program):
-            server.stdin.write(f"{textwrap.dedent(program)!r}\n")
-            server.stdin.flush()
-            return int(server.stdout.readline()), out.read_text(), errors.read_text()
-
-        yield run
-        server.stdin.close()
 
 
 def test_stored_users_are_served_while_all_loads_are_stuck(never):
@@ -102,26 +65,21 @@ def test_a_stuck_user_does_not_delay_the_stored_users_of_a_batch(never):
         assert cache.get([1, 3, 2], never)[1].tolist() == ["cached", "fallback", "cached"]
 
 
-def test_close_does_not_wait_and_answers_the_callers_of_queued_tasks(never):
-    cache, answers = UserVectorCache(ENCODER, deadline=30), []
+@pytest.mark.parametrize("has_store", [False, True], ids=["memory", "store"])
+def test_close_does_not_wait_and_answers_the_callers_of_queued_work(never, has_store):
+    cache, answers = UserVectorCache(ENCODER, {} if has_store else None, deadline=30), []
     threads = [
         threading.Thread(target=lambda user=user: answers.append(cache.get([user], never)))
         for user in range(12)
     ]
     for thread in threads:
         thread.start()
-    at_work, until = cache._runner._loaders._at_work, time.monotonic() + 20
-    while time.monotonic() < until:
-        if len(cache._state._claims) == 12 and sum(list(at_work.values())) == 8:
-            break
-        time.sleep(0.005)
+    eventually(lambda: len(cache._claims) == 12)
     started = time.monotonic()
     cache.close()
     assert time.monotonic() - started < 5
     # Eight are being loaded; the callers of the four queued ones get an answer.
-    until = time.monotonic() + 20
-    while len(answers) < 4 and time.monotonic() < until:
-        time.sleep(0.005)
+    eventually(lambda: len(answers) == 4)
     assert [status.tolist() for _, status in answers] == [["fallback"]] * 4
 
 
@@ -134,139 +92,212 @@ def test_a_closed_cache_computes_nothing_more(deadline):
     assert not asked
 
 
-def test_idle_threads_do_not_keep_a_cache_alive(monkeypatch):
-    import gc
-    import weakref
+def test_idle_threads_end_with_their_cache():
+    def n_threads():
+        return sum(thread.name == "skue-cache-load" for thread in threading.enumerate())
 
-    from skue.serving import _cache as _threads
-
-    monkeypatch.setattr(_threads, "_IDLE", 0.05)
-    cache = UserVectorCache(ENCODER, deadline=20)
+    before, cache = n_threads(), UserVectorCache(ENCODER, deadline=20)
     cache.get([1], load)
+    assert n_threads() > before
     gone = weakref.ref(cache)
-    threads = list(cache._runner._loaders._at_work)
     del cache
-    until = time.monotonic() + 20
-    while (gone() is not None or threads[0].is_alive()) and time.monotonic() < until:
-        gc.collect()
-        time.sleep(0.01)
-    assert gone() is None
-    assert not threads[0].is_alive()
+    eventually(lambda: gc.collect() >= 0 and gone() is None and n_threads() <= before)
 
 
-def test_a_pool_accepts_as_many_tasks_as_it_has_threads_and_queue_places():
-    pool, go, done = WorkerPool(2, 3, "test"), threading.Event(), []
+def test_a_pool_accepts_as_many_functions_as_it_has_threads_and_queue_places():
+    pool, go, done = WorkerPool("test"), threading.Event(), []
 
-    def step(task):
+    def step(number):
         assert go.wait(20)
-        done.append(task)
+        done.append(number)
 
-    taken = []
-    for task in range(10):
-        taken.append(pool.submit(step, task))
-        time.sleep(0.01)
-    assert taken == [True] * 5 + [False] * 5
+    most = N_THREADS + N_WAITING
+    taken = [pool.submit(step, number) is not None for number in range(most + 5)]
+    assert taken == [True] * most + [False] * 5
     go.set()
-    until = time.monotonic() + 20
-    while len(done) < 5 and time.monotonic() < until:
-        time.sleep(0.005)
-    assert sorted(done) == [0, 1, 2, 3, 4]
-    assert pool.submit(done.append, 5)
-    assert not pool.close() or 5 not in done
+    eventually(lambda: len(done) == most)
+    assert sorted(done) == list(range(most))
+    assert pool.submit(done.append, -1).result(20) is None
+    pool.close()
+    assert pool.submit(done.append, -2) is None
 
 
-def test_a_step_that_raises_does_not_end_its_thread(caplog):
-    pool, ran = WorkerPool(1, 5, "test"), threading.Event()
-
-    def fails(task):
-        raise SystemExit
-
-    assert pool.submit(fails, 0)
-    assert pool.submit(lambda task: ran.set(), 1)
-    assert ran.wait(20)
-    assert "met an error" in caplog.text
+def in_time(function, *arguments):
+    """Call in another thread, so that a call that hangs fails the test instead of the run."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function(*arguments)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert results, "the call hangs or failed"
+    return results[0]
 
 
-@pytest.mark.parametrize(("closed", "has_store"), [(True, False), (False, True)])
-def test_a_program_ends_while_loads_never_return(run, closed, has_store):
-    started = time.monotonic()
-    ended = run(f"""
-        cache = UserVectorCache(enc, {{}} if {has_store} else None, deadline=0.01)
-        for user in range(50):
-            cache.get([user], lambda ids: never.wait())
-        if {closed}:
-            cache.close()
-        print("done", flush=True)
-    """)
-    assert ended == (0, "done\n", "")
-    assert time.monotonic() - started < 25
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_get_raises_keyboard_interrupt_and_computes_the_user_later(error):
+    def ends(ids):
+        raise error
+
+    cache = UserVectorCache(ENCODER)
+    with pytest.raises(error):
+        cache.get([1], ends)
+    assert in_time(cache.get, [1], load)[1].tolist() == ["fresh"]
 
 
-def test_a_program_ends_while_a_store_never_answers(run):
-    ended = run("""
-        class Stuck(dict):
-            def __getitem__(self, key):
-                never.wait()
-        cache = UserVectorCache(enc, Stuck(), deadline=0.05)
-        print(cache.get([1], load)[1][0], flush=True)
-    """)
-    assert ended == (0, "fallback\n", "")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_keyboard_interrupt_in_a_thread_of_the_cache_is_a_failed_load(error):
+    def ends(ids):
+        raise error
+
+    with UserVectorCache(ENCODER, deadline=20) as cache:
+        for user in range(20):
+            assert cache.get([user], ends)[1].tolist() == ["fallback"]
+        assert cache.counters["load_errors"] == 20
+        assert in_time(cache.get, [1], load)[1].tolist() == ["fresh"]
 
 
-def test_the_end_of_a_program_waits_for_a_short_load(run, tmp_path):
-    ended = run(f"""
-        _threads.EXIT_PATIENCE = 20.0
-        class Folder(dict):
-            def update(self, entries):
-                open({str(tmp_path / "kept")!r}, "wb").write(b"".join(entries.values()))
-        def slow(ids):
-            time.sleep(0.2)
-            return load(ids)
-        cache = UserVectorCache(enc, Folder(), deadline=0.01)
-        print(cache.get([1], slow)[1][0], flush=True)
-    """)
-    assert ended == (0, "fallback\n", "")
-    assert len((tmp_path / "kept").read_bytes()) > 16
+def test_a_caller_that_waits_for_an_interrupted_call_computes_the_user():
+    cache, loading, go = UserVectorCache(ENCODER), threading.Event(), threading.Event()
+    answers = []
+
+    def ends(ids):
+        loading.set()
+        assert go.wait(20)
+        raise KeyboardInterrupt
+
+    def interrupted():
+        with pytest.raises(KeyboardInterrupt):
+            cache.get([1], ends)
+
+    first = threading.Thread(target=interrupted)
+    first.start()
+    assert loading.wait(20)
+    second = threading.Thread(target=lambda: answers.append(cache.get([1], load)))
+    second.start()
+    time.sleep(0.05)
+    go.set()
+    first.join(20)
+    second.join(20)
+    vectors, status = answers[0]
+    assert status.tolist() == ["fresh"]
+    np.testing.assert_array_equal(vectors, [[0, 1]])
 
 
-def test_ctrl_c_interrupts_a_get_that_waits_for_a_load(run):
-    ended = run("""
-        cache = UserVectorCache(enc)
-        first = threading.Thread(
-            target=cache.get, args=([1], lambda ids: never.wait()), daemon=True
-        )
-        first.start()
+@pytest.mark.parametrize("deadline", [None, 20])
+def test_a_user_whose_computation_never_starts_is_computed_after_a_while(deadline, monkeypatch):
+    monkeypatch.setattr(_cache, "_PATIENCE", 0.3)
+    cache = UserVectorCache(ENCODER, deadline=deadline)
+    # What a signal handler that raises between two lines of the caller leaves behind.
+    cache._claim([1], since=0.0)
+    assert in_time(cache.get, [1, 2], load)[1].tolist() == ["fresh", "fresh"]
+
+
+def test_work_that_waited_too_long_does_not_compute_a_user_twice(monkeypatch):
+    monkeypatch.setattr(_cache, "_PATIENCE", 0.05)
+    go, asked = threading.Event(), []
+
+    def slow(ids):
+        asked.extend(ids.tolist())
+        assert go.wait(20)
+        return load(ids)
+
+    with UserVectorCache(ENCODER, deadline=0.01) as cache:
+        for user in range(N_THREADS):
+            cache.get([user], slow)
+        cache.get([99], slow)
         time.sleep(0.1)
-        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        try:
-            cache.get([1], load)
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
-    """)
-    assert ended == (0, "interrupted\n", "")
+        cache.get([99], slow)
+        go.set()
+        cache.deadline = 20
+        assert in_time(cache.get, [99], slow)[1].tolist() in (["fresh"], ["cached"])
+        eventually(lambda: not cache._claims)
+    assert sorted(asked) == [*range(N_THREADS), 99]
 
 
-def test_a_forked_process_computes_a_user_that_its_parent_was_computing(run):
-    ended = run("""
-        import warnings
-        warnings.simplefilter("ignore")
-        cache = UserVectorCache(enc, deadline=0.05)
-        cache.get([1], lambda ids: never.wait())
-        if not os.fork():
-            cache.deadline = 20
-            print(cache.get([1], load)[1][0], flush=True)
-        else:
-            os.wait()
-    """)
-    assert ended == (0, "fresh\n", "")
+@pytest.mark.parametrize("has_store", [False, True], ids=["memory", "store"])
+def test_a_thread_that_cannot_be_started_affects_one_answer(has_store, monkeypatch, caplog):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with UserVectorCache(ENCODER, {} if has_store else None, deadline=20) as cache:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            started = time.monotonic()
+            assert cache.get([1, 2], load)[1].tolist() == ["fallback", "fallback"]
+            assert time.monotonic() - started < 10
+        assert cache.counters["shed"] == 2
+        assert "can't start new thread" in caplog.text
+        assert in_time(cache.get, [1, 2], load)[1].tolist() == ["fresh", "fresh"]
 
 
-@pytest.mark.parametrize("deadline", [float("inf"), 1e300, 10**400])
+def test_work_waits_for_existing_threads_if_no_other_can_be_started(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    go = threading.Event()
+
+    def slow(ids):
+        assert go.wait(20)
+        return load(ids)
+
+    with UserVectorCache(ENCODER, deadline=0.05) as cache:
+        assert cache.get([1], slow)[1].tolist() == ["fallback"]
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            assert cache.get([2], slow)[1].tolist() == ["fallback"]
+        assert cache.counters["shed"] == 0
+        go.set()
+        cache.deadline = 20
+        assert set(in_time(cache.get, [1, 2], load)[1]) <= {"fresh", "cached"}
+
+
+PROGRAM = """
+import os, signal, threading, time
+import numpy as np
+from skue import DecayAverageUserEncoder, ItemEmbeddings, UserVectorCache
+encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
+never = threading.Event()
+signal.alarm(60)
+
+class Stuck(dict):
+    def __getitem__(self, key):
+        never.wait()
+
+# Loads that never return, of closed and open caches.
+for store, closes in ((None, False), ({}, True)):
+    cache = UserVectorCache(encoder, store, deadline=0.01)
+    for user in range(50):
+        cache.get([user], lambda ids: never.wait())
+    if closes:
+        cache.close()
+# A store that never answers.
+print(UserVectorCache(encoder, Stuck(), deadline=0.05).get([1], None)[1][0], flush=True)
+# Ctrl-C of a call that waits for another one.
+cache = UserVectorCache(encoder)
+threading.Thread(target=cache.get, args=([1], lambda ids: never.wait()), daemon=True).start()
+time.sleep(0.1)
+threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    cache.get([1], None)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="sends signals")
+def test_a_program_can_be_interrupted_and_ends_while_loads_and_stores_never_return():
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        cwd=Path(skue.__file__).parents[1],
+        env=os.environ | {"PYTHONPATH": str(Path(skue.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "fallback\ninterrupted\n", "")
+
+
+@pytest.mark.parametrize("deadline", [float("inf"), 1e300])
 def test_an_infinite_deadline_waits_for_all_vectors(deadline):
-    if deadline == 10**400:
-        with pytest.raises((ValueError, OverflowError)):
-            UserVectorCache(ENCODER, deadline=deadline).get([1], load)
-        return
     with UserVectorCache(ENCODER, deadline=deadline, max_age=deadline) as cache:
         assert cache.get([1], load)[1].tolist() == ["fresh"]
         assert cache.get([1], load)[1].tolist() == ["cached"]
@@ -280,17 +311,19 @@ def test_a_user_computed_between_the_look_and_the_claim_is_not_loaded_again(dead
         loaded.extend(ids.tolist())
         return load(ids)
 
-    with UserVectorCache(ENCODER, deadline=deadline) as cache:
-        claim = cache._state.claim
+    class Slow(dict):
+        """While it answers a first read, another call computes the users."""
 
-        def late_claim(users, task):
-            cache._state.claim = claim
-            cache.get([1, 2], counted)
-            return claim(users, task)
+        def get_many(self, keys):
+            found = {key: self[key] for key in keys if key in self}
+            if not loaded:
+                loaded.append("first")
+                cache.get([1, 2], counted)
+            return found
 
-        cache._state.claim = late_claim
+    with UserVectorCache(ENCODER, Slow(), deadline=deadline) as cache:
         assert cache.get([1, 3], counted)[1].tolist() == ["cached", "fresh"]
-    assert sorted(loaded) == [1, 2, 3]
+    assert loaded == ["first", 1, 2, 3]
 
 
 def test_twenty_threads_with_overlapping_users_load_each_user_once():
@@ -300,7 +333,7 @@ def test_twenty_threads_with_overlapping_users_load_each_user_once():
         with lock:
             loaded.extend(ids.tolist())
         time.sleep(0.002)
-        return [[user % 2] for user in ids.tolist()]
+        return load(ids)
 
     for deadline in (None, 30):
         for store in (None, {}):

@@ -30,10 +30,10 @@ def get(store, user=0, **options):
     return vectors[0].tolist(), str(status[0]), cache.counters["damaged"]
 
 
-def entry_for(user, vector=UNIT, age=0.0, secret=None, encoder_id=ID):
+def entry_for(user, vector=UNIT, age=0.0, secret=None):
     key = key_of(ID, user)
     entry = Entry(np.asarray(vector, dtype=np.float32), time.time() - age)
-    return {key: pack_entry(key, encoder_id, entry, secret)}
+    return {key: pack_entry(key, entry, secret)}
 
 
 def test_a_valid_entry_is_served():
@@ -55,7 +55,6 @@ def test_a_valid_entry_is_served():
         {"age": np.nan},
         {"age": np.inf},
         {"age": 1e11},
-        {"encoder_id": "f" * 16},
     ],
     ids=str,
 )
@@ -72,7 +71,7 @@ def test_clocks_may_differ_by_a_few_seconds():
 
 def test_zeros_are_valid_only_if_cold_start_is_zero():
     key = key_of(ZERO.encoder_id_, 0)
-    entry = pack_entry(key, ZERO.encoder_id_, Entry(np.zeros(3, dtype=np.float32), time.time()))
+    entry = pack_entry(key, Entry(np.zeros(3, dtype=np.float32), time.time()))
     cache = UserVectorCache(ZERO, {key: entry})
     assert cache.get([0], load)[1].tolist() == ["cached"]
 
@@ -106,11 +105,11 @@ def test_entries_forged_without_the_key_are_never_served():
     get(store, 0, key=SECRET)
     get(store, 1, key=SECRET)
     key, signed = key_of(ID, 0), store[key_of(ID, 0)]
-    forged = pack_entry(key, ID, Entry(UNIT, time.time()))
+    forged = pack_entry(key, Entry(UNIT, time.time()))
     attempts = [
         forged,
         forged[:-16] + signed[-32:],
-        pack_entry(key, ID, Entry(UNIT, time.time()), b""),
+        pack_entry(key, Entry(UNIT, time.time()), b""),
         store[key_of(ID, 1)],
         signed[:-33] + bytes([signed[-33] ^ 1]) + signed[-32:],
     ]
@@ -121,10 +120,10 @@ def test_entries_forged_without_the_key_are_never_served():
 
 def test_every_altered_byte_of_a_signed_entry_is_detected():
     ((key, data),) = entry_for(0, secret=SECRET).items()
-    assert unpack_entry(key, ID, 3, data, SECRET) is not None
+    assert unpack_entry(key, 3, data, SECRET) is not None
     for at in range(len(data)):
         altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-        assert unpack_entry(key, ID, 3, altered, SECRET) is None
+        assert unpack_entry(key, 3, altered, SECRET) is None
 
 
 def test_the_key_is_shown_nowhere():

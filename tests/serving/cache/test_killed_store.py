@@ -18,7 +18,7 @@ from skue.serving._stores import unpack_entry
 def numbers(store):
     """Return the numbers in one snapshot, after checking every entry."""
     entries = [
-        unpack_entry(key, "0123456789abcdef", N_DIMS, data)
+        unpack_entry(key, N_DIMS, data)
         for key, data in store.get_many(KEYS).items()
     ]
     assert all(entry is not None for entry in entries)

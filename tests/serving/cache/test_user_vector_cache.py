@@ -19,8 +19,7 @@ from skue import (
     UserVectorCache,
 )
 from skue.serving import _cache as _cache
-from skue.serving import _cache as _source
-from skue.serving import _cache as _threads
+from skue.serving import _stores, _workers
 from skue.serving._stores import Entry, key_of, pack_entry, unpack_entry
 
 ITEMS = ItemEmbeddings(np.random.default_rng(0).normal(size=(9, 4)), space_id="shop-1")
@@ -66,20 +65,20 @@ class BrokenStore(dict):
             raise ConnectionError("the store is down")
         return super().__getitem__(key)
 
-    def update(self, entries):
+    def __setitem__(self, key, value):
         if self.broken:
             raise ConnectionError("the store is down")
-        super().update(entries)
+        super().__setitem__(key, value)
 
-    def pop(self, key, default=None):
+    def __delitem__(self, key):
         if self.broken:
             raise ConnectionError("the store is down")
-        return super().pop(key, default)
+        super().__delitem__(key)
 
 
 @pytest.fixture(autouse=True)
 def short_rest(monkeypatch):
-    monkeypatch.setattr(_cache, "_STORE_REST", 0.05)
+    monkeypatch.setattr(_stores.GuardedStore, "rest", 0.05)
 
 
 @pytest.fixture(params=["memory", "dict", "lmdb", "redis"])
@@ -111,12 +110,7 @@ def makes():
 
 def pending(cache):
     """Return the users that a task is computing."""
-    with cache._state.lock:
-        return [user for user, task in cache._state._claims.items() if not task.done()]
-
-
-def late_writers(cache):
-    return [t for tasks in cache._state._late_writers.values() for t in tasks if not t.done()]
+    return list(cache._claims)
 
 
 def eventually(holds):
@@ -293,8 +287,8 @@ def test_cached_users_do_not_wait_for_others(makes):
 
 
 def test_a_full_pool_returns_the_fallback_at_once(makes, monkeypatch):
-    monkeypatch.setattr(_threads, "N_WORKERS", 1)
-    monkeypatch.setattr(_threads, "N_WAITING", 1)
+    monkeypatch.setattr(_workers, "N_THREADS", 1)
+    monkeypatch.setattr(_workers, "N_WAITING", 1)
     cache, loader = makes(ENCODER, deadline=0.02), Loader()
     loader.released.clear()
     cache.get([3], loader)
@@ -384,10 +378,10 @@ def test_a_failed_load_leaves_the_last_good_vector(store, makes):
     [
         b"",
         b"garbage",
-        pack_entry(key_of(ENCODER.encoder_id_, 4), ENCODER.encoder_id_, Entry(FALLBACK, 1.0)),
-        pack_entry(key_of(ENCODER.encoder_id_, 3), "f" * 16, Entry(FALLBACK, 1.0)),
-        pack_entry(key_of(ENCODER.encoder_id_, 3), ENCODER.encoder_id_, Entry(FALLBACK[:3], 1.0)),
-        pack_entry(key_of(ENCODER.encoder_id_, 3), ENCODER.encoder_id_, Entry(FALLBACK, 1.0))[:-1],
+        pack_entry(key_of(ENCODER.encoder_id_, 4), Entry(FALLBACK, 1.0)),
+        pack_entry(key_of("f" * 16, 3), Entry(FALLBACK, 1.0)),
+        pack_entry(key_of(ENCODER.encoder_id_, 3), Entry(FALLBACK[:3], 1.0)),
+        pack_entry(key_of(ENCODER.encoder_id_, 3), Entry(FALLBACK, 1.0))[:-1],
         "text",
         None,
     ],
@@ -405,11 +399,11 @@ def test_an_invalid_entry_is_a_counted_miss(makes, garbage):
 
 def test_every_altered_byte_is_detected():
     key = key_of(ENCODER.encoder_id_, 3)
-    data = pack_entry(key, ENCODER.encoder_id_, Entry(FALLBACK, 1.0))
-    assert unpack_entry(key, ENCODER.encoder_id_, 4, data).time == 1.0
+    data = pack_entry(key, Entry(FALLBACK, 1.0))
+    assert unpack_entry(key, 4, data).time == 1.0
     for at in range(len(data)):
         altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-        assert unpack_entry(key, ENCODER.encoder_id_, 4, altered) is None
+        assert unpack_entry(key, 4, altered) is None
 
 
 def test_nothing_from_a_store_is_unpickled(makes, tmp_path):
@@ -461,7 +455,7 @@ def test_an_invalidation_during_an_outage_still_holds_after_it(makes):
 
 
 def test_many_invalidations_during_an_outage_are_removed_step_by_step(makes, monkeypatch):
-    monkeypatch.setattr(_source, "_REMOVED_AT_ONCE", 10)
+    monkeypatch.setattr(_cache, "_REMOVED_AT_ONCE", 10)
     store = BrokenStore()
     cache = makes(ENCODER, store)
     cache.get(np.arange(50), load)
@@ -470,9 +464,9 @@ def test_many_invalidations_during_an_outage_are_removed_step_by_step(makes, mon
     store.broken = False
     time.sleep(0.06)
     assert cache.get([99], lambda ids: [[1]])[1].tolist() == ["fresh"]
-    assert len(cache._state._distrusted) == 40
+    assert len(cache._unremoved) == 40
     assert cache.get(np.arange(50), load)[1].tolist() == ["fresh"] * 50
-    assert not cache._state._distrusted
+    assert not cache._unremoved
 
 
 def test_a_full_redis_can_still_be_read(redis_server, makes):
@@ -549,11 +543,11 @@ def test_an_outdated_computation_is_not_stored(store, makes):
     expected = ENCODER.transform([[1, 5]])
     np.testing.assert_array_equal(cache.get([3], new)[0], expected)
     slow.released.set()
-    eventually(lambda: not late_writers(cache))
+    eventually(lambda: not pending(cache))
     for _ in range(3):
         np.testing.assert_array_equal(cache.get([3], new)[0], expected)
         eventually(lambda: not pending(cache))
-    assert not cache._state._distrusted
+    assert not cache._unremoved
     if store is not None:
         np.testing.assert_array_equal(makes(ENCODER, store).get([3], new)[0], expected)
 
@@ -565,11 +559,11 @@ class SlowWrites(dict):
         super().__init__()
         self.writing, self.released = threading.Event(), threading.Event()
 
-    def update(self, entries):
+    def __setitem__(self, key, value):
         if not self.writing.is_set():
             self.writing.set()
             assert self.released.wait(20)
-        super().update(entries)
+        super().__setitem__(key, value)
 
 
 def test_an_outdated_write_is_ignored(makes):
@@ -581,7 +575,7 @@ def test_an_outdated_write_is_ignored(makes):
     expected = ENCODER.transform([[1, 5]])
     np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
     store.released.set()
-    eventually(lambda: not late_writers(cache) and not pending(cache))
+    eventually(lambda: not pending(cache))
     for _ in range(2):
         np.testing.assert_array_equal(cache.get([3], lambda ids: [[1, 5]])[0], expected)
         eventually(lambda: not pending(cache))
@@ -594,7 +588,7 @@ def test_an_outdated_write_is_removed_from_the_store(makes):
     assert store.writing.wait(20)
     cache.invalidate([3])
     store.released.set()
-    eventually(lambda: not cache._state._distrusted)
+    eventually(lambda: not cache._unremoved)
     vectors, status = makes(ENCODER, store).get([3], lambda ids: [[1, 5]])
     assert status.tolist() == ["fresh"]
     np.testing.assert_array_equal(vectors, ENCODER.transform([[1, 5]]))
@@ -622,7 +616,7 @@ def test_warm_counts_the_vectors_that_the_memory_holds(makes, monkeypatch):
     monkeypatch.setattr(_cache, "_WARM_BATCH", 3)
     cache = makes(ENCODER, max_entries=4)
     assert cache.warm(np.arange(20), load) == 4
-    assert len(cache._state) == 4
+    assert len(cache._memory) == 4
 
 
 def test_warm_does_not_count_users_that_another_call_computes(makes):

@@ -1,0 +1,197 @@
+"""Histories that ``load`` returns: their order, and which of them cannot be encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from skue.encoders._base import UserEncoder
+from skue.histories._columns import features_in_order
+from skue.histories._forms import as_histories, is_frame, is_series
+from skue.histories._histories import Histories
+from skue.kernels._arrays import offsets_of, positions_of_ranges
+from skue.reading._ids import as_ids, shown
+from skue.serving._stores import are_sound
+
+Result = TypeVar("Result")
+
+
+class Loaded(NamedTuple):
+    """Vectors of users, errors and counts.
+
+    Attributes
+    ----------
+    vectors : dict of user to ndarray of shape (n_dims,)
+    errors : dict of user to Exception
+        The error of each user without a vector.
+    n_events, n_unknown : int
+        Events of the users with a vector, and how many of them have unknown items.
+    n_absent : int
+        Users that labelled histories left out. They have no events.
+    """
+
+    vectors: dict[Any, np.ndarray]
+    errors: dict[Any, Exception]
+    n_events: int
+    n_unknown: int
+    n_absent: int
+
+
+def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., Any]) -> Loaded:
+    """Call ``load`` once for all users, and encode each history that can be encoded."""
+    rows, n_absent = load_rows(users, load)
+    allow_zero = not encoder.fallback_vector_.any()
+
+    def encoded(part: np.ndarray) -> tuple[Histories, np.ndarray]:
+        histories = as_histories(rows if len(part) == len(users) else take(rows, part))
+        vectors = np.asarray(encoder.transform(histories), dtype=np.float32)
+        odd = np.flatnonzero(~are_sound(vectors, allow_zero))
+        if len(odd):
+            length = np.linalg.norm(vectors[odd[0]])
+            raise ValueError(f"the encoder returned a vector of length {length:.4g}, not 1")
+        return histories, vectors
+
+    parts, failed = in_parts(len(users), encoded)
+    vectors: dict[Any, np.ndarray] = {}
+    n_events = n_unknown = 0
+    for part, (histories, found) in parts:
+        known = encoder.item_embeddings_.rows_of(histories) >= 0
+        n_events, n_unknown = n_events + len(known), n_unknown + int((~known).sum())
+        vectors.update((users[row], vector.copy()) for row, vector in zip(part, found, strict=True))
+    errors = {users[row]: error for row, error in failed.items()}
+    return Loaded(vectors, errors, n_events, n_unknown, n_absent)
+
+
+def in_parts(
+    n_users: int, attempt: Callable[[np.ndarray], Result]
+) -> tuple[list[tuple[np.ndarray, Result]], dict[int, Exception]]:
+    """Call a function with the numbers of all users, or of parts of them if it fails.
+
+    A part that fails is halved, down to single users: at most 2 n attempts with at most
+    n log2(n) users in all. Returns the parts with their results, and the error of each user that
+    fails alone.
+    """
+    results: list[tuple[np.ndarray, Result]] = []
+    failed: dict[int, Exception] = {}
+    waiting = [np.arange(n_users)] if n_users else []
+    while waiting:
+        part = waiting.pop()
+        try:
+            results.append((part, attempt(part)))
+        except Exception as error:
+            if len(part) == 1:
+                failed[int(part[0])] = error
+            else:
+                half = len(part) // 2
+                waiting += [part[half:], part[:half]]
+    return results, failed
+
+
+def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
+    """Return one row per user, in the order of the users, and how many users were left out.
+
+    ``load`` gets a copy of the ids, which it may change.
+    """
+    given = as_ids(users, "user_ids")
+    loaded = load(given)
+    labels = _labels_of(loaded)
+    if labels is not None:
+        return _in_order_of(loaded, labels, users)
+    has_rows = hasattr(loaded, "__len__") and not isinstance(loaded, (str, bytes, dict))
+    n_rows = len(loaded) if has_rows else len(as_histories(loaded))
+    if n_rows != len(users):
+        raise ValueError(
+            f"load returned {n_rows} histories for {len(users)} users. Return one history per "
+            "user, in the order of the ids, or Histories with user_ids."
+        )
+    if given.tolist() != users:
+        raise ValueError(
+            "load changed the array of ids that it was given and returned histories without "
+            "user_ids, so their users are not known. Return Histories with user_ids, or change a "
+            "copy of the ids."
+        )
+    return loaded, 0
+
+
+def _labels_of(loaded: Any) -> list[Any] | None:
+    """Return the user of each row, or None if the rows are not labelled."""
+    if isinstance(loaded, Histories):
+        return None if loaded.user_ids is None else loaded.user_ids.tolist()
+    if not (is_series(loaded) or is_frame(loaded)) or not hasattr(loaded, "index"):
+        return None
+    # A pandas index that counts the rows is not a label.
+    if type(loaded.index).__name__ == "RangeIndex" and loaded.index.equals(
+        type(loaded.index)(len(loaded))
+    ):
+        return None
+    return as_ids(loaded.index.to_numpy(), "the index of what load returned").tolist()
+
+
+def _in_order_of(loaded: Any, labels: list[Any], users: list[Any]) -> tuple[Any, int]:
+    """Put labelled rows in the order of the users. Users left out get an empty history."""
+    row_of = dict(zip(labels, range(len(labels)), strict=True))
+    if len(row_of) < len(labels):
+        twice = [user for row, user in enumerate(labels) if row_of[user] != row]
+        raise ValueError(
+            f"load returned more than one history of a user: {_some(twice)}. Return one per user."
+        )
+    others = sorted(row_of.keys() - set(users), key=labels.index)
+    if others:
+        raise ValueError(
+            f"load returned histories of users that were not asked for, such as {_some(others)}. "
+            f"It was asked for {_some(users)}."
+        )
+    order = np.array([row_of.get(user, -1) for user in users], dtype=np.int64)
+    n_absent = int((order < 0).sum())
+    if isinstance(loaded, Histories):
+        return _histories_in_order(loaded, order), n_absent
+    if n_absent:
+        left_out = [user for user in users if user not in row_of]
+        raise ValueError(
+            f"load returned a {type(loaded).__name__} without rows for {_some(left_out)}. Return "
+            "one row per user, or Histories with user_ids, which may leave out users without "
+            "events."
+        )
+    return take(loaded, order), 0
+
+
+def _histories_in_order(histories: Histories, order: np.ndarray) -> Histories:
+    """Return the histories of these rows; row -1 is an empty history."""
+    if not len(histories):
+        return Histories.from_lists([[]] * len(order))
+    lengths = np.where(order < 0, 0, histories.lengths[order])
+    events = positions_of_ranges(histories.offsets[np.maximum(order, 0)], lengths)
+    return Histories._trusted(
+        histories.codes[events],
+        offsets_of(lengths),
+        histories.vocabulary,
+        None if histories.timestamps is None else histories.timestamps[events],
+        None if histories.weights is None else histories.weights[events],
+        None,
+        features_in_order(histories.user_features, order),
+    )
+
+
+def take(rows: Any, positions: np.ndarray) -> Any:
+    """Return some rows of histories in any form."""
+    if isinstance(rows, (list, tuple)):
+        return [rows[row] for row in positions.tolist()]
+    if isinstance(rows, Histories):
+        return rows[positions]
+    return _safe_indexing(rows, positions)
+
+
+def user_list(user_ids: Any) -> list[Any]:
+    """Return user ids as a list; raise for a single id."""
+    # A single string would be taken for a list of its characters.
+    if isinstance(user_ids, (str, bytes)) or not isinstance(user_ids, Iterable):
+        one = shown(user_ids)
+        raise ValueError(f"user_ids must be a list of ids, got {one}. Write one id as [{one}].")
+    return as_ids(user_ids, "user_ids").tolist()
+
+
+def _some(users: list[Any]) -> str:
+    return f"[{', '.join(shown(user) for user in users[:5])}]"
