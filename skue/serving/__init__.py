@@ -9,7 +9,7 @@ from skue.serving._index import (
     open_index,
 )
 from skue.serving._retriever import Retriever
-from skue.serving._stores import LMDBStore, RedisStore
+from skue.serving._stores import LMDBStore, RedisStore, Store
 from skue.serving._versions import prune, rollback
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RedisStore",
     "Retriever",
     "SpaceMismatchError",
+    "Store",
     "UserVectorCache",
     "VectorIndex",
     "ann_recall",

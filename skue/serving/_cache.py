@@ -47,10 +47,8 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "max_entries": [Interval(Integral, 1, None, closed="left")],
     "deadline": _SECONDS,
 }
-_COUNTED = (
-    *("hits", "misses", "fresh", "stale", "fallbacks", "timeouts", "shed"),
-    *("errors", "absent", "load_errors", "damaged"),
-)
+_COUNTER_OF = {"cached": "hits", "fresh": "fresh", "stale": "stale", "fallback": "fallbacks"}
+_OTHER_COUNTERS = ("timeouts", "shed", "errors", "absent", "load_errors", "damaged")
 
 
 class Claim(Future[Entry]):
@@ -300,7 +298,9 @@ class UserVectorCache:
         """
         with self._lock:
             counts, age_sum, age_max = self._counts.copy(), self._age_sum, self._age_max
-        numbers: dict[str, float] = {name: counts[name] for name in _COUNTED}
+        names = (*_COUNTER_OF.values(), *_OTHER_COUNTERS)
+        numbers: dict[str, float] = {name: counts[name] for name in names}
+        numbers["misses"] = counts["fresh"] + counts["stale"] + counts["fallbacks"]
         numbers["unknown_item_rate"] = counts["unknown_events"] / max(counts["events"], 1)
         numbers["mean_vector_age"] = age_sum / max(counts["hits"] + counts["stale"], 1)
         numbers["max_vector_age"] = age_max
@@ -335,7 +335,7 @@ class UserVectorCache:
         until: float,
         found: dict[Any, tuple[Entry, str]],
     ) -> list[Any]:
-        """Add a vector of each user to ``found``; return users whose computation was interrupted."""
+        """Add vectors to ``found``, and return the users whose computation was interrupted."""
         seen, claims = self._start(users, load, until)
         found.update(seen)
         if claims:
@@ -346,15 +346,18 @@ class UserVectorCache:
             if user in found:
                 continue
             claim = claims.get(user)
-            if claim is None or (claim.done() and not claim.cancelled()):
-                failed = claim is None or claim.exception() is not None
-                found[user] = self._last_good(user) if failed else (claim.result(), "fresh")
+            if claim is None:
+                found[user] = self._last_good(user)
+            elif claim.done() and not claim.cancelled():
+                is_failed = claim.exception() is not None
+                found[user] = self._last_good(user) if is_failed else (claim.result(), "fresh")
             elif time.monotonic() >= until:
                 n_late += 1
                 found[user] = self._last_good(user)
             else:
                 interrupted.append(user)
-        self._count(timeouts=n_late)
+        if n_late:
+            self._count(timeouts=n_late)
         return interrupted
 
     def _start(
@@ -526,7 +529,8 @@ class UserVectorCache:
                     self._remember(user, entry, current=True)
                 if self._is_young(entry, now):
                     seen[user] = entry, "cached"
-        self._count(damaged=n_damaged)
+        if n_damaged:
+            self._count(damaged=n_damaged)
         return seen
 
     def _write(self, mine: dict[Any, Claim], entries: dict[Any, Entry]) -> bool:
@@ -607,15 +611,9 @@ class UserVectorCache:
         now = time.time()
         served = zip(statuses, times, strict=True)
         ages = [max(now - then, 0.0) for status, then in served if status in ("cached", "stale")]
-        n_hits = statuses.count("cached")
-        self._count(
-            hits=n_hits,
-            misses=len(statuses) - n_hits,
-            fresh=statuses.count("fresh"),
-            stale=statuses.count("stale"),
-            fallbacks=statuses.count("fallback"),
-        )
         with self._lock:
+            for status, counter in _COUNTER_OF.items():
+                self._counts[counter] += statuses.count(status)
             self._age_sum += sum(ages)
             self._age_max = max([self._age_max, *ages])
 

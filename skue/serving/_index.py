@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skue._version import __version__
 from skue.encoders._pipelines import find_encoder
 from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._unit_rows import unit_rows
 from skue.serving._backends import check_backend, make_backend
-from skue.serving._versions import (
-    MANIFEST,
-    SCHEMA,
-    UNUSED,
-    arrays_of,
-    current_or_none,
-    list_versions,
-    manifest_checksum,
-    one_writer,
-    partial_folder,
-    read_array,
-    read_current,
-    read_version,
-    remove_abandoned,
-    sync_folder,
-    write_array,
-    write_current,
-    write_synced,
-)
+from skue.serving._versions import list_versions, read_current, read_version, write_version
 
 # How far from 1 the squared length of a unit vector may be.
 _UNIT_TOLERANCE = 2e-6
@@ -121,8 +100,6 @@ class VectorIndex:
         Name of the version in its folder.
     encoder_id : str, default=None
         The encoder that the index was exported from.
-    catalog_id : str, default=None
-        By default the ``catalog_id`` of the items.
     accept : {"same", "aligned"}, default="same"
         Which user vectors :meth:`search` and :meth:`recommend` take: those of the space of the
         items only, or also those of the earlier space that it is aligned with.
@@ -165,14 +142,13 @@ class VectorIndex:
         target_recall: float = 0.95,
         version: str | None = None,
         encoder_id: str | None = None,
-        catalog_id: str | None = None,
         accept: str = "same",
     ) -> None:
         check_backend(backend, target_recall)
         check_accept(accept)
         self.items, self.backend, self.version = items, backend, version
         self.encoder_id, self.space_id = encoder_id, items.space_id
-        self.catalog_id = items.catalog_id if catalog_id is None else catalog_id
+        self.catalog_id = items.catalog_id
         self.aligned_with, self.agreement = items.aligned_with, items.agreement
         self.accept = accept
         self._backend = make_backend(backend, items.vectors, float(target_recall))
@@ -315,7 +291,7 @@ def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
     1.0
     """
     k = min(k, len(index))
-    exact = VectorIndex(index.items, catalog_id=index.catalog_id)
+    exact = VectorIndex(index.items)
     _, best = exact.search(queries, k, space_id=None)
     _, found = index.search(queries, k, space_id=None)
     if not len(best):
@@ -341,9 +317,10 @@ _TRIES = 20
 def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
     """Write the items of an encoder as a new version of an index, and make it the current one.
 
-    Vectors, ids and a manifest with checksums are written and synced next to the older versions.
-    Then the file ``CURRENT`` is replaced. If the export is interrupted at any point, readers find
-    either the old version or the new one, never a mixture.
+    A version is a file of :meth:`ItemEmbeddings.save` and a manifest. They are written and synced
+    next to the older versions. Then the file ``CURRENT`` is replaced. If the export is interrupted
+    at any point, readers find either the old version or the new one, never a mixture. Needs the
+    extra ``serve``, for a lock that keeps other exports out.
 
     Parameters
     ----------
@@ -374,30 +351,10 @@ def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
     >>> open_index(folder)
     VectorIndex(n_items=2, n_dims=2, space_id='shop-1', backend='exact')
     """
-    import sklearn
-
-    encoder_id = None
     if isinstance(encoder, ItemEmbeddings):
-        items = encoder
-    else:
-        model = find_encoder(encoder)
-        items, encoder_id = model.items(), model.encoder.encoder_id_
-    folder = Path(folder)
-    facts = {
-        "space_id": items.space_id,
-        "aligned_with": items.aligned_with,
-        "agreement": items.agreement,
-        "catalog_id": items.catalog_id,
-        "encoder_id": encoder_id,
-        "n_items": len(items),
-        "n_dims": items.n_dims,
-        "versions": {
-            "skue": __version__,
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-        },
-    }
-    return _write_version(folder, arrays_of(items), facts)
+        return write_version(Path(folder), encoder, None)
+    found = find_encoder(encoder)
+    return write_version(Path(folder), found.items(), found.encoder.encoder_id_)
 
 
 def open_index(
@@ -410,8 +367,8 @@ def open_index(
 ) -> VectorIndex:
     """Open the current version of an index. Nothing is unpickled.
 
-    The files are read into memory, and their lengths and checksums are verified. The index keeps
-    this version after later exports. Open the folder again to see a newer version.
+    The file is read into memory and verified. The index keeps this version after later exports.
+    Open the folder again to see a newer version.
 
     Parameters
     ----------
@@ -441,7 +398,7 @@ def open_index(
     Raises
     ------
     ValueError
-        If a file was altered or truncated, or has a newer schema.
+        If a file was altered or truncated, or is of another version of skue.
     FileNotFoundError
         If the folder is not an index.
 
@@ -480,38 +437,6 @@ def open_index(
                 target_recall=target_recall,
                 version=version,
                 encoder_id=manifest["encoder_id"],
-                catalog_id=manifest["catalog_id"],
                 accept=accept,
             )
     raise ValueError(f"{folder} changed {_TRIES} times while it was opened. Try again.")
-
-
-def _write_version(folder: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
-    """Write arrays and manifest as a new version and make it current; return its name."""
-    versions = folder / "versions"
-    versions.mkdir(parents=True, exist_ok=True)
-    with partial_folder(folder) as partial:
-        files = {name: write_array(partial / name, array) for name, array in arrays.items()}
-        manifest = {"schema": SCHEMA, **facts, "files": files}
-        manifest["checksum"] = manifest_checksum(manifest)
-        write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
-        write_synced(partial / UNUSED, b"")
-        sync_folder(partial)
-        for name, expected in files.items():
-            read_array(partial / name, expected, mmap=True)
-        # Under one lock, so that prune does not remove the version before it is current.
-        with one_writer(folder):
-            # Numbered, so that the order of versions does not depend on clocks.
-            newest = list_versions(folder)[-1:]
-            number = int(newest[0].partition("-")[0]) + 1 if newest else 1
-            name = f"{number:08d}-{uuid.uuid4().hex[:8]}"
-            os.rename(partial, versions / name)
-            try:
-                sync_folder(versions)
-                write_current(folder, name)
-            except BaseException:
-                if current_or_none(folder) != name:
-                    os.rename(versions / name, partial)
-                raise
-            remove_abandoned(folder)
-    return name

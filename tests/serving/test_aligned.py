@@ -1,6 +1,5 @@
 """User vectors of an earlier space in an index that is aligned with it."""
 
-import json
 import pickle
 
 import numpy as np
@@ -19,7 +18,6 @@ from skue import (
     open_index,
 )
 from skue.serving import VectorIndex
-from skue.serving._versions import manifest_checksum
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.normal(size=(30, 6))
@@ -114,25 +112,3 @@ def test_a_step_that_changes_the_vectors_ends_the_alignment(tmp_path):
     changed = make_pipeline(OF_TUESDAY, FunctionTransformer(np.negative)).fit(LISTS)
     export_index(changed, tmp_path / "changed")
     assert open_index(tmp_path / "changed").aligned_with is None
-
-
-def rewritten(folder, **facts):
-    """Change facts of the manifest, with a right checksum; None removes a fact."""
-    (path,) = folder.glob("versions/*/manifest.json")
-    manifest = {**json.loads(path.read_text()), **facts}
-    manifest = {name: value for name, value in manifest.items() if value is not None}
-    manifest["checksum"] = manifest_checksum(manifest)
-    path.write_text(json.dumps(manifest))
-
-
-def test_a_folder_without_an_alignment_opens(folder):
-    rewritten(folder, aligned_with=None, agreement=None)
-    index = open_index(folder, accept="aligned")
-    assert (index.aligned_with, index.agreement) == (None, None)
-
-
-@pytest.mark.parametrize("facts", [{"aligned_with": 3}, {"agreement": 7}, {"agreement": "high"}])
-def test_a_damaged_alignment_raises(folder, facts):
-    rewritten(folder, **facts)
-    with pytest.raises(ValueError, match=r"is damaged: (aligned_with|agreement) must be"):
-        open_index(folder)

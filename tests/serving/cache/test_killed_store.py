@@ -17,10 +17,7 @@ from skue.serving._stores import unpack_entry
 
 def numbers(store):
     """Return the numbers in one snapshot, after checking every entry."""
-    entries = [
-        unpack_entry(key, N_DIMS, data)
-        for key, data in store.get_many(KEYS).items()
-    ]
+    entries = [unpack_entry(key, N_DIMS, data) for key, data in store.get_many(KEYS).items()]
     assert all(entry is not None for entry in entries)
     assert all(np.array_equal(entry.vector, vector_of(entry.time)) for entry in entries)
     assert len(entries) in (0, len(KEYS))
