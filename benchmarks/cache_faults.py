@@ -90,6 +90,14 @@ class World:
         expected = self.expected[user, np.arange(first, at_most + 1) % N_ITEMS]
         return bool((np.abs(expected - vector).max(axis=1) < 1e-5).any())
 
+    def described(self, which, user, vector, status, at_least, at_most):
+        """Return what a wrong vector is instead."""
+        near = np.argwhere(np.abs(self.expected - vector).max(axis=2) < 1e-5).tolist()
+        return (
+            f"cache {which}, user {user}, {status}, after {at_least % N_ITEMS} to "
+            f"{at_most % N_ITEMS} events: [user, events] of the vector are {near}"
+        )
+
 
 class Redis:
     """A server that is killed and started again."""
@@ -147,13 +155,14 @@ def run(n_answers, *, n_threads=8, share=0.2, deadline=0.02, seed=0, patience=60
             with lock:
                 if n_done[0] >= n_answers:
                     return
-            cache = caches[int(rng.integers(len(caches)))]
+            which = int(rng.integers(len(caches)))
+            cache = caches[which]
             users = rng.choice(N_USERS, int(rng.integers(1, 6)), replace=False)
             at_least = world.n_announced[users].copy()
             vectors, status = cache.get(users, lambda ids: world.load(rng, ids, share, faults))
             at_most = world.n_events[users].copy()
             answers = zip(users, vectors, status, at_least, at_most, strict=True)
-            mistakes = [answer for answer in answers if not world.is_right(*answer)]
+            mistakes = [(which, *answer) for answer in answers if not world.is_right(*answer)]
             with lock:
                 n_done[0] += len(users)
                 statuses.update(status.tolist())
@@ -188,7 +197,7 @@ def run(n_answers, *, n_threads=8, share=0.2, deadline=0.02, seed=0, patience=60
         thread.join(patience)
         stuck += thread.is_alive()
     # After all faults, every user is computed.
-    for cache in caches:
+    for which, cache in enumerate(caches):
         cache.deadline = None
         vectors, status = cache.get(
             np.arange(N_USERS),
@@ -197,7 +206,7 @@ def run(n_answers, *, n_threads=8, share=0.2, deadline=0.02, seed=0, patience=60
         n_events = world.n_events.copy()
         for answer in zip(range(N_USERS), vectors, status, n_events, n_events, strict=True):
             if answer[2] not in ("cached", "fresh") or not world.is_right(*answer):
-                wrong.append(answer)
+                wrong.append((which, *answer))
         cache.close()
     if redis is not None:
         redis.close()
@@ -212,7 +221,7 @@ def run(n_answers, *, n_threads=8, share=0.2, deadline=0.02, seed=0, patience=60
         "loads": {str(name): count for name, count in faults.items()},
         "redis_kills": n_kills[0] if redis is not None else None,
         "counters": [cache.counters for cache in caches],
-        "first_wrong": [str(answer[:1] + answer[2:]) for answer in wrong[:3]],
+        "first_wrong": [world.described(*answer) for answer in wrong[:5]],
     }
 
 
