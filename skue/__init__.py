@@ -1,5 +1,6 @@
 """User vectors from interaction histories, as scikit-learn estimators."""
 
+from skue import _ctrl_c as _ctrl_c  # before the imports that take time
 from skue._version import __version__ as __version__
 from skue.encoders import (
     DecayAverageUserEncoder,

@@ -33,7 +33,7 @@ ROOMS = {
     "datasets": {"histories", "items"},
     "compare": TO_METRICS | {"encoders.two_tower", "datasets", "ranking"},
 }
-SHARED = {"_estimator", "_files", "_version"}
+SHARED = {"_ctrl_c", "_estimator", "_files", "_version"}
 MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in ROOT.rglob("*.py")

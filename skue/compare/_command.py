@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import sklearn
 
+from skue import _ctrl_c
 from skue._version import __version__
 from skue.compare._item_features import read_item_features
 from skue.compare._log import read_log
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     progress = Progress(sys.stderr, quiet=options.quiet)
     try:
+        _ctrl_c.raise_again()
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda message, *rest, **named: progress.note(

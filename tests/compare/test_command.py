@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -257,19 +258,38 @@ def test_a_log_of_one_instant_cannot_be_split(tmp_path):
     assert "needs 1 instant" in done.stderr.splitlines()[-1]
 
 
-def test_a_folder_without_a_report_is_refused_before_any_work(log, tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    done = run("compare", log, "--out", tmp_path)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "{log.parent}"], "has no earlier report"),
+        (["--out", "none/report"], "does not exist. Create it first."),
+        (["--out", "{log}"], "is not a folder. Name a folder."),
+        pytest.param(
+            ["--out", "/proc/report"],
+            "--out /proc/report: /proc is not writable",
+            marks=pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc"),
+        ),
+        (["--items", "none.npz"], "--items none.npz: the file does not exist"),
+        (["--items", "."], "--items .: the file does not exist"),
+        (["--items", "{log}"], "log.csv is not a readable .npz file"),
+        (["--item-features", "none.csv"], "--item-features none.csv: the file does not exist"),
+        (["--time", "time", "--no-time"], "--time time and --no-time cannot be combined"),
+        (["--user", "nobody"], "has no column 'nobody'"),
+        (
+            ["--user", "0", "--item", "1"],
+            "but the first line is ['user', 'item', 'time']. Give the",
+        ),
+        (["--encoding", "latin-seven"], "latin-seven"),
+        (["--delimiter", "xx"], "The 'delimiter' parameter must be"),
+    ],
+    ids=lambda options: " ".join(options) if isinstance(options, list) else "",
+)
+def test_wrong_options_are_one_error_line_before_any_work(log, options, message):
+    done = run("compare", log, *[option.format(log=log) for option in options])
     assert done.returncode == 2
-    assert "has no earlier report" in done.stderr
-    assert "popularity" not in done.stderr  # before any work
-    assert os.listdir(tmp_path) == ["mine.txt"]
-
-
-def test_a_missing_parent_folder_is_an_error(log, tmp_path):
-    done = run("compare", log, "--out", tmp_path / "none" / "report")
-    assert done.returncode == 2
-    assert "does not exist. Create it first." in done.stderr
+    (error,) = done.stderr.splitlines()
+    assert error.startswith("skue compare: error: ")
+    assert message in error
 
 
 @pytest.mark.parametrize(
@@ -288,13 +308,6 @@ def test_an_unreadable_file_is_one_error_line(tmp_path, capsys, content, message
     assert message in error
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that is not writable")
-def test_a_folder_that_is_not_writable_is_refused_before_any_work(log, capsys):
-    assert main(["compare", str(log), "--out", "/proc/report"]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "--out /proc/report: /proc is not writable" in error
-
-
 def test_the_table_is_printed_when_the_report_cannot_be_written(
     log, tmp_path, monkeypatch, capsys, without_pictures
 ):
@@ -309,14 +322,33 @@ def test_the_table_is_printed_when_the_report_cannot_be_written(
     assert os.listdir(tmp_path) == []
 
 
-def test_a_missing_item_vector_file_is_an_error(log, capsys):
-    assert main(["compare", str(log), "--items", "none.npz"]) == 2
-    assert "--items none.npz: the file does not exist" in capsys.readouterr().err
+def started(*arguments):
+    """Start the command in a process of its own."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_an_item_vector_file_of_another_format_is_an_error(log, capsys):
-    assert main(["compare", str(log), "--items", str(log)]) == 2
-    assert "log.csv is not a readable .npz file: it is of another kind" in capsys.readouterr().err
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+def test_ctrl_c_during_the_imports_gives_no_traceback(log):
+    process = started("-X", "importtime", "-m", "skue", "compare", log)
+    while "sklearn" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+def test_ctrl_c_is_one_line_and_leaves_no_files(log, tmp_path):
+    process = started("-m", "skue", "compare", log, "--out", tmp_path / "report")
+    while "two-tower" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert (process.returncode, printed) == (130, "")
+    assert errors.splitlines() == ["skue compare: interrupted"]
+    assert os.listdir(tmp_path) == []
 
 
 def test_columns_can_be_given_by_position(tmp_path, capsys):
@@ -337,7 +369,16 @@ def test_a_log_without_times_is_noted(tmp_path, capsys):
     assert "There are no times, so the order of the lines is used" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["compare", "-k", "0"], ["compare", "--split", "x"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "-k", "0"],
+        ["compare", "-k", "9999999999999999999999"],
+        ["compare", "--split", "x"],
+        ["compare", "--time-unit", "h"],
+        [],
+    ],
+)
 def test_wrong_usage_is_exit_code_2(arguments):
     done = run(*arguments)
     assert done.returncode == 2
@@ -373,12 +414,6 @@ def test_all_columns_without_a_usual_name_are_asked_for_at_once(tmp_path, capsys
     histories = read(path, "--user", "wer", "--item", "was", "--no-time")
     assert histories.timestamps is None
     assert len(histories) == 6
-
-
-def test_positions_on_a_log_with_a_header_are_refused(log, capsys):
-    assert main(["compare", str(log), "--user", "0", "--item", "1"]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "but the first line is ['user', 'item', 'time']. Give the names" in error
 
 
 def test_an_unused_column_of_dates_is_an_error_where_columns_are_given_by_position(
@@ -572,24 +607,3 @@ def test_characters_that_the_terminal_cannot_show_are_escaped(tiny, monkeypatch)
     monkeypatch.setattr(sys, "stdout", terminal)
     assert main(["compare", str(tiny), "--quiet"]) == 0
     assert b"\\xb5s/user" in terminal.buffer.getvalue().splitlines()[0]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--items", "."],
-        ["--out", "none/report"],
-        ["--time", "time", "--no-time"],
-        ["--user", "nobody"],
-        ["--encoding", "latin-seven"],
-        ["--delimiter", "xx"],
-        ["-k", "9999999999999999999999"],
-        ["--time-unit", "h"],
-    ],
-    ids=lambda arguments: " ".join(arguments),
-)
-def test_wrong_options_are_exit_code_2_without_a_traceback(log, arguments):
-    done = run("compare", log, *arguments)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "error: " in done.stderr.splitlines()[-1]

@@ -115,15 +115,6 @@ def test_the_report_tells_the_encoding_and_the_share_of_new_items(tmp_path):
     assert all(row["new_items"] is not None for row in report["rows"])
 
 
-def test_a_missing_file_is_one_error_line(tmp_path):
-    log = tmp_path / "log.csv"
-    log.write_text("user,item\n" + "".join(f"u{i},i{j}\n" for i in range(9) for j in range(4)))
-    done = run("compare", log, "--item-features", tmp_path / "none.csv")
-    assert done.returncode == 2
-    assert "--item-features" in done.stderr.splitlines()[-1]
-    assert "does not exist" in done.stderr.splitlines()[-1]
-
-
 @pytest.mark.parametrize("mark", [";", "|", "\t"])
 def test_the_delimiter_is_found(tmp_path, table, mark):
     path = tmp_path / "others.csv"
