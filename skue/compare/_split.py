@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.histories._splits import _next_instants, is_liked, leave_last_out, newest_liked
+from skue.histories._splits import is_liked, leave_last_out, newest_liked, next_instants
 from skue.kernels._arrays import owners, starts_of_runs
 
 _SHARE_BEFORE_CUTOFF = 0.8
@@ -148,7 +148,7 @@ def _by_time(histories: Histories) -> Split:
             f"--split time: of {len(histories)} users {reasons}, so no users are left to score. "
             "Use --split last."
         )
-    queries, held_out = _next_instants(histories, times <= cutoff, times > cutoff)
+    queries, held_out = next_instants(histories, times <= cutoff, times > cutoff)
     shares = _simultaneous_share(histories), _again_share(histories)
     return Split(train[has_past], queries, held_out, "instant", *shares, left_out, shown)
 

@@ -186,7 +186,7 @@ class Recommender(DocumentationLink, BaseEstimator):
         recall : float
         """
         histories, items = self._read(X), self.item_embeddings_
-        rows, offsets = target_rows(y, len(histories), items.lookup)
+        rows, offsets = target_rows(y, len(histories), items.lookup, histories.user_ids, items.ids)
         positives, _ = rank_positives(self._scores(histories), len(items), rows, offsets)
         groups = tied_groups(positives)
         return float(np.mean(expected_hits(groups, 20) / groups.n_relevant))

@@ -39,13 +39,19 @@ def in_order_of_users(user_ids: np.ndarray | None, rows: Any, name: str) -> Any:
         at = rows_of_users(user_ids, list(rows), name)
         values = list(rows.values())
         return values if at is None else [values[row] for row in at]
-    index = getattr(rows, "index", None)
-    if hasattr(index, "to_numpy"):
+    index = index_of(rows)
+    if index is not None:
         at = rows_of_users(user_ids, index, name)
         return rows if at is None else rows.iloc[at]
     own = getattr(rows, "user_ids", None)
     at = None if own is None else rows_of_users(user_ids, own, name)
     return rows if at is None else rows[at]
+
+
+def index_of(rows: Any) -> Any:
+    """Return the index of a pandas object, or None."""
+    index = getattr(rows, "index", None)
+    return index if hasattr(index, "to_numpy") else None
 
 
 def rows_of_users(
@@ -78,7 +84,10 @@ def rows_of_users(
     """
     if user_ids is None:
         return None
-    way_out = "Pass an array or a list instead if its rows are in the order of X."
+    way_out = (
+        f"Label the rows of {name} with the ids of the users (in pandas: set_index), or pass an "
+        "array (to_numpy) or a list in the order of X."
+    )
     ids = as_ids(np.asarray(labels), f"the user ids of {name}")
     if is_text(ids) == is_text(user_ids) and np.array_equal(ids, user_ids):
         return None
@@ -89,7 +98,8 @@ def rows_of_users(
         if is_default and are_users.all():
             raise ValueError(
                 f"The index of {name}, 0 to {len(ids) - 1}, may be row numbers or user ids, but X "
-                f"has these users in another order. {way_out} Otherwise, sort {name} like X."
+                f"has these users in another order. Sort {name} like X, or pass an array or a list "
+                "in the order of X."
             )
         if is_default or not are_users.any():
             return None

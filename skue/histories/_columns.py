@@ -1,20 +1,17 @@
-"""The columns of a batch of histories, built from given columns, lists, events or a log."""
+"""Checks of the columns of histories: items, offsets, times, weights and user features."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from skue._estimator import import_optional, warn_caller
-from skue.histories._vocabulary import Vocabulary
-from skue.kernels._arrays import frozen, offsets_of, order_by_user, owners, read_only
-from skue.reading._columns import Log, in_microseconds, of_one_kind, refuse_missing, times_of
-from skue.reading._frames import times_of_list
-from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items, shown
+from skue.kernels._arrays import frozen, kept_offsets, offsets_of
+from skue.reading._columns import in_microseconds, times_of
+from skue.reading._ids import as_ids, is_text, refuse_as_items
 from skue.reading._labels import Label, row_of_frame
 from skue.reading._numbers import numbers_of
 
@@ -39,12 +36,9 @@ def flatten(lists: Any, name: str) -> tuple[Any, np.ndarray]:
     types = {row.dtype for row in arrays if row.size}
     joinable = len(types) <= 1 and all(kind.kind in "biufM" for kind in types)
     if not joinable or any(row.ndim != 1 for row in arrays):
-        return list(chain.from_iterable(map(_listed, rows))), offsets
+        listed = (row if row.dtype.kind == "M" else row.tolist() for row in arrays)
+        return list(chain.from_iterable(listed)), offsets
     return np.concatenate([row for row in arrays if row.size] or arrays[:1]), offsets
-
-
-def _listed(row: np.ndarray) -> Any:
-    return row if row.dtype.kind == "M" else row.tolist()
 
 
 def flatten_like(lists: Any, offsets: np.ndarray, name: str) -> Any:
@@ -73,6 +67,25 @@ def place_in_lists(offsets: np.ndarray) -> Callable[[int], str]:
     return place
 
 
+def item_ids_of(flat: Any, offsets: np.ndarray) -> np.ndarray:
+    """Return flattened lists of item ids as an array of ids."""
+    place = place_in_lists(offsets)
+    ids = as_ids(flat, "item ids", place)
+    refuse_as_items(ids, "item ids", place)
+    return ids
+
+
+def ids_of_table(table: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a 2-D array with one row per user, and the offsets, without padding.
+
+    Negative integers and empty text are padding, in every 2-D array of ids.
+    """
+    n_users, width = table.shape
+    ids = as_ids(table.ravel(), name, lambda at: f"row {at // width}, column {at % width}")
+    kept = ids != "" if is_text(ids) else ids >= 0
+    return ids[kept], kept_offsets(np.arange(n_users + 1, dtype=np.int64) * width, kept)
+
+
 def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
     """Return datetimes as datetime64[us] in UTC, and numbers as float64 seconds.
 
@@ -81,24 +94,15 @@ def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
     Raises
     ------
     ValueError
-        For times that are missing, infinite, text, or of several types.
+        For times that are missing or infinite, or of several types.
     """
     label = Label(f"the {name.removesuffix('s')}", row_of_frame)
-    times: Any = np.atleast_1d(np.asarray(values))
-    if times.dtype.kind == "O" and times.size:
-        refuse_missing(times, label)
-        times = of_one_kind(times, label)
-    if isinstance(times, list) or times.dtype.kind in "UT":
-        raise ValueError(
-            f"{name} must be datetimes or numbers of seconds, got text. Convert it first, for "
-            "example with pandas.to_datetime."
-        )
+    times = np.atleast_1d(np.asarray(values))
     if times.dtype.kind not in "iufM":
         return times_of(times, label)
-    missing: Callable[[np.ndarray], np.ndarray] = np.isnat
-    if times.dtype.kind in "iuf":
-        times, missing = times.astype(np.float64, copy=False), _is_not_finite
-    row = _first(missing, times)
+    if times.dtype.kind != "M":
+        times = times.astype(np.float64, copy=False)
+    row = _first(times, np.isnat if times.dtype.kind == "M" else _is_not_finite)
     if row is not None:
         raise ValueError(
             f"{name} must not be missing or infinite, got {times[row]} at row {row}. "
@@ -117,19 +121,6 @@ def refuse_other_kind(times: np.ndarray, expected: np.ndarray, name: str, others
         )
 
 
-def _first(marks: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> int | None:
-    """Return the first marked position, or None."""
-    for start in range(0, len(values), _STRETCH):
-        marked = marks(values[start : start + _STRETCH])
-        if marked.any():
-            return start + int(np.flatnonzero(marked)[0])
-    return None
-
-
-def _is_not_finite(values: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(values)
-
-
 def as_weights(
     values: Any, name: str = "weights", place: Callable[[int], str] = row_of_frame
 ) -> np.ndarray:
@@ -138,13 +129,26 @@ def as_weights(
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers.") from None
-    row = _first(_is_not_finite, array)
+    row = _first(array, _is_not_finite)
     if row is not None:
         raise ValueError(
             f"{name} must be finite, got {array[row]} at {place(row)}. "
             "Drop this event, or give it a weight."
         )
     return array
+
+
+def _first(values: np.ndarray, marks: Callable[[np.ndarray], np.ndarray]) -> int | None:
+    """Return the first marked position, or None."""
+    for start in range(0, len(values), _STRETCH):
+        marked = marks(values[start : start + _STRETCH])
+        if marked.any():
+            return start + int(marked.argmax())
+    return None
+
+
+def _is_not_finite(values: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(values)
 
 
 def checked_offsets(offsets: Any) -> np.ndarray:
@@ -179,12 +183,17 @@ def checked_codes(codes: Any, n_items: int) -> np.ndarray:
     return codes.astype(np.int32, copy=False)
 
 
-def same_length(name: str, values: np.ndarray, other: str, others: np.ndarray) -> None:
-    if values.ndim != 1 or len(values) != len(others):
+def same_length(name: str, values: np.ndarray, others: str, n_others: int) -> None:
+    if values.ndim != 1 or len(values) != n_others:
         raise ValueError(
-            f"{name} must have one value for each of {len(others)} {other}, got shape "
-            f"{values.shape}."
+            f"{name} must have one value for each of {n_others} {others}, got shape {values.shape}."
         )
+
+
+def checked_user_ids(user_ids: Any, users: str, n_users: int) -> np.ndarray:
+    user_ids = frozen(as_ids(user_ids, "user_ids"))
+    same_length("user_ids", user_ids, users, n_users)
+    return user_ids
 
 
 def first_decrease(timestamps: np.ndarray, offsets: np.ndarray) -> int | None:
@@ -206,62 +215,6 @@ def refuse_decreasing(timestamps: np.ndarray, offsets: np.ndarray) -> None:
             f"timestamps must not decrease within a user, got {timestamps[event - 1]} then "
             f"{timestamps[event]} at user {user}. Histories.from_lists sorts them."
         )
-
-
-class HasUserFeatures:
-    """The method that adds user features to histories."""
-
-    user_ids: np.ndarray | None
-    user_features: np.ndarray | None = None
-
-    def with_user_features(self, features: Any) -> Self:
-        """Return the histories with numbers known of each user.
-
-        :class:`TwoTowerUserEncoder` learns from them, and gives users without events a vector of
-        their own. The other encoders ignore them.
-
-        Parameters
-        ----------
-        features : array-like, scipy sparse array or DataFrame of shape (n_users, n_features)
-            For example the output of a ``ColumnTransformer``. The rows of an array are in the
-            order of the histories. A DataFrame is matched by its index if the histories have
-            ``user_ids``, and may have further users. A row of NaN means that nothing is known of
-            the user. Sparse rows become dense: reduce many columns first.
-
-        Returns
-        -------
-        histories : Histories
-
-        Raises
-        ------
-        ValueError
-            If lengths differ, values are not numbers, or a row is only partly known.
-
-        Warns
-        -----
-        UserWarning
-            If a DataFrame lacks some of the users. Nothing is then known of them.
-
-        Examples
-        --------
-        >>> import pandas as pd
-        >>> from skue import Histories
-        >>> histories = Histories.from_lists([["tea"], []], user_ids=["ann", "bob"])
-        >>> people = pd.DataFrame({"age": [30, 50], "is_new": [1, 0]}, index=["bob", "ann"])
-        >>> histories.with_user_features(people).user_features
-        array([[50.,  0.],
-               [30.,  1.]], dtype=float32)
-        """
-        if hasattr(features, "columns") and hasattr(features, "index"):
-            rows = checked_user_features(features, len(features))
-            if self.user_ids is not None:
-                rows = _of_users(rows, features.index, self.user_ids)
-        else:
-            rows = features
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy.user_features = read_only(checked_user_features(rows, len(self)))  # type: ignore
-        return copy
 
 
 def checked_user_features(values: Any, n_users: int) -> np.ndarray:
@@ -301,192 +254,7 @@ def features_in_order(features: np.ndarray | None, rows: np.ndarray) -> np.ndarr
     return found
 
 
-def _of_users(rows: np.ndarray, index: Any, user_ids: np.ndarray) -> np.ndarray:
-    """Return the rows of a frame in the order of the users."""
-    ids = as_ids(index.to_numpy(), "the index of user features")
-    if len(ids) and len(user_ids) and is_text(ids) != is_text(user_ids):
-        raise ValueError(
-            f"The index of user features must hold user ids such as {shown(user_ids[0])}, got "
-            f"{shown(ids[0])}. Set it with frame.set_index(...), or pass frame.to_numpy() if the "
-            "rows are in the order of the histories."
-        )
-    places = Vocabulary(ids, "the index of user features").lookup(user_ids)
-    n_lacking = int((places < 0).sum())
-    if n_lacking == len(user_ids) > 0:
-        raise ValueError(
-            f"The index of user features has none of the {len(user_ids)} users, such as "
-            f"{shown(user_ids[0])}. Set it with frame.set_index(...), or pass frame.to_numpy() if "
-            "the rows are in the order of the histories."
-        )
-    if n_lacking:
-        warn_caller(
-            f"{n_lacking} of the {len(user_ids)} users have no row of features, such as "
-            f"{shown(user_ids[int((places < 0).argmax())])}. Nothing is known of them."
-        )
-    found = features_in_order(rows, places)
-    assert found is not None
-    return found
-
-
-if TYPE_CHECKING:
-    import pandas
-
-Column = TypeVar("Column")
-
-
-class Columns(NamedTuple):
-    """The columns of :class:`skue.Histories`, valid and in order."""
-
-    codes: np.ndarray
-    offsets: np.ndarray
-    vocabulary: Vocabulary
-    timestamps: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    user_ids: np.ndarray | None = None
-    user_features: np.ndarray | None = None
-
-
-def optional(function: Callable[[Any], Column], column: Any) -> Column | None:
-    """Apply a function to a column that a batch may lack."""
-    return None if column is None else function(column)
-
-
-def checked_columns(
-    codes: Any,
-    offsets: Any,
-    item_ids: Any,
-    timestamps: Any,
-    weights: Any,
-    user_ids: Any,
-    user_features: Any,
-) -> Columns:
-    """Check the columns that callers pass to :class:`skue.Histories`, and copy them."""
-    vocabulary = Vocabulary(item_ids, "item_ids")
-    refuse_as_items(vocabulary.ids, "item_ids")
-    offsets = checked_offsets(offsets)
-    codes = frozen(checked_codes(codes, len(vocabulary)))
-    if offsets[-1] != len(codes):
-        raise ValueError(f"offsets end at {offsets[-1]}, but there are {len(codes)} codes.")
-    timestamps = optional(lambda given: frozen(as_times(given)), timestamps)
-    if timestamps is not None:
-        same_length("timestamps", timestamps, "codes", codes)
-        refuse_decreasing(timestamps, offsets)
-    weights = optional(lambda given: frozen(as_weights(given)), weights)
-    if weights is not None:
-        same_length("weights", weights, "codes", codes)
-    user_ids = _checked_user_ids(user_ids, "users", offsets)
-    if user_features is not None:
-        user_features = checked_user_features(user_features, len(offsets) - 1)
-    return Columns(codes, offsets, vocabulary, timestamps, weights, user_ids, user_features)
-
-
-def columns_of_lists(
-    lists: Any,
-    timestamps: Any = None,
-    weights: Any = None,
-    user_ids: Any = None,
-    *,
-    time_unit: str | None = None,
-    dayfirst: bool | None = None,
-    vocabulary: Vocabulary | None = None,
-) -> Columns:
-    """Build from one sequence of item ids a user; see :meth:`skue.Histories.from_lists`.
-
-    A vocabulary that knows all of the items becomes that of the batch.
-    """
-    flat, offsets = flatten(lists, "histories")
-    if vocabulary is not None and timestamps is weights is user_ids is None:
-        codes = vocabulary._known_positions(flat)
-        if codes is not None:
-            return Columns(codes, offsets, vocabulary)
-    place = place_in_lists(offsets)
-    ids = as_ids(flat, "item ids", place)
-    refuse_as_items(ids, "item ids", place)
-    if timestamps is not None:
-        timestamps = times_of_list(
-            flatten_like(timestamps, offsets, "timestamps"),
-            Label("the timestamp", place),
-            time_unit=time_unit,
-            dayfirst=dayfirst,
-        )
-    if weights is not None:
-        weights = as_weights(flatten_like(weights, offsets, "weights"), "weights", place)
-    user_ids = _checked_user_ids(user_ids, "histories", offsets)
-    return columns_of_events(ids, offsets, timestamps, weights, user_ids, vocabulary)
-
-
-def _checked_user_ids(user_ids: Any, users: str, offsets: np.ndarray) -> np.ndarray | None:
-    if user_ids is not None:
-        user_ids = frozen(as_ids(user_ids, "user_ids"))
-        same_length("user_ids", user_ids, users, offsets[1:])
-    return user_ids
-
-
-def columns_of_events(
-    ids: np.ndarray,
-    offsets: np.ndarray,
-    timestamps: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
-    user_ids: np.ndarray | None = None,
-    vocabulary: Vocabulary | None = None,
-) -> Columns:
-    """Build from a flat array of item ids, and sort each user's events by time.
-
-    A vocabulary that knows all of the items becomes that of the batch.
-    """
-    codes = None if vocabulary is None or not len(ids) else vocabulary.lookup(ids)
-    if vocabulary is None or codes is None or codes.min() < 0:
-        codes, item_ids = factorize(ids)
-        vocabulary = Vocabulary._trusted(item_ids)
-    if timestamps is not None and first_decrease(timestamps, offsets) is not None:
-        order = np.lexsort((timestamps, owners(offsets)))
-        codes, timestamps = codes[order], timestamps[order]
-        weights = optional(lambda column: column[order], weights)
-    return Columns(codes, offsets, vocabulary, timestamps, weights, user_ids)
-
-
-def columns_of_log(log: Log) -> Columns:
-    """Build from a log: sort it by user, then time. No column is the caller's own array."""
-    codes, item_ids = log.items
-    owner, user_ids = log.users
-    order = order_by_user(owner, len(user_ids), log.timestamps)
-    if order is not None:
-        codes, owner = codes[order], owner[order]
-
-    def ordered(column: np.ndarray) -> np.ndarray:
-        return frozen(column) if order is None else column[order]
-
-    return Columns(
-        codes,
-        offsets_of(np.bincount(owner, minlength=len(user_ids))),
-        Vocabulary._trusted(item_ids),
-        optional(ordered, log.timestamps),
-        optional(ordered, log.weights),
-        user_ids,
-    )
-
-
-def frame_of(histories: Any) -> pandas.DataFrame:
-    """Return a batch as a frame; see :meth:`skue.Histories.to_frame`."""
-    users = owners(histories.offsets)
-    columns = {
-        "user": users if histories.user_ids is None else histories.user_ids[users],
-        "item": histories.item_ids[histories.codes],
-        "time": histories.timestamps,
-        "weight": histories.weights,
-    }
-    pandas = import_optional("pandas", "io")
-    # The dtype is given because the text type that pandas infers cannot hold every string.
-    return pandas.DataFrame(
-        {
-            name: pandas.Series(column, dtype=column.dtype)
-            for name, column in columns.items()
-            if column is not None
-        }
-    )
-
-
-def user_index(key: Any, n_users: int) -> int | slice | np.ndarray:
+def positions_in(key: Any, n_users: int) -> int | slice | np.ndarray:
     """Return the users that an index selects: one, a slice of step 1, or an array of positions."""
     if isinstance(key, tuple):
         if len(key) != 2 or (key[1] is not Ellipsis and key[1] != slice(None)):

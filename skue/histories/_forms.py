@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from skue.histories._columns import columns_of_events, columns_of_lists
+from skue.histories._columns import flatten, ids_of_table, item_ids_of
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.kernels._arrays import kept_offsets
 from skue.reading._column_names import looks_like_a_log
-from skue.reading._ids import as_ids
 
 _LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
 
@@ -62,7 +60,7 @@ def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
         return _from_list_columns(X)
     if is_series(X):
         rows = [_as_row(value) for value in X.to_list()]
-        return Histories._trusted(*columns_of_lists(rows, vocabulary=vocabulary))
+        return _from_lists(rows, vocabulary)
     if is_matrix(X):
         return from_matrix(np.asarray(X))
     if isinstance(X, np.ndarray) and X.ndim != 1:
@@ -77,7 +75,15 @@ def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
             f"X must be Histories, a list of lists, a Series of lists, a 2-D array of item ids or "
             f"a DataFrame with a list column 'items', got {type(X).__name__}."
         )
-    return Histories._trusted(*columns_of_lists(X, vocabulary=vocabulary))
+    return _from_lists(X, vocabulary)
+
+
+def _from_lists(lists: Any, vocabulary: Vocabulary | None) -> Histories:
+    flat, offsets = flatten(lists, "histories")
+    codes = None if vocabulary is None else vocabulary._known_positions(flat)
+    if codes is not None:
+        return Histories._trusted(codes, offsets, vocabulary)
+    return Histories._of_events(item_ids_of(flat, offsets), offsets, vocabulary=vocabulary)
 
 
 def unwrapped(X: Any) -> Any:
@@ -110,17 +116,7 @@ def from_matrix(matrix: np.ndarray) -> Histories:
     _refuse_text(matrix)
     if matrix.dtype.kind not in "iuf":
         raise ValueError(f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype}.")
-    n_users, width = matrix.shape
-
-    def place(at: int) -> str:
-        return f"row {at // width}, column {at % width}"
-
-    flat = as_ids(matrix.ravel(), "A 2-D X is read as item ids, which", place)
-    offsets = np.arange(n_users + 1, dtype=np.int64) * width
-    keep = flat >= 0
-    if not keep.all():
-        flat, offsets = flat[keep], kept_offsets(offsets, keep)
-    return Histories._trusted(*columns_of_events(flat, offsets))
+    return Histories._of_events(*ids_of_table(matrix, "A 2-D X is read as item ids, which"))
 
 
 def _refuse_text(matrix: Any) -> None:

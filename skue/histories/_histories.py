@@ -9,22 +9,41 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
+from skue._estimator import import_optional, warn_caller
 from skue._files import read_arrays, write_arrays
+from skue.histories._alignment import index_of, rows_of_users
 from skue.histories._columns import (
-    Columns,
-    HasUserFeatures,
-    checked_columns,
-    columns_of_lists,
-    columns_of_log,
-    frame_of,
-    optional,
+    as_times,
+    as_weights,
+    checked_codes,
+    checked_offsets,
+    checked_user_features,
+    checked_user_ids,
+    features_in_order,
+    first_decrease,
+    flatten,
+    flatten_like,
+    item_ids_of,
+    place_in_lists,
+    positions_in,
+    refuse_decreasing,
     refuse_other_kind,
-    user_index,
+    same_length,
 )
 from skue.histories._vocabulary import Vocabulary
-from skue.kernels._arrays import kept_offsets, offsets_of, owners, positions_of_ranges, read_only
-from skue.reading._frames import log_of_frame
-from skue.reading._ids import is_text, shown
+from skue.kernels._arrays import (
+    frozen,
+    kept_offsets,
+    offsets_of,
+    order_by_user,
+    owners,
+    positions_of_ranges,
+    read_only,
+)
+from skue.reading._columns import Log
+from skue.reading._frames import log_of_frame, times_of_list
+from skue.reading._ids import factorize, is_text, refuse_as_items, shown
+from skue.reading._labels import Label
 
 # Columns of a batch with their numbers of axes.
 NEEDED = {"codes": 1, "offsets": 1, "item_ids": 1}
@@ -32,62 +51,11 @@ OPTIONAL = {"timestamps": 1, "weights": 1, "user_ids": 1, "user_features": 2}
 # In HTML.
 _N_SHOWN_USERS, _N_SHOWN_ITEMS = 5, 8
 
-
-class SavedInFiles:
-    """The methods that write and read ``.npz`` files."""
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the batch to an ``.npz`` file in one atomic step.
-
-        Parameters
-        ----------
-        path : str or path
-            Used as given, without adding a suffix. An existing file is replaced.
-        """
-        columns = {name: getattr(self, name) for name in (*NEEDED, *OPTIONAL)}
-        write_arrays(path, "Histories", columns)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
-        """Read a file written by :meth:`save`. Nothing is unpickled.
-
-        Parameters
-        ----------
-        path : str or path
-        mmap : bool, default=False
-            Map the columns from disk and read them when they are used, for batches larger than
-            memory. Do not change the file while the batch is in use.
-
-        Returns
-        -------
-        histories : Histories
-
-        Raises
-        ------
-        ValueError
-            For a file that is damaged, or that was not written by ``save`` of this version of skue.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib
-        >>> from skue import Histories
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "histories.npz"
-        >>> Histories.from_lists([["tea", "cup"], ["cup"]]).save(path)
-        >>> Histories.load(path, mmap=True)
-        Histories(n_users=2, n_events=3, n_items=2)
-        """
-        columns = read_arrays(path, "Histories", NEEDED, OPTIONAL, mmap=mmap)
-        try:
-            return cls(**{name: columns.get(name) for name in (*NEEDED, *OPTIONAL)})
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
-
-
 if TYPE_CHECKING:
     import pandas
 
 
-class Histories(HasUserFeatures, SavedInFiles):
+class Histories:
     """A batch of users' interactions, oldest first, in flat columns.
 
     User ``i`` owns the events ``offsets[i]:offsets[i + 1]``. The batch is immutable. Indexing
@@ -151,17 +119,42 @@ class Histories(HasUserFeatures, SavedInFiles):
         user_ids: Any = None,
         user_features: Any = None,
     ) -> None:
-        columns = codes, offsets, item_ids, timestamps, weights, user_ids, user_features
-        self._set(checked_columns(*columns))
+        vocabulary = Vocabulary(item_ids, "item_ids")
+        refuse_as_items(vocabulary.ids, "item_ids")
+        offsets = checked_offsets(offsets)
+        codes = frozen(checked_codes(codes, len(vocabulary)))
+        if offsets[-1] != len(codes):
+            raise ValueError(f"offsets end at {offsets[-1]}, but there are {len(codes)} codes.")
+        if timestamps is not None:
+            timestamps = frozen(as_times(timestamps))
+            same_length("timestamps", timestamps, "codes", len(codes))
+            refuse_decreasing(timestamps, offsets)
+        if weights is not None:
+            weights = frozen(as_weights(weights))
+            same_length("weights", weights, "codes", len(codes))
+        if user_ids is not None:
+            user_ids = checked_user_ids(user_ids, "users", len(offsets) - 1)
+        if user_features is not None:
+            user_features = checked_user_features(user_features, len(offsets) - 1)
+        self._set(codes, offsets, vocabulary, timestamps, weights, user_ids, user_features)
 
-    def _set(self, columns: Columns) -> None:
-        self.codes = read_only(columns.codes)
-        self.offsets = read_only(columns.offsets)
-        self.vocabulary = columns.vocabulary
-        self.timestamps = optional(read_only, columns.timestamps)
-        self.weights = optional(read_only, columns.weights)
-        self.user_ids = optional(read_only, columns.user_ids)
-        self.user_features = optional(read_only, columns.user_features)
+    def _set(
+        self,
+        codes: np.ndarray,
+        offsets: np.ndarray,
+        vocabulary: Vocabulary,
+        timestamps: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        user_ids: np.ndarray | None = None,
+        user_features: np.ndarray | None = None,
+    ) -> None:
+        self.codes = read_only(codes)
+        self.offsets = read_only(offsets)
+        self.vocabulary = vocabulary
+        self.timestamps = None if timestamps is None else read_only(timestamps)
+        self.weights = None if weights is None else read_only(weights)
+        self.user_ids = None if user_ids is None else read_only(user_ids)
+        self.user_features = None if user_features is None else read_only(user_features)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A pickle does not keep that an array is read-only.
@@ -170,10 +163,52 @@ class Histories(HasUserFeatures, SavedInFiles):
 
     @classmethod
     def _trusted(cls, *columns: Any) -> Histories:
-        """Wrap columns that are known to be valid, in the order of ``Columns``."""
+        """Wrap columns that are known to be valid, in the order of ``_set``."""
         histories = cls.__new__(cls)
-        histories._set(Columns(*columns))
+        histories._set(*columns)
         return histories
+
+    @classmethod
+    def _of_events(
+        cls,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        timestamps: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        user_ids: np.ndarray | None = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> Histories:
+        """Build from a flat array of item ids, and sort each user's events by time.
+
+        A vocabulary that knows all of the items becomes that of the batch.
+        """
+        codes = None if vocabulary is None or not len(ids) else vocabulary.lookup(ids)
+        if vocabulary is None or codes is None or codes.min() < 0:
+            codes, item_ids = factorize(ids)
+            vocabulary = Vocabulary._trusted(item_ids)
+        if timestamps is not None and first_decrease(timestamps, offsets) is not None:
+            order = np.lexsort((timestamps, owners(offsets)))
+            codes, timestamps = codes[order], timestamps[order]
+            weights = None if weights is None else weights[order]
+        return cls._trusted(codes, offsets, vocabulary, timestamps, weights, user_ids)
+
+    @classmethod
+    def _of_log(cls, log: Log) -> Histories:
+        """Build from a log: sort it by user, then time. No column is the caller's own array."""
+        codes, item_ids = log.items
+        owner, user_ids = log.users
+        order = order_by_user(owner, len(user_ids), log.timestamps)
+        if order is not None:
+            codes, owner = codes[order], owner[order]
+
+        def ordered(column: np.ndarray | None) -> np.ndarray | None:
+            if column is None:
+                return None
+            return frozen(column) if order is None else column[order]
+
+        offsets = offsets_of(np.bincount(owner, minlength=len(user_ids)))
+        vocabulary, times = Vocabulary._trusted(item_ids), ordered(log.timestamps)
+        return cls._trusted(codes, offsets, vocabulary, times, ordered(log.weights), user_ids)
 
     @classmethod
     def from_lists(
@@ -215,10 +250,20 @@ class Histories(HasUserFeatures, SavedInFiles):
         >>> Histories.from_lists([[3, 1], [2]], timestamps=[[20, 10], [5]])[0]
         array([1, 3])
         """
-        columns = columns_of_lists(
-            lists, timestamps, weights, user_ids, time_unit=time_unit, dayfirst=dayfirst
-        )
-        return cls._trusted(*columns)
+        flat, offsets = flatten(lists, "histories")
+        ids, place = item_ids_of(flat, offsets), place_in_lists(offsets)
+        if timestamps is not None:
+            timestamps = times_of_list(
+                flatten_like(timestamps, offsets, "timestamps"),
+                Label("the timestamp", place),
+                time_unit=time_unit,
+                dayfirst=dayfirst,
+            )
+        if weights is not None:
+            weights = as_weights(flatten_like(weights, offsets, "weights"), "weights", place)
+        if user_ids is not None:
+            user_ids = checked_user_ids(user_ids, "histories", len(offsets) - 1)
+        return cls._of_events(ids, offsets, timestamps, weights, user_ids)
 
     @classmethod
     def from_frame(
@@ -281,7 +326,7 @@ class Histories(HasUserFeatures, SavedInFiles):
             time_unit=time_unit,
             dayfirst=dayfirst,
         )
-        return cls._trusted(*columns_of_log(log))
+        return cls._of_log(log)
 
     def to_frame(self) -> pandas.DataFrame:
         """Return the log as a pandas DataFrame with one row per event.
@@ -300,7 +345,126 @@ class Histories(HasUserFeatures, SavedInFiles):
         1     0     1
         2     1     2
         """
-        return frame_of(self)
+        users = owners(self.offsets)
+        columns = {
+            "user": users if self.user_ids is None else self.user_ids[users],
+            "item": self.item_ids[self.codes],
+            "time": self.timestamps,
+            "weight": self.weights,
+        }
+        pandas = import_optional("pandas", "io")
+        # The dtype is given because the text type that pandas infers cannot hold every string.
+        return pandas.DataFrame(
+            {
+                name: pandas.Series(column, dtype=column.dtype)
+                for name, column in columns.items()
+                if column is not None
+            }
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the batch to an ``.npz`` file in one atomic step.
+
+        Parameters
+        ----------
+        path : str or path
+            Used as given, without adding a suffix. An existing file is replaced.
+        """
+        columns = {name: getattr(self, name) for name in (*NEEDED, *OPTIONAL)}
+        write_arrays(path, "Histories", columns)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
+        """Read a file written by :meth:`save`. Nothing is unpickled.
+
+        Parameters
+        ----------
+        path : str or path
+        mmap : bool, default=False
+            Map the columns from disk and read them when they are used, for batches larger than
+            memory. Do not change the file while the batch is in use.
+
+        Returns
+        -------
+        histories : Histories
+
+        Raises
+        ------
+        ValueError
+            For a file that is damaged, or that was not written by ``save`` of this version of skue.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from skue import Histories
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "histories.npz"
+        >>> Histories.from_lists([["tea", "cup"], ["cup"]]).save(path)
+        >>> Histories.load(path, mmap=True)
+        Histories(n_users=2, n_events=3, n_items=2)
+        """
+        columns = read_arrays(path, "Histories", NEEDED, OPTIONAL, mmap=mmap)
+        try:
+            return cls(**{name: columns.get(name) for name in (*NEEDED, *OPTIONAL)})
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+    def with_user_features(self, features: Any) -> Self:
+        """Return the histories with numbers known of each user.
+
+        :class:`TwoTowerUserEncoder` learns from them, and gives users without events a vector of
+        their own. The other encoders ignore them.
+
+        Parameters
+        ----------
+        features : array-like, scipy sparse array or DataFrame of shape (n_users, n_features)
+            For example the output of a ``ColumnTransformer``. The rows of an array are in the
+            order of the histories. A DataFrame is matched by its index if the histories have
+            ``user_ids``, and may have further users. A row of NaN means that nothing is known of
+            the user. Sparse rows become dense: reduce many columns first.
+
+        Returns
+        -------
+        histories : Histories
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, values are not numbers, or a row is only partly known.
+
+        Warns
+        -----
+        UserWarning
+            If a DataFrame lacks some of the users. Nothing is then known of them.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skue import Histories
+        >>> histories = Histories.from_lists([["tea"], []], user_ids=["ann", "bob"])
+        >>> people = pd.DataFrame({"age": [30, 50], "is_new": [1, 0]}, index=["bob", "ann"])
+        >>> histories.with_user_features(people).user_features
+        array([[50.,  0.],
+               [30.,  1.]], dtype=float32)
+        """
+        index = index_of(features)
+        if self.user_ids is None or index is None:
+            rows = checked_user_features(features, len(self))
+        else:
+            rows = checked_user_features(features, len(features))
+            labels = np.asarray(index)
+            places = rows_of_users(self.user_ids, labels, "user_features", may_lack=True)
+            if places is not None:
+                rows = features_in_order(rows, places)
+                lacking = self.user_ids[places < 0]
+                if len(lacking):
+                    warn_caller(
+                        f"{len(lacking)} of the {len(self)} users have no row of features, such "
+                        f"as {shown(lacking[0])}. Nothing is known of them."
+                    )
+        batch = object.__new__(type(self))
+        batch.__dict__.update(self.__dict__)
+        batch.user_features = read_only(rows)
+        return batch
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -330,7 +494,7 @@ class Histories(HasUserFeatures, SavedInFiles):
     ) -> Histories: ...
 
     def __getitem__(self, key: Any) -> np.ndarray | Histories:
-        key = user_index(key, len(self))
+        key = positions_in(key, len(self))
         if isinstance(key, slice):
             offsets = self.offsets[key.start : key.stop + 1]
             events = slice(offsets[0], offsets[-1])
@@ -352,10 +516,10 @@ class Histories(HasUserFeatures, SavedInFiles):
             self.codes[events],
             offsets,
             self.vocabulary,
-            optional(lambda column: column[events], self.timestamps),
-            optional(lambda column: column[events], self.weights),
-            optional(lambda column: column[users], self.user_ids),
-            optional(lambda column: column[users], self.user_features),
+            None if self.timestamps is None else self.timestamps[events],
+            None if self.weights is None else self.weights[events],
+            None if self.user_ids is None else self.user_ids[users],
+            None if self.user_features is None else self.user_features[users],
         )
 
     def _repr_html_(self) -> str:

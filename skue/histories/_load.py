@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from skue._estimator import warn_caller
-from skue.histories._columns import columns_of_log
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.reading._columns import Log
@@ -110,7 +109,7 @@ def load_interactions(
     log = log_of_file(path, kind, names, time_unit=time_unit, dayfirst=dayfirst, text=text)
     if log.timestamps is None and "time" in names:
         _warn_of_unread_dates(path, names, text)
-    return Histories._trusted(*columns_of_log(log))
+    return Histories._of_log(log)
 
 
 def _warn_of_unread_dates(path: Path, names: Names, text: TextOptions) -> None:
@@ -130,7 +129,7 @@ def _warn_of_unread_dates(path: Path, names: Names, text: TextOptions) -> None:
 def _histories_of(sequences: Sequences) -> Histories:
     users, items, offsets = sequences
     if sequences.are_pairs:
-        return Histories._trusted(*columns_of_log(Log(users, items, None, None)))
+        return Histories._of_log(Log(users, items, None, None))
     codes, item_ids = items
     user_codes, user_ids = users
     return Histories._trusted(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import warnings
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from skue._estimator import check_positive_int, warn_caller
 from skue.histories._columns import as_times, refuse_other_kind
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
-from skue.kernels._arrays import kept_offsets, offsets_of, positions_of_ranges, starts_of_runs
+from skue.kernels._arrays import kept_offsets, offsets_of, positions_of_ranges
 
 
 @validate_params(
@@ -69,31 +70,40 @@ def leave_last_out(
     ([array([3, 1]), array([1])], array([4, 5]))
     """
     histories = as_histories(histories)
-    ends = histories.offsets[1:]
+    starts, cut = histories.offsets[:-1], histories.offsets[1:].copy()
+    enough = np.ones(len(histories), dtype=bool)
     if by == "event":
-        cut = np.maximum(ends - n_last, histories.offsets[:-1])
         enough = histories.lengths >= n_last
+        cut -= n_last
     else:
-        opens = _openings(histories)
-        last_run = np.searchsorted(opens, ends, side="left") - n_last
-        first_run = np.searchsorted(opens, histories.offsets[:-1], side="left")
-        enough = last_run >= first_run
-        cut = opens[np.maximum(last_run, 0)] if len(opens) else ends
-    stay = enough & (cut - histories.offsets[:-1] >= min_prefix)
+        _times_of(histories, "A split by time")
+        for _ in range(n_last):
+            enough &= cut > starts
+            cut[enough] = first_of_instant(histories, cut[enough] - 1)
+    stay = enough & (cut - starts >= min_prefix)
+    if not stay.all():
+        _report_dropped(histories, stay, n_last, by, min_prefix)
+    X, targets = _cut(histories[stay], (cut - starts)[stay])
+    if by == "event" and n_last == 1:
+        return X, targets
+    return X, _as_object_array(targets, (histories.offsets[1:] - cut)[stay])
+
+
+def _report_dropped(
+    histories: Histories, stay: np.ndarray, n_last: int, by: str, min_prefix: int
+) -> None:
+    why = f"each needs {n_last} {by}(s) to hold out and {min_prefix} event(s) before"
+    if stay.any():
+        n_dropped = int((~stay).sum())
+        warn_caller(f"{n_dropped} of {len(stay)} users are left out: {why}.")
+        return
     way_out = "Give longer histories."
     if by == "instant" and (histories.lengths >= n_last + min_prefix).any():
         way_out = (
             "All events of a user have the same time here. Check the times, or leave them out to "
             "hold out by the order of events."
         )
-    why = f"needs {n_last} {by}(s) to hold out and {min_prefix} event(s) before"
-    _warn_dropped(stay, why, way_out)
-    kept = histories[stay]
-    n_held_out = (ends - cut)[stay]
-    X, targets = _cut(kept, kept.lengths - n_held_out)
-    if by == "event" and n_last == 1:
-        return X, targets
-    return X, _as_object_array(targets, n_held_out)
+    raise ValueError(f"No user of {len(stay)} is long enough: {why}. {way_out}")
 
 
 def temporal_folds(
@@ -151,7 +161,7 @@ def temporal_folds(
         train, y_train = _last_instants(until)
         after = times > cutoff
         in_window = after if following is None else after & (times <= following)
-        test, y_test = _next_instants(histories, ~after, in_window)
+        test, y_test = next_instants(histories, ~after, in_window)
         for kind, rows in (("training", train), ("test", test)):
             if not len(rows):
                 raise ValueError(
@@ -166,16 +176,23 @@ def temporal_folds(
     return _concatenate(batches), np.concatenate(targets), cv
 
 
-def _next_instants(
+def next_instants(
     histories: Histories, before: np.ndarray, in_window: np.ndarray
 ) -> tuple[Histories, np.ndarray]:
-    """Return the prefixes up to a cut-off, and the first instants of the window after it."""
+    """Return the prefixes up to a cut-off, and the first instants of the window after it.
+
+    Parameters
+    ----------
+    histories : Histories
+    before, in_window : ndarray of shape (n_events,), bool
+        Mark the events up to the cut-off, and those of the window. Users without either are left
+        out.
+    """
     n_before = np.diff(kept_offsets(histories.offsets, before))
     active = np.diff(kept_offsets(histories.offsets, in_window)) > 0
     users = np.flatnonzero(active & (n_before > 0))
-    opens = np.append(_openings(histories), histories.offsets[-1])
     first = histories.offsets[users] + n_before[users]
-    stop = opens[np.searchsorted(opens, first, side="right")]
+    stop = _edge_of_instant(histories, first, np.less_equal)
     events = positions_of_ranges(first, stop - first)
     X, _ = _cut(histories[users], n_before[users])
     return X, _as_object_array(histories.item_ids[histories.codes[events]], stop - first)
@@ -183,9 +200,8 @@ def _next_instants(
 
 def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
     """Return the prefixes and the newest instants of users with an earlier event."""
-    opens = _openings(histories)
     users = np.flatnonzero(histories.lengths > 0)
-    last = opens[np.searchsorted(opens, histories.offsets[1:][users], side="left") - 1]
+    last = first_of_instant(histories, histories.offsets[1:][users] - 1)
     n_kept = last - histories.offsets[:-1][users]
     users, n_kept = users[n_kept > 0], n_kept[n_kept > 0]
     kept = histories[users]
@@ -195,8 +211,7 @@ def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
 
 def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarray:
     if cutoffs is None:
-        if not isinstance(n_splits, Integral) or n_splits < 1:
-            raise ValueError(f"n_splits must be an integer of at least 1, got {n_splits!r}.")
+        check_positive_int("n_splits", n_splits)
         ordered = np.sort(times)
         at = np.arange(1, n_splits + 1) * len(ordered) // (n_splits + 1)
         cutoffs = np.unique(ordered[at - 1]) if len(ordered) > n_splits else ordered[:0]
@@ -213,12 +228,6 @@ def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarr
     return cutoffs
 
 
-def _openings(histories: Histories) -> np.ndarray:
-    """Return the positions of the first events of instants."""
-    times = _times_of(histories, "A split by time")
-    return np.flatnonzero(starts_of_runs(times, histories.offsets))
-
-
 def _times_of(histories: Histories, what: str) -> np.ndarray:
     if histories.timestamps is None:
         raise ValueError(
@@ -226,16 +235,6 @@ def _times_of(histories: Histories, what: str) -> np.ndarray:
             "Histories.from_frame(..., time=...) or from_lists(..., timestamps=...)."
         )
     return histories.timestamps
-
-
-def _warn_dropped(stay: np.ndarray, why: str, way_out: str) -> None:
-    n_dropped = int((~stay).sum())
-    if n_dropped == len(stay):
-        raise ValueError(f"No user of {len(stay)} is long enough: each {why}. {way_out}")
-    if n_dropped:
-        warnings.warn(
-            f"{n_dropped} of {len(stay)} users are left out: each {why}.", UserWarning, stacklevel=4
-        )
 
 
 def _cut(histories: Histories, n_kept: np.ndarray) -> tuple[Histories, np.ndarray]:
@@ -286,6 +285,37 @@ def liked(histories: Histories) -> Histories:
     return histories if marks.all() else histories._keep_events(marks)
 
 
+def first_of_instant(histories: Histories, events: np.ndarray) -> np.ndarray:
+    """Return the first event with the same user and time. Without times, each event is an instant.
+
+    Parameters
+    ----------
+    histories : Histories
+    events : ndarray of shape (n,)
+        Positions of events.
+    """
+    return events if histories.timestamps is None else _edge_of_instant(histories, events, np.less)
+
+
+def _edge_of_instant(
+    histories: Histories, events: np.ndarray, is_before: Callable[..., np.ndarray]
+) -> np.ndarray:
+    """Return the first event of the same user whose time is not before that of the event.
+
+    With ``np.less``, this is the first event of the instant, with ``np.less_equal`` the one after
+    the last. It is found by bisection, because the times of a user are sorted.
+    """
+    times = _times_of(histories, "A split by time")
+    users = np.searchsorted(histories.offsets, events, side="right") - 1
+    low, high, sought = histories.offsets[users], histories.offsets[users + 1], times[events]
+    while (low < high).any():
+        middle = (low + high) // 2
+        later = low < high
+        later[later] = is_before(times[middle[later]], sought[later])
+        low, high = np.where(later, middle + 1, low), np.where(later, high, middle)
+    return low
+
+
 def newest_liked(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
     """Return where each user's newest instant with a liked event starts, and its last liked event.
 
@@ -298,11 +328,50 @@ def newest_liked(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
     filled = histories.lengths > 0
     if filled.any():
         last[filled] = np.maximum(np.maximum.reduceat(at, starts[filled]), last[filled])
-    times = np.arange(len(at)) if histories.timestamps is None else histories.timestamps
-    opens = np.flatnonzero(starts_of_runs(times, histories.offsets))
     has = last >= starts
-    starts[has] = opens[np.searchsorted(opens, last[has], side="right") - 1]
+    starts[has] = first_of_instant(histories, last[has])
     return starts, last
+
+
+def newest_starts(
+    offsets: np.ndarray,
+    first_of: Callable[[np.ndarray], np.ndarray],
+    *,
+    n_events: int | np.ndarray = 1,
+    n_new: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return where the events to hold out of each user start, shape (n_users,).
+
+    They are the ``n_events`` newest events, and all others of the same instant. If nothing would
+    remain before them, or if they are not all among the ``n_new`` newest, they are the newest
+    instant alone. If that does not fit either, nothing is held out: the start is the end.
+
+    Parameters
+    ----------
+    offsets : ndarray of shape (n_users + 1,)
+    first_of : callable
+        Returns the first events of the instants of events, as :func:`first_of_instant` does.
+    n_events, n_new : int or ndarray of shape (n_users,)
+    """
+    starts, stops = offsets[:-1], offsets[1:]
+    oldest = starts if n_new is None else stops - np.minimum(n_new, stops - starts)
+    found = stops.copy()
+    for n_newest in (1, n_events):
+        reach = np.maximum(stops - n_newest, starts)
+        able = np.flatnonzero(stops > starts)
+        first = stops.copy()
+        first[able] = first_of(reach[able])
+        fits = (first > starts) & (first >= oldest)
+        found[fits] = first[fits]
+    return found
+
+
+def marked_from(offsets: np.ndarray, starts: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Mark the events of some users from a position on, shape (n_events,), bool."""
+    marks = np.zeros(offsets[-1], dtype=bool)
+    stops = offsets[1:][users]
+    marks[positions_of_ranges(starts[users], stops - starts[users])] = True
+    return marks
 
 
 def newest_instants(
@@ -322,14 +391,10 @@ def newest_instants(
         Rows of the chosen users.
     held_out : ndarray of shape (n_events,), bool
     """
-    position = np.arange(len(histories.codes))
     newest, _ = newest_liked(histories)
     able = np.flatnonzero(newest > histories.offsets[:-1])
     n_chosen = round(share * len(able))
     if n_most is not None:
         n_chosen = min(n_chosen, n_most)
     rows = np.sort(random_state.permutation(able)[:n_chosen])
-    chosen = np.zeros(len(histories), dtype=bool)
-    chosen[rows] = True
-    lengths = histories.lengths
-    return rows, np.repeat(chosen, lengths) & (position >= np.repeat(newest, lengths))
+    return rows, marked_from(histories.offsets, newest, rows)

@@ -7,20 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._columns import flatten, optional
+from skue.histories._alignment import in_order_of_users
+from skue.histories._columns import flatten, ids_of_table, place_in_lists
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import Vocabulary
+from skue.histories._vocabulary import Vocabulary, check_same_type
 from skue.kernels._arrays import offsets_of, owners
-from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._ids import as_ids, refuse_as_items
 
 
-def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
+def flat_targets(y: Any, user_ids: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of the held-out items as a flat array, and their offsets.
 
     Parameters
     ----------
-    y : array-like of shape (n_users,)
-        One id or one array of ids per user; a frame of one column is that column.
+    y : array-like of shape (n_users,), Histories, or 2-D array
+        One id or one array of ids per user; a frame of one column is that column. In a 2-D array,
+        negative integers and empty text are padding.
+    user_ids : ndarray of shape (n_users,), default=None
+        The users of X. If y carries user ids, it is brought into their order.
     """
     if hasattr(y, "columns"):
         if len(y.columns) != 1:
@@ -28,30 +32,47 @@ def flat_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
                 f"y must be one column, got the columns {list(y.columns)}. Pass one of them."
             )
         y = y[y.columns[0]]
-    values = y.to_list() if hasattr(y, "to_list") else y
-    if isinstance(values, np.ndarray) and values.dtype.kind != "O":
-        width = values.shape[1] if values.ndim == 2 else 1
-        return as_ids(values.ravel(), "y"), np.arange(len(values) + 1) * width
-    listed = list(values)
-    if any(isinstance(value, (list, tuple, np.ndarray)) for value in listed):
-        flat, offsets = flatten(listed, "y")
-        return as_ids(flat, "y"), offsets
-    return as_ids(listed, "y"), np.arange(len(listed) + 1)
+    y = in_order_of_users(user_ids, y, "y")
+    if isinstance(y, Histories):
+        return y.item_ids[y.codes], y.offsets
+    if isinstance(y, np.ndarray) and y.ndim == 2:
+        return ids_of_table(y, "y")
+    values = y if isinstance(y, np.ndarray) and y.dtype.kind != "O" else _listed(y)
+    if isinstance(values, list) and any(isinstance(v, (list, tuple, np.ndarray)) for v in values):
+        flat, offsets = flatten(values, "y")
+        place = place_in_lists(offsets)
+        ids = as_ids(flat, "y", place)
+        refuse_as_items(ids, "y", place)
+        return ids, offsets
+    ids = as_ids(values, "y")
+    refuse_as_items(ids, "y")
+    return ids, np.arange(len(ids) + 1)
+
+
+def _listed(y: Any) -> list[Any]:
+    return y.to_list() if hasattr(y, "to_list") else list(y)
 
 
 def target_rows(
-    y: Any, n_users: int, lookup: Callable[[np.ndarray], np.ndarray]
+    y: Any,
+    n_users: int,
+    lookup: Callable[[np.ndarray], np.ndarray],
+    user_ids: np.ndarray | None = None,
+    item_ids: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the item rows of the held-out items, without duplicates within a user.
 
     Parameters
     ----------
-    y : array-like of shape (n_users,)
-        One id or one array of ids per user.
+    y : as for :func:`flat_targets`
     n_users : int
         Required length of y.
     lookup : callable
         Returns the rows of ids, -1 for unknown ones.
+    user_ids : ndarray of shape (n_users,), default=None
+        The users of X.
+    item_ids : ndarray of shape (n_items,), default=None
+        The known items. The ids of y must be of the same type.
 
     Returns
     -------
@@ -61,9 +82,11 @@ def target_rows(
     Raises
     ------
     ValueError
-        If y has another length, or a user has no held-out item.
+        If y has another length or ids of another type, or a user has no held-out item.
     """
-    ids, offsets = flat_targets(y)
+    ids, offsets = flat_targets(y, user_ids)
+    if item_ids is not None:
+        check_same_type(ids, item_ids, "The item ids of y", "the known items have")
     lengths = np.diff(offsets)
     if len(lengths) != n_users:
         raise ValueError(
@@ -84,18 +107,6 @@ def target_rows(
     return lookup(distinct)[codes], offsets_of(np.bincount(users, minlength=n_users))
 
 
-def refuse_other_type(
-    ids: np.ndarray, item_ids: np.ndarray, name: str = "y", others: str = "X"
-) -> None:
-    """Raise for text ids if those of the items are integers, or the other way round."""
-    if is_text(ids) != is_text(item_ids) and len(item_ids) and len(ids):
-        way_out = " Pass the items that came next." if name == "y" else ""
-        raise ValueError(
-            f"{name} must contain item ids of the same type as {others}, such as "
-            f"{shown(item_ids[0])}, got {shown(ids[0])}.{way_out}"
-        )
-
-
 def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]:
     """Append the items of y to each history, at one instant after all other events.
 
@@ -105,8 +116,8 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
     appended : ndarray of shape (n_events,), bool
         Marks the events from y.
     """
-    ids, offsets = flat_targets(y)
-    refuse_other_type(ids, histories.item_ids)
+    ids, offsets = flat_targets(y, histories.user_ids)
+    check_same_type(ids, histories.item_ids, "The item ids of y", "X has")
     item_ids = np.unique(np.concatenate([histories.item_ids, ids]))
     vocabulary = Vocabulary._trusted(item_ids)
     n_events, n_targets = len(histories.codes), len(ids)
@@ -115,7 +126,7 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
     codes = np.concatenate(
         [vocabulary.lookup(histories.item_ids)[histories.codes], vocabulary.lookup(ids)]
     )
-    timestamps = None
+    timestamps = weights = None
     if histories.timestamps is not None:
         times = histories.timestamps
         second: Any = np.timedelta64(1, "s") if times.dtype.kind == "M" else 1.0
@@ -123,9 +134,8 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
         filled = histories.lengths > 0
         newest[filled] = times[histories.offsets[1:][filled] - 1] + second
         timestamps = np.concatenate([times, newest[owners(offsets)]])[order]
-    weights = optional(
-        lambda column: np.concatenate([column, np.ones(n_targets)])[order], histories.weights
-    )
+    if histories.weights is not None:
+        weights = np.concatenate([histories.weights, np.ones(n_targets)])[order]
     extended = Histories._trusted(
         codes[order],
         histories.offsets + offsets,

@@ -67,8 +67,7 @@ class Vocabulary:
         return {"ids": self.ids}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles of 0.1 contain text of fixed width.
-        self._set(as_ids(state["ids"]))
+        self._set(state["ids"])
 
     def lookup(self, values: Any) -> np.ndarray:
         """Return the position of each value, or -1 if it is unknown.
@@ -142,6 +141,15 @@ class Vocabulary:
             return np.where(known, values, -1).astype(np.int32)
         at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
         return np.where(ordered[at] == values, order[at], np.int32(-1))
+
+
+def check_same_type(ids: np.ndarray, others: np.ndarray, name: str, whose: str) -> None:
+    """Raise if some ids are text and the others integers."""
+    if len(ids) and len(others) and is_text(ids) != is_text(others):
+        raise ValueError(
+            f"{name} must be of one type, got {shown(ids[0])}, but {whose} {shown(others[0])}. "
+            "Convert all ids to integers or all to strings."
+        )
 
 
 def _repeated(ids: np.ndarray) -> np.ndarray:

@@ -73,15 +73,6 @@ def as_item_ids(ids: Any, values: Any, n_items: int, name: str) -> np.ndarray:
     return ids
 
 
-def check_same_type(ids: np.ndarray, others: np.ndarray, name: str, whose: str) -> None:
-    """Raise if some ids are text and the others integers."""
-    if len(ids) and len(others) and is_text(ids) != is_text(others):
-        raise ValueError(
-            f"{name} must be of one type, got {shown(ids[0])}, but {whose} {shown(others[0])}. "
-            "Convert all ids to integers or all to strings."
-        )
-
-
 def ids_of_rows(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the id of each item row, and -1 or "" for row -1 (no item)."""
     missing: Any = "" if is_text(ids) else -1

@@ -12,8 +12,8 @@ import scipy.sparse as sp
 
 from skue._estimator import check_positive_int
 from skue._files import read_arrays, write_arrays
-from skue.histories._vocabulary import Vocabulary
-from skue.items._catalogue import Catalogue, as_item_ids, check_same_type, ids_of_rows
+from skue.histories._vocabulary import Vocabulary, check_same_type
+from skue.items._catalogue import Catalogue, as_item_ids, ids_of_rows
 from skue.kernels._arrays import frozen
 from skue.kernels._topk import top_k
 from skue.kernels._unit_rows import aligned_rows, row_norms

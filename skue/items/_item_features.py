@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from skue._estimator import warn_caller
 from skue._files import read_arrays, write_arrays
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import Vocabulary
-from skue.items._catalogue import Catalogue, as_item_ids, check_same_type
+from skue.histories._vocabulary import Vocabulary, check_same_type
+from skue.items._catalogue import Catalogue, as_item_ids
 from skue.kernels._arrays import read_only
 from skue.kernels._unit_rows import unit_rows
 from skue.reading._ids import as_ids, shown

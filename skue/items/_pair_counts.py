@@ -12,8 +12,7 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import Vocabulary
-from skue.items._catalogue import check_same_type
+from skue.histories._vocabulary import Vocabulary, check_same_type
 from skue.kernels._arrays import kept_offsets
 from skue.kernels._pair_counts import n_repeats, pair_counts, renumbered
 

@@ -12,7 +12,7 @@ from skue.encoders._events import known_events
 from skue.encoders._pipelines import find_encoder, find_ranker
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
-from skue.histories._targets import refuse_other_type, target_rows
+from skue.histories._targets import target_rows
 from skue.items._item_embeddings import Catalogue, ItemEmbeddings
 from skue.kernels._arrays import owners, user_item_keys
 from skue.kernels._ranking import BLOCK_BYTES, Products, rank_positives
@@ -72,11 +72,7 @@ class Evaluation:
         n_listed: int = 0,
         is_new_item: np.ndarray | None = None,
     ) -> None:
-        def lookup(ids: np.ndarray) -> np.ndarray:
-            refuse_other_type(ids, items.ids)
-            return items.lookup(ids)
-
-        rows, offsets = target_rows(y, len(histories), lookup)
+        rows, offsets = target_rows(y, len(histories), items.lookup, histories.user_ids, items.ids)
         events = known_events(items, histories)
         seen = events.rows, events.offsets
         seen_keys = user_item_keys(owners(events.offsets), events.rows, len(items))

@@ -34,7 +34,7 @@ from skue.histories._fingerprints import count_new_events
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories, joined
 from skue.histories._splits import is_liked, liked, newest_instants
-from skue.histories._targets import refuse_other_type
+from skue.histories._vocabulary import check_same_type
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._arrays import offsets_of, positions_of_ranges, starts_of_runs
@@ -375,7 +375,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             type than in ``fit``.
         """
         newer = self._read(X)
-        refuse_other_type(newer.item_ids, self.item_embeddings_.ids, "update", "fit")
+        check_same_type(newer.item_ids, self.item_embeddings_.ids, "The item ids", "fit had")
         log = joined(self.log_, liked_log(self.item_embeddings_, newer))
         self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
         return self

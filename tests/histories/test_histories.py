@@ -239,7 +239,7 @@ def test_times_of_the_constructor_are_seconds_or_dates(times, expected):
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        (["2026-01-01", "2026-01-02"], "must be datetimes or numbers of seconds, got text"),
+        (["soon", "later"], "row 0: the timestamp holds 'soon'"),
         ([dt.date(2026, 1, 1), 3], "row 1: the timestamp holds 3, a number, but row 0"),
         (np.array(["2026", "300000"], dtype="M8[Y]"), "row 1: .* out of the range"),
         ([1.0, np.inf], "must not be missing or infinite, got inf at row 1"),
