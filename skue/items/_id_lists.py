@@ -9,7 +9,8 @@ import numpy as np
 
 from skue.histories._columns import flatten, place_in_lists
 from skue.histories._histories import Histories
-from skue.items._catalogue import Catalogue, check_same_type
+from skue.histories._vocabulary import check_same_type
+from skue.items._catalogue import Catalogue
 from skue.kernels._arrays import kept_offsets, offsets_of, owners, positions_of_ranges
 from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
 

@@ -275,7 +275,7 @@ def test_the_recall_of_parts_is_divided_like_that_of_all(normalize, expected):
 
 def test_held_out_ids_of_another_type_are_refused():
     encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3))).fit([[0, 1]])
-    with pytest.raises(ValueError, match="y must contain item ids of the same type"):
+    with pytest.raises(ValueError, match="The item ids of y must be of one type"):
         RecallAtK(1)(encoder, [[0], [1]], ["0", "1"])
 
 

@@ -35,7 +35,7 @@ from skue.encoders.two_tower._warm_start import (
 )
 from skue.histories._histories import Histories
 from skue.histories._targets import append_targets
-from skue.items._catalogue import check_same_type
+from skue.histories._vocabulary import check_same_type
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures, ScaledFeatures, scaled_features
 
