@@ -481,7 +481,7 @@ def test_update_before_fit_is_an_error_of_an_unfitted_estimator():
 def test_update_refuses_ids_and_times_of_another_type():
     model = recommender(ranker=LogisticRegression()).fit(LOG)
     texts = Histories.from_lists([["1"]], timestamps=[[1e9]], user_ids=["u000"])
-    with pytest.raises(ValueError, match="update must contain item ids of the same type as fit"):
+    with pytest.raises(ValueError, match="The item ids must be of one type"):
         model.update(texts)
     dates = Histories.from_lists([[1]], timestamps=[["2026-01-01"]], user_ids=["u000"])
     with pytest.raises(ValueError, match="must be numbers, as those of fit are, got datetimes"):

@@ -86,7 +86,7 @@ LABELS = {
     "unknown numbers": ([100, 101] * 40, r"none of the 80 ids in y.*set targets='history'"),
     "names": (
         ["churns", "stays"] * 40,
-        r"item ids of the same type as X, such as \d+, got 'churns'",
+        r"item ids of y must be of one type, got 'churns', but X has \d+",
     ),
     "booleans": (np.arange(80) % 2 == 0, r"y must be integers or strings, got dtype bool"),
     "fractions": (np.full(80, 0.5), r"y must be whole numbers or strings, got 0.5"),
