@@ -17,10 +17,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skue._estimator import import_optional
 from skue.items._item_features import ItemFeatures
 from skue.reading._column_names import guess_column
-from skue.reading._delimited import guess_delimiter
+from skue.reading._delimited import guess_delimiter, records, utf8_text
 from skue.reading._ids import as_ids, is_text, shown
-from skue.reading._records import first_records
-from skue.reading._text_files import utf8_chunks
 
 # A text column is of categories if its values have this number of words at most on average, and
 # each is used by two items or more on average; otherwise it is free text.
@@ -111,25 +109,27 @@ def _frame_of(path: Path, encoding: str, decimal: str) -> Any:
 
 
 def _delimiter_of(path: Path, content: bytes) -> str:
-    spans = first_records(content, True, 100)
-    records = [content[start:stop].decode() for _, start, stop in spans]
-    if ".tsv" in path.suffixes or not records:
+    starts, stops, _ = records(np.frombuffer(content, dtype=np.uint8), True)
+    spans = zip(starts[:100].tolist(), stops[:100].tolist(), strict=True)
+    lines = [
+        line for line in (content[start:stop].decode() for start, stop in spans) if line.strip()
+    ]
+    if ".tsv" in path.suffixes or not lines:
         return "\t"
     try:
-        return guess_delimiter(records, {"user": None, "item": None}, True, path)
+        return guess_delimiter(lines, {"user": None, "item": None}, True, str(path))
     except ValueError:
         raise ValueError(
-            f"the delimiter is not clear in {shown(records[0])}. Save the table as .tsv or "
-            ".parquet."
+            f"the delimiter is not clear in {shown(lines[0])}. Save the table as .tsv or .parquet."
         ) from None
 
 
 def _utf8_of(path: Path, encoding: str) -> bytes:
     """Return the content of a text file, which is UTF-8 or else in the given encoding, as UTF-8."""
     try:
-        return b"".join(utf8_chunks(path, "utf-8"))
+        return utf8_text(path, "utf-8")
     except ValueError:
-        return b"".join(utf8_chunks(path, encoding))
+        return utf8_text(path, encoding)
 
 
 def _as_ids(column: Any, item_ids: np.ndarray) -> np.ndarray:

@@ -9,13 +9,8 @@ from typing import Any
 from skue.histories._histories import Histories
 from skue.histories._load import load_interactions
 from skue.reading._column_names import guess_column, is_number, looks_like_a_log
-from skue.reading._date_columns import date_like_columns
-from skue.reading._log_files import (
-    TextOptions,
-    checked_path,
-    names_of_parquet,
-    open_delimited,
-)
+from skue.reading._columns import columns_of_times
+from skue.reading._table import check_text_options, checked_path, open_table
 
 _ROLES = ("user", "item", "time", "weight")
 _DAY_FIRST = {None: None, "yes": True, "no": False}
@@ -33,8 +28,8 @@ def read_log(options: argparse.Namespace) -> Histories:
     if options.no_time and options.time is not None:
         raise ValueError(f"--time {options.time} and --no-time cannot be combined. Remove one.")
     names = {role: getattr(options, role) for role in _ROLES}
-    text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
-    text.check()
+    text = {name: getattr(options, name) for name in ("encoding", "delimiter", "quotes")}
+    check_text_options(**text, decimal=options.decimal)
     if any(isinstance(name, int) for name in names.values()):
         _refuse_header(options.interactions, text)
         if names["time"] is None and not options.no_time:
@@ -46,11 +41,12 @@ def read_log(options: argparse.Namespace) -> Histories:
         **{**names, "time": False if options.no_time else names["time"]},
         time_unit=options.time_unit,
         dayfirst=_DAY_FIRST[options.dayfirst],
-        **text._asdict(),
+        **text,
+        decimal=options.decimal,
     )
 
 
-def _refuse_header(path: str, text: TextOptions) -> None:
+def _refuse_header(path: str, text: dict[str, Any]) -> None:
     """Raise if columns are given by position although the first line is a header."""
     columns = _columns(path, dict.fromkeys(_ROLES), text)
     if columns is not None and any(guess_column(columns, role) is not None for role in _ROLES):
@@ -60,13 +56,10 @@ def _refuse_header(path: str, text: TextOptions) -> None:
         )
 
 
-def _refuse_unused_dates(path: str, names: dict[str, Any], text: TextOptions) -> None:
+def _refuse_unused_dates(path: str, names: dict[str, Any], text: dict[str, Any]) -> None:
     """Raise if columns are given by position and another column holds dates."""
-    checked, kind = checked_path(path)
-    if kind == ".parquet":
-        return
-    first_line = open_delimited(checked, kind, dict.fromkeys(_ROLES), text).names
-    dates = date_like_columns(path, **_of_text(text))
+    table = open_table(*checked_path(path), dict.fromkeys(_ROLES), **text)
+    first_line, dates = table.names, columns_of_times(table)
     unused = [
         position
         for position, value in enumerate(first_line)
@@ -81,7 +74,7 @@ def _refuse_unused_dates(path: str, names: dict[str, Any], text: TextOptions) ->
 
 
 def _refuse_unnamed_columns(
-    path: str, names: dict[str, Any], text: TextOptions, *, no_time: bool
+    path: str, names: dict[str, Any], text: dict[str, Any], *, no_time: bool
 ) -> None:
     columns = _columns(path, names, text)
     if columns is None:
@@ -93,8 +86,8 @@ def _refuse_unnamed_columns(
     ]
     dates = []
     if names["time"] is None and not no_time and guess_column(columns, "time") is None:
-        looked_at = date_like_columns(path, **_of_text(text))
-        dates = [name for name in looked_at if name not in names.values()]
+        table = open_table(*checked_path(path), names, **text)
+        dates = [name for name in columns_of_times(table) if name not in names.values()]
     if not unnamed and not dates:
         return
     options = [f"--{role} COLUMN" for role in unnamed]
@@ -108,18 +101,14 @@ def _refuse_unnamed_columns(
     )
 
 
-def _columns(path: str, names: dict[str, Any], text: TextOptions) -> list[str] | None:
+def _columns(path: str, names: dict[str, Any], text: dict[str, Any]) -> list[str] | None:
     """Return the names of the columns, or None without a header."""
     checked, kind = checked_path(path)
-    if kind == ".parquet":
-        return names_of_parquet(checked)
-    columns = open_delimited(checked, kind, names, text).names
-    has_sequences = kind == ".txt" and set(names.values()) == {None} and text.delimiter is None
-    if has_sequences and not looks_like_a_log(columns):
+    table = open_table(checked, kind, names, **text)
+    if not table.is_text:
+        return table.names
+    has_sequences = kind == ".txt" and set(names.values()) == {None} and text["delimiter"] is None
+    if has_sequences and not looks_like_a_log(table.names):
         return None
     # A first line with numbers is not a header. The reader raises an error that says so.
-    return None if any(map(is_number, columns)) else columns
-
-
-def _of_text(text: TextOptions) -> dict[str, Any]:
-    return {"encoding": text.encoding, "delimiter": text.delimiter, "quotes": text.quotes}
+    return None if any(map(is_number, table.names)) else table.names

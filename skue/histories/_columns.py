@@ -10,10 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from skue.kernels._arrays import frozen, kept_offsets, offsets_of
-from skue.reading._columns import in_microseconds, times_of
 from skue.reading._ids import as_ids, is_text, refuse_as_items
-from skue.reading._labels import Label, row_of_frame
 from skue.reading._numbers import numbers_of
+from skue.reading._times import in_microseconds, times_of
+from skue.reading._values import Label, row_of_frame
 
 # Events checked at once, which bounds the memory of the checks.
 _STRETCH = 2**22

@@ -40,10 +40,11 @@ from skue.kernels._arrays import (
     positions_of_ranges,
     read_only,
 )
-from skue.reading._columns import Log
-from skue.reading._frames import log_of_frame, times_of_list
+from skue.reading._columns import Log, log_of_table
 from skue.reading._ids import factorize, is_text, refuse_as_items, shown
-from skue.reading._labels import Label
+from skue.reading._table import FrameTable
+from skue.reading._times import times_of
+from skue.reading._values import Label
 
 # Columns of a batch with their numbers of axes.
 NEEDED = {"codes": 1, "offsets": 1, "item_ids": 1}
@@ -253,7 +254,7 @@ class Histories:
         flat, offsets = flatten(lists, "histories")
         ids, place = item_ids_of(flat, offsets), place_in_lists(offsets)
         if timestamps is not None:
-            timestamps = times_of_list(
+            timestamps = times_of(
                 flatten_like(timestamps, offsets, "timestamps"),
                 Label("the timestamp", place),
                 time_unit=time_unit,
@@ -317,12 +318,9 @@ class Histories:
         >>> histories[1]
         array([9, 7])
         """
-        log = log_of_frame(
-            frame,
-            user=user,
-            item=item,
-            time=time,
-            weight=weight,
+        log = log_of_table(
+            FrameTable(frame),
+            {"user": user, "item": item, "time": time, "weight": weight},
             time_unit=time_unit,
             dayfirst=dayfirst,
         )

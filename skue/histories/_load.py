@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from skue._estimator import warn_caller
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.reading._columns import Log
-from skue.reading._date_columns import date_like_columns
-from skue.reading._log_files import (
-    Names,
-    TextOptions,
-    check_names,
-    checked_path,
-    is_table,
-    log_of_file,
-)
-from skue.reading._sequences import Sequences, read_sequences
+from skue.reading._column_names import ColumnsRead, pick_column
+from skue.reading._columns import Log, columns_of_times, log_of_table
+from skue.reading._sequences import read_sequences
+from skue.reading._table import check_text_options, checked_path, invalid, is_table, open_table
+from skue.reading._times import check_time_options
 
 
 def load_interactions(
@@ -31,6 +25,7 @@ def load_interactions(
     weight: str | int | None = None,
     time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     dayfirst: bool | None = None,
+    time_format: str | None = None,
     encoding: str = "utf-8",
     delimiter: str | None = None,
     quotes: bool = True,
@@ -57,6 +52,9 @@ def load_interactions(
     dayfirst : bool, default=None
         Whether the text 03/04/2026 means 3 April (True) or March 4 (False). Inferred from the
         other dates of the column by default.
+    time_format : str, default=None
+        How times in text are written, in the directives of ``strptime``, for example
+        ``"%d.%m.%Y %H:%M"``. By default, the usual formats are tried.
     encoding : str, default="utf-8"
         Encoding of text, for example ``"cp1252"`` or ``"utf-16"``.
     delimiter : str, default=None
@@ -96,37 +94,56 @@ def load_interactions(
     >>> load_interactions(path)[0]
     array(['cup', 'tea'], dtype=object)
     """
-    path, kind = checked_path(path)
-    text = TextOptions(encoding, delimiter, quotes, decimal)
-    text.check()
     names = {"user": user, "item": item, "time": time, "weight": weight}
-    if time is False:
-        del names["time"]
-    check_names(names)
-    may_be_sequences = kind == ".txt" and delimiter is None and set(names.values()) == {None}
-    if may_be_sequences and not is_table(path, encoding):
-        return _histories_of(read_sequences(path, encoding))
-    log = log_of_file(path, kind, names, time_unit=time_unit, dayfirst=dayfirst, text=text)
-    if log.timestamps is None and "time" in names:
-        _warn_of_unread_dates(path, names, text)
-    return Histories._of_log(log)
-
-
-def _warn_of_unread_dates(path: Path, names: Names, text: TextOptions) -> None:
-    if any(isinstance(name, int) for name in names.values()):
-        return
-    looked_at = date_like_columns(
-        path, encoding=text.encoding, delimiter=text.delimiter, quotes=text.quotes
-    )
-    dates = [name for name in looked_at if name not in names.values()]
-    if dates:
+    times = {"time_unit": time_unit, "dayfirst": dayfirst, "time_format": time_format}
+    text = {"encoding": encoding, "delimiter": delimiter, "quotes": quotes, "decimal": decimal}
+    histories, columns = read_interactions(path, names, times, text)
+    if columns is not None and columns.dates:
+        name = columns.dates[0]
         warn_caller(
-            f"{path}: column {dates[0]!r} holds dates, but no column has a usual name for times, "
-            f"so the order of the rows is used. Set time={dates[0]!r}, or time=False for no times."
+            f"{path}: column {name!r} holds dates, but no column has a usual name for times, so "
+            f"the order of the rows is used. Set time={name!r}, or time=False for no times."
         )
+    return histories
 
 
-def _histories_of(sequences: Sequences) -> Histories:
+def read_interactions(
+    path: Any, names: dict[str, Any], times: dict[str, Any], text: dict[str, Any]
+) -> tuple[Histories, ColumnsRead | None]:
+    """Read a log, and tell which columns were read; None for one user a line.
+
+    Parameters
+    ----------
+    path : str or path
+    names, times, text : dict of str to value
+        The options of :func:`load_interactions`: the columns of the roles, how times are written,
+        and how delimited text is written.
+    """
+    path, kind = checked_path(path)
+    check_text_options(**text)
+    check_time_options(**times)
+    for role, name in names.items():
+        is_name = isinstance(name, (str, int, type(None))) and not isinstance(name, bool)
+        if not is_name and not (role == "time" and name is False):
+            raise invalid(role, name, "the name or the position of a column, or None")
+    given = {role: name for role, name in names.items() if name is not False}
+    may_be_sequences = kind == ".txt" and text["delimiter"] is None
+    if may_be_sequences and set(names.values()) <= {None} and not is_table(path, text["encoding"]):
+        return _histories_of_sequences(path, text["encoding"]), None
+    decimal = text.pop("decimal")
+    table = open_table(path, kind, given, **text)
+    chosen = {
+        role: pick_column(table.names, role, name, table.source) for role, name in given.items()
+    }
+    log = log_of_table(table, chosen, decimal=decimal if table.is_text else None, **times)
+    dates = []
+    if "time" in given and chosen["time"] is None:
+        dates = [name for name in columns_of_times(table) if name not in chosen.values()]
+    return Histories._of_log(log), ColumnsRead(table.names, chosen, dates)
+
+
+def _histories_of_sequences(path: Path, encoding: str) -> Histories:
+    sequences = read_sequences(path, encoding)
     users, items, offsets = sequences
     if sequences.are_pairs:
         return Histories._of_log(Log(users, items, None, None))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import product
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # In order of preference. Weights are never guessed.
 _USERS = (
@@ -84,7 +83,25 @@ def _plain(column: Any) -> str:
     return name
 
 
-def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) -> Any:
+class ColumnsRead(NamedTuple):
+    """Which columns of a log were read.
+
+    Attributes
+    ----------
+    names : list
+        All columns.
+    roles : dict of role to name
+        The columns of the user, the item, the time and the weight; None if there is none.
+    dates : list
+        Columns that hold dates or times, if no column was read as the time.
+    """
+
+    names: list[Any]
+    roles: dict[str, Any]
+    dates: list[Any]
+
+
+def pick_column(held: list[Any], role: str, name: str | int | None, source: str) -> Any:
     """Return the column for a role: the named one, or one with a usual name.
 
     Raises
@@ -93,29 +110,27 @@ def pick_column(held: list[Any], role: str, name: str | int | None, path: Path) 
         If the file has no such column, or several of that name.
     """
     if name is not None and name not in held:
-        raise ValueError(f"{path} has no column {name!r} ({role}); it has {held}.")
+        raise ValueError(f"{source} has no column {name!r} ({role}); it has {held}.")
     found = guess_column(held, role) if name is None else name
     if found is not None and held.count(found) > 1:
         raise ValueError(
-            f"{path} has {held.count(found)} columns {found!r} ({role}). Rename all but one of "
+            f"{source} has {held.count(found)} columns {found!r} ({role}). Rename all but one of "
             "them."
         )
     if found is not None or role not in ("user", "item"):
         return found
     if held and isinstance(held[0], int):
         raise ValueError(
-            f"Columns of {path} are given by position, so give the {role} column by position too: "
-            f"{role}=... (--{role} on the command line), from 0 to {held[-1]}."
+            f"Columns of {source} are given by position, so give the {role} column by position "
+            f"too: {role}=..., from 0 to {held[-1]}."
         )
     if any(map(is_number, held)):
         raise ValueError(
-            f"{path} seems to have no header line: it starts with {held}. Give the positions of "
-            "the columns, counted from 0, for example user=0, item=1, time=3 (--user 0 --item 1 "
-            "--time 3 on the command line)."
+            f"{source} seems to have no header line: it starts with {held}. Give the positions of "
+            "the columns, counted from 0, for example user=0, item=1, time=3."
         )
     raise ValueError(
-        f"{path} has no column that looks like the {role}; it has {held}. "
-        f"Name it: {role}=... (--{role} on the command line)."
+        f"{source} has no column that looks like the {role}; it has {held}. Name it: {role}=..."
     )
 
 

@@ -1,56 +1,48 @@
 """Delimited text (CSV, TSV and the like), read strictly by pyarrow.
 
-The text is read in blocks of whole records. Each block is checked before pyarrow parses it. Only a
-block with a fault is searched line by line, to name the line.
+pyarrow reports rows with too many or too few fields. It is lenient with quote marks that are out of
+place, so these are looked for first.
 """
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import re
-from collections.abc import Callable, Iterator
-from itertools import islice
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from skue._estimator import import_optional
-from skue.reading._column_names import guess_column
+from skue.reading._column_names import guess_column, looks_like_a_log
 from skue.reading._ids import shown
-from skue.reading._records import (
-    blocks_of_records,
-    fields_of,
-    first_in_quotes,
-    first_records,
-    is_blank,
-    lines_in_quotes,
-    quote_fault,
-    records,
-)
-from skue.reading._text_files import LINE_END, LineCounter, count_ends, utf8_chunks
 
-_PARSED_AT_ONCE = 2**21
-# Bytes that are read to find the delimiter and the header.
-_HEAD = 2**16
 DELIMITERS = (",", "\t", ";", "|", "::")
-# Lines used to choose between several possible delimiters.
+# Bytes that are decoded, and that are checked, at once.
+_PIECE = 2**24
+# Bytes that pyarrow parses at once.
+_BLOCK = 2**21
+# Lines that are used to choose between several possible delimiters.
 _N_LINES = 100
+_N_FIRST_ROWS = 1000
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Replaces the delimiter "::", because pyarrow needs a single character.
 _UNIT_SEPARATOR = "\x1f"
-_UNCLEAR_DOUBLE = re.compile(rb"(?<!:)(?:::)*:::(?!:)|\x1f")
+_QUOTE = ord('"')
+_BLANKS = " \t\n\r\x0b\x0c"
+_DIGIT_FIRST = re.compile("-?[0-9]")
+_UNCLEAR_COLONS = re.compile(rb"(?<!:)(?:::)*:::(?!:)|\x1f")
 _NO_QUOTES = (
-    "If the file does not quote fields, set quotes=False (--no-quotes on the command line). "
-    'Otherwise quote the field, and double each quote mark inside it ("").'
+    "If the file does not quote fields, set quotes=False. Otherwise quote the field, and double "
+    'each quote mark inside it ("").'
 )
 
 
-class _Start(NamedTuple):
-    """The number of rows and of line ends before a block."""
-
-    n_rows: int
-    n_lines: int
-
-
-class DelimitedFile:
-    """A table in delimited text, of which some columns are read.
+class DelimitedTable:
+    """A table in delimited text.
 
     Parameters
     ----------
@@ -69,14 +61,15 @@ class DelimitedFile:
         The columns: their names in the header, or their positions without a header.
     first_line : list of str
         The fields of the first line.
-    n_rows : int
-        Number of rows read so far.
 
     Raises
     ------
     ValueError
-        For an empty file, and for a delimiter that is not clear.
+        For an empty file, for bytes that are not text in the encoding, for quote marks that are out
+        of place, and for a delimiter that is not clear.
     """
+
+    is_text = True
 
     def __init__(
         self,
@@ -87,203 +80,371 @@ class DelimitedFile:
         delimiter: str | None = None,
         quotes: bool = True,
     ) -> None:
-        self.path, self.encoding, self.quotes = path, encoding, quotes
+        self.source, self._quotes = str(path), quotes
         self.has_header = not any(isinstance(name, int) for name in given.values())
-        head = _first_lines(blocks_of_records(utf8_chunks(path, encoding, _HEAD), quotes))
-        spans = first_records(head, quotes, _N_LINES)
+        self._text = _buffer(utf8_pieces(path, encoding))
+        spans = _first_records(_letters(self._text), quotes)
         if not spans:
             raise ValueError(f"{path} is empty; a header line is expected.")
-        if delimiter is None:
-            lines = [head[start:stop].decode() for _, start, stop in spans]
-            delimiter = guess_delimiter(lines, given, quotes, path)
-        self._is_double = delimiter == "::"
-        self.delimiter = _UNIT_SEPARATOR if self._is_double else delimiter
-        self.n_rows = 0
-        self._starts: list[_Start] = []
-        line, start, stop = spans[0]
-        first = self._one_letter(head[start:stop], line)
-        self._refuse_misplaced_quotes(first, line)
-        self.first_line = fields = fields_of(first.decode(), self.delimiter, quotes)
-        self.n_fields = len(fields)
-        self.names: list[Any] = list(range(len(fields)))
-        self._length_of_header = 0
+        lines = [_letters(self._text)[slice(*span)].tobytes().decode() for span in spans]
+        self._mark = delimiter or guess_delimiter(lines, given, quotes, str(path))
+        self._delimiter = self._mark
+        if self._mark == "::":
+            self._delimiter = _UNIT_SEPARATOR
+            self._text = self._without_colons()
+            spans = _first_records(_letters(self._text), quotes)
+        self.first_line = fields_of(lines[0], self._mark, quotes)
+        self._first_values = fields_of(lines[min(1, len(lines) - 1)], self._mark, quotes)
+        self._has_line_breaks = self._check()
+        self.names: list[Any] = list(range(len(self.first_line)))
+        self._start = 0
         if self.has_header:
-            self.names = [name.strip() for name in fields]
-            end = LINE_END.search(head, stop)
-            self._length_of_header = len(head) if end is None else end.end()
+            self.names = [name.strip() for name in self.first_line]
+            self._start = spans[0][1]
+        elif looks_like_a_log(self.first_line):
+            raise ValueError(
+                f"{path}: columns given by position mean that there is no header line, but the "
+                f"first line is {self.first_line}. Give the names of the columns."
+            )
+        # The numbers of the lines of blanks, among the lines that are not empty.
+        self._skipped: list[int] = []
 
-    def _blocks(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the number of lines before each block of whole records, and the block."""
-        lines = LineCounter()
-        n_header = self._length_of_header
-        for block in blocks_of_records(utf8_chunks(self.path, self.encoding), self.quotes):
-            n_lines = lines.n_ends
-            lines.count(block)
-            if n_header:
-                header, block = block[:n_header], block[n_header:]
-                n_header -= len(header)
-                n_lines += count_ends(header)
-            if block:
-                yield n_lines, self._one_letter(block, n_lines)
+    def columns(self, names: list[Any]) -> dict[Any, Any]:
+        """Return these columns as pyarrow strings.
 
-    def tables(self, types: Callable[[], dict[int, Any]]) -> Iterator[Any]:
-        """Yield pyarrow tables with some columns, named by position: "0", "1" and so on.
+        Columns whose first value does not start with a digit, so that they are neither integers nor
+        times, are encoded as dictionaries.
 
-        Parameters
-        ----------
-        types : callable
-            Returns the pyarrow types of the columns of the next table, by position.
+        Raises
+        ------
+        ValueError
+            If there are no rows, and for rows with too many or too few fields, naming the line.
         """
-        self.n_rows, self._starts = 0, []
-        for n_lines, block in self._blocks():
-            self._starts.append(_Start(self.n_rows, n_lines))
-            table = self._parsed(block, n_lines, types())
-            self.n_rows += len(table)
-            if len(table):
-                yield table
+        arrow = import_optional("pyarrow", "io")
+        text, repeated = arrow.string(), arrow.dictionary(arrow.int32(), arrow.string())
+        kinds = {}
+        for position in map(self.names.index, names):
+            values = self._first_values[position : position + 1]
+            kinds[position] = text if values and _DIGIT_FIRST.match(values[0]) else repeated
+        table = self._parsed(self._text.slice(self._start), kinds)
+        if not len(table):
+            raise ValueError(
+                f"{self.source} has {'only a header line' if self.has_header else 'no rows'}."
+            )
+        return {name: table[str(self.names.index(name))] for name in names}
+
+    def first_rows(self) -> dict[Any, Any]:
+        """Return the first rows of all columns as pyarrow strings."""
+        text = import_optional("pyarrow", "io").string()
+        spans = _first_records(_letters(self._text)[self._start :], self._quotes, _N_FIRST_ROWS)
+        body = self._text.slice(self._start, spans[-1][1] if spans else 0)
+        table = self._parsed(body, dict.fromkeys(range(len(self.names)), text))
+        return {name: table[str(at)] for at, name in enumerate(self.names)}
 
     def place(self, row: int) -> str:
-        """Return the line of a row, for error messages."""
-        before = [start for start in self._starts if start.n_rows <= row]
-        n_lines, block = next(islice(self._blocks(), len(before) - 1, None))
-        rows = (line for line, record in self._rows(block))
-        line = next(islice(rows, row - before[-1].n_rows, None))
-        return f"line {n_lines + line + 1}"
+        """Return the line of a row, for errors."""
+        lines = np.delete(self._lines(), [number - 1 for number in self._skipped])
+        return f"line {lines[row]}"
 
-    def _rows(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the records that are rows, and the line of the block on which each starts."""
-        for line, start, stop in records(block, self.quotes):
-            record = block[start:stop]
-            if not is_blank(record, self.delimiter, self.n_fields):
-                yield line, record
+    def _lines(self) -> np.ndarray:
+        """Return the line of the file on which each record after the header starts."""
+        letters = _letters(self._text)
+        _, _, lines = records(letters[self._start :], self._quotes)
+        return count_ends(letters[: self._start]) + lines + 1
 
-    def _parsed(self, block: bytes, n_lines: int, columns: dict[int, Any]) -> Any:
-        arrow = import_optional("pyarrow", "io")
-        goes_on = self._refuse_faults(block, n_lines)
-        # At the start of its input, pyarrow would drop the character U+FEFF as a byte order mark.
-        text = b"\n" + block if block.startswith(b"\xef\xbb\xbf") else block
-        try:
-            # At the border of two blocks, pyarrow may lose a line break inside a field.
-            at_once = len(text) + 1 if goes_on else _PARSED_AT_ONCE
-            return self._parse(text, columns, goes_on, at_once)
-        except arrow.ArrowInvalid:
-            # Either there are blank lines, or a record is longer than the parser's block.
-            text = b"\n".join([b"", *(record for _, record in self._rows(block)), b""])
-        if not text.strip(b"\n"):
-            return arrow.table({str(position): [] for position in columns})
-        try:
-            return self._parse(text, columns, goes_on, len(text) + 1)
-        except arrow.ArrowInvalid as error:
-            raise self._ragged(block, n_lines, error) from None
+    def _parsed(self, text: Any, kinds: dict[int, Any]) -> Any:
+        """Return columns of given types, named "0", "1" and so on, and check all rows."""
+        arrow, csv = import_optional("pyarrow", "io"), import_optional("pyarrow.csv", "io")
+        ragged: list[Any] = []
+        block = _BLOCK
+        while True:
+            self._skipped = []
 
-    def _parse(self, text: bytes, columns: dict[int, Any], goes_on: bool, at_once: int) -> Any:
-        arrow = import_optional("pyarrow", "io")
-        csv = import_optional("pyarrow.csv", "io")
-        # A thread of pyarrow that releases a Python object while Python exits aborts the process.
-        # So pyarrow gets its own copy.
-        own = arrow.BufferOutputStream()
-        own.write(text)
-        return csv.read_csv(
-            arrow.BufferReader(own.getvalue()),
-            csv.ReadOptions(
-                column_names=[str(position) for position in range(self.n_fields)],
-                block_size=at_once,
-            ),
-            csv.ParseOptions(
-                delimiter=self.delimiter,
-                quote_char='"' if self.quotes else False,
-                newlines_in_values=goes_on,
-            ),
-            csv.ConvertOptions(
-                column_types={str(position): kind for position, kind in columns.items()},
-                include_columns=[str(position) for position in columns],
-            ),
+            def on_invalid(row: Any) -> str:
+                is_blank = not row.text.strip(_BLANKS)
+                if is_blank:
+                    self._skipped.append(row.number)
+                else:
+                    ragged.append(row)
+                return "skip" if is_blank else "error"
+
+            # pyarrow would lose a line feed in a field after a block that ends in a return.
+            while self._has_line_breaks and _cuts_line_end(text, block):
+                block -= 1
+            # Without threads, rows have numbers.
+            try:
+                return csv.read_csv(
+                    arrow.BufferReader(text),
+                    csv.ReadOptions(
+                        column_names=[str(position) for position in range(len(self.names))],
+                        block_size=block,
+                        use_threads=False,
+                    ),
+                    csv.ParseOptions(
+                        delimiter=self._delimiter,
+                        quote_char='"' if self._quotes else False,
+                        newlines_in_values=self._has_line_breaks,
+                        invalid_row_handler=on_invalid,
+                    ),
+                    csv.ConvertOptions(
+                        column_types={str(position): kind for position, kind in kinds.items()},
+                        include_columns=[str(position) for position in kinds],
+                    ),
+                )
+            except arrow.ArrowInvalid as error:
+                if ragged:
+                    raise self._ragged(ragged[0]) from None
+                if block > text.size:
+                    raise ValueError(f"{self.source} cannot be read as a table: {error}.") from None
+                block *= 16  # A row may be longer than a block.
+
+    def _ragged(self, row: Any) -> ValueError:
+        """Return the error for a row with too many or too few fields."""
+        like = "header has" if self.has_header else "first line has"
+        held = row.text.replace(self._delimiter, self._mark)
+        return self._error(
+            self._lines()[row.number - 1],
+            f"there are {row.actual_columns} fields, but the {like} {row.expected_columns}: "
+            f"{shown(held)}. Quote fields that contain the delimiter {self._mark!r}, or set "
+            "another delimiter=.",
         )
 
-    def _refuse_faults(self, block: bytes, n_lines: int) -> bool:
-        """Raise for NUL bytes and misplaced quote marks; tell whether fields have line breaks."""
-        at = block.find(b"\0")
-        if at >= 0:
-            raise ValueError(
-                f"{self.path}, line {n_lines + count_ends(block[:at]) + 1}: there is a NUL byte. "
-                "Remove it, or give the encoding of the file, for example encoding='utf-16' "
-                "(--encoding on the command line)."
-            )
-        if not self.quotes:
-            return False
-        self._refuse_misplaced_quotes(block, n_lines)
-        goes_on, at_record = lines_in_quotes(block, self.delimiter, self.n_fields)
-        if at_record is not None:
-            raise ValueError(
-                f"{self.path}, line {n_lines + count_ends(block[:at_record]) + 1}: a quoted field "
-                "continues on the next line, but without quoting each of these lines would be a "
-                "whole row. If the file does not quote fields, set quotes=False (--no-quotes on "
-                "the command line); otherwise remove the line break."
-            )
-        return goes_on
+    def _error(self, line: int, what: str) -> ValueError:
+        return ValueError(f"{self.source}, line {line}: {what}")
 
-    def _refuse_misplaced_quotes(self, block: bytes, n_lines: int) -> None:
-        fault = quote_fault(block, self.delimiter, n_lines) if self.quotes else None
-        if fault is not None:
-            line, what = fault
-            raise ValueError(f"{self.path}, line {line}: {what}. {_NO_QUOTES}")
+    def _error_at(self, at: int, what: str) -> ValueError:
+        return self._error(count_ends(_letters(self._text)[:at]) + 1, what)
 
-    def _ragged(self, block: bytes, n_lines: int, error: Exception) -> ValueError:
-        """Return the error for the first record with too many or too few fields."""
-        for line, record in self._rows(block):
-            fields = fields_of(record.decode("utf-8"), self.delimiter, self.quotes)
-            if len(fields) != self.n_fields:
-                mark = "::" if self._is_double else self.delimiter
-                like = "header has" if self.has_header else "first line has"
-                return ValueError(
-                    f"{self.path}, line {n_lines + line + 1}: there are {len(fields)} fields, but "
-                    f"the {like} {self.n_fields}: {shown(mark.join(fields))}. Quote fields that "
-                    f"contain the delimiter {mark!r}, or set another delimiter= (--delimiter on "
-                    "the command line)."
-                )
-        return ValueError(f"{self.path} cannot be read as a table: {error}.")
-
-    def _one_letter(self, block: bytes, n_lines: int) -> bytes:
-        """Replace the delimiter "::" by a single character."""
-        if not self._is_double:
-            return block
-        unclear = _UNCLEAR_DOUBLE.search(block)
+    def _without_colons(self) -> Any:
+        """Return the text with the delimiter "::" replaced by a single character."""
+        text = self._text.to_pybytes()
+        unclear = _UNCLEAR_COLONS.search(text)
         if unclear is not None:
-            line = n_lines + count_ends(block[: unclear.start()]) + 1
-            raise ValueError(
-                f"{self.path}, line {line}: it is not clear where fields end at "
-                f"{unclear.group().decode()!r}. Write the file with another delimiter."
+            raise self._error_at(
+                unclear.start(),
+                f"it is not clear where fields end at {unclear.group().decode()!r}. Write the file "
+                "with another delimiter.",
             )
-        replaced = block.replace(b"::", _UNIT_SEPARATOR.encode())
-        quoted = first_in_quotes(replaced, _UNIT_SEPARATOR) if self.quotes else None
-        if quoted is not None:
-            line = n_lines + count_ends(replaced[:quoted]) + 1
-            raise ValueError(
-                f"{self.path}, line {line}: a quoted field contains '::', the delimiter. Write the "
-                "file with another delimiter."
-            )
+        replaced = _buffer([text.replace(b"::", _UNIT_SEPARATOR.encode())])
+        letters = _letters(replaced)
+        if self._quotes:
+            at = np.flatnonzero(letters == ord(_UNIT_SEPARATOR))
+            inside = np.searchsorted(np.flatnonzero(letters == _QUOTE), at) % 2 == 1
+            if inside.any():
+                line = count_ends(letters[: at[inside][0]]) + 1
+                raise self._error(
+                    line,
+                    "a quoted field contains '::', the delimiter. Write the file with another "
+                    "delimiter.",
+                )
         return replaced
+
+    def _check(self) -> bool:
+        """Raise for NUL bytes and misplaced marks; tell whether fields have line breaks."""
+        letters = _letters(self._text)
+        for at in _positions(letters, 0):
+            raise self._error_at(
+                int(at),
+                "there is a NUL byte. Remove it, or give the encoding of the file, for example "
+                "encoding='utf-16'.",
+            )
+        has_line_breaks = False
+        if not self._quotes or not len(_positions(letters, _QUOTE)):
+            return False
+        for start, stop in _stretches(letters):
+            part = letters[start:stop]
+            self._refuse_misplaced_quotes(part, start)
+            goes_on, ambiguous = self._line_breaks(part)
+            if ambiguous is not None:
+                raise self._error_at(
+                    start + ambiguous,
+                    "a quoted field continues on the next line, but without quoting each of these "
+                    "lines would be a whole row. If the file does not quote fields, set "
+                    "quotes=False; otherwise remove the line break.",
+                )
+            has_line_breaks |= goes_on
+        return has_line_breaks
+
+    def _refuse_misplaced_quotes(self, letters: np.ndarray, start: int) -> None:
+        """Raise for a quote mark that neither opens nor closes a field, nor is doubled in one."""
+        at = np.flatnonzero(letters == _QUOTE)
+        if not len(at):
+            return
+        allowed = np.zeros(256, dtype=bool)
+        allowed[[ord(self._delimiter), ord("\n"), ord("\r"), _QUOTE]] = True
+        # Odd marks open a field and even marks close it. A doubled mark closes the field and opens
+        # it again.
+        opens, closes = at[::2], at[1::2]
+        wrong = np.zeros(len(at), dtype=bool)
+        wrong[::2] = ~allowed[letters[opens - 1]] & (opens > 0)
+        after = letters[np.minimum(closes + 1, len(letters) - 1)]
+        wrong[1::2] = ~allowed[after] & (closes + 1 < len(letters))
+
+        def text(first: int, stop: int) -> str:
+            return repr(letters[max(0, first) : stop].tobytes().decode("utf-8", "replace"))
+
+        if not wrong.any():
+            if len(at) % 2:
+                opened = int(at[-1])
+                what = f"a quote mark opens a field that is not closed, {text(opened, opened + 25)}"
+                raise self._error_at(start + opened, f"{what}. {_NO_QUOTES}")
+            return
+        mark = int(wrong.argmax())
+        position = int(at[mark])
+        around = text(position - 15, position + 10)
+        if mark % 2 == 0:
+            what = f"there is a quote mark inside a field, in {around}"
+            raise self._error_at(start + position, f"{what}. {_NO_QUOTES}")
+        line = count_ends(_letters(self._text)[: start + position]) + 1
+        raise self._error_at(
+            start + int(at[mark - 1]),
+            f"a quote mark opens a field, but the next one, on line {line}, does not close it: "
+            f"{around}. {_NO_QUOTES}",
+        )
+
+    def _line_breaks(self, letters: np.ndarray) -> tuple[bool, int | None]:
+        """Tell whether fields have line breaks, and where a record starts that is ambiguous.
+
+        The lines of an ambiguous record would all be whole rows without quoting.
+        """
+        ends = line_ends(letters)
+        goes_on = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends) % 2 == 1
+        if not goes_on.any():
+            return False, None
+        starts, stops = np.append(0, ends + 1), np.append(ends, len(letters))
+        marks = np.flatnonzero(letters == ord(self._delimiter))
+        n_marks = np.searchsorted(marks, stops) - np.searchsorted(marks, starts)
+        half_ends = (stops > starts) & (letters[stops - 1] == ord("\r"))
+        fits = (n_marks == len(self.first_line) - 1) | (stops - half_ends <= starts)
+        first_lines = np.flatnonzero(np.append(True, ~goes_on))
+        n_lines = np.diff(np.append(first_lines, len(starts)))
+        several = np.logical_and.reduceat(fits, first_lines) & (n_lines > 1)
+        return True, int(starts[first_lines[several][0]]) if several.any() else None
+
+
+def _buffer(pieces: Iterable[bytes]) -> Any:
+    """Return text in memory of pyarrow.
+
+    A thread of pyarrow that releases a Python object while Python exits would abort the process.
+    """
+    written = import_optional("pyarrow", "io").BufferOutputStream()
+    for piece in pieces:
+        written.write(piece)
+    text = written.getvalue()
+    is_marked = _letters(text)[:3].tobytes() == _BYTE_ORDER_MARK
+    return text.slice(3 if is_marked else 0)
+
+
+def _letters(text: Any) -> np.ndarray:
+    return np.frombuffer(text, dtype=np.uint8)
+
+
+def _positions(letters: np.ndarray, byte: int) -> np.ndarray:
+    starts = range(0, len(letters), _PIECE)
+    found = [np.flatnonzero(letters[at : at + _PIECE] == byte) + at for at in starts]
+    return np.concatenate([np.empty(0, dtype=np.int64), *found])
+
+
+def line_ends(letters: np.ndarray) -> np.ndarray:
+    """Return the positions of line ends; for the two letters of Windows, that of the second."""
+    is_end = letters == ord("\n")
+    returns = np.flatnonzero(letters == ord("\r"))
+    is_end[returns] = True
+    pairs = returns[returns + 1 < len(letters)]
+    is_end[pairs[letters[pairs + 1] == ord("\n")]] = False
+    return np.flatnonzero(is_end)
+
+
+def count_ends(letters: np.ndarray) -> int:
+    """Return the number of line ends."""
+    starts = range(0, len(letters), _PIECE)
+    n_feeds = sum(np.count_nonzero(letters[at : at + _PIECE] == ord("\n")) for at in starts)
+    returns = _positions(letters, ord("\r"))
+    pairs = returns[returns + 1 < len(letters)]
+    return int(n_feeds + len(returns) - np.count_nonzero(letters[pairs + 1] == ord("\n")))
+
+
+def records(letters: np.ndarray, quotes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the start and the stop of each record that is not empty, and the line ends before it.
+
+    A record is a line, or several lines if a quoted field has line breaks.
+    """
+    if not len(letters):
+        return (np.empty(0, dtype=np.int64),) * 3
+    ends = line_ends(letters)
+    opens = np.append(True, np.full(len(ends), True))
+    if quotes:
+        opens[1:] = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends) % 2 == 0
+    starts, lines = np.append(0, ends + 1)[opens], np.flatnonzero(opens)
+    stops = np.append(ends[opens[1:]], len(letters))
+    stops = stops - ((stops > starts) & (letters[stops - 1] == ord("\r")))
+    full = stops > starts
+    return starts[full], stops[full], lines[full]
+
+
+def _stretches(letters: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the start and the stop of pieces of whole records."""
+    start, size = 0, _PIECE
+    while start < len(letters):
+        stop = min(start + size, len(letters))
+        if stop < len(letters):
+            part = letters[start:stop]
+            # A return at the end may be half of a line end.
+            ends = line_ends(part[:-1])
+            ends = ends[np.searchsorted(np.flatnonzero(part == _QUOTE), ends) % 2 == 0]
+            if not len(ends):
+                size *= 2
+                continue
+            stop = start + int(ends[-1]) + 1
+        yield start, stop
+        start, size = stop, _PIECE
+
+
+def _cuts_line_end(text: Any, block: int) -> bool:
+    """Tell whether a block ends between the two letters of a line end."""
+    letters = _letters(text)
+    at = np.arange(block, len(letters), block)
+    return bool(((letters[at - 1] == ord("\r")) & (letters[at] == ord("\n"))).any())
+
+
+def _first_records(
+    letters: np.ndarray, quotes: bool, n_records: int = _N_LINES
+) -> list[tuple[int, int]]:
+    """Return the start and stop of the first records that are not blank."""
+    size = 2**16
+    while True:
+        starts, stops, _ = records(letters[:size], quotes)
+        is_whole = size >= len(letters)
+        spans = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        spans = spans if is_whole else spans[:-1]
+        spans = [span for span in spans if letters[slice(*span)].tobytes().strip()]
+        if is_whole or len(spans) > 1:
+            return spans[:n_records]
+        size *= 4
+
+
+def fields_of(record: str, delimiter: str, quotes: bool) -> list[str]:
+    """Return the fields of a record whose quote marks are in place."""
+    if not quotes or '"' not in record:
+        return record.split(delimiter)
+    mark = re.escape(delimiter)
+    fields = re.findall(rf'(?:\A|{mark})("[^"]*(?:""[^"]*)*"|(?:(?!{mark}).)*)', record, re.S)
+    return [field[1:-1].replace('""', '"') if field.startswith('"') else field for field in fields]
 
 
 def first_line(path: Path, encoding: str) -> str:
     """Return the first line that is not blank, or empty text."""
-    head = _first_lines(blocks_of_records(utf8_chunks(path, encoding, _HEAD), quotes=False))
-    lines = (head[start:stop].decode() for _, start, stop in records(head, quotes=False))
-    return next(filter(str.strip, lines), "")
-
-
-def _first_lines(blocks: Iterator[bytes]) -> bytes:
-    """Return the first blocks, up to one that is not blank."""
     head = b""
-    for block in blocks:
-        head += block
-        if block.strip():
-            break
-    return head
+    for piece in utf8_pieces(path, encoding, 2**16):
+        head = (head + piece).removeprefix(_BYTE_ORDER_MARK).lstrip()
+        line = re.match(rb"[^\r\n]*(?=[\r\n])", head)
+        if line is not None or len(head) > _PIECE:
+            return (line.group() if line else head).decode("utf-8", "ignore")
+    return head.decode("utf-8")
 
 
 def guess_delimiter(
-    lines: list[str], given: dict[str, str | int | None], quotes: bool, path: Path
+    lines: list[str], given: dict[str, str | int | None], quotes: bool, source: str
 ) -> str:
     """Return the delimiter.
 
@@ -300,29 +461,101 @@ def guess_delimiter(
         return " " if " " in lines[0].strip() else ","
     if len(marks) == 1:
         return marks[0]
-    for fits in (_has_roles, _is_even):
-        fitting = [mark for mark in marks if fits(lines, mark, given, quotes)]
+
+    def has_roles(mark: str) -> bool:
+        names: list[Any] = [name.strip() for name in fields_of(lines[0], mark, quotes)]
+        if any(isinstance(name, int) for name in given.values()):
+            names = list(range(len(names)))
+        chosen = [guess_column(names, role) for role in ("user", "item") if given[role] is None]
+        named = [name for name in given.values() if name is not None]
+        return None not in chosen and all(name in names for name in named)
+
+    def is_even(mark: str) -> bool:
+        return len({len(fields_of(line, mark, quotes)) for line in lines}) == 1
+
+    for fits in (has_roles, is_even):
+        fitting = [mark for mark in marks if fits(mark)]
         if len(fitting) == 1:
             return fitting[0]
         marks = fitting or marks
     read = "; ".join(f"{mark!r} gives {fields_of(lines[0], mark, quotes)}" for mark in marks)
     raise ValueError(
-        f"{path}: the delimiter is not clear: {read}. Set delimiter={marks[0]!r} (--delimiter on "
-        "the command line) or another one."
+        f"{source}: the delimiter is not clear: {read}. Set delimiter={marks[0]!r} or another one."
     )
 
 
-def _has_roles(
-    lines: list[str], mark: str, given: dict[str, str | int | None], quotes: bool
-) -> bool:
-    """Tell whether the first line has all of the required columns."""
-    names: list[Any] = [name.strip() for name in fields_of(lines[0], mark, quotes)]
-    if any(isinstance(name, int) for name in given.values()):
-        names = list(range(len(names)))
-    chosen = [guess_column(names, role) for role in ("user", "item") if given[role] is None]
-    return None not in chosen and all(name in names for name in given.values() if name is not None)
+def utf8_text(path: Path, encoding: str) -> bytes:
+    """Return the text of a file as UTF-8, without a byte order mark."""
+    return b"".join(utf8_pieces(path, encoding)).removeprefix(_BYTE_ORDER_MARK)
 
 
-def _is_even(lines: list[str], mark: str, given: dict[str, str | int | None], quotes: bool) -> bool:
-    """Tell whether all lines have the same number of fields."""
-    return len({len(fields_of(line, mark, quotes)) for line in lines}) == 1
+def utf8_pieces(path: Path, encoding: str, n_bytes: int | None = None) -> Iterator[bytes]:
+    """Yield the text of a file as UTF-8.
+
+    Raises
+    ------
+    ValueError
+        For bytes that are invalid in the encoding, naming the line, and for a damaged ``.gz``.
+    """
+    name = checked_encoding(encoding)
+    decoder = codecs.getincrementaldecoder(name)()
+    for raw in _raw_pieces(path, n_bytes or _PIECE):
+        try:
+            # ASCII needs no decoding, unless the decoder waits for the rest of a character.
+            if name != "utf-8":
+                yield decoder.decode(raw, not raw).encode()
+                continue
+            if not raw.isascii() or decoder.getstate()[0]:
+                decoder.decode(raw, not raw)
+        except UnicodeError:
+            raise _wrong_encoding(path, encoding) from None
+        yield raw
+
+
+def checked_encoding(encoding: str) -> str:
+    """Return Python's name of a text encoding."""
+    try:
+        info = codecs.lookup(encoding)
+        codecs.getincrementaldecoder(info.name)
+        "".encode(info.name)
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(
+            f"encoding={encoding!r} is not a text encoding that Python knows. Usual ones are "
+            "'utf-8', 'cp1252' and 'utf-16'."
+        ) from None
+    return "utf-8" if info.name == "utf-8-sig" else info.name
+
+
+def _raw_pieces(path: Path, n_bytes: int) -> Iterator[bytes]:
+    """Yield the decompressed bytes, and empty bytes at the end."""
+    with open(path, "rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if is_packed else open(path, "rb") as file:
+        while True:
+            try:
+                piece = file.read(n_bytes)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise ValueError(
+                    f"{path} is damaged or cut short: {error}. Copy or download it again."
+                ) from None
+            yield piece
+            if not piece:
+                return
+
+
+def _wrong_encoding(path: Path, encoding: str) -> ValueError:
+    """Return the error for the first bytes that are invalid. This reads the file again."""
+    raw = b"".join(_raw_pieces(path, _PIECE))
+    at = 0
+    try:
+        raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        at = error.start
+    before = raw[:at].decode(encoding, errors="ignore")
+    line = len(re.findall("\r\n|\n|\r", before)) + 1
+    is_utf_16 = raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    hint = " The file starts like UTF-16: try encoding='utf-16'." if is_utf_16 else ""
+    return ValueError(
+        f"{path}, line {line}: {raw[max(0, at - 10) : at + 10]!r} is not {encoding}.{hint} Give "
+        "the encoding of the file, for example encoding='cp1252', or save it as UTF-8."
+    )

@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.reading._columns import checked_ids
-from skue.reading._ids import as_ids, factorize, shown
-from skue.reading._labels import Label
-from skue.reading._text_files import count_ends, utf8_chunks
+from skue.reading._delimited import count_ends, line_ends, utf8_text
+from skue.reading._ids import as_ids, factorize, refuse_as_items, shown
 
 # The ASCII characters at which str.split splits.
 _BLANKS = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
@@ -47,21 +45,21 @@ def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
     ValueError
         For a file in another format, naming the line.
     """
-    content = b"".join(utf8_chunks(path, encoding))
+    content = utf8_text(path, encoding)
+    letters = np.frombuffer(content, dtype=np.uint8)
     at = content.find(b"\0")
     if at >= 0:
         raise ValueError(
-            f"{path}, line {count_ends(content[:at]) + 1}: there is a NUL byte. Remove it, or give "
+            f"{path}, line {count_ends(letters[:at]) + 1}: there is a NUL byte. Remove it, or give "
             "the encoding of the file, for example encoding='utf-16'."
         )
     tokens = content.decode("utf-8").split()
     if not tokens:
         raise ValueError(f"{path} is empty; one user per line is expected.")
-    letters = np.frombuffer(content, dtype=np.uint8)
     blank = np.isin(letters, np.frombuffer(_BLANKS, dtype=np.uint8))
     starts = ~blank
     starts[1:] &= blank[:-1]
-    line = np.cumsum(_ends_of_lines(letters))[starts]
+    line = np.searchsorted(line_ends(letters), np.flatnonzero(starts))
     if len(line) != len(tokens):
         raise ValueError(f"{path} separates ids by blanks that are not ASCII. Use spaces or tabs.")
     opens = np.append(True, line[1:] != line[:-1])
@@ -78,10 +76,8 @@ def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
     def place(event: int) -> str:
         return f"line {line[~opens][event] + 1}"
 
-    users = factorize(_numbered(words[opens]))
-    items = checked_ids(
-        *factorize(_numbered(words[~opens])), Label("item ids", place, str(path)), items=True
-    )
+    users, items = factorize(_numbered(words[opens])), factorize(_numbered(words[~opens]))
+    refuse_as_items(items[1][:1], f"{path}: item ids", lambda _: place(int(np.argmin(items[0]))))
     sequences = Sequences(users, items, offsets)
     if sequences.are_pairs:
         _refuse_all_but_pairs(path, sequences, line[opens] + 1)
@@ -94,8 +90,8 @@ def _refuse_delimiters(path: Path, users: np.ndarray, line: int) -> None:
         if all(mark in user for user in users.tolist()):
             raise ValueError(
                 f"{path}, line {line}: the user id would be {shown(users[0])}, and all user ids "
-                f"contain {mark!r}. If {mark!r} separates fields, set delimiter={mark!r} "
-                "(--delimiter on the command line). Otherwise write the ids without it."
+                f"contain {mark!r}. If {mark!r} separates fields, set delimiter={mark!r}. "
+                "Otherwise write the ids without it."
             )
 
 
@@ -108,14 +104,6 @@ def _numbered(ids: np.ndarray) -> np.ndarray:
     as_written = all(map(str.__eq__, map(str, numbers), ids.tolist()))
     fits = as_written and all(-(2**63) <= number < 2**63 for number in numbers)
     return as_ids(numbers) if fits else ids
-
-
-def _ends_of_lines(letters: np.ndarray) -> np.ndarray:
-    """Mark the ends of lines; of the two letters of Windows, only the second."""
-    ends = letters == 10
-    returns = letters == 13
-    returns[:-1] &= ~ends[1:]
-    return ends | returns
 
 
 def _refuse_all_but_pairs(path: Path, sequences: Sequences, lines: np.ndarray) -> None:

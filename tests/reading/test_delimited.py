@@ -1,12 +1,13 @@
 """Delimited text is read strictly: a malformed line is an error that names the line."""
 
 import re
+import warnings
 
+import numpy as np
 import pytest
 
 from skue import load_interactions
-from skue.reading import _delimited, _records, _text_files
-from skue.reading._date_columns import date_like_columns
+from skue.reading import _delimited
 
 pytest.importorskip("pyarrow")
 
@@ -44,7 +45,7 @@ def load(folder, content, name="log.csv", **options):
 )
 @pytest.mark.parametrize("size", [2**24, 7])
 def test_a_malformed_line_is_named(tmp_path, monkeypatch, line, message, size):
-    monkeypatch.setattr(_text_files, "_CHUNK", size)
+    monkeypatch.setattr(_delimited, "_PIECE", size)
     after = "3,Cup,19\n" if line != "\x0b" else "3,Cup\n"
     with pytest.raises(ValueError, match=message):
         load(tmp_path, HEADER + "1,Pot,17\n" + line + "\n" + after)
@@ -55,7 +56,7 @@ def test_a_malformed_line_in_a_later_block_is_named(tmp_path, monkeypatch, size)
     if size == 7:
         rows = [f"{i},a,{i % 9}" for i in range(300)]
     else:
-        monkeypatch.setattr(_text_files, "_CHUNK", 2**16)
+        monkeypatch.setattr(_delimited, "_PIECE", 2**16)
         rows = [f"{i},{'x' * (i % 50)},{i % 9}" for i in range(100_000)]
     rows[-5] += ",1"
     with pytest.raises(ValueError, match=rf"line {len(rows) - 3}: there are 4 fields"):
@@ -67,7 +68,7 @@ def test_a_malformed_line_in_a_later_block_is_named(tmp_path, monkeypatch, size)
 def test_quoted_fields_with_line_breaks_are_read_and_their_lines_counted(
     tmp_path, monkeypatch, end, size
 ):
-    monkeypatch.setattr(_text_files, "_CHUNK", size)
+    monkeypatch.setattr(_delimited, "_PIECE", size)
     text = end.join(
         ["user_id,title,item_id", f'1,"a{end}{end}b ""c""","tea, green"', '2,,"te""a"', ""]
     )
@@ -92,14 +93,6 @@ def test_a_quoted_field_whose_lines_could_be_rows_is_refused(tmp_path):
     assert histories.user_ids.tolist() == [5, 6, 7]
 
 
-def test_a_long_unclosed_field_is_refused_before_the_end_of_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(_text_files, "_CHUNK", 50)
-    monkeypatch.setattr(_records, "_LONGEST", 200)
-    rows = "".join(f"{number},a,b\n" for number in range(1000))
-    with pytest.raises(ValueError, match=r"line 2: a quote mark opens a field that is not closed"):
-        load(tmp_path, HEADER + '1,"Pot,17\n' + rows + '1,"')
-
-
 def test_with_quotes_false_a_quote_mark_is_an_ordinary_character(tmp_path):
     text = HEADER + '1,"Tea,"17"\n2,Te"a,18\n'
     histories = load(tmp_path, text, quotes=False)
@@ -108,7 +101,7 @@ def test_with_quotes_false_a_quote_mark_is_an_ordinary_character(tmp_path):
 
 @pytest.mark.parametrize("size", [2**24, 2])
 def test_blank_lines_are_ignored(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(_text_files, "_CHUNK", size)
+    monkeypatch.setattr(_delimited, "_PIECE", size)
     text = "\n \nuser_id,item_id\n\n  \n1,a\n\t\n\n2,b\n\n"
     assert load(tmp_path, text).user_ids.tolist() == [1, 2]
     with pytest.raises(ValueError, match="line 11: there are 3 fields"):
@@ -128,7 +121,7 @@ def test_text_ids_are_not_changed(tmp_path):
 
 @pytest.mark.parametrize("odd", ["007", "+7", " 7", "7.0", "-0", "9223372036854775808", "x"])
 def test_one_id_that_is_not_a_plain_integer_makes_all_ids_text(tmp_path, monkeypatch, odd):
-    monkeypatch.setattr(_text_files, "_CHUNK", 64)
+    monkeypatch.setattr(_delimited, "_PIECE", 64)
     ids = [*map(str, range(-20, 20)), odd, *map(str, range(5))]
     histories = load(tmp_path, "user_id,item_id\n" + "".join(f"{name},1\n" for name in ids))
     assert histories.user_ids.tolist() == sorted(set(ids))
@@ -229,7 +222,7 @@ def test_invalid_options_are_refused(tmp_path, options, message):
 @pytest.mark.parametrize("size", [2**24, 3])
 @pytest.mark.parametrize("name", ["log.csv", "log.txt"])
 def test_text_in_another_encoding_is_read(tmp_path, monkeypatch, encoding, size, name):
-    monkeypatch.setattr(_text_files, "_CHUNK", size)
+    monkeypatch.setattr(_delimited, "_PIECE", size)
     text = "user,item\nJörg,café\n" if name == "log.csv" else "Jörg café\n"
     histories = load(tmp_path, text.encode(encoding), name, encoding=encoding)
     assert histories.user_ids.tolist() == ["Jörg"]
@@ -241,9 +234,9 @@ def test_text_in_another_encoding_is_read(tmp_path, monkeypatch, encoding, size,
 def test_invalid_bytes_are_an_error_that_names_the_encoding_option(
     tmp_path, monkeypatch, size, name
 ):
-    monkeypatch.setattr(_text_files, "_CHUNK", size)
+    monkeypatch.setattr(_delimited, "_PIECE", size)
     text = "user,item\r\n1,ä\r\n2,caf\udce9\r\n" if name == "log.csv" else "1 ä\r\n\r\n2 caf\udce9"
-    with pytest.raises(ValueError, match=r"line 3: .* is not utf-8.*encoding='cp1252' .*--encod"):
+    with pytest.raises(ValueError, match=r"line 3: .* is not utf-8.*encoding='cp1252'"):
         load(tmp_path, text.encode("utf-8", "surrogateescape"), name)
 
 
@@ -317,7 +310,7 @@ def test_a_table_that_is_read_as_sequences_is_refused(tmp_path, content, mark):
 @pytest.mark.parametrize("at", range(-2, 2))
 def test_a_line_break_in_an_id_is_kept_where_the_parser_would_cut(tmp_path, at):
     before = "1,x\n" * 100
-    item = "q" * (_delimited._PARSED_AT_ONCE + at - len(before) - len('2,"'))
+    item = "q" * (_delimited._BLOCK + at - len(before) - len('2,"'))
     content = f'user,item\n{before}2,"{item}\r\nz"\n3,k\n'
     histories = load(tmp_path, content)
     assert histories[1].tolist() == [f"{item}\r\nz"]
@@ -355,32 +348,37 @@ def test_a_german_csv_file_needs_no_option(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("user_id,item_id,gekauft\n1,2,31.12.2025\n", ["gekauft"]),
-        ("user_id,item_id,gekauft\n1,2,\n1,2,31.12.2025\n", ["gekauft"]),
-        ("user_id,item_id,kaufzeit\n1,2,1700000000\n", ["kaufzeit"]),
-        ("user_id,item_id,phone\n1,2,1700000000\n", []),
-        ("user_id,item_id,size\n1,2,10\n", []),
-        ("user_id,item_id,note\n1,2,hello\n", []),
-        ("user_id,item_id,note\n1,2,\n", []),
-        ("user_id,item_id,made,date\n1,2,2026-01-01,2026-01-01\n", ["made", "date"]),
-        ("user_id,item_id\n", []),
+        ("user_id,item_id,gekauft\n1,2,31.12.2025\n", "gekauft"),
+        ("user_id,item_id,gekauft\n1,2,\n1,2,31.12.2025\n", "gekauft"),
+        ("user_id,item_id,kaufzeit\n1,2,1700000000\n", "kaufzeit"),
+        ("user_id,item_id,phone\n1,2,1700000000\n", None),
+        ("user_id,item_id,size\n1,2,10\n", None),
+        ("user_id,item_id,note\n1,2,hello\n", None),
+        ("user_id,item_id,note\n1,2,\n", None),
     ],
 )
-def test_columns_of_dates_are_found(tmp_path, text, expected):
-    assert date_like_columns(write(tmp_path, text)) == expected
+def test_columns_of_times_without_a_usual_name_are_warned_of(tmp_path, text, expected):
+    if expected is None:
+        assert load(tmp_path, text).timestamps is None
+        return
+    with pytest.warns(UserWarning, match=rf"column '{expected}' holds dates.*time='{expected}'"):
+        load(tmp_path, text)
 
 
-def test_columns_of_dates_in_parquet_are_found(tmp_path):
+@pytest.mark.parametrize(
+    ("column", "is_warned_of"),
+    [
+        (["01.02.2026"], True),
+        ([np.datetime64("2026-01-01", "us")], True),
+        ([1_700_000_000], True),
+        ([[1]], False),
+    ],
+)
+def test_columns_of_times_in_parquet_are_warned_of(tmp_path, column, is_warned_of):
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(
-        {
-            "user": [1],
-            "made": pandas.to_datetime(["2026-01-01"]),
-            "said": ["01.02.2026"],
-            "unix": [1_700_000_000],
-            "n": [1_700_000_000],
-            "lists": [[1]],
-        }
-    )
+    frame = pandas.DataFrame({"user": [1], "item": [2], "unix": column, "n": [1_700_000_000]})
     frame.to_parquet(tmp_path / "log.parquet")
-    assert date_like_columns(tmp_path / "log.parquet") == ["made", "said", "unix"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_interactions(tmp_path / "log.parquet")
+    assert [("'unix'" in str(warning.message)) for warning in caught] == [True] * is_warned_of

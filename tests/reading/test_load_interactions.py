@@ -205,7 +205,7 @@ def test_columns_of_a_file_without_a_header_are_given_by_position(tmp_path, name
 @pytest.mark.parametrize("mark", [",", "\t", "::"])
 def test_a_missing_header_line_is_named(tmp_path, mark):
     path = write(tmp_path, "log.csv", mark.join(["A3JM6G", "0558925278", "3.0", "1355443200"]))
-    with pytest.raises(ValueError, match=r"no header line: it starts with \['A3JM6G'.*--user 0"):
+    with pytest.raises(ValueError, match=r"no header line: it starts with \['A3JM6G'.*user=0"):
         load_interactions(path)
 
 

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skue import Histories, load_interactions
+from skue.reading import _delimited
 
 pandas = pytest.importorskip("pandas")
 pyarrow = pytest.importorskip("pyarrow")
@@ -294,9 +295,7 @@ def test_mixed_formats_of_times_are_refused_with_the_same_row_in_every_form(
 
 
 def test_a_byte_order_mark_at_the_start_of_a_block_is_part_of_the_id(tmp_path, monkeypatch):
-    from skue.reading import _text_files
-
-    monkeypatch.setattr(_text_files, "_CHUNK", 16)
+    monkeypatch.setattr(_delimited, "_PIECE", 16)
     path = tmp_path / "log.csv"
     ids = [f"\ufeff{number % 10}{letter}" for number in range(50) for letter in "ab"]
     path.write_text("user_id,item_id\n" + "".join(f"{name},x\n" for name in ids))
@@ -305,12 +304,10 @@ def test_a_byte_order_mark_at_the_start_of_a_block_is_part_of_the_id(tmp_path, m
 
 @given(logs(), st.integers(1, 40))
 def test_the_size_of_blocks_does_not_change_what_is_read(tmp_path_factory, log, n_bytes):
-    from skue.reading import _text_files
-
     path = tmp_path_factory.getbasetemp() / "blocks.csv"
     path.write_bytes(delimited(log, ",", csv.QUOTE_MINIMAL, "\r\n").encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_text_files, "_CHUNK", n_bytes)
+        patch.setattr(_delimited, "_PIECE", n_bytes)
         histories = load_interactions(path, weight="weight")
     assert found(histories) == expected(log, as_text=True)
     assert np.isfinite(histories.weights).all()

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from skue import Histories, load_interactions
-from skue.reading._date_formats import date_format_of
-from skue.reading._text_columns import TextColumn, shape_of
 
 FORMS = ["file", "pandas", "object", "polars", "lazy", "pyarrow", "lists"]
 
@@ -270,14 +268,3 @@ def test_durations_are_refused_as_times():
 def test_nanoseconds_in_text_keep_their_microseconds(tmp_path):
     times = read("file", ["1700000000000001000", "1700000000000002000"], tmp_path)
     assert np.diff(times).round(7).tolist() == [1e-6]
-
-
-def test_the_shape_of_text_is_the_same_row_by_row_and_all_at_once():
-    texts = ["2026-01-31", "Fri, 02 Jan 2026", "", "ä5", "x" * 65, "12:30 PM"]
-    shapes = [""] * len(texts)
-    for chunk in TextColumn.of_strings(texts).chunks():
-        for rows, _, shape in chunk.shapes():
-            for row in rows.tolist():
-                shapes[row] = shape
-    assert shapes == [shape_of(text.encode()) for text in texts]
-    assert date_format_of(shapes[0]) is not None

@@ -1,0 +1,361 @@
+"""Tables: every file and every frame becomes named columns of one kind.
+
+A table has the attributes ``names``, ``source`` (the file, or ""), ``is_text`` (whether the columns
+are text without types) and the methods ``columns(names)``, which returns arrays or pyarrow columns
+of strings without missing values, and ``place(row)``, which describes a row in errors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from skue._estimator import import_optional
+from skue.reading._column_names import looks_like_a_log
+from skue.reading._delimited import (
+    DELIMITERS,
+    DelimitedTable,
+    checked_encoding,
+    fields_of,
+    first_line,
+)
+from skue.reading._ids import shown
+from skue.reading._values import Label, as_array, row_of_frame
+
+_OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
+_OTHER_KINDS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".pkl", ".npz")
+_N_FIRST_ROWS = 1000
+
+
+class Table(Protocol):
+    """What is read of a file or a frame."""
+
+    names: list[Any]
+    source: str
+    is_text: bool
+    has_header: bool
+
+    def columns(self, names: list[Any]) -> dict[Any, Any]:
+        """Return these columns."""
+
+    def first_rows(self) -> dict[Any, Any]:
+        """Return the first rows of all columns."""
+
+    def place(self, row: int) -> str:
+        """Return where a row is, for errors."""
+
+
+class FrameTable:
+    """A frame, or a dict of arrays.
+
+    Parameters
+    ----------
+    frame : object
+        A dict of arrays; a frame of pandas or dask; or whatever hands over its columns in the
+        format of Arrow: polars, lazy or not, pyarrow tables, batches and datasets, relations of
+        DuckDB, data sets of Hugging Face.
+    """
+
+    source = ""
+    is_text = False
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self.names = _names_of(frame)
+
+    place = staticmethod(row_of_frame)
+
+    def columns(self, names: list[Any]) -> dict[Any, Any]:
+        """Return these columns.
+
+        Raises
+        ------
+        ValueError
+            For a missing column, missing values and types other than numbers, text and dates.
+        """
+        for name in names:
+            if name not in self.names:
+                raise ValueError(f"There is no column {name!r}; the columns are {self.names}.")
+            if self.names.count(name) > 1:
+                raise ValueError(
+                    f"There are {self.names.count(name)} columns {name!r}. Rename all but one of "
+                    "them."
+                )
+        frame = _selected(self._frame, names)
+        if not isinstance(frame, dict) and not hasattr(frame, "iloc"):
+            table = _arrow_table(frame, names)
+            return {name: checked(table[name], self._label(name)) for name in names}
+        columns = {name: _column(frame[name], self._label(name)) for name in names}
+        for name, column in columns.items():
+            if len(column) != len(columns[names[0]]):
+                raise ValueError(
+                    f"column {name!r} has {len(column)} rows, but column {names[0]!r} has "
+                    f"{len(columns[names[0]])}. Columns must have equal lengths."
+                )
+        return columns
+
+    def _label(self, name: Any) -> Label:
+        return Label(f"column {name!r}", self.place, self.source)
+
+
+def _names_of(frame: Any) -> list[Any]:
+    if isinstance(frame, dict):
+        return list(frame)
+    if hasattr(frame, "collect_schema"):  # polars
+        return list(frame.collect_schema().names())
+    schema = getattr(frame, "schema", None)
+    if hasattr(schema, "names"):  # pyarrow
+        return list(schema.names)
+    for attribute in ("column_names", "columns"):  # Hugging Face; pandas, dask, DuckDB
+        if hasattr(frame, attribute):
+            return list(getattr(frame, attribute))
+    if hasattr(frame, "__arrow_c_stream__"):
+        return list(import_optional("pyarrow", "io").table(frame).column_names)
+    raise ValueError(f"A log must be a DataFrame, got {type(frame).__name__}.")
+
+
+def _selected(frame: Any, names: list[Any]) -> Any:
+    """Return these columns of a frame, computed if it is lazy."""
+    if hasattr(frame, "compute"):  # dask
+        return frame[names].compute()
+    if hasattr(frame, "collect_schema"):  # polars
+        frame = frame.select(names)
+        return frame.collect() if hasattr(frame, "collect") else frame
+    if hasattr(frame, "with_format"):  # Hugging Face
+        return frame.select_columns(names).with_format("arrow")[:]
+    if hasattr(frame, "to_table"):  # a dataset of pyarrow
+        return frame.to_table(columns=names)
+    return frame
+
+
+def _arrow_table(frame: Any, names: list[Any]) -> Any:
+    arrow = import_optional("pyarrow", "io")
+    if not hasattr(frame, "__arrow_c_stream__"):
+        return arrow.table(frame).select(names)
+    try:
+        reader = arrow.RecordBatchReader.from_stream(frame)
+        schema = arrow.schema([reader.schema.field(name) for name in names])
+        return arrow.Table.from_batches([batch.select(names) for batch in reader], schema)
+    except arrow.ArrowException as error:
+        raise ValueError(
+            f"pyarrow cannot read one of the columns {names}: {error}. Cast it to integers, text "
+            "or dates first."
+        ) from None
+
+
+def _column(column: Any, label: Label) -> Any:
+    """Return a column of a dict or of pandas as an array, or as pyarrow strings."""
+    is_arrow = hasattr(column, "__arrow_c_stream__") or hasattr(column, "__arrow_c_array__")
+    if hasattr(column, "iloc"):  # pandas
+        if isinstance(column.dtype, np.dtype):
+            column = column.to_numpy()
+        else:
+            column = import_optional("pyarrow", "io").array(column, from_pandas=True)
+            is_arrow = True
+    elif is_arrow and not hasattr(column, "chunks"):
+        column = import_optional("pyarrow", "io").array(column)
+    if not isinstance(column, np.ndarray) and is_arrow:
+        arrow = import_optional("pyarrow", "io")
+        chunks = [column] if isinstance(column, arrow.Array) else column.chunks
+        return checked(arrow.chunked_array(chunks, column.type), label)
+    array = as_array(column)
+    if array.ndim != 1:
+        held = shown(column[0]) if len(array) else f"an array of shape {array.shape}"
+        raise ValueError(
+            f"{label.at(0)} holds {held}. Ids, times and weights must be one value per row."
+        )
+    return array
+
+
+def checked(column: Any, label: Label) -> Any:
+    """Return a pyarrow column as a numpy array, or as pyarrow strings.
+
+    Raises
+    ------
+    ValueError
+        For nulls, and for types other than numbers, text and dates.
+    """
+    arrow = import_optional("pyarrow", "io")
+    kind = arrow.types
+    if kind.is_dictionary(column.type):
+        values = [_without_view(chunk.dictionary).take(chunk.indices) for chunk in column.chunks]
+        column = arrow.chunked_array(values) if values else arrow.chunked_array([[]])
+    column = _without_view(column)
+    if column.null_count:
+        raise label.empty(column.is_null().index(True).as_py(), column.null_count)
+    if kind.is_null(column.type):
+        return np.empty(0, dtype=object)
+    if kind.is_binary(column.type) or kind.is_large_binary(column.type):
+        return _text_of_bytes(column, label)
+    if kind.is_string(column.type) or kind.is_large_string(column.type):
+        return column
+    if kind.is_integer(column.type) or kind.is_floating(column.type):
+        return column.to_numpy()
+    if kind.is_timestamp(column.type):  # Columns with a time zone store UTC.
+        return column.cast(arrow.timestamp(column.type.unit)).to_numpy()
+    if kind.is_date(column.type):
+        return column.to_numpy()
+    if kind.is_decimal(column.type):
+        return as_array(column.to_pylist())
+    held = f"{label.at(0)} holds {shown(column[0].as_py())}" if len(column) else label.full_name
+    raise ValueError(
+        f"{held}, of type {column.type}. Ids must be integers or text, times must be dates or "
+        "numbers, and weights must be numbers."
+    )
+
+
+def _without_view(column: Any) -> Any:
+    """Return strings and bytes in a type for which pyarrow has all functions."""
+    arrow = import_optional("pyarrow", "io")
+    if arrow.types.is_string_view(column.type):
+        return column.cast(arrow.large_string())
+    return column.cast(arrow.large_binary()) if arrow.types.is_binary_view(column.type) else column
+
+
+def _text_of_bytes(column: Any, label: Label) -> Any:
+    arrow = import_optional("pyarrow", "io")
+    text = arrow.large_string() if arrow.types.is_large_binary(column.type) else arrow.string()
+    try:
+        return column.cast(text)
+    except arrow.ArrowInvalid:
+        for row, value in enumerate(column.to_pylist()):
+            try:
+                value.decode("utf-8")
+            except UnicodeDecodeError:
+                raise label.not_utf8(row, value) from None
+        raise
+
+
+class ParquetTable:
+    """A Parquet file."""
+
+    is_text = False
+    has_header = True
+
+    def __init__(self, path: Path) -> None:
+        parquet = import_optional("pyarrow.parquet", "io")
+        self.source = str(path)
+        # From a path, pyarrow opens the file itself, so its threads hold no Python object.
+        self._file = self._or_unreadable(lambda: parquet.ParquetFile(self.source))
+        self.names = list(self._file.schema_arrow.names)
+
+    place = staticmethod(row_of_frame)
+
+    def columns(self, names: list[Any]) -> dict[Any, Any]:
+        """Return these columns.
+
+        Raises
+        ------
+        ValueError
+            If there are no rows, and for missing values and types that are not read.
+        """
+        table = self._or_unreadable(lambda: self._file.read(columns=names))
+        if not len(table):
+            raise ValueError(f"{self.source} has no rows.")
+        return {
+            name: checked(table[name], Label(f"column {name!r}", self.place, self.source))
+            for name in names
+        }
+
+    def first_rows(self) -> dict[Any, Any]:
+        """Return the first rows of the columns whose names are unique."""
+        names = [name for name in self.names if self.names.count(name) == 1]
+        batches = self._file.iter_batches(batch_size=_N_FIRST_ROWS, columns=names)
+        first = self._or_unreadable(lambda: next(batches, None))
+        return {} if first is None else {name: first[name] for name in names}
+
+    def _or_unreadable(self, read: Any) -> Any:
+        arrow = import_optional("pyarrow", "io")
+        try:
+            return read()
+        except (arrow.ArrowException, OSError) as error:
+            raise ValueError(f"{self.source} is not a readable Parquet file: {error}.") from None
+
+
+def checked_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """Return the path of a readable file, and its kind: ``".csv"`` for ``log.csv.gz``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        For a URL, a folder, or a kind of file that skue does not read.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(path)):
+        raise ValueError(
+            f"{os.fspath(path)} is a URL. Download the file first, and give its path on disk."
+        )
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. Name one file.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a regular file. Write the data to a file first.")
+    packing = path.suffix.lower()
+    if packing in _OTHER_PACKING:
+        raise ValueError(f"{path} is packed as {packing}. Unpack it, or compress it as .gz.")
+    kind = Path(path.stem).suffix.lower() if packing == ".gz" else packing
+    if kind in _OTHER_KINDS:
+        raise ValueError(
+            f"{path} is a {kind} file. Save it as CSV, TSV or Parquet, or read it into a frame and "
+            "use Histories.from_frame."
+        )
+    return path, kind
+
+
+def check_text_options(encoding: str, delimiter: str | None, quotes: bool, decimal: str) -> None:
+    """Raise for invalid options of delimited text."""
+    checked_encoding(encoding)
+    if delimiter is not None and delimiter != "::" and not _is_mark(delimiter):
+        raise invalid(
+            "delimiter",
+            delimiter,
+            "one ASCII character that is not a letter, digit or quote mark, or '::'",
+        )
+    if not isinstance(quotes, bool):
+        raise invalid("quotes", quotes, "True or False")
+    if decimal not in (".", ","):
+        raise invalid("decimal", decimal, "'.' or ','")
+
+
+def invalid(name: str, value: Any, allowed: str) -> ValueError:
+    """Return the error for an invalid value of a parameter."""
+    return ValueError(f"The {name!r} parameter must be {allowed}. Got {value!r} instead.")
+
+
+def _is_mark(delimiter: Any) -> bool:
+    return (
+        isinstance(delimiter, str)
+        and len(delimiter) == 1
+        and delimiter.isascii()
+        and not delimiter.isalnum()
+        and delimiter not in '"\r\n\0'
+    )
+
+
+def open_table(
+    path: Path,
+    kind: str,
+    given: dict[str, str | int | None],
+    *,
+    encoding: str,
+    delimiter: str | None,
+    quotes: bool,
+) -> Table:
+    """Open a file of :func:`checked_path`, with the columns that the caller gave by role."""
+    if kind == ".parquet":
+        return ParquetTable(path)
+    delimiter = "\t" if kind == ".tsv" and delimiter is None else delimiter
+    return DelimitedTable(path, given, encoding=encoding, delimiter=delimiter, quotes=quotes)
+
+
+def is_table(path: Path, encoding: str) -> bool:
+    """Tell whether a text file starts with a header line that names a user and an item."""
+    line = first_line(path, encoding)
+    return any(looks_like_a_log(fields_of(line, mark, quotes=False)) for mark in (*DELIMITERS, " "))

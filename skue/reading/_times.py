@@ -1,0 +1,669 @@
+"""Times: dates in text, datetimes and numbers, read as UTC datetimes or as seconds.
+
+All times of a column have one format. Text is compared with one list of formats, and the format
+must fit every row. The same rules hold for pyarrow columns, arrays and lists.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from skue._estimator import import_optional
+from skue.reading._ids import shown
+from skue.reading._values import DROP, Label, as_array, decoded, is_arrow, refuse_missing
+
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+# Numbers are times if they lie in these years. No number does so in two units.
+_FIRST_YEAR, _END_YEAR = 1990, 2100
+_EARLIEST, _LATEST = (
+    int(np.datetime64(f"{year}-01-01", "s").astype(np.int64)) for year in (_FIRST_YEAR, _END_YEAR)
+)
+# Dates written as whole numbers, and the factor of their day.
+_DIGITS_OF_TIME = {"YYYYMMDD": 1, "YYYYMMDDhhmm": 10**4, "YYYYMMDDhhmmss": 10**6}
+# Units of numpy with a wider range than 64 bits of microseconds, and the years of that range.
+_COARSE_UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms")
+_MOST_YEARS = 290_000
+
+_NOT_TIMES = "Times must be dates, or numbers of seconds."
+_NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
+_TIME_OF_DAY = re.compile(
+    r" *[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?: ?[ap]\.?m\.?)? *", re.I
+)
+
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september",
+    "october", "november", "december",
+)  # fmt: skip
+_ZONE = (
+    r"(?P<zone>z|(?:utc|gmt)?(?P<sign>[-+])(?P<zone_hour>[0-9]{2}):?(?P<zone_minute>[0-9]{2})?"
+    r"|utc|gmt)"
+)
+# The directives of strptime that are read. Names of zones other than UTC are not unique.
+_DIRECTIVES = {
+    "Y": r"(?P<year>[0-9]{4})",
+    "y": r"(?P<short_year>[0-9]{2})",
+    "m": r"(?P<month>[0-9]{1,2})",
+    "d": r"(?P<day>[0-9]{1,2})",
+    "H": r"(?P<hour>[0-9]{1,2})",
+    "I": r"(?P<hour>[0-9]{1,2})",
+    "M": r"(?P<minute>[0-9]{2})",
+    "S": r"(?P<second>[0-9]{2})",
+    "f": r"(?P<fraction>[0-9]{1,9})",
+    "p": r"(?P<half>[ap])\.?m\.?",
+    "b": "(?P<name>" + "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + r"|sept\.?)",
+    "a": r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?\.?",
+    "z": _ZONE,
+    "Z": "(?P<zone>utc|gmt|z)",
+    "%": "%",
+}  # fmt: skip
+_DIRECTIVES |= {"B": _DIRECTIVES["b"], "A": _DIRECTIVES["a"]}
+
+# Dates, which a time of day may follow. Where the day stands before a month of digits, the month
+# may also stand first. Years of two digits are read only with dayfirst=.
+_DATES = (
+    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d",
+    "%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d %m %Y",
+    "%d.%m.%y", "%d/%m/%y", "%d-%m-%y", "%d %m %y",
+    "%d %b %Y", "%d. %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d%b%Y", "%d %b, %Y",
+    "%d %b %y", "%d. %b %y", "%d-%b-%y", "%d/%b/%y", "%d%b%y",
+    "%b %d %Y", "%b %d, %Y",
+)  # fmt: skip
+_CLOCK = r"%H:%M(?::%S(?:[.,]%f)?)?(?: ?%p)?"
+# After an offset, the name of the zone says no more.
+_OFFSET = r"(?: ?%z(?:\[[^\]]*\]| \([^)]*\))?)?"
+_TIME = rf"(?P<between>,? |t){_CLOCK}{_OFFSET}"
+_DIGITS = "%Y(?P<month>[0-9]{2})(?P<day>[0-9]{2})"
+# The regular expression of each format, with directives of strptime in it.
+_FORMATS = {
+    **{date: rf"{re.escape(date)}(?:{_TIME})?" for date in _DATES if "%b" not in date},
+    **{date: rf"(?:%a,? )?{re.escape(date)}(?:{_TIME})?" for date in _DATES if "%b" in date},
+    "%Y%m%d %H:%M": rf"{_DIGITS}{_TIME}",
+    "%Y%m%dT%H%M": rf"{_DIGITS}(?P<between>t)(?P<hour>[0-9]{{2}})%M(?:%S(?:[.,]%f)?)?{_OFFSET}",
+    "%a %b %d %H:%M:%S %Y": rf"%a %b %d {_CLOCK}{_OFFSET} %Y",
+}
+_STRETCH = 2**17
+
+
+def check_time_options(
+    time_unit: str | None = None, dayfirst: bool | None = None, time_format: str | None = None
+) -> None:
+    """Raise for invalid values of ``time_unit``, ``dayfirst`` and ``time_format``."""
+    if time_unit is not None and time_unit not in UNITS:
+        raise ValueError(
+            f"The 'time_unit' parameter must be one of {list(UNITS)} or None. Got {time_unit!r} "
+            "instead."
+        )
+    if dayfirst is not None and not isinstance(dayfirst, bool):
+        raise ValueError(
+            f"The 'dayfirst' parameter must be True, False or None. Got {dayfirst!r} instead."
+        )
+    if time_format is not None:
+        _pattern_of(time_format)
+        if time_unit is not None or dayfirst is not None:
+            raise ValueError("time_format= says how times are written. Leave out the others.")
+
+
+def times_of(
+    column: Any,
+    label: Label,
+    *,
+    time_unit: str | None = None,
+    dayfirst: bool | None = None,
+    time_format: str | None = None,
+) -> np.ndarray:
+    """Return UTC datetimes as datetime64[us], or seconds as float64.
+
+    Parameters
+    ----------
+    column : list, ndarray, or pyarrow column of strings
+    label : Label
+        The column in error messages.
+    time_unit, dayfirst, time_format : see :func:`skue.load_interactions`
+
+    Raises
+    ------
+    ValueError
+        For missing or invalid times, and for times in several formats, naming the rows.
+    """
+    check_time_options(time_unit, dayfirst, time_format)
+    if is_arrow(column):
+        is_encoded = hasattr(column.type, "value_type")
+        column = column.cast(column.type.value_type) if is_encoded else column
+    else:
+        column = as_array(column)
+        refuse_missing(column, label)
+        if column.dtype.kind == "O" and len(column):
+            column = of_one_kind(column, label)
+        elif column.dtype.kind in "UT":
+            column = column.tolist()
+    if not len(column):
+        is_dates = isinstance(column, np.ndarray) and column.dtype.kind == "M"
+        return np.empty(0, dtype="datetime64[us]" if is_dates else np.float64)
+    if not isinstance(column, np.ndarray):
+        return _times_of_text(column, label, time_unit, dayfirst, time_format)
+    kind = column.dtype.kind
+    if kind in "iu" and time_format is not None:
+        return _times_of_text(list(map(str, column.tolist())), label, None, None, time_format)
+    if kind in "iuf" and time_format is None:
+        return _times_of_numbers(column, label, time_unit, lambda row: column[row].item())
+    if kind != "M":
+        raise ValueError(f"{label.holds(0, column[0])}. {_NOT_TIMES}")
+    _refuse_option(label, column[0], "time_unit", time_unit, "numbers")
+    _refuse_option(label, column[0], "time_format", time_format, "text")
+    return in_microseconds(column, label)
+
+
+def _refuse_option(label: Label, date: Any, name: str, value: Any, whose: str) -> None:
+    """Raise for an option that does not belong to a column of dates."""
+    if value is not None:
+        raise ValueError(
+            f"{label.holds(0, date)}, a date, but {name}={value!r} is for {whose}. Leave "
+            f"{name} out."
+        )
+
+
+def in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
+    """Return datetimes as datetime64[us]."""
+    if np.datetime_data(column.dtype)[0] in _COARSE_UNITS:
+        years = column.astype("datetime64[Y]").astype(np.int64)
+        far = np.flatnonzero(np.abs(years) > _MOST_YEARS)
+        if len(far):
+            row = int(far[0])
+            raise ValueError(
+                f"{label.at(row)} holds {column[row]}, a date out of the range of microseconds. "
+                f"{DROP}"
+            )
+    return column.astype("datetime64[us]", copy=False)
+
+
+def of_one_kind(column: np.ndarray, label: Label) -> Any:
+    """Return objects as an array of numbers or datetimes, or as a list of strings."""
+    values = decoded(column, label).tolist()
+    kinds = [_kind_of(value) for value in values]
+    other = next((row for row, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"{label.holds(other, values[other])}, {kinds[other]}, but {label.place(0)} holds "
+            f"{shown(values[0])}, {kinds[0]}. Use one type for all times of a column."
+        )
+    if kinds[0] == "text":
+        return values
+    if kinds[0] == "a number":
+        try:
+            whole = all(isinstance(value, (int, np.integer)) for value in values)
+            return np.fromiter(values, dtype=np.int64 if whole else np.float64, count=len(values))
+        except OverflowError:
+            return np.array([float(value) for value in values])
+    if kinds[0] not in ("a date", "a datetime", "a datetime with a zone"):
+        raise ValueError(f"{label.holds(0, values[0])}, {kinds[0]}. {_NOT_TIMES}")
+    if kinds[0] == "a datetime with a zone":
+        values = [(value - value.utcoffset()).replace(tzinfo=None) for value in values]
+    return np.array(values, dtype="datetime64[us]")
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, dt.datetime):
+        return "a datetime" if value.utcoffset() is None else "a datetime with a zone"
+    if isinstance(value, np.datetime64):
+        return "a datetime"
+    if isinstance(value, dt.date):
+        return "a date"
+    if isinstance(value, dt.time):
+        return "a time of day without a date"
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return "a number"
+    return f"a {type(value).__name__}"
+
+
+def _times_of_text(
+    texts: Any, label: Label, time_unit: str | None, dayfirst: bool | None, time_format: str | None
+) -> np.ndarray:
+    """Return the times in a list or a pyarrow column of strings, which is not empty."""
+    first = text_of(texts[0])
+    if time_format is not None:
+        name, pattern = time_format, _pattern_of(time_format)
+    elif _NUMBER.fullmatch(first):
+        numbers = _numbers(texts)
+        if numbers is None:
+            raise _not_one_format(texts, label)
+        return _times_of_numbers(numbers, label, time_unit, lambda row: text_of(texts[row]))
+    else:
+        name, pattern = _format_of(first)
+        if pattern is None:
+            raise _not_one_format(texts, label)
+        _refuse_option(label, first, "time_unit", time_unit, "numbers")
+    parts = _parts(texts, pattern)
+    if parts is None:
+        raise _not_one_format(texts, label, time_format)
+    order = ""
+    if time_format is None:
+        parts, order = _in_order(parts, name, dayfirst, texts, label)
+    times, exist = _assembled(parts)
+    if not exist.all():
+        row = int(np.flatnonzero(~exist)[0])
+        raise ValueError(
+            f"{label.holds(row, text_of(texts[row]))}, which is not a valid date{order}. Correct "
+            "or drop such rows first."
+        )
+    return times
+
+
+def text_of(value: Any) -> str:
+    """Return a string or a pyarrow scalar as a string."""
+    return value if isinstance(value, str) else value.as_py()
+
+
+@cache
+def _pattern_of(time_format: str) -> re.Pattern[str]:
+    """Return the regular expression of a format of strptime; other text is matched as it is."""
+    pieces = re.split("%(.?)", str(time_format))
+    unknown = [f"%{letter}" for letter in pieces[1::2] if letter not in _DIRECTIVES]
+    if unknown or not {"Y", "y"} & set(pieces[1::2]) or not isinstance(time_format, str):
+        fault = f", where {unknown[0]} is unknown" if unknown else ""
+        raise ValueError(
+            "The 'time_format' parameter must be a format of dates such as '%d.%m.%Y %H:%M', with "
+            "the directives %Y %y %m %b %B %d %a %A %H %I %M %S %f %p %z %Z %%. Got "
+            f"{time_format!r} instead{fault}."
+        )
+    try:
+        return _compiled("".join([re.escape(pieces[0]), *_directives(pieces[1:])]))
+    except re.error:
+        raise ValueError(f"time_format={time_format!r} has one part of a date twice.") from None
+
+
+def _directives(pieces: list[str]) -> list[str]:
+    return [re.escape(piece) if at % 2 else f"%{piece}" for at, piece in enumerate(pieces)]
+
+
+def _compiled(form: str) -> re.Pattern[str]:
+    """Compile a regular expression with directives of strptime in it."""
+    inner = re.sub("%(.)", lambda match: _DIRECTIVES[match.group(1)], form)
+    return re.compile(f"(?i) *{inner} *", re.ASCII)
+
+
+@cache
+def _pattern_named(name: str) -> re.Pattern[str]:
+    return _compiled(_FORMATS[name])
+
+
+def _format_of(text: str) -> tuple[str, re.Pattern[str] | None]:
+    """Return the format of a date and its regular expression, or None."""
+    for name in _FORMATS:
+        if _pattern_named(name).fullmatch(text):
+            return name, _pattern_named(name)
+    return "", None
+
+
+def _way(text: str) -> Any:
+    """Return what the times of a column must have in common, or None if it is not a time."""
+    if _NUMBER.fullmatch(text):
+        return "number"
+    name, pattern = _format_of(text)
+    if pattern is None:
+        return None
+    parts = pattern.fullmatch(text).groupdict("")
+    between, half, zone = (parts.get(part, "") for part in _WAYS)
+    return name, between.lower(), bool(half), bool(zone)
+
+
+def looks_like_dates(texts: list[str]) -> bool:
+    """Tell whether all texts are dates in one format. Numbers do not count as dates."""
+    ways = set(map(_way, texts))
+    return len(ways) == 1 and not ways & {"number", None}
+
+
+_Parts = dict[str, np.ndarray]
+_WORDS = ("between", "name", "half", "zone", "sign")
+# All times of a column have the same mark before the time of day; all of them have a half of the
+# day, or none, and so with zones.
+_WAYS = ("between", "half", "zone")
+
+
+def _parts(texts: Any, pattern: re.Pattern[str]) -> _Parts | None:
+    """Return the numbers in texts, or None if they are not all written in one way."""
+    months = {month[:3]: number for number, month in enumerate(_MONTHS, start=1)}
+    stretches: list[_Parts] = []
+    ways: dict[str, set[Any]] = {part: set() for part in _WAYS}
+    for chunk in [texts] if isinstance(texts, list) else texts.chunks:
+        for start in range(0, len(chunk), _STRETCH):
+            rows = chunk[start : start + _STRETCH]
+            parts = _aligned_parts(rows, pattern) or _matched_parts(rows, pattern)
+            if parts is None:
+                return None
+            for part in set(ways) & set(parts):
+                held = parts[part] if part == "between" else parts[part] != ""
+                ways[part].update(held.tolist())
+            if "name" in parts:
+                names = parts.pop("name").tolist()
+                parts["month"] = np.array([months[name[:3]] for name in names])
+            stretches.append(parts)
+    if any(len(held) > 1 for held in ways.values()):
+        return None
+    return {part: np.concatenate([held[part] for held in stretches]) for part in stretches[0]}
+
+
+def _aligned_parts(rows: Any, pattern: re.Pattern[str]) -> _Parts | None:
+    """Return the named parts of texts that differ only in their digits, or None."""
+    letters = _letters_of(rows)
+    if letters is None:
+        return None
+    first = letters[0].tobytes().decode("utf-8", "replace")
+    match = pattern.fullmatch(first)
+    is_digit = (letters[0] >= ord("0")) & (letters[0] <= ord("9"))
+    digits = letters[:, is_digit] - np.uint8(ord("0"))
+    if (
+        match is None
+        or (digits > 9).any()
+        or (letters[:, ~is_digit] != letters[0, ~is_digit]).any()
+    ):
+        return None
+    parts = {}
+    for part, text in match.groupdict("").items():
+        if part in _WORDS:
+            parts[part] = np.full(len(letters), text.lower(), dtype=object)
+            continue
+        number = parts[part] = np.zeros(len(letters), dtype=np.int64)
+        for column in range(*match.span(part))[: 6 if part == "fraction" else None]:
+            number *= 10
+            number += letters[:, column] - np.uint8(ord("0"))
+        if part == "fraction":
+            number *= 10 ** max(0, 6 - len(text))
+    return parts
+
+
+def _letters_of(rows: Any) -> np.ndarray | None:
+    """Return ASCII texts of one length as an array of shape (n_rows, length), or None."""
+    n = len(rows)
+    if isinstance(rows, list):
+        length = len(rows[0])
+        if any(len(text) != length for text in rows):
+            return None
+        data = np.frombuffer("".join(rows).encode("utf-8", "surrogatepass"), dtype=np.uint8)
+        return data.reshape(n, length) if 0 < len(data) == n * length else None
+    width = np.int64 if str(rows.type) == "large_string" else np.int32
+    _, offsets, data = rows.buffers()
+    bounds = np.frombuffer(offsets, dtype=width)[rows.offset : rows.offset + n + 1]
+    length = int(bounds[1] - bounds[0])
+    if not length or (np.diff(bounds) != length).any():
+        return None
+    return np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]].reshape(n, length)
+
+
+def _matched_parts(rows: Any, pattern: re.Pattern[str]) -> _Parts | None:
+    """Return the named parts of texts, each distinct text matched once, or None if one differs."""
+    if isinstance(rows, list):
+        position = {text: code for code, text in enumerate(dict.fromkeys(rows))}
+        codes = np.array(list(map(position.__getitem__, rows)))
+        matches = [pattern.fullmatch(text) for text in position]
+        if None in matches:
+            return None
+        groups = {part: [match[part] or "" for match in matches] for part in pattern.groupindex}
+    else:
+        compute = import_optional("pyarrow.compute", "io")
+        encoded = rows.dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        found = compute.extract_regex(encoded.dictionary, f"^(?:{pattern.pattern})$")
+        if found.null_count:
+            return None
+        names = [field.name for field in found.type]
+        groups = {name: found.field(name).to_pylist() for name in names}
+    parts = {}
+    for part, texts in groups.items():
+        if part in _WORDS:
+            distinct = np.array([text.lower() for text in texts], dtype=object)
+        elif part == "fraction":
+            distinct = np.array([int(text.ljust(6, "0")[:6]) for text in texts])
+        else:
+            distinct = np.array([int(text or 0) for text in texts])
+        parts[part] = distinct[codes]
+    return parts
+
+
+def _in_order(
+    parts: _Parts,
+    name: str,
+    dayfirst: bool | None,
+    texts: Any,
+    label: Label,
+) -> tuple[_Parts, str]:
+    """Exchange days and months if the month is first, and describe the order for errors.
+
+    The order is that of the option, or the only one in which all dates can be valid.
+    """
+    may_swap = name.startswith("%d") and "%m" in name
+    if name.endswith("%y") and (dayfirst is None or not (dayfirst or may_swap)):
+        raise ValueError(
+            f"{label.holds(0, text_of(texts[0]))}, where day, month and year cannot be told apart. "
+            "Write the year with four digits, or set dayfirst=True for d/m/y or dayfirst=False for "
+            "m/d/y."
+        )
+    if not may_swap:
+        return parts, ""
+    if dayfirst is None and "." in name:
+        dayfirst = True
+    if dayfirst is None:
+        dayfirst = _is_day_first(parts["day"], parts["month"], texts, label)
+    if dayfirst:
+        return parts, " with the day first"
+    return {**parts, "day": parts["month"], "month": parts["day"]}, " with the month first"
+
+
+def _is_day_first(first: np.ndarray, second: np.ndarray, texts: Any, label: Label) -> bool:
+    """Tell whether 03/04/2026 means 3 April, from the other dates of the column."""
+    day_first, month_first = np.flatnonzero(first > 12), np.flatnonzero(second > 12)
+    if len(day_first) and len(month_first):
+        other, row = sorted((int(day_first[0]), int(month_first[0])))
+        raise ValueError(
+            f"{label.holds(row, text_of(texts[row]))}, but {label.place(other)} holds "
+            f"{shown(text_of(texts[other]))}: the day is first in one and second in the other. "
+            "Write all dates as 2026-01-31."
+        )
+    if not len(day_first) and not len(month_first):
+        raise ValueError(
+            f"{label.holds(0, text_of(texts[0]))}: day and month cannot be told apart, here and in "
+            "all other rows. Set dayfirst=True for d/m or dayfirst=False for m/d, or write dates "
+            "as 2026-01-31."
+        )
+    return bool(len(day_first))
+
+
+def _assembled(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
+    """Return the datetimes, and which of them exist."""
+
+    def get(part: str, default: Any = 0) -> Any:
+        return parts.get(part, default)
+
+    if "short_year" in parts:  # As in POSIX: 1969 to 2068.
+        year = parts["short_year"] + np.where(parts["short_year"] >= 69, 1900, 2000)
+    else:
+        year = parts["year"]
+    days, exist = _days(year, get("month", 1), get("day", 1))
+    hour, minute, second = get("hour"), get("minute"), get("second")
+    exist &= (minute < 60) & (second < 60) & (hour < 24)
+    if "half" in parts and parts["half"][:1] != "":
+        exist &= (hour >= 1) & (hour <= 12)
+        hour = hour % 12 + 12 * (parts["half"] == "p")
+    exist &= (get("zone_hour") < 24) & (get("zone_minute") < 60)
+    ahead = np.where(get("sign", "+") == "-", -1, 1) * (get("zone_hour") * 60 + get("zone_minute"))
+    minute = minute - ahead
+    microseconds = ((hour * 60 + minute) * 60 + second) * 10**6 + get("fraction")
+    return days.astype("datetime64[us]") + np.asarray(microseconds, "timedelta64[us]"), exist
+
+
+def _days(year: np.ndarray, month: Any, day: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the days as datetime64[D], and which of them exist."""
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    n_days = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(int)
+    exist = (month >= 1) & (month <= 12) & (day >= 1) & (day <= n_days) & (year >= 1)
+    return months.astype("datetime64[D]") + (day - 1), exist
+
+
+def _not_one_format(texts: Any, label: Label, time_format: str | None = None) -> ValueError:
+    """Return the error for a column with several formats, or with a row that is not a time."""
+    first_of: dict[Any, int] = {}
+    counts: Counter[Any] = Counter()
+    listed = texts if isinstance(texts, list) else texts.to_pylist()
+    for row, text in enumerate(listed):
+        if not text.strip():
+            return label.empty(row, sum(not text.strip() for text in listed))
+        way = _way(text)
+        if time_format is not None:
+            if not _pattern_of(time_format).fullmatch(text):
+                return ValueError(
+                    f"{label.holds(row, text)}, which is not written as {time_format!r}, the "
+                    "time_format."
+                )
+        elif way is None and _TIME_OF_DAY.fullmatch(text):
+            return ValueError(
+                f"{label.holds(row, text)}, a time of day without a date. Write the date before it."
+            )
+        elif way is None:
+            return ValueError(
+                f"{label.holds(row, text)}, which is not a date that skue can read. Set "
+                "time_format=, such as time_format='%d.%m.%Y %H:%M', or write dates as 2026-01-31 "
+                "or 2026-01-31T12:00:00, or times as seconds."
+            )
+        first_of.setdefault(way, row)
+        counts[way] += 1
+    usual, odd = counts.most_common()[0][0], counts.most_common()[-1][0]
+    row, other = first_of[odd], first_of[usual]
+    return ValueError(
+        f"{label.holds(row, listed[row])}, but {label.place(other)} holds {shown(listed[other])}, "
+        "in another format. Use one format for all times of a column, for example "
+        "2026-01-31T12:00:00."
+    )
+
+
+def _numbers(texts: Any) -> np.ndarray | None:
+    """Return numbers in text: int64 if all are whole and fit, otherwise float64; None if not."""
+    if not isinstance(texts, list):
+        arrow, compute = import_optional("pyarrow", "io"), import_optional("pyarrow.compute", "io")
+        for kind in (arrow.int64(), arrow.float64()):
+            try:
+                numbers = compute.utf8_trim(texts, " ").cast(kind).to_numpy()
+            except arrow.ArrowInvalid:
+                continue
+            return numbers if np.isfinite(numbers).all() else None
+        texts = texts.to_pylist()
+    if not all(map(_NUMBER.fullmatch, texts)):
+        return None
+    if all(text.strip().isdigit() for text in texts):
+        try:
+            return np.fromiter(map(int, texts), dtype=np.int64, count=len(texts))
+        except OverflowError:
+            pass
+    return np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
+
+
+def _times_of_numbers(
+    numbers: np.ndarray, label: Label, time_unit: str | None, get: Callable[[int], Any]
+) -> np.ndarray:
+    """Return seconds, or datetimes for dates such as 20260131.
+
+    Without a unit, all numbers must be times of plausible years in the same unit, or dates in the
+    same format. If all numbers are too small for that, they are counted as seconds, because only
+    their order matters then. ``get`` returns the value of a row for errors.
+    """
+    if not np.isfinite(numbers).all():
+        row = int(np.flatnonzero(~np.isfinite(numbers))[0])
+        raise ValueError(f"{label.holds(row, get(row))}, which is not a time. {DROP}")
+    if time_unit is not None:
+        return _seconds(numbers, UNITS[time_unit])
+    smallest, largest = numbers.min(), numbers.max()
+    for per_second in UNITS.values():
+        if smallest >= _EARLIEST * per_second and largest < _LATEST * per_second:
+            return _seconds(numbers, per_second)
+    if largest < _FIRST_YEAR * 10**4:
+        return numbers.astype(np.float64)
+    for factor in _DIGITS_OF_TIME.values():
+        if smallest >= _FIRST_YEAR * 10**4 * factor and largest < _END_YEAR * 10**4 * factor:
+            times, exist = _dates_of_digits(numbers, factor)
+            if exist.all():
+                return times
+    kinds = _kinds(numbers)
+    if (kinds == "small").all():
+        return numbers.astype(np.float64)
+    raise _unclear(kinds, label, get)
+
+
+def unit_of(numbers: np.ndarray) -> str | None:
+    """Return the unit or date format that all numbers share, or None."""
+    kinds = np.unique(_kinds(numbers))
+    return None if len(kinds) != 1 or kinds[0] in ("small", "none") else str(kinds[0])
+
+
+def _seconds(numbers: np.ndarray, per_second: int) -> np.ndarray:
+    if numbers.dtype.kind == "f" or per_second == 1:
+        return numbers.astype(np.float64) / per_second
+    # A float cannot hold all digits of nanoseconds.
+    whole, part = np.divmod(numbers, per_second)
+    return whole + part / per_second
+
+
+def _dates_of_digits(numbers: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the datetimes that the digits stand for, and which of them exist."""
+    whole = numbers.astype(np.int64)
+    day, time = np.divmod(whole, factor)
+    time = time * 100 if factor == 10**4 else time
+    names = ("year", "month", "day", "hour", "minute", "second")
+    values = (
+        day // 10**4,
+        day // 100 % 100,
+        day % 100,
+        time // 10**4,
+        time // 100 % 100,
+        time % 100,
+    )
+    times, exist = _assembled(dict(zip(names, values, strict=True)))
+    return times, exist & (whole == numbers)
+
+
+def _kinds(numbers: np.ndarray) -> np.ndarray:
+    """Return what each number can be: a unit, a date format, "small" or "none"."""
+    kinds = np.full(len(numbers), "none", dtype="<U16")
+    kinds[numbers < _EARLIEST] = "small"
+    for unit, per_second in UNITS.items():
+        plausible = (numbers >= _EARLIEST * per_second) & (numbers < _LATEST * per_second)
+        kinds[plausible] = unit
+    for name, factor in _DIGITS_OF_TIME.items():
+        first, end = _FIRST_YEAR * 10**4 * factor, _END_YEAR * 10**4 * factor
+        rows = np.flatnonzero((numbers >= first) & (numbers < end))
+        _, exist = _dates_of_digits(numbers[rows], factor)
+        kinds[rows[exist]] = name
+    return kinds
+
+
+def _unclear(kinds: np.ndarray, label: Label, get: Callable[[int], Any]) -> ValueError:
+    """Return the error for numbers whose unit is not clear."""
+    names, first, counts = np.unique(kinds, return_index=True, return_counts=True)
+    way_out = (
+        "Give the unit, for example time_unit='s' (also 'ms', 'us', 'ns'), or correct these rows."
+    )
+    years = f"between {_FIRST_YEAR} and {_END_YEAR}"
+    if len(names) == 1:
+        row = int(first[0])
+        return ValueError(
+            f"{label.holds(row, get(row))}, which is not {years} in any unit. {way_out}"
+        )
+    row, other = int(first[counts.argmin()]), int(first[counts.argmax()])
+    if row == other:
+        row, other = sorted(first.tolist())[1::-1]
+    said = {
+        "small": "too small for any unit",
+        "none": f"not {years} in any unit",
+        **{unit: f"a time in {unit}" for unit in UNITS},
+        **{name: f"a date written as {name}" for name in _DIGITS_OF_TIME},
+    }
+    return ValueError(
+        f"{label.holds(row, get(row))} ({said[str(kinds[row])]}), but "
+        f"{label.place(other)} holds {shown(get(other))} ({said[str(kinds[other])]}). {way_out}"
+    )
