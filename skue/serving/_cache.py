@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from functools import partial
 from itertools import islice
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils._param_validation import Interval
@@ -75,6 +75,14 @@ class Claim(Future[Entry]):
         if not self.done():
             return time.monotonic() < self.expires
         return not self.cancelled() and self.exception() is None
+
+
+class Held(NamedTuple):
+    """An entry in memory, whether it may be served as "cached", and when it was put there."""
+
+    entry: Entry
+    is_current: bool
+    since: float
 
 
 class UserVectorCache:
@@ -163,8 +171,8 @@ class UserVectorCache:
         self._closed = False
         # One lock for all of the following. No other code is called while it is held.
         self._lock = threading.Lock()
-        # The newest entry of each user and whether it may be served as "cached", newest last.
-        self._memory: OrderedDict[Any, tuple[Entry, bool]] = OrderedDict()
+        # The newest entry of each user, newest last.
+        self._memory: OrderedDict[Any, Held] = OrderedDict()
         self._claims: dict[Any, Claim] = {}
         # When users were invalidated: stored entries that are not newer are ignored. Those that
         # the store failed to remove are kept until it does.
@@ -272,7 +280,7 @@ class UserVectorCache:
                 if claim is not None:
                     claim.outdated = True
                 if user in self._memory:
-                    self._memory[user] = self._memory[user][0], False
+                    self._memory[user] = self._memory[user]._replace(is_current=False)
                 if self._store is not None:
                     self._unremoved[user] = self._invalidated[user] = now
                     self._invalidated.move_to_end(user)
@@ -412,9 +420,10 @@ class UserVectorCache:
         """Return the vectors in the store or in memory, and claim the missing users."""
         if self._store is None:
             return self._claim(users, since=-math.inf)
-        now = time.time()
+        started = time.monotonic()
         seen = self._read(users)
-        more, claims, mine = self._claim([user for user in users if user not in seen], since=now)
+        missing = [user for user in users if user not in seen]
+        more, claims, mine = self._claim(missing, since=started)
         return seen | more, claims, mine
 
     def _claim(
@@ -425,8 +434,8 @@ class UserVectorCache:
         Returns
         -------
         seen : dict of user to (Entry, status)
-            Vectors in memory that were computed since the given time, which may be after the
-            caller has looked into the store.
+            Vectors in memory that were put there since the given time, on the clock of
+            ``time.monotonic``: perhaps after the caller has looked into the store.
         claims : dict of user to Claim
             All other users.
         mine : dict of user to Claim
@@ -438,9 +447,9 @@ class UserVectorCache:
         now = time.time()
         with self._lock:
             for user in users:
-                entry = self._current(user, now)
-                if entry is not None and entry.time >= since:
-                    seen[user] = entry, "cached"
+                held = self._current(user, now)
+                if held is not None and held.since >= since:
+                    seen[user] = held.entry, "cached"
                     continue
                 claim = self._claims.get(user)
                 if claim is None or not claim.is_open():
@@ -525,7 +534,7 @@ class UserVectorCache:
                 times = (self._invalidated.get(user, 0.0), self._unremoved.get(user, 0.0))
                 if entry.time <= max(times):
                     continue
-                if user not in self._memory or self._memory[user][0].time < entry.time:
+                if user not in self._memory or self._memory[user].entry.time < entry.time:
                     self._remember(user, entry, current=True)
                 if self._is_young(entry, now):
                     seen[user] = entry, "cached"
@@ -573,15 +582,15 @@ class UserVectorCache:
         now = time.time()
         with self._lock:
             found = {user: self._current(user, now) for user in users}
-        return {user: (entry, "cached") for user, entry in found.items() if entry is not None}
+        return {user: (held.entry, "cached") for user, held in found.items() if held is not None}
 
-    def _current(self, user: Any, now: float) -> Entry | None:
-        """Return the entry in memory if it may be served as "cached"."""
-        entry, is_current = self._memory.get(user, (None, False))
-        if entry is None or not is_current or not self._is_young(entry, now):
+    def _current(self, user: Any, now: float) -> Held | None:
+        """Return what is in memory if it may be served as "cached"."""
+        held = self._memory.get(user)
+        if held is None or not held.is_current or not self._is_young(held.entry, now):
             return None
         self._memory.move_to_end(user)
-        return entry
+        return held
 
     def _is_young(self, entry: Entry, now: float) -> bool:
         return self.max_age is None or now - entry.time <= self.max_age
@@ -589,7 +598,7 @@ class UserVectorCache:
     def _remember(self, user: Any, entry: Entry, *, current: bool) -> None:
         """Keep an entry in memory; an outdated one only if there is no other."""
         if current or user not in self._memory:
-            self._memory[user] = entry, current
+            self._memory[user] = Held(entry, current, time.monotonic())
             self._memory.move_to_end(user)
         while len(self._memory) > self.max_entries:
             self._memory.popitem(last=False)
@@ -597,10 +606,10 @@ class UserVectorCache:
     def _last_good(self, user: Any) -> tuple[Entry, str]:
         """Return the newest vector of the user, however old, or the fallback."""
         with self._lock:
-            entry, _ = self._memory.get(user, (None, False))
-        if entry is None:
+            held = self._memory.get(user)
+        if held is None:
             return Entry(self._fallback, time.time()), "fallback"
-        return entry, "stale"
+        return held.entry, "stale"
 
     def _count(self, **counts: int) -> None:
         with self._lock:
