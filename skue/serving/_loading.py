@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 from skue.encoders._base import UserEncoder
+from skue.histories._alignment import index_of, rows_of_users
 from skue.histories._columns import features_in_order
-from skue.histories._forms import as_histories, is_frame, is_series
+from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.kernels._arrays import offsets_of, positions_of_ranges
 from skue.reading._ids import as_ids, shown
@@ -95,11 +96,12 @@ def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
 
     ``load`` gets a copy of the ids, which it may change.
     """
-    given = as_ids(users, "user_ids")
+    ids = as_ids(users, "user_ids")
+    given = ids.copy()
     loaded = load(given)
     labels = _labels_of(loaded)
     if labels is not None:
-        return _in_order_of(loaded, labels, users)
+        return _in_order_of(ids, loaded, labels)
     has_rows = hasattr(loaded, "__len__") and not isinstance(loaded, (str, bytes, dict))
     n_rows = len(loaded) if has_rows else len(as_histories(loaded))
     if n_rows != len(users):
@@ -107,7 +109,7 @@ def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
             f"load returned {n_rows} histories for {len(users)} users. Return one history per "
             "user, in the order of the ids, or Histories with user_ids."
         )
-    if given.tolist() != users:
+    if not np.array_equal(given, ids):
         raise ValueError(
             "load changed the array of ids that it was given and returned histories without "
             "user_ids, so their users are not known. Return Histories with user_ids, or change a "
@@ -116,46 +118,36 @@ def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
     return loaded, 0
 
 
-def _labels_of(loaded: Any) -> list[Any] | None:
+def _labels_of(loaded: Any) -> np.ndarray | None:
     """Return the user of each row, or None if the rows are not labelled."""
     if isinstance(loaded, Histories):
-        return None if loaded.user_ids is None else loaded.user_ids.tolist()
-    if not (is_series(loaded) or is_frame(loaded)) or not hasattr(loaded, "index"):
+        return loaded.user_ids
+    index = index_of(loaded)
+    # The default index of pandas counts the rows.
+    if index is None or (type(index).__name__ == "RangeIndex" and _counts_rows(index)):
         return None
-    # A pandas index that counts the rows is not a label.
-    if type(loaded.index).__name__ == "RangeIndex" and loaded.index.equals(
-        type(loaded.index)(len(loaded))
-    ):
-        return None
-    return as_ids(loaded.index.to_numpy(), "the index of what load returned").tolist()
+    return as_ids(index.to_numpy(), "the index of what load returned")
 
 
-def _in_order_of(loaded: Any, labels: list[Any], users: list[Any]) -> tuple[Any, int]:
+def _counts_rows(index: Any) -> bool:
+    return bool((index.to_numpy() == np.arange(len(index))).all())
+
+
+def _in_order_of(ids: np.ndarray, loaded: Any, labels: np.ndarray) -> tuple[Any, int]:
     """Put labelled rows in the order of the users. Users left out get an empty history."""
-    row_of = dict(zip(labels, range(len(labels)), strict=True))
-    if len(row_of) < len(labels):
-        twice = [user for row, user in enumerate(labels) if row_of[user] != row]
-        raise ValueError(
-            f"load returned more than one history of a user: {_some(twice)}. Return one per user."
-        )
-    others = sorted(row_of.keys() - set(users), key=labels.index)
+    asked = set(ids.tolist())
+    others = [label for label in labels.tolist() if label not in asked]
     if others:
         raise ValueError(
             f"load returned histories of users that were not asked for, such as {_some(others)}. "
-            f"It was asked for {_some(users)}."
+            f"It was asked for {_some(ids.tolist())}."
         )
-    order = np.array([row_of.get(user, -1) for user in users], dtype=np.int64)
-    n_absent = int((order < 0).sum())
-    if isinstance(loaded, Histories):
-        return _histories_in_order(loaded, order), n_absent
-    if n_absent:
-        left_out = [user for user in users if user not in row_of]
-        raise ValueError(
-            f"load returned a {type(loaded).__name__} without rows for {_some(left_out)}. Return "
-            "one row per user, or Histories with user_ids, which may leave out users without "
-            "events."
-        )
-    return take(loaded, order), 0
+    is_histories = isinstance(loaded, Histories)
+    order = rows_of_users(ids, labels, "what load returned", may_lack=is_histories)
+    if order is None:
+        return loaded, 0
+    rows = _histories_in_order(loaded, order) if is_histories else take(loaded, order)
+    return rows, int((order < 0).sum())
 
 
 def _histories_in_order(histories: Histories, order: np.ndarray) -> Histories:
