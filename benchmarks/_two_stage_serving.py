@@ -19,8 +19,8 @@ from skue import (
     export_index,
     open_index,
 )
-from skue.ranking import _second_stage
-from skue.ranking._second_stage import default_rankers
+from skue.ranking import _two_stage
+from skue.ranking._rankers import default_rankers
 
 N_ITEMS, N_DIMS, N_EVENTS, N_ASKED = 12_000, 384, 400_000, 500
 
@@ -63,9 +63,9 @@ def _costs(serving, log):
     steps = {
         "vector": (serving.cache, "get"),
         "search": (serving.index, "search"),
-        "candidates": (_second_stage, "candidates_of"),
-        "features": (_second_stage, "feature_table"),
-        "ranker": (_second_stage, "ranker_scores"),
+        "candidates": (_two_stage, "candidates_of"),
+        "features": (_two_stage, "feature_table"),
+        "ranker": (_two_stage, "ranker_scores"),
     }
     clocks = {step: Clock(getattr(*place)) for step, place in steps.items()}
     before = {step: getattr(*place) for step, place in steps.items()}

@@ -51,7 +51,7 @@ from skue import (
 )
 from skue.compare._run import paired_interval
 from skue.metrics._evaluation import evaluate
-from skue.ranking._second_stage import default_rankers
+from skue.ranking._rankers import default_rankers
 
 METRICS = ("R@10", "N@10")
 COUNTING = {

@@ -24,16 +24,6 @@ class Candidates(NamedTuple):
     history: OwnItems
     counts: LogCounts
 
-    def take(self, kept: np.ndarray) -> Candidates:
-        """Return the marked candidates."""
-        return self._replace(
-            users=self.users[kept],
-            rows=self.rows[kept],
-            cosine=self.cosine[kept],
-            transition=self.transition[kept],
-            own=self.own[kept],
-        )
-
 
 def candidates_of(
     nearest: np.ndarray,

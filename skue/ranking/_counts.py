@@ -16,29 +16,20 @@ from skue.kernels._arrays import (
     step_ages,
     user_item_keys,
 )
+from skue.kernels._clocks import end_of_log
 from skue.kernels._transitions import transition_scores, transition_table
 
 _OWN_DECAY = 0.2
 _LATELY_DAYS = 30.0
 _LATELY_INSTANTS = 2.0
 _DAY = 86400.0
-# Number of people that the mean return rate counts as.
-_PRIOR_PEOPLE = 5.0
+# Number of users that the mean return rate counts as.
+_PRIOR_USERS = 5.0
 
 
 def liked_events(items: Any, histories: Histories) -> Events:
     """Return the events of known items with a positive weight."""
     return known_events(items, liked(histories), None)
-
-
-def liked_log(items: Any, histories: Histories) -> Histories:
-    """Return the liked events, with the item rows as codes, sorted by user id."""
-    events = liked_events(items, histories)
-    log = Histories._trusted(
-        events.rows, events.offsets, items.vocabulary, events.timestamps, None, histories.user_ids
-    )
-    # In a fixed order, sums of floating-point numbers do not depend on the order of the users.
-    return log if log.user_ids is None else log[np.argsort(log.user_ids, kind="stable")]
 
 
 def ages_in_instants(events: Events | Histories) -> np.ndarray:
@@ -103,12 +94,12 @@ class LogCounts:
     Attributes
     ----------
     popularity : ndarray of shape (n_items,)
-        Number of people who chose the item.
+        Number of users who chose the item.
     lately : ndarray of shape (n_items,)
         Number of events, each halved for every 30 days before the end of the log; without times,
         for every two newer events of the same user.
     return_rate : ndarray of shape (n_items,)
-        Share of its people who chose the item at two or more instants, smoothed.
+        Share of its users who chose the item at two or more instants, smoothed.
     transitions : csr_array of shape (n_items, n_items)
         See :func:`transition_table`.
     by_popularity : ndarray of shape (n_items,)
@@ -122,7 +113,7 @@ class LogCounts:
         self.popularity = np.bincount(own.rows, minlength=n_items).astype(np.float64)
         returned = np.bincount(own.rows, own.instants > 1, n_items)
         mean = returned.sum() / max(self.popularity.sum(), 1.0)
-        self.return_rate = (returned + _PRIOR_PEOPLE * mean) / (self.popularity + _PRIOR_PEOPLE)
+        self.return_rate = (returned + _PRIOR_USERS * mean) / (self.popularity + _PRIOR_USERS)
         self.lately = np.bincount(events.rows, _recency(events), n_items)
         self.transitions = transition_table(
             events.rows, events.offsets, n_items, timestamps=events.timestamps
@@ -147,4 +138,5 @@ def _recency(events: Events) -> np.ndarray:
     if events.timestamps is None or not len(events.rows):
         return 0.5 ** (ages_in_instants(events) / _LATELY_INSTANTS)
     seconds = as_seconds(events.timestamps)
-    return 0.5 ** ((seconds.max() - seconds) / (_DAY * _LATELY_DAYS))
+    ages = np.maximum(end_of_log(seconds)[0] - seconds, 0.0)
+    return 0.5 ** (ages / (_DAY * _LATELY_DAYS))

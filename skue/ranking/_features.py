@@ -1,6 +1,7 @@
 """Features of candidates, one function each. They know nothing after the query.
 
-Logarithms are of 1 + the value. Ages are measured from the newest event of the user, in instants
+"Logarithm" means log(1 + value); of the transition score, which is mostly far below 1, the
+feature is log(.001 + value). Ages are measured from the newest event of the user, in instants
 (without times, in events).
 """
 
@@ -41,7 +42,7 @@ def own_share(c: Candidates) -> np.ndarray:
 
 
 def own_decayed_count(c: Candidates) -> np.ndarray:
-    """Sum of exp(-age / 5) over the events of the item in the history."""
+    """Logarithm of the sum of exp(-age / 5) over the events of the item in the history."""
     return np.log1p(_own(c, c.history.decayed))
 
 
@@ -78,12 +79,12 @@ def is_new(c: Candidates) -> np.ndarray:
 
 
 def return_rate(c: Candidates) -> np.ndarray:
-    """Share of people who come back to the item, smoothed; 0 if the item is new."""
+    """Share of its users who come back to the item, smoothed; 0 if the item is new."""
     return np.where(c.own >= 0, c.counts.return_rate[c.rows], 0.0)
 
 
 def popularity(c: Candidates) -> np.ndarray:
-    """Logarithm of the number of people who chose the item."""
+    """Logarithm of the number of users who chose the item."""
     return np.log1p(c.counts.popularity[c.rows])
 
 
@@ -93,12 +94,12 @@ def popularity_lately(c: Candidates) -> np.ndarray:
 
 
 def trend(c: Candidates) -> np.ndarray:
-    """Logarithm of recent events over people."""
+    """log((recent events + 1) / (users who chose the item + 1))."""
     return np.log((c.counts.lately[c.rows] + 1) / (c.counts.popularity[c.rows] + 1))
 
 
 def transition(c: Candidates) -> np.ndarray:
-    """Logarithm of the transition score, see :func:`transition_scores`."""
+    """log(.001 + the transition score), see :func:`transition_scores`."""
     return np.log(c.transition + 1e-3)
 
 
@@ -178,8 +179,12 @@ def _new_above(c: Candidates, scores: np.ndarray) -> np.ndarray:
 
 
 def ranks_of_user(users: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the rank of each score among those of the same user, 0 for the largest."""
+    """Return the rank of each score among those of the same user, 0 for the largest.
+
+    Equal scores are ranked in the order in which they stand.
+    """
     order = np.lexsort((-scores, users))
+    users = users[order]
     ranks = np.empty(len(users), dtype=np.int64)
-    ranks[order] = np.arange(len(users)) - np.searchsorted(users, users)[order]
+    ranks[order] = np.arange(len(users)) - np.searchsorted(users, users)
     return ranks

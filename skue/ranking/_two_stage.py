@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import (
-    MaxAbsScaler,
-    MinMaxScaler,
-    RobustScaler,
-    SplineTransformer,
-    StandardScaler,
-)
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import atomic_fit, check_positive_int, import_optional, warn_caller
+from skue.encoders._events import Events
 from skue.encoders._recommender import (
     Pairs,
     Recommender,
@@ -30,188 +23,45 @@ from skue.encoders._recommender import (
     users_of,
 )
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
-from skue.histories._fingerprints import count_new_events
 from skue.histories._forms import validate_histories
-from skue.histories._histories import Histories, joined
-from skue.histories._splits import is_liked, liked, newest_instants
-from skue.histories._vocabulary import check_same_type
+from skue.histories._histories import Histories
+from skue.histories._targets import refuse_other_type
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._arrays import offsets_of, positions_of_ranges, starts_of_runs
-from skue.kernels._topk import apply_limits, best_of_rows, top_k
-from skue.ranking._counts import LogCounts, liked_events, liked_log
-from skue.ranking._features import FEATURES, ranks_of_user
-from skue.ranking._second_stage import (
-    SecondStage,
-    TrainingTable,
-    below,
-    chosen_stage,
-    cross_validated,
+from skue.kernels._topk import apply_limits, best_of_rows, blocks_of_users, top_k
+from skue.ranking._candidates import Candidates, candidates_of
+from skue.ranking._counted_log import counted_log, updated_log
+from skue.ranking._counts import LogCounts, liked_events
+from skue.ranking._features import FEATURES, feature_table, ranks_of_user
+from skue.ranking._rankers import (
     default_rankers,
     fitted_ranker,
+    ranker_scores,
     seeded_clone,
+    shares_of_features,
+)
+from skue.ranking._training import (
+    SHARE,
+    Queries,
+    TrainingTable,
+    chosen_stage,
+    cross_validated,
+    fitted_encoder,
+    queries_before,
     training_table,
 )
 
-# The ranker needs no more users, and the table of their candidates has to fit into memory.
-_SHARE, _MOST_USERS = 0.25, 10_000
+if TYPE_CHECKING:
+    import pandas
+
 # The default encoder holds out more than a tenth of the users, if that would be fewer than these.
 _FEWEST_USERS = 1_000
 
 
 def default_encoder(n_users: int) -> TwoTowerUserEncoder:
     """Return a two-tower encoder that holds out enough users for a second stage to learn from."""
-    share = min(_SHARE, max(0.1, _FEWEST_USERS / max(n_users, 1)))
+    share = min(SHARE, max(0.1, _FEWEST_USERS / max(n_users, 1)))
     return TwoTowerUserEncoder(validation_fraction=share)
-
-
-def fitted_encoder(
-    encoder: Any, histories: Histories, random_state: np.random.RandomState
-) -> tuple[Any, np.ndarray]:
-    """Fit the encoder without the newest events of some users, and return which these are.
-
-    A two-tower encoder holds out events itself, and they serve the second stage as well. For
-    other encoders, the newest instant of a quarter of the users is held out, at most 10,000.
-
-    Returns
-    -------
-    encoder : fitted encoder
-    held_out : ndarray of shape (n_events,), bool
-    """
-    if _holds_out(encoder):
-        encoder = encoder.fit(histories, None)
-        held_out = _not_learned(encoder, histories, random_state)
-        if held_out.any():
-            return encoder, held_out
-        if isinstance(encoder, FrozenEstimator):
-            warn_caller(
-                "The frozen encoder has learned from all events that could be held out, so its "
-                "cosines are too good where the second stage learns. Fit the encoder with "
-                "early_stopping=True, or on a log without the newest events."
-            )
-    _, held_out = newest_instants(histories, _SHARE, random_state, n_most=_MOST_USERS)
-    return encoder.fit(histories._keep_events(~held_out), None), held_out
-
-
-def queries_before(
-    histories: Histories, held_out: np.ndarray, random_state: np.random.RandomState
-) -> tuple[np.ndarray, Histories, Histories]:
-    """Return a query for each held-out instant with a liked event: all of the user before it.
-
-    Several instants of a user are predicted one after the other, as the next instant will be. If
-    all were predicted from the first query, the newest events would be missing where tastes move.
-
-    Returns
-    -------
-    people : ndarray of shape (n_queries,)
-        The user of each query, numbered from 0.
-    queries, answers : Histories
-        The events before an instant, and the liked ones of the instant. At most 10,000, chosen at
-        random.
-    """
-    times = (
-        np.arange(len(histories.codes)) if histories.timestamps is None else histories.timestamps
-    )
-    bounds = np.flatnonzero(np.append(starts_of_runs(times, histories.offsets), True))
-    n_liked = np.append(0, np.cumsum(is_liked(histories)))[bounds]
-    chosen = np.flatnonzero(held_out[bounds[:-1]] & (np.diff(n_liked) > 0))
-    if len(chosen) > _MOST_USERS:
-        chosen = np.sort(random_state.choice(chosen, _MOST_USERS, replace=False))
-    opens, ends = bounds[chosen], bounds[chosen + 1]
-    users = np.searchsorted(histories.offsets, opens, side="right") - 1
-    starts = histories.offsets[users]
-
-    def between(starts: np.ndarray, stops: np.ndarray) -> Histories:
-        events = positions_of_ranges(starts, stops - starts)
-        return histories._with_events(events, offsets_of(stops - starts), users)
-
-    people = np.unique(users, return_inverse=True)[1]
-    return people, between(starts, opens), liked(between(opens, ends))
-
-
-def _holds_out(encoder: Any) -> bool:
-    """Whether the encoder will be able to tell which events it has not learned from."""
-    if isinstance(encoder, FrozenEstimator):
-        return isinstance(encoder.estimator, TwoTowerUserEncoder)
-    return isinstance(encoder, TwoTowerUserEncoder) and encoder.early_stopping
-
-
-def _not_learned(
-    encoder: Any, histories: Histories, random_state: np.random.RandomState
-) -> np.ndarray:
-    """Mark the newest events that a two-tower encoder has not learned from, of some users."""
-    held_out = np.zeros(len(histories.codes), dtype=bool)
-    state = getattr(encoder, "training_state_", None)
-    if state is None:  # fitted by an earlier version
-        return held_out
-    n_new, _ = count_new_events(histories, state.learned)
-    rows = np.flatnonzero((n_new > 0) & (n_new < histories.lengths))
-    if len(rows) > _MOST_USERS:
-        rows = np.sort(random_state.choice(rows, _MOST_USERS, replace=False))
-    held_out[positions_of_ranges(histories.offsets[1:][rows] - n_new[rows], n_new[rows])] = True
-    return held_out
-
-
-if TYPE_CHECKING:
-    import pandas
-
-_SCALERS = MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
-
-
-def explained(recommender: Any, X: Any, k: int) -> pandas.DataFrame:
-    """Return the k best candidates of each user, with their features."""
-    pandas = import_optional("pandas", "io")
-    histories, items = recommender._read(X), recommender.item_embeddings_
-    vectors, stage = recommender._vectors_of(histories), recommender._second_stage()
-    nearest, _ = recommender._nearest(vectors, k, None, None)
-    users = users_of(X, histories)
-    tables = []
-    for start, _, candidates in stage.blocks(histories, vectors, nearest):
-        features, scores = stage.scored(candidates)
-        ranks = ranks_of_user(candidates.users, scores)
-        best = np.lexsort((ranks, candidates.users))
-        best = best[ranks[best] < k]
-        rows = candidates.users[best] + start
-        columns = {
-            "user": rows if users is None else users[rows],
-            "item": items.ids[candidates.rows[best]],
-            "score": scores[best].astype(np.float32),
-            "rank": ranks[best] + 1,
-            **dict(zip(FEATURES, features[best].T, strict=True)),
-        }
-        shares = shares_of_features(recommender.ranker_, features[best])
-        if shares is not None:
-            columns |= {f"share of {n}": s for n, s in zip(FEATURES, shares.T, strict=True)}
-        tables.append(pandas.DataFrame(columns))
-    return pandas.concat(tables, ignore_index=True)
-
-
-def shares_of_features(ranker: Any, features: np.ndarray) -> np.ndarray | None:
-    """Return the terms of a linear or additive decision, shape (n_candidates, n_features).
-
-    None if a step before the linear model does not treat each feature alone.
-    """
-    model, terms = ranker, features
-    if isinstance(ranker, Pipeline):
-        *before, model = (step for _, step in ranker.steps)
-        if not all(map(_treats_each_alone, before)):
-            return None
-        terms = np.asarray(ranker[:-1].transform(features)) if before else features
-    weights = np.ravel(getattr(model, "coef_", ()))
-    if len(weights) != terms.shape[1]:
-        return None
-    # All columns that a SplineTransformer makes of a feature are side by side.
-    return (terms * weights).reshape(*features.shape, -1).sum(axis=2)
-
-
-def _treats_each_alone(step: Any) -> bool:
-    if isinstance(step, SplineTransformer):
-        return step.include_bias and not step.sparse_output
-    return step == "passthrough" or isinstance(step, _SCALERS)
-
-
-if TYPE_CHECKING:
-    import pandas
 
 
 class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender):
@@ -343,12 +193,12 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         self.encoder_, held_out = fitted_encoder(
             seeded_clone(encoder, random_state), histories, random_state
         )
-        earlier = histories._keep_events(~held_out)
-        self.counts_ = LogCounts(self.item_embeddings_, earlier)
-        people, queries, answers = queries_before(histories, held_out, random_state)
-        self._choose(self._training_table(queries, answers), people, random_state)
-        self.log_ = liked_log(self.item_embeddings_, histories)
-        self.counts_ = LogCounts(self.item_embeddings_, self.log_)
+        items = self.item_embeddings_
+        self.counts_ = LogCounts(items, histories._keep_events(~held_out))
+        queries = queries_before(histories, held_out, random_state)
+        self._choose(self._training_table(queries), random_state)
+        self.log_ = counted_log(items, histories)
+        self.counts_ = LogCounts(items, self.log_)
         self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
         return self
 
@@ -375,8 +225,8 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             type than in ``fit``.
         """
         newer = self._read(X)
-        check_same_type(newer.item_ids, self.item_embeddings_.ids, "The item ids", "fit had")
-        log = joined(self.log_, liked_log(self.item_embeddings_, newer))
+        refuse_other_type(newer.item_ids, self.item_embeddings_.ids, "update", "fit")
+        log = updated_log(self.log_, self.item_embeddings_, newer)
         self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
         return self
 
@@ -410,7 +260,30 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             default, it is compared with the mean of that part in training.
         """
         check_positive_int("k", k)
-        return explained(self, X, k)
+        pandas = import_optional("pandas", "io")
+        histories, items = self._read(X), self.item_embeddings_
+        vectors, users = self._vectors_of(histories), users_of(X, histories)
+        n_nearest = self.n_candidates if self.ranker_ is not None else max(k, self.n_candidates)
+        nearest, _ = top_k(vectors, items.vectors, n_nearest)
+        tables = []
+        for start, _, candidates in self._blocks(histories, vectors, nearest):
+            features, scores = self._scored(candidates)
+            ranks = ranks_of_user(candidates.users, scores)
+            best = np.lexsort((ranks, candidates.users))
+            best = best[ranks[best] < k]
+            rows = candidates.users[best] + start
+            columns = {
+                "user": rows if users is None else users[rows],
+                "item": items.ids[candidates.rows[best]],
+                "score": scores[best].astype(np.float32),
+                "rank": ranks[best] + 1,
+                **dict(zip(FEATURES, features[best].T, strict=True)),
+            }
+            shares = shares_of_features(self.ranker_, features[best])
+            if shares is not None:
+                columns |= {f"share of {n}": s for n, s in zip(FEATURES, shares.T, strict=True)}
+            tables.append(pandas.DataFrame(columns))
+        return pandas.concat(tables, ignore_index=True)
 
     @property
     def item_embeddings_(self) -> ItemEmbeddings:
@@ -422,19 +295,16 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
     def _n_features_out(self) -> int:
         return self.item_embeddings_.n_dims
 
-    def _training_table(self, queries: Histories, held_out: Histories) -> TrainingTable:
+    def _training_table(self, queries: Queries) -> TrainingTable:
         """Return the candidates of the queries, and which of them are held out."""
         items = self.item_embeddings_
-        if not len(queries):
-            return training_table((), held_out, items)
-        vectors = self._vectors_of(queries)
-        nearest, _ = self._nearest(vectors, 1, None, None)
-        stage = SecondStage(items, self.counts_, self.n_candidates, None)
-        return training_table(stage.blocks(queries, vectors, nearest), held_out, items)
+        if not len(queries.users):
+            return training_table((), queries, items)
+        vectors = self._vectors_of(queries.histories)
+        nearest, _ = top_k(vectors, items.vectors, self.n_candidates)
+        return training_table(self._blocks(queries.histories, vectors, nearest), queries, items)
 
-    def _choose(
-        self, table: TrainingTable, people: np.ndarray, random_state: np.random.RandomState
-    ) -> None:
+    def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""
         self.second_stage_, self.ranker_ = "encoder", None
         self.validation_scores_: dict[str, float] = {}
@@ -448,7 +318,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             self.second_stage_, chosen = "given", seeded_clone(self.ranker, random_state)
         else:
             rankers = default_rankers(random_state)
-            ndcg = cross_validated(table, people, rankers, random_state)
+            ndcg = cross_validated(table, rankers, random_state)
             self.validation_scores_ = {name: float(each.mean()) for name, each in ndcg.items()}
             self.second_stage_ = chosen_stage(ndcg)
             chosen = rankers.get(self.second_stage_)
@@ -458,39 +328,106 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
     def _vectors_of(self, histories: Histories) -> np.ndarray:
         return np.asarray(self.encoder_.transform(histories), dtype=np.float32)
 
-    def _second_stage(self) -> SecondStage:
-        return SecondStage(self.item_embeddings_, self.counts_, self.n_candidates, self.ranker_)
+    def _candidates(self, events: Events, vectors: np.ndarray, nearest: np.ndarray) -> Candidates:
+        half = -(-self.n_candidates // 2)
+        items = self.item_embeddings_.vectors
+        return candidates_of(nearest, vectors, items, events, self.counts_, half)
 
-    def _nearest(
-        self, vectors: np.ndarray, k: int, excluded: Pairs | None, allowed: Rows | None
-    ) -> Pairs:
-        k = max(k, self.n_candidates)
-        return top_k(vectors, self.item_embeddings_.vectors, k, excluded=excluded, allowed=allowed)
+    def _blocks(
+        self, histories: Histories, vectors: np.ndarray, nearest: np.ndarray
+    ) -> Iterator[tuple[int, int, Candidates]]:
+        """Yield the candidates of users ``start:stop``, as ``start, stop, candidates``.
+
+        ``nearest`` has the rows of the nearest items of each user, which are all candidates.
+        """
+        items = self.item_embeddings_
+        events = liked_events(items, histories)
+        for start, stop in blocks_of_users(len(histories), len(items)):
+            block = events.of_users(start, stop), vectors[start:stop], nearest[start:stop]
+            yield start, stop, self._candidates(*block)
+
+    def _scored(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features and the scores of candidates."""
+        features = feature_table(candidates)
+        if self.ranker_ is None or not len(features):
+            return features, candidates.cosine
+        return features, ranker_scores(self.ranker_, features)
 
     def _best_items(
         self, histories: Histories, k: int, excluded: Pairs | None, allowed: Rows | None
     ) -> Pairs:
-        vectors = self._vectors_of(histories)
-        nearest = self._nearest(vectors, k, excluded, allowed)
-        return self._second_stage().best(histories, vectors, nearest, k, excluded, allowed)
+        vectors, items = self._vectors_of(histories), self.item_embeddings_.vectors
+        n_nearest = max(k, self.n_candidates)
+        nearest = permitted = top_k(vectors, items, n_nearest)
+        if excluded is not None or allowed is not None:
+            permitted = top_k(vectors, items, n_nearest, excluded=excluded, allowed=allowed)
+        return self._ranked(histories, vectors, nearest, permitted, k, excluded, allowed)
+
+    def _ranked(
+        self,
+        histories: Histories,
+        vectors: np.ndarray,
+        nearest: Pairs,
+        permitted: Pairs,
+        k: int,
+        excluded: Pairs | None = None,
+        allowed: Rows | None = None,
+    ) -> Pairs:
+        """Return rows and scores of the k best items, of shape (n_users, k), as in ``top_k``.
+
+        Candidates and their features do not depend on the limits, so these leave the order of the
+        other items as it is.
+
+        Parameters
+        ----------
+        nearest : tuple of ndarrays of shape (n_users, n_nearest)
+            Rows and cosines of the nearest items, whatever the limits.
+        permitted : tuple of ndarrays of shape (n_users, n_nearest)
+            Rows and cosines of the nearest items that the limits permit. Those that are no
+            candidates rank below the candidates, by cosine.
+        excluded, allowed : as for :func:`top_k`, default=None
+        """
+        if self.ranker_ is None:
+            return permitted[0][:, :k], permitted[1][:, :k]
+        rows = np.full((len(histories), k), -1, dtype=np.int64)
+        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        limited = excluded is not None or allowed is not None
+        blocks = self._blocks(histories, vectors, nearest[0][:, : self.n_candidates])
+        for start, stop, candidates in blocks:
+            found = self._scored(candidates)[1]
+            users, items = candidates.users, candidates.rows
+            lowered = permitted[1][start:stop] + _below(users, found, stop - start)[:, None]
+            if limited:
+                limits = np.zeros((stop - start, len(self.item_embeddings_)), dtype=np.float32)
+                apply_limits(limits, start, excluded, allowed)
+                kept = limits[users, items] == 0
+                users, items, found = users[kept], items[kept], found[kept]
+            ranks = ranks_of_user(users, found)
+            best = ranks < k
+            at = users[best] + start, ranks[best]
+            rows[at], scores[at] = items[best], found[best]
+            counts = np.bincount(users, minlength=stop - start)
+            for user in np.flatnonzero(counts < k):
+                more = permitted[0][start + user], lowered[user]
+                _append(rows[start + user], scores[start + user], int(counts[user]), *more)
+        return rows, scores
 
     def _scores(
         self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
     ) -> ScoreBlock:
         vectors, items = self._vectors_of(histories), self.item_embeddings_
-        events, stage = liked_events(items, histories), self._second_stage()
+        events = liked_events(items, histories)
 
         def score_block(start: int, stop: int) -> np.ndarray:
-            cosines = vectors[start:stop] @ items.vectors.T
-            apply_limits(cosines, start, excluded, allowed)
-            if stage.ranker is None:
-                return cosines
-            nearest, _ = best_of_rows(cosines, min(self.n_candidates, len(items)))
-            block = events.of_users(start, stop), vectors[start:stop], nearest
-            candidates = stage.candidates(*block, np.isfinite(cosines))
-            _, scores = stage.scored(candidates)
-            table = cosines + below(candidates.users, scores, stop - start)[:, None]
-            table[candidates.users, candidates.rows] = scores
+            table = vectors[start:stop] @ items.vectors.T
+            if self.ranker_ is not None:
+                nearest, _ = best_of_rows(table, min(self.n_candidates, len(items)))
+                block = events.of_users(start, stop), vectors[start:stop], nearest
+                candidates = self._candidates(*block)
+                _, scores = self._scored(candidates)
+                table = table + _below(candidates.users, scores, stop - start)[:, None]
+                table[candidates.users, candidates.rows] = scores
+            apply_limits(table, start, excluded, allowed)
             return table
 
         return score_block
@@ -504,3 +441,18 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _below(users: np.ndarray, scores: np.ndarray, n_users: int) -> np.ndarray:
+    """Return what to add to cosines, at most 1, so that they are below all scores of a user."""
+    lowest = np.zeros(n_users)
+    np.minimum.at(lowest, users, scores)
+    return lowest - 2.0
+
+
+def _append(
+    rows: np.ndarray, scores: np.ndarray, n: int, more: np.ndarray, their_scores: np.ndarray
+) -> None:
+    """Fill the answer of a user with items that are not among the first n."""
+    new = np.flatnonzero((more >= 0) & ~np.isin(more, rows[:n]))[: len(rows) - n]
+    rows[n : n + len(new)], scores[n : n + len(new)] = more[new], their_scores[new]

@@ -8,9 +8,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from skue import Histories, TwoStageRecommender, TwoTowerUserEncoder
 from skue.histories._splits import newest_instants
-from skue.ranking import _two_stage as _held_out
-from skue.ranking._second_stage import TrainingTable, cross_validated
-from skue.ranking._two_stage import queries_before
+from skue.ranking import _training
+from skue.ranking._training import TrainingTable, cross_validated, queries_before
 
 
 def random_log(seed, *, with_times):
@@ -56,7 +55,7 @@ def slow_queries(log, held_out):
 @pytest.mark.parametrize("seed", range(5))
 def test_every_held_out_instant_is_predicted_from_all_events_before_it(seed, with_times):
     log, held_out = random_log(seed, with_times=with_times)
-    people, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
+    users, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
     expected = slow_queries(log, held_out)
     found = [
         (user, query.tolist(), answer.tolist())
@@ -66,15 +65,15 @@ def test_every_held_out_instant_is_predicted_from_all_events_before_it(seed, wit
     assert len(expected) > 3
     np.testing.assert_array_equal(answers.user_ids, queries.user_ids)
     _, numbers = np.unique([user for user, _, _ in expected], return_inverse=True)
-    np.testing.assert_array_equal(people, numbers)
+    np.testing.assert_array_equal(users, numbers)
     np.testing.assert_array_equal(queries.user_features, log.user_features[queries.user_ids - 100])
 
 
 def test_of_very_many_queries_some_are_drawn(monkeypatch):
-    monkeypatch.setattr(_held_out, "_MOST_USERS", 4)
+    monkeypatch.setattr(_training, "MOST_USERS", 4)
     log, held_out = random_log(0, with_times=False)
-    people, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
-    assert len(people) == len(queries) == len(answers) == 4
+    users, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
+    assert len(users) == len(queries) == len(answers) == 4
     whole = slow_queries(log, held_out)
     for user, query, answer in zip(queries.user_ids, queries, answers, strict=True):
         assert (user, query.tolist(), answer.tolist()) in whole
@@ -82,12 +81,12 @@ def test_of_very_many_queries_some_are_drawn(monkeypatch):
 
 def test_nothing_held_out_gives_no_query():
     log, held_out = random_log(0, with_times=True)
-    people, queries, answers = queries_before(log, held_out & False, np.random.RandomState(0))
-    assert len(people) == len(queries) == len(answers) == 0
+    users, queries, answers = queries_before(log, held_out & False, np.random.RandomState(0))
+    assert len(users) == len(queries) == len(answers) == 0
 
 
 class Recording(GaussianNB):
-    """Keeps the people that each copy was fitted on and asked about."""
+    """Keeps the users that each copy was fitted on and asked about."""
 
     pairs: ClassVar[list] = []
 
@@ -100,14 +99,15 @@ class Recording(GaussianNB):
         return super().predict_proba(X)
 
 
-def test_cross_validation_keeps_all_queries_of_a_person_in_one_fold():
-    people = np.repeat(np.arange(30), 4)
-    users = np.repeat(np.arange(120), 3)
-    features = np.column_stack([people[users], np.random.default_rng(0).normal(size=360)])
+def test_cross_validation_keeps_all_queries_of_a_user_in_one_fold():
+    users = np.repeat(np.arange(30), 4)
+    queries = np.repeat(np.arange(120), 3)
+    features = np.column_stack([users[queries], np.random.default_rng(0).normal(size=360)])
     chosen = np.tile([True, False, False], 120)
-    table = TrainingTable(users, features, features[:, 1], chosen, np.ones(120, dtype=int))
+    counts = np.ones(120, dtype=int)
+    table = TrainingTable(queries, features, features[:, 1], chosen, users, counts)
     Recording.pairs.clear()
-    cross_validated(table, people, {"given": Recording()}, np.random.RandomState(0))
+    cross_validated(table, {"given": Recording()}, np.random.RandomState(0))
     assert len(Recording.pairs) == 3
     for known, asked in Recording.pairs:
         assert known and asked and not known & asked
@@ -115,7 +115,7 @@ def test_cross_validation_keeps_all_queries_of_a_person_in_one_fold():
 
 
 def test_where_tastes_move_the_second_stage_does_not_learn_from_outdated_queries():
-    """People change their group before the last five events, which a small log holds out.
+    """Users change their group before the last five events, which a small log holds out.
 
     A query without them points to the old group, and the cosine looks useless.
     """

@@ -1,14 +1,15 @@
-"""The classifiers: their decisions are those of scikit-learn, for any features."""
+"""The classifiers of the second stage, and the choice among them."""
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import SplineTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from skue.ranking._features import FEATURES
-from skue.ranking._second_stage import chosen_stage, default_rankers, fitted_ranker, ranker_scores
+from skue.ranking._rankers import default_rankers, fitted_ranker, ranker_scores
+from skue.ranking._training import chosen_stage
 
 LINEAR = make_pipeline(StandardScaler(), LogisticRegression())
 RANKERS = default_rankers(np.random.RandomState(0)) | {"linear": LINEAR}
@@ -23,32 +24,10 @@ def features_of(n, seed):
     return features
 
 
-def fitted(ranker, dtype=np.float32):
+def fitted(ranker):
     features = features_of(2000, seed=0)
     chosen = features[:, 0] ** 2 + features[:, 4] > 2
-    return fitted_ranker(ranker, features.astype(dtype), chosen)
-
-
-# Older versions of scikit-learn keep the knots in the precision of the features.
-@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-9), (np.float32, 1e-5)])
-@pytest.mark.parametrize("name", list(RANKERS))
-def test_the_scores_of_a_ranker_are_its_decision_function(name, dtype, tolerance):
-    ranker = fitted(clone(RANKERS[name]), dtype)
-    features = features_of(500, seed=1)
-    features[0], features[1] = features_of(2000, seed=0).min(0), features_of(2000, seed=0).max(0)
-    features[2, 3] = 7.0  # the column that was constant in training
-    expected = ranker.decision_function(features)
-    found = ranker_scores(ranker, features)
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("options", [{"with_mean": False}, {"with_std": False}])
-def test_a_scaler_that_only_shifts_or_only_scales_scores_as_scikit_learn_does(options):
-    model = LogisticRegression(solver="newton-cholesky")
-    ranker = fitted(make_pipeline(StandardScaler(**options), model), np.float64)
-    features = features_of(500, seed=1)
-    expected = ranker.decision_function(features)
-    np.testing.assert_allclose(ranker_scores(ranker, features), expected, rtol=1e-9, atol=1e-9)
+    return fitted_ranker(ranker, features.astype(np.float32), chosen)
 
 
 def test_the_additive_ranker_is_constant_outside_the_range_of_training():
@@ -67,24 +46,6 @@ def test_the_additive_ranker_finds_a_curve_that_a_linear_one_cannot():
         scores = ranker_scores(ranker, features)
         accuracy[name] = np.mean(scores[chosen][:, None] > scores[~chosen])
     assert accuracy["additive"] > 0.95 > 0.8 > accuracy["linear"]
-
-
-@pytest.mark.parametrize(
-    "splines",
-    [
-        SplineTransformer(degree=3),
-        SplineTransformer(n_knots=4, degree=2, extrapolation="linear"),
-        SplineTransformer(n_knots=4, degree=2, extrapolation="constant", include_bias=False),
-        SplineTransformer(n_knots=4, degree=2, extrapolation="constant", knots="quantile"),
-        SplineTransformer(knots=np.linspace(-3, 3, 4)[:, None] * np.ones(len(FEATURES)), degree=2),
-    ],
-)
-def test_other_splines_of_a_given_ranker_score_as_scikit_learn_does(splines):
-    ranker = fitted(make_pipeline(splines, StandardScaler(), LogisticRegression()))
-    features = features_of(500, seed=1)
-    np.testing.assert_array_equal(
-        ranker_scores(ranker, features), ranker.decision_function(features)
-    )
 
 
 def table_of(boosted_more):

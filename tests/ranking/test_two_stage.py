@@ -34,10 +34,11 @@ from skue import (
 )
 from skue.histories._splits import newest_instants
 from skue.ranking import _two_stage
-from skue.ranking._counts import LogCounts, liked_log
+from skue.ranking._counted_log import counted_log
+from skue.ranking._counts import LogCounts
 from skue.ranking._features import FEATURES
-from skue.ranking._second_stage import default_rankers, ranker_scores
-from skue.ranking._two_stage import _not_learned
+from skue.ranking._rankers import default_rankers, ranker_scores
+from skue.ranking._training import _not_learned
 
 N_ITEMS = 40
 
@@ -120,7 +121,7 @@ def test_a_log_without_any_pattern_cannot_be_predicted_in_validation():
         assert score < most + 3 * 0.25 / np.sqrt(n_tested)
 
 
-def test_a_log_where_people_come_back_is_found_by_the_second_stage():
+def test_a_log_where_users_come_back_is_found_by_the_second_stage():
     model = recommender().fit(LOG)
     scores = model.validation_scores_
     assert model.second_stage_ == "additive"
@@ -131,10 +132,11 @@ def test_a_log_where_people_come_back_is_found_by_the_second_stage():
 def test_scores_cover_the_catalogue_and_candidates_are_above_all_others(fitted):
     X = LOG[:20]
     table = fitted._scores(fitted._read(X))(0, 20)
-    vectors, stage = fitted.transform(X), fitted._second_stage()
+    vectors = fitted.transform(X)
     cosines = vectors @ fitted.item_embeddings_.vectors.T
-    _, _, candidates = next(stage.blocks(X, vectors, np.argsort(-cosines, axis=1)))
-    scores = ranker_scores(fitted.ranker_, stage.scored(candidates)[0])
+    nearest = np.argsort(-cosines, axis=1)[:, :10]
+    _, _, candidates = next(fitted._blocks(X, vectors, nearest))
+    scores = ranker_scores(fitted.ranker_, fitted._scored(candidates)[0])
     others = 0
     for user in range(20):
         own = candidates.users == user
@@ -304,7 +306,7 @@ def test_the_encoder_alone_scores_as_the_encoder():
     assert RecallAtK(5)(model, X, y) == RecallAtK(5)(model.encoder_, X, y)
 
 
-def test_people_without_a_known_event_get_finite_scores(fitted):
+def test_users_without_a_known_event_get_finite_scores(fitted):
     ids, scores = fitted.recommend([[], [999]], k=N_ITEMS)
     assert np.isfinite(scores).all()
     np.testing.assert_array_equal(ids[0], ids[1])
@@ -335,7 +337,7 @@ def test_updates_are_the_same_as_counting_all_events_anew():
     order = np.random.default_rng(0).permutation(len(LOG))
     model.update(second[order]).update(third)
     assert len(second.codes) > 100 < len(third.codes)
-    assert_same_counts(model.counts_, LogCounts(ITEMS, liked_log(ITEMS, LOG)))
+    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
     np.testing.assert_array_equal(model.ranker_.coef_, coefficients)
     np.testing.assert_array_equal(model.transform(LOG[:5]), vectors)
 
@@ -343,35 +345,89 @@ def test_updates_are_the_same_as_counting_all_events_anew():
 def test_an_update_knows_new_users():
     model = recommender(ranker=LogisticRegression()).fit(LOG[:100])
     model.update(LOG[100:])
-    assert_same_counts(model.counts_, LogCounts(ITEMS, liked_log(ITEMS, LOG)))
+    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
 
 
-def test_an_update_with_events_that_are_counted_already_is_an_error_and_changes_nothing():
-    model = recommender(ranker=LogisticRegression()).fit(LOG)
-    before = model.counts_
-    with pytest.raises(ValueError, match=r"only events newer .* user 'u\d+' has one at"):
+def test_an_update_leaves_out_what_is_counted_already_and_names_it():
+    early, late = cut_in_two(LOG, 15)
+    model = recommender(ranker=LogisticRegression()).fit(early)
+    with pytest.warns(UserWarning, match=rf"{len(early.codes)} of {len(LOG.codes)} are not, .* at"):
         model.update(LOG)
-    assert model.counts_ is before
+    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
+    assert len(late.codes) > 100
+
+
+def test_one_late_event_does_not_keep_the_others_from_being_counted():
+    model = recommender(ranker=LogisticRegression()).fit(LOG)
+    before = model.counts_.popularity[[3, 4]]
+    times = [[0.0], [30.0 * 86400]]
+    newer = Histories.from_lists([[3], [4]], timestamps=times, user_ids=["u000", "new"])
+    with pytest.warns(UserWarning, match="1 of 2 are not, .* 3 at 0.0 of user 'u000'"):
+        model.update(newer)
+    assert (model.counts_.popularity[[3, 4]] - before).tolist() == [0, 1]
+
+
+def test_a_wrong_clock_in_an_update_counts_as_of_the_end_and_does_not_keep_its_user_out():
+    def event(item, time):
+        return Histories.from_lists([[item]], timestamps=[[time]], user_ids=["u000"])
+
+    end = LOG.timestamps.max()
+    right = recommender(ranker=LogisticRegression()).fit(LOG).update(event(3, end))
+    model = recommender(ranker=LogisticRegression()).fit(LOG)
+    with pytest.warns(UserWarning, match="1 events are later than .* of user 'u000'"):
+        model.update(event(3, 4.07e9))
+    assert_same_counts(model.counts_, right.counts_)
+    model.update(event(4, end + 86400))
+    row = model.log_.user_ids.tolist().index("u000")
+    assert model.log_[row].tolist()[-2:] == [3, 4]
+
+
+def test_one_wrong_clock_in_fit_is_reported_and_counted_as_of_the_end():
+    wrong = Histories.from_lists([[3]], timestamps=[[4.07e9]], user_ids=["phone"])
+    frame = LOG.to_frame(), wrong.to_frame()
+    log = Histories.from_frame(
+        {name: np.concatenate([part[name] for part in frame]) for name in ("user", "item", "time")},
+        user="user",
+        item="item",
+        time="time",
+        time_unit="s",
+    )
+    clean = recommender(ranker=LogisticRegression()).fit(LOG)
+    with pytest.warns(UserWarning, match="1 events are later than .* of user 'phone'"):
+        model = recommender(ranker=LogisticRegression()).fit(log)
+    others = np.arange(N_ITEMS) != 3
+    np.testing.assert_allclose(model.counts_.lately[others], clean.counts_.lately[others])
+    assert model.counts_.lately[3] == pytest.approx(clean.counts_.lately[3] + 1)
 
 
 def without_times(log):
     return Histories(log.codes, log.offsets, log.item_ids, user_ids=log.user_ids)
 
 
-def test_an_update_with_whole_histories_without_times_is_an_error():
+def test_an_update_without_times_takes_repeats_and_warns_if_they_look_like_whole_histories():
     early, late = map(without_times, cut_in_two(LOG, 15))
     model = recommender(ranker=LogisticRegression()).fit(early)
-    with pytest.raises(ValueError, match="most histories start with all events"):
-        model.update(without_times(LOG))
-    model.update(late)
-    assert_same_counts(model.counts_, LogCounts(ITEMS, liked_log(ITEMS, without_times(LOG))))
+    with pytest.warns(UserWarning, match="Most histories of update start with all events"):
+        model.update(early)
+    assert len(model.log_.codes) == 2 * len(early.codes)
+    model = recommender(ranker=LogisticRegression()).fit(early).update(late)
+    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, without_times(LOG))))
 
 
-def test_an_update_with_two_histories_of_one_user_is_an_error():
-    times = [[40 * 86400.0], [40 * 86400.0]]
-    newer = Histories.from_lists([[1], [2]], timestamps=times, user_ids=["u000", "u000"])
-    with pytest.raises(ValueError, match="user_ids has duplicates"):
-        recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
+def test_two_histories_of_one_user_in_an_update_are_one():
+    times = [[29.3 * 86400], [29.2 * 86400, 29.4 * 86400]]
+    newer = Histories.from_lists([[1], [2, 5]], timestamps=times, user_ids=["u000", "u000"])
+    model = recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
+    row = model.log_.user_ids.tolist().index("u000")
+    assert model.log_[row].tolist()[-3:] == [2, 1, 5]
+    assert len(model.log_) == len(LOG)
+
+
+def test_an_update_after_a_fit_with_two_histories_of_one_user_is_an_error():
+    log = Histories(LOG.codes, LOG.offsets, LOG.item_ids, user_ids=["u"] * len(LOG))
+    model = recommender(ranker=LogisticRegression()).fit(log)
+    with pytest.raises(ValueError, match="fit had several histories of one user"):
+        model.update(Histories.from_lists([[1]], user_ids=["u"]))
 
 
 def test_an_update_without_user_ids_is_an_error():
