@@ -27,7 +27,6 @@ from skue.histories._columns import (
     place_in_lists,
     positions_in,
     refuse_decreasing,
-    refuse_other_kind,
     same_length,
 )
 from skue.histories._vocabulary import Vocabulary
@@ -41,7 +40,7 @@ from skue.kernels._arrays import (
     read_only,
 )
 from skue.reading._columns import Log, log_of_table
-from skue.reading._ids import factorize, is_text, refuse_as_items, shown
+from skue.reading._ids import factorize, refuse_as_items, shown
 from skue.reading._table import FrameTable
 from skue.reading._times import times_of
 from skue.reading._values import Label

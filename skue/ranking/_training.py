@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 
 from skue._estimator import warn_caller
+from skue.encoders._pipelines import unwrapped
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._fingerprints import count_new_events
 from skue.histories._histories import Histories
@@ -49,19 +49,42 @@ def fitted_encoder(
     encoder : fitted encoder
     held_out : ndarray of shape (n_events,), bool
     """
-    if _holds_out(encoder):
-        encoder = encoder.fit(histories, None)
-        held_out = _not_learned(encoder, histories, random_state)
+    inside = unwrapped(encoder)
+    is_frozen = inside is not encoder
+    if isinstance(inside, TwoTowerUserEncoder) and (is_frozen or encoder.early_stopping):
+        encoder.fit(histories, None)  # a FrozenEstimator needs the y, and does nothing
+        held_out = _not_learned(inside, histories, random_state, is_frozen=is_frozen)
         if held_out.any():
-            return encoder, held_out
-        if isinstance(encoder, FrozenEstimator):
+            return inside, held_out
+        if is_frozen:
             warn_caller(
                 "The frozen encoder has learned from all events that could be held out, so its "
                 "cosines are too good where the second stage learns. Fit the encoder with "
                 "early_stopping=True, or on a log without the newest events."
             )
     _, held_out = newest_instants(histories, SHARE, random_state, n_most=MOST_USERS)
-    return encoder.fit(histories._keep_events(~held_out), None), held_out
+    return unwrapped(encoder.fit(histories._keep_events(~held_out), None)), held_out
+
+
+def _not_learned(
+    encoder: TwoTowerUserEncoder,
+    histories: Histories,
+    random_state: np.random.RandomState,
+    *,
+    is_frozen: bool,
+) -> np.ndarray:
+    """Mark the newest events that a two-tower encoder has not learned from, of some users."""
+    held_out = np.zeros(len(histories.codes), dtype=bool)
+    if is_frozen:  # it may have been fitted on another log
+        n_new, _ = count_new_events(histories, encoder.training_state_.learned)
+    else:
+        users = np.searchsorted(histories.offsets, encoder.held_out_, side="right") - 1
+        n_new = np.bincount(users, minlength=len(histories))
+    rows = np.flatnonzero((n_new > 0) & (n_new < histories.lengths))
+    if len(rows) > MOST_USERS:
+        rows = np.sort(random_state.choice(rows, MOST_USERS, replace=False))
+    held_out[positions_of_ranges(histories.offsets[1:][rows] - n_new[rows], n_new[rows])] = True
+    return held_out
 
 
 class Queries(NamedTuple):
@@ -106,29 +129,6 @@ def queries_before(
 
     users = np.unique(rows, return_inverse=True)[1]
     return Queries(users, between(starts, opens), liked(between(opens, ends)))
-
-
-def _holds_out(encoder: Any) -> bool:
-    """Whether the encoder will be able to tell which events it has not learned from."""
-    if isinstance(encoder, FrozenEstimator):
-        return isinstance(encoder.estimator, TwoTowerUserEncoder)
-    return isinstance(encoder, TwoTowerUserEncoder) and encoder.early_stopping
-
-
-def _not_learned(
-    encoder: Any, histories: Histories, random_state: np.random.RandomState
-) -> np.ndarray:
-    """Mark the newest events that a two-tower encoder has not learned from, of some users."""
-    held_out = np.zeros(len(histories.codes), dtype=bool)
-    state = getattr(encoder, "training_state_", None)
-    if state is None:  # fitted by an earlier version
-        return held_out
-    n_new, _ = count_new_events(histories, state.learned)
-    rows = np.flatnonzero((n_new > 0) & (n_new < histories.lengths))
-    if len(rows) > MOST_USERS:
-        rows = np.sort(random_state.choice(rows, MOST_USERS, replace=False))
-    held_out[positions_of_ranges(histories.offsets[1:][rows] - n_new[rows], n_new[rows])] = True
-    return held_out
 
 
 class TrainingTable(NamedTuple):

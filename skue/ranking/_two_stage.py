@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skue._estimator import atomic_fit, check_positive_int, import_optional, warn_caller
+from skue._estimator import atomic_fit, check_positive_int, import_optional, of_one_fit, warn_caller
 from skue.encoders._events import Events
 from skue.encoders._recommender import (
     Pairs,
@@ -25,7 +25,8 @@ from skue.encoders._recommender import (
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
-from skue.histories._targets import refuse_other_type
+from skue.histories._vocabulary import check_same_type
+from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._topk import apply_limits, best_of_rows, blocks_of_users, top_k
@@ -202,6 +203,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
         return self
 
+    @atomic_fit
     def update(self, X: Any) -> Self:
         """Add newer events to the counts. Neither the encoder nor the ranker is fitted again.
 
@@ -225,11 +227,12 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             type than in ``fit``.
         """
         newer = self._read(X)
-        refuse_other_type(newer.item_ids, self.item_embeddings_.ids, "update", "fit")
+        check_same_type(newer.item_ids, self.item_embeddings_.ids, "The item ids", "fit had")
         log = updated_log(self.log_, self.item_embeddings_, newer)
         self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
         return self
 
+    @of_one_fit
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Return the user vectors of the encoder.
 
@@ -243,6 +246,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         """
         return indexed_by_user(self, self._vectors_of(self._read(X)), X)
 
+    @of_one_fit
     def explain(self, X: Any, k: int = 10) -> pandas.DataFrame:
         """Return the features behind each recommendation.
 
@@ -376,7 +380,9 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         """Return rows and scores of the k best items, of shape (n_users, k), as in ``top_k``.
 
         Candidates and their features do not depend on the limits, so these leave the order of the
-        other items as it is.
+        other items as it is. Rows from n_items on are of items that an index has and the
+        recommender does not know. One that is among the ``n_candidates`` nearest gets the score of
+        the known candidate that has the same place by score as it has by cosine.
 
         Parameters
         ----------
@@ -392,16 +398,24 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         rows = np.full((len(histories), k), -1, dtype=np.int64)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
         limited = excluded is not None or allowed is not None
-        blocks = self._blocks(histories, vectors, nearest[0][:, : self.n_candidates])
+        nearest_rows, n_items = nearest[0][:, : self.n_candidates], len(self.item_embeddings_)
+        is_new = nearest_rows >= n_items
+        blocks = self._blocks(histories, vectors, np.where(is_new, -1, nearest_rows))
         for start, stop, candidates in blocks:
             found = self._scored(candidates)[1]
             users, items = candidates.users, candidates.rows
+            new = _new_items(nearest_rows[start:stop], is_new[start:stop], users, found)
             lowered = permitted[1][start:stop] + _below(users, found, stop - start)[:, None]
             if limited:
-                limits = np.zeros((stop - start, len(self.item_embeddings_)), dtype=np.float32)
+                limits = np.zeros((stop - start, n_items), dtype=np.float32)
                 apply_limits(limits, start, excluded, allowed)
                 kept = limits[users, items] == 0
                 users, items, found = users[kept], items[kept], found[kept]
+            if len(new[0]):
+                kept = (permitted[0][start:stop][new[0]] == new[1][:, None]).any(axis=1)
+                # First, so that they are before the known items with the same score.
+                parts = zip((part[kept] for part in new), (users, items, found), strict=True)
+                users, items, found = map(np.concatenate, parts)
             ranks = ranks_of_user(users, found)
             best = ranks < k
             at = users[best] + start, ranks[best]
@@ -411,6 +425,38 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
                 more = permitted[0][start + user], lowered[user]
                 _append(rows[start + user], scores[start + user], int(counts[user]), *more)
         return rows, scores
+
+    def _ranked_ids(
+        self,
+        histories: Histories,
+        vectors: np.ndarray,
+        nearest: Pairs,
+        permitted: Pairs,
+        k: int,
+        excluded: Pairs | None = None,
+        allowed: Rows | None = None,
+    ) -> Pairs:
+        """Return the same as ``_ranked``, with ids in place of rows; some may be unknown here."""
+        items, n_items = self.item_embeddings_, len(self.item_embeddings_)
+        ids = np.concatenate([nearest[0], permitted[0]], axis=1)
+        cosines = np.concatenate([nearest[1], permitted[1]], axis=1)
+        rows = items.lookup(ids.ravel()).astype(np.int64).reshape(ids.shape)
+        is_new = (rows < 0) & (cosines > -np.inf)
+        new_ids, numbers = np.unique(ids[is_new], return_inverse=True)
+        rows[is_new] = n_items + numbers
+        n_nearest = nearest[0].shape[1]
+        best, scores = self._ranked(
+            histories,
+            vectors,
+            (rows[:, :n_nearest], nearest[1]),
+            (rows[:, n_nearest:], permitted[1]),
+            k,
+            excluded,
+            allowed,
+        )
+        found = ids_of_rows(items.ids, np.where(best < n_items, best, -1))
+        found[best >= n_items] = new_ids[best[best >= n_items] - n_items]
+        return found, scores
 
     def _scores(
         self, histories: Histories, excluded: Pairs | None = None, allowed: Rows | None = None
@@ -448,6 +494,22 @@ def _below(users: np.ndarray, scores: np.ndarray, n_users: int) -> np.ndarray:
     lowest = np.zeros(n_users)
     np.minimum.at(lowest, users, scores)
     return lowest - 2.0
+
+
+def _new_items(
+    nearest: np.ndarray, is_new: np.ndarray, users: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return users, rows and scores of the items among the nearest that are marked as new.
+
+    A new item that is less near than q known ones gets the score that q candidates are above.
+    """
+    owners, places = np.nonzero(is_new)
+    n_nearer = np.cumsum((nearest >= 0) & ~is_new, axis=1)[owners, places]
+    order = np.lexsort((-scores, users))
+    opens = np.searchsorted(users[order], np.arange(len(nearest) + 1))
+    has = n_nearer < np.diff(opens)[owners]
+    owners, places = owners[has], places[has]
+    return owners, nearest[owners, places], scores[order[opens[owners] + n_nearer[has]]]
 
 
 def _append(

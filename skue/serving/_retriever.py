@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from skue._estimator import check_positive_int
-from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists, limits_of_users, only_rows
 from skue.ranking._two_stage import TwoStageRecommender
 from skue.reading._ids import shown
@@ -154,10 +153,12 @@ class Retriever:
 
         vectors, status = self.cache.get(users, lambda ids: histories_of(ids.tolist()))
         n_nearest = max(k, recommender.n_candidates)
-        ids, cosines = self.index.search(
-            vectors, n_nearest, space_id=None, exclude=exclude, allow=allow
-        )
-        best_ids, scores = ids[:, :k].copy(), cosines[:, :k].copy()
+        nearest = permitted = self.index.search(vectors, n_nearest, space_id=None)
+        if exclude is not None or allow is not None:
+            permitted = self.index.search(
+                vectors, n_nearest, space_id=None, exclude=exclude, allow=allow
+            )
+        best_ids, scores = permitted[0][:, :k].copy(), permitted[1][:, :k].copy()
         wait([loading], None if until == math.inf else max(until - time.monotonic(), 0.0))
         late = TimeoutError("load has not returned by the deadline")
         error = loading.exception() if loading.done() else late
@@ -165,25 +166,24 @@ class Retriever:
             _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
             return best_ids, scores, status
         items, given = recommender.item_embeddings_, histories_of(users)
-        nearest = items.lookup(ids.ravel()).reshape(ids.shape)
         excluded, allowed = limits_of_id_lists(items, len(users), exclude=exclude, allow=allow)
         if not self._in_index.all():
             allowed = only_rows(allowed, self._in_index)
-        stage = recommender._second_stage()
 
         def ranked(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return stage.best(
+            return recommender._ranked_ids(
                 recommender._read(take(given, part)),
                 vectors[part],
-                (nearest[part], cosines[part]),
+                (nearest[0][part], nearest[1][part]),
+                (permitted[0][part], permitted[1][part]),
                 k,
                 limits_of_users(excluded, part),
                 limits_of_users(allowed, part),
             )
 
         parts, failed = in_parts(len(users), ranked)
-        for part, (rows, found) in parts:
-            best_ids[part], scores[part] = ids_of_rows(items.ids, rows), found
+        for part, found in parts:
+            best_ids[part], scores[part] = found
         for user, error in failed.items():
             _LOG.warning("The second stage did not rank for user %s: %r", shown(users[user]), error)
         return best_ids, scores, status

@@ -193,6 +193,28 @@ def test_items_are_excluded_and_allowed(fitted):
     assert all(set(row) == {3, 5, -1} for row in ids.tolist())
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_limits_leave_the_order_of_the_other_items_as_it_is(fitted, seed):
+    rng = np.random.default_rng(seed)
+    X = LOG[:30]
+    ranking, scores = fitted.recommend(X, k=N_ITEMS)
+    own = [rng.integers(N_ITEMS, size=n) for n in rng.integers(0, 25, size=30)]
+    limits = {
+        "exclude": rng.integers(N_ITEMS, size=4),
+        "allow": rng.choice(N_ITEMS, size=20, replace=False),
+    }
+    for name, items in (*limits.items(), *((name, own) for name in limits)):
+        found, found_scores = fitted.recommend(X, k=9, **{name: items})
+        for row in range(30):
+            listed = np.isin(ranking[row], items[row] if items is own else items)
+            left = ranking[row][listed == (name == "allow")][:9]
+            n_left = len(left)
+            np.testing.assert_array_equal(found[row, :n_left], left)
+            assert (found[row, n_left:] == -1).all()
+            expected = scores[row][np.isin(ranking[row], left)]
+            np.testing.assert_allclose(found_scores[row, :n_left], expected, rtol=1e-5)
+
+
 def test_metrics_agree_with_recommend(fitted):
     X, y = leave_last_out(LOG)
     for exclude_seen in (False, True):
@@ -236,7 +258,9 @@ def test_a_frozen_encoder_is_used_as_it_is():
 def test_the_second_stage_learns_from_the_events_that_a_two_tower_holds_out():
     log = Histories.from_lists([list(LOG[row]) for row in range(len(LOG))])
     encoder = TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0).fit(log)
-    held_out = _not_learned(encoder, log, np.random.RandomState(0))
+    held_out = _not_learned(encoder, log, np.random.RandomState(0), is_frozen=False)
+    whatever = _not_learned(encoder, log, np.random.RandomState(0), is_frozen=True)
+    np.testing.assert_array_equal(held_out, whatever)
     rows = np.flatnonzero(np.add.reduceat(held_out, log.offsets[:-1]))
     assert len(rows) == round(0.1 * len(log))
     assert encoder.n_examples_ == np.maximum(log.lengths - 1, 0).sum() - held_out.sum()

@@ -18,6 +18,7 @@ from skue import (
     export_index,
     open_index,
 )
+from skue.kernels._topk import top_k
 from skue.serving import _workers
 
 RNG = np.random.default_rng(0)
@@ -63,9 +64,8 @@ def test_cached_vectors_are_used_and_the_features_come_from_the_loaded_history(
     ids, _, status = serving.recommend(USERS[:1], lambda ids: [newer], k=60)
     assert status.tolist() == ["cached"]
     old = serving.cache.get(USERS[:1], load)[0]
-    stage, histories = recommender._second_stage(), recommender._read([newer])
-    nearest = recommender._nearest(old, 60, None, None)
-    rows, _ = stage.best(histories, old, nearest, 60)
+    nearest = top_k(old, ITEMS.vectors, 60)
+    rows, _ = recommender._ranked(recommender._read([newer]), old, nearest, nearest, 60)
     np.testing.assert_array_equal(ids[0], np.array(IDS, dtype=object)[rows[0]])
 
 
@@ -106,8 +106,6 @@ def test_items_that_the_index_does_not_have_are_left_out(recommender, tmp_path):
     ids, _, _ = serving.recommend(USERS, load, k=10)
     assert any(set(LISTS[user]) - set(IDS[:20]) for user in USERS)
     assert set(ids.ravel().tolist()) <= set(IDS[:20])
-    expected, _ = recommender.recommend(list(LISTS.values()), 10, allow=IDS[:20])
-    np.testing.assert_array_equal(ids, expected)
 
 
 def test_a_recommender_of_another_space_is_refused(serving, tmp_path):
@@ -225,3 +223,35 @@ def test_an_interrupt_of_load_is_raised(serving):
     with pytest.raises(KeyboardInterrupt):
         serving.recommend(USERS[:1], interrupted, k=4)
     assert serving.recommend(USERS[:1], load, k=4)[2].tolist() == ["fresh"]
+
+
+def test_items_that_only_the_index_has_take_the_place_that_their_cosine_has(recommender, tmp_path):
+    vectors = recommender.transform([LISTS[user] for user in USERS])
+    new_ids = [f"new-{i}" for i in range(20)]
+    grown = ITEMS.extend(vectors[:20] + 0.3 * RNG.normal(size=(20, 6)), new_ids)
+    export_index(grown, tmp_path)
+    index = open_index(tmp_path)
+    serving = Retriever(UserVectorCache(recommender.encoder_), index, recommender)
+    ids, scores, _ = serving.recommend(USERS, load, k=80)
+    assert (np.diff(scores) <= 0).all()
+    nearest, _ = index.search(vectors, 8, space_id=ITEMS.space_id)
+    n_new = 0
+    for user in range(len(USERS)):
+        order = ids[user].tolist()
+        assert sorted(order) == sorted([*IDS, *new_ids])
+        near = nearest[user].tolist()
+        for place, item in enumerate(near):
+            if item in new_ids:
+                nearer = sum(other in IDS for other in near[:place])
+                above = [other for other in order[: order.index(item)] if other in IDS]
+                assert len(above) == nearer
+                n_new += 1
+    assert n_new > 20
+    # Limits leave out items, and do not move the others.
+    allowed, _, _ = serving.recommend(USERS, load, k=5, allow=new_ids)
+    out, _, _ = serving.recommend(USERS, load, k=40, exclude=[*IDS[:30], "new-3"])
+    for user in range(len(USERS)):
+        order = ids[user].tolist()
+        assert allowed[user].tolist() == [item for item in order if item in new_ids][:5]
+        left = [item for item in order if item not in {*IDS[:30], "new-3"}]
+        assert out[user].tolist() == left[:40]
