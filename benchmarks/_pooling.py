@@ -1,6 +1,6 @@
 """Pooling: the decayed average of 100,000 users of 50 events, against PyTorch's EmbeddingBag.
 
-Run as a script, it compares the loop in LLVM IR (``skue/kernels/_pooling_llvm.py``) with plain
+Run as a script, it compares the loop in LLVM IR (``skue/kernels/_pooling_numba.py``) with plain
 numba code instead::
 
     python benchmarks/_pooling.py

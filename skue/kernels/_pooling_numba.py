@@ -2,14 +2,11 @@
 
 Imported when the first batch is pooled, never by ``import skue``.
 
-The inner loop of pooling in LLVM IR: sums in registers, item vectors fetched ahead.
-
-numba compiles a Python loop over an array of sums to one that loads and stores the sums for every
-event, and it has no prefetch. The plain loop in ``benchmarks/_pooling.py`` takes 2.0 to 2.2 times
-as long with 64 dimensions and one decay, 1.5 to 1.7 times with two decays, and 1.05 to 1.3 times
-with 128 dimensions (100,000 users of 50 events, 50,000 items, AMD EPYC with 2 cores). To measure
-this again, run ``python benchmarks/_pooling.py``. To compare the results with a slow loop, run
-``python -m pytest tests/kernels/test_pooling.py``.
+The inner loop, ``add_rows``, is written in LLVM IR: it keeps the sums in registers and fetches item
+vectors ahead. numba compiles a Python loop over an array of sums to one that loads and stores the
+sums for every event, and it has no prefetch. Such a loop takes 1.4 to 1.6 times as long with 64
+dimensions, and 1.0 to 1.1 times with 128 (100,000 users of 50 events, 50,000 items). To measure
+this again, run ``python benchmarks/_pooling.py``.
 
 numba's cache on disk does not notice changes to this file. Delete ``skue/kernels/__pycache__``
 after a change.
@@ -32,11 +29,20 @@ from skue.kernels._unit_rows import CANCELS, NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT
 
 # float32 numbers in a cache line.
 CACHE_LINE = 16
+# As many sums as the registers hold.
+_TILE = 128
 # How many events ahead item vectors are fetched: the loop is bound by memory latency.
 _AHEAD = 32
 
 _INT64, _INT32, _FLOAT32 = ir.IntType(64), ir.IntType(32), ir.FloatType()
 _BYTES = ir.IntType(8).as_pointer()
+
+_ROWS = types.Array(types.int32, 1, "C", readonly=True)
+_OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
+_WEIGHTS = types.float64[:, ::1]
+_VECTORS = types.Array(types.float32, 2, "C", readonly=True)
+
+_SUM: Any = {"nogil": True, "fastmath": {"reassoc", "contract"}}
 
 
 @intrinsic(prefer_literal=True)
@@ -140,17 +146,6 @@ def _prefetch(builder: Any, place: Any) -> None:
     builder.call(prefetch, [builder.bitcast(place, _BYTES), _INT32(0), _INT32(3), _INT32(1)])
 
 
-# As many sums as the registers hold.
-_TILE = 128
-
-_INT32_POOLING_NUMBA = types.Array(types.int32, 1, "C", readonly=True)
-_INT64_POOLING_NUMBA = types.Array(types.int64, 1, "C", readonly=True)
-_FLOAT64S = types.float64[:, ::1]
-_FLOAT32S = types.Array(types.float32, 2, "C", readonly=True)
-
-_SUM: Any = {"nogil": True, "fastmath": {"reassoc", "contract"}}
-
-
 def pool(
     weights: np.ndarray,
     rows: np.ndarray,
@@ -229,7 +224,7 @@ def _pool_kernel(n_dims: int, n_parts: int) -> Callable[..., None]:
                 for dim in range(n_dims):
                     out[dim] *= factor
 
-    given = (_FLOAT64S, _INT32_POOLING_NUMBA, _INT64_POOLING_NUMBA, _FLOAT32S, types.boolean)
+    given = (_WEIGHTS, _ROWS, _OFFSETS, _VECTORS, types.boolean)
     return compiled(pool_users, (*given, types.float32[:, :, ::1], types.boolean[:, ::1]))
 
 
@@ -341,7 +336,7 @@ def _sum_by_item(  # type: ignore[no-untyped-def]
 
 @lru_cache(maxsize=1)
 def _sum_kernel() -> Callable[..., int]:
-    given = (_FLOAT64S, _INT32_POOLING_NUMBA, _INT64_POOLING_NUMBA, types.float64, types.float64)
+    given = (_WEIGHTS, _ROWS, _OFFSETS, types.float64, types.float64)
     return compiled(
         _sum_by_item, (*given, types.float64[:, ::1], types.int32[::1], types.int64[::1])
     )
