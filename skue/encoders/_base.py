@@ -19,7 +19,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue._estimator import atomic_fit, check_positive_int, of_one_fit, warn_caller
 from skue.encoders._events import Events, known_events, new_items
-from skue.encoders._recommender import Pairs, Recommender, indexed_by_user
+from skue.encoders._recommender import Pairs, Recommender, columns_used, indexed_by_user
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.items._embedders import item_space
@@ -56,6 +56,9 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
 
     A subclass may also
 
+    - set ``_uses_times = True`` if ``_encode_events`` uses timestamps wherever there are any.
+      After a fit with timestamps, histories without them are then refused, and after a fit without
+      timestamps, ``_encode_events`` gets none;
     - list in ``_output_parameters`` the names of its parameters that affect its vectors;
     - add its own constraints to ``_parameter_constraints``;
     - learn more than the item space: override ``_learn(histories, y)``, call
@@ -125,6 +128,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         "n_jobs": [None, Integral],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
+    _uses_times: ClassVar[bool] = False
     # Whether threads share the chunks. False where BLAS uses threads itself.
     _threaded: ClassVar[bool] = False
 
@@ -202,6 +206,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
                 f"X and y must have one row per user, got {len(histories)} rows in X and "
                 f"{_num_samples(y)} in y."
             )
+        self._needs = columns_used(histories, times=self._uses_times, weights=True)
         self._learn(histories, y)
         self._refuse_nothing_known(histories)
         self._report_unknown(histories)
@@ -345,7 +350,10 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
 
     def _events_of(self, histories: Histories) -> Events:
         """Drop events of unknown items, then keep the newest ``max_history`` per user."""
-        return known_events(self.item_embeddings_, histories, self.max_history)
+        events = known_events(self.item_embeddings_, histories, self.max_history)
+        if self._uses_times and "timestamps" not in self._needs:
+            return events._replace(timestamps=None)
+        return events
 
     def _encode(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         """Return unit vectors (zero where undefined) and the mask of the defined ones."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._set_output import _get_output_config
@@ -40,6 +41,8 @@ class Recommender(DocumentationLink, BaseEstimator):
     """
 
     item_embeddings_: Any
+    # What fit used besides the items and their order. Without it, other items would be best.
+    _needs: tuple[str, ...] = ()
 
     @abstractmethod
     def _score_items(self, histories: Histories) -> np.ndarray:
@@ -84,7 +87,9 @@ class Recommender(DocumentationLink, BaseEstimator):
         """Validate X after ``fit``."""
         check_is_fitted(self, "item_embeddings_")
         vocabulary = self.item_embeddings_.vocabulary
-        return validate_histories(self, X, reset=False, vocabulary=vocabulary)
+        histories = validate_histories(self, X, reset=False, vocabulary=vocabulary)
+        check_columns(self, histories)
+        return histories
 
     @overload
     def recommend(
@@ -192,16 +197,21 @@ class Recommender(DocumentationLink, BaseEstimator):
         return float(np.mean(expected_hits(groups, 20) / groups.n_relevant))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), _VERSION: __version__}
+        state = super().__getstate__()
+        versions = {"skue": __version__}
+        if any(type(value).__module__.startswith("sklearn.") for value in state.values()):
+            versions["scikit-learn"] = sklearn.__version__
+        return {_VERSIONS: versions, **state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        version = state.pop(_VERSION, None)
-        if version != __version__:
-            raise ValueError(
-                f"This {type(self).__name__} was pickled by skue {version or 'before 0.3'}, and "
-                f"this is skue {__version__}. Install that version, or fit the estimator again."
-            )
+        installed = {"skue": __version__, "scikit-learn": sklearn.__version__}
+        for package, version in state.pop(_VERSIONS, {"skue": "0.1 or 0.2"}).items():
+            if version != installed[package]:
+                raise ValueError(
+                    f"This {type(self).__name__} was saved with {package} {version}, and this is "
+                    f"{package} {installed[package]}. Install {package} {version}, or fit it again."
+                )
         super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Any:
@@ -210,7 +220,38 @@ class Recommender(DocumentationLink, BaseEstimator):
         return tags
 
 
-_VERSION = "_skue_version"
+_VERSIONS = "_versions"
+
+
+def columns_used(histories: Histories, *, times: bool, weights: bool) -> tuple[str, ...]:
+    """Return the columns of a log that ``fit`` used, for the attribute ``_needs``.
+
+    Parameters
+    ----------
+    histories : Histories
+    times : bool
+        Whether the estimator uses timestamps that it is given.
+    weights : bool
+        Whether it uses weights that it is given. Weights that are all 1 are not used.
+    """
+    used = []
+    if times and histories.timestamps is not None:
+        used.append("timestamps")
+    if weights and histories.weights is not None and (histories.weights != 1).any():
+        used.append("weights")
+    return tuple(used)
+
+
+def check_columns(estimator: Any, histories: Histories) -> None:
+    """Raise if histories lack a column that ``fit`` used."""
+    missing = [name for name in estimator._needs if getattr(histories, name) is None]
+    if missing and len(histories.codes):
+        name = type(estimator).__name__
+        raise ValueError(
+            f"X has no {' and no '.join(missing)}, but {name} was fitted with them, so it would "
+            f"give other results. Pass Histories or a frame with {' and '.join(missing)}, or fit "
+            f"{name} on histories that have none."
+        )
 
 
 def users_of(X: Any, histories: Histories) -> np.ndarray | None:

@@ -90,7 +90,7 @@ def test_a_pickle_of_another_version_says_which_version_is_needed(monkeypatch):
     monkeypatch.setattr("skue.encoders._recommender.__version__", "3.1.0")
     data = pickle.dumps(encoder)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"MedianEncoder was pickled by skue 3\.1\.0, and this is"):
+    with pytest.raises(ValueError, match=r"MedianEncoder was saved with skue 3\.1\.0, and this is"):
         pickle.loads(data)
 
 

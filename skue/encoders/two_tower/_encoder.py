@@ -301,6 +301,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         "random_state": ["random_state"],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
+    _uses_times: ClassVar[bool] = True
 
     def __init__(
         self,
