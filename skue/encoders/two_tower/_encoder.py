@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -22,7 +23,7 @@ from skue.encoders.two_tower._features import (
     with_all_items,
     with_user_features,
 )
-from skue.encoders.two_tower._model import encode, in_float64, with_gates
+from skue.encoders.two_tower._model import Towers, encode, in_float64, with_gates
 from skue.encoders.two_tower._start_spaces import data_from_scratch
 from skue.encoders.two_tower._trainer import N_UNIFORM, Settings
 from skue.encoders.two_tower._training import TrainingData, train
@@ -40,18 +41,14 @@ from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures, ScaledFeatures, scaled_features
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-
-    HAS_CALLBACKS = True
+    from sklearn.callback import CallbackSupportMixin
 except ImportError:  # before scikit-learn 1.9
-    HAS_CALLBACKS = False
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Without effect."""
 
-    def with_callbacks(fit):  # type: ignore[no-redef,no-untyped-def]
-        return fit
 
+HAS_CALLBACKS = hasattr(CallbackSupportMixin, "set_callbacks")
 
 # A sampled negative costs about this many times an item of a full softmax, because the rows of a
 # sample are gathered, and their gradients scattered.
@@ -356,7 +353,6 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the item space (unless given), both towers and the fallback.
 
@@ -419,11 +415,11 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         sizes, decays = _checked_sizes(self.hidden_layer_sizes), _checked_decays(self.decays)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rng = np.random.default_rng(seed)
-        appended = None
+        X, appended = histories, None
         if self.targets == "y":
             if y is None:
                 raise ValueError("targets='y' needs y: the item ids that came next, one per user.")
-            histories, appended = append_targets(histories, y)
+            histories, appended = append_targets(X, y)
         last = self._last_fit(sizes, decays)
         self.item_tower_ = self._item_tower()
         features, user_features = scaled_features(self.item_features, histories), None
@@ -440,7 +436,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
 
         self.negatives_ = self._negatives(len(data.items))
         settings = self._settings(sizes, decays, last)
-        with self._callbacks(settings.max_iter) as on_epoch:
+        with self._callbacks(data, X, y, settings.max_iter) as on_epoch:
             result = train(data, settings, rng, on_epoch)
         towers, items, vectors = result.towers, data.items, result.item_vectors
         if vectors is not items.vectors and last is None:
@@ -523,21 +519,44 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         return last.without_placed_items(self.item_features)
 
     @contextmanager
-    def _callbacks(self, n_epochs: int) -> Iterator[Callable[[], bool]]:
+    def _callbacks(
+        self, data: TrainingData, histories: Histories, y: Any, n_epochs: int
+    ) -> Iterator[Callable[[Towers, np.ndarray], bool]]:
         """Call the callbacks around the block; yield a function that calls them for an epoch."""
         if not HAS_CALLBACKS:
-            yield lambda: False
+            yield lambda *_: False
             return
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self)
 
-        def on_epoch() -> bool:
+        def on_epoch(towers: Towers, vectors: np.ndarray) -> bool:
+            def fitted() -> dict[str, Any]:
+                return self._fitted_after(data, histories, towers, vectors)
+
             epoch = context.subcontext(task_name="epoch")
             epoch.call_on_fit_task_begin(estimator=self)
-            return bool(epoch.call_on_fit_task_end(estimator=self))
+            return bool(
+                epoch.call_on_fit_task_end(
+                    estimator=self, X=histories, y=y, reconstruction_attributes=fitted
+                )
+            )
 
         yield on_epoch
         context.call_on_fit_task_end(estimator=self)
+
+    def _fitted_after(
+        self, data: TrainingData, histories: Histories, towers: Towers, vectors: np.ndarray
+    ) -> dict[str, Any]:
+        """Return what an encoder has to have to be scored as it is after an epoch."""
+        fitted = copy.copy(self)
+        fitted.item_embeddings_ = items = ItemEmbeddings(vectors, data.items.ids)
+        fitted.parameters_, fitted.user_map_ = in_float64(towers), None
+        fitted.is_new_item_ = new_items(items, histories)
+        if (features := histories.user_features) is not None:
+            rng, most = np.random.default_rng(0), self.max_history
+            fitted.user_map_ = learned_user_map(data, towers, items, features, most, rng)
+        fitted.fallback_vector_ = fitted._fallback(histories)
+        return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
 
     def _item_tower(self) -> str:
         """Return ``item_tower`` with "auto" resolved: items learned from the log are trained."""

@@ -187,14 +187,14 @@ def train(
     data: TrainingData,
     settings: Settings,
     rng: np.random.Generator,
-    on_epoch: Callable[[], bool],
+    on_epoch: Callable[[Towers, np.ndarray], bool],
 ) -> FitResult:
     """Train from the best average or from fitted towers, and keep the last weights that may be
     the best.
 
-    ``on_epoch`` is called after every epoch; training stops when it returns True. At a prompt, an
-    interrupt from the keyboard ends training and keeps the best weights so far. Elsewhere it is
-    raised.
+    ``on_epoch`` is called after every epoch with its weights and item vectors; training stops when
+    it returns True. At a prompt, an interrupt from the keyboard ends training and keeps the best
+    weights so far. Elsewhere it is raised.
     """
     start, result = _start_of_training(data, settings)
     if not len(data.training):
@@ -202,8 +202,8 @@ def train(
     try:
         trainers = _trainers(data, settings, start, rng)
         for epoch in range(1, settings.max_iter + 1):
-            _run_epoch(epoch, trainers, data, settings, result)
-            if on_epoch() or epoch - result.best_iter >= settings.n_iter_no_change:
+            weights = _run_epoch(epoch, trainers, data, settings, result)
+            if on_epoch(*weights) or epoch - result.best_iter >= settings.n_iter_no_change:
                 break
     except KeyboardInterrupt:
         is_prompt = hasattr(sys, "ps1")  # set by Python's prompt, IPython and notebooks
@@ -215,7 +215,7 @@ def train(
 
 def _run_epoch(
     epoch: int, trainers: list[Trainer], data: TrainingData, settings: Settings, result: FitResult
-) -> None:
+) -> tuple[Towers, np.ndarray]:
     """Train for an epoch, and add it to the result; keep its weights if they may be the best."""
 
     def stop() -> None:
@@ -235,6 +235,7 @@ def _run_epoch(
         result.temperatures = [
             float(np.exp(trainer.parameters["log_temperature"][0])) for trainer in trainers
         ]
+    return towers, vectors
 
 
 def _trainers(

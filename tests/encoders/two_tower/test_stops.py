@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.validation import check_is_fitted
 
-from skue import CooccurrenceItemEmbedder, ItemEmbeddings, TwoTowerUserEncoder
+from skue import CooccurrenceItemEmbedder, ItemEmbeddings, RecallAtK, TwoTowerUserEncoder
 from skue.encoders.two_tower._encoder import HAS_CALLBACKS
 
 RNG = np.random.default_rng(0)
@@ -95,6 +95,20 @@ def test_the_maximum_number_of_epochs_is_known_before_the_first(parameters, n_ep
     encoder_of(**parameters).set_callbacks(recorder).fit(LISTS)
     assert ("begin", "fit", n_epochs) in recorder.told
     assert recorder.told[-2:] == [("end", "fit"), "teardown"]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("targets", ["history", "y"])
+def test_a_monitor_scores_every_epoch(targets):
+    from sklearn.callback import ScoringMonitor
+
+    X, y = [row[:-1] for row in LISTS], [row[-1] for row in LISTS]
+    monitor = ScoringMonitor(scoring={"recall": RecallAtK(5)})
+    encoder = encoder_of(max_iter=3, targets=targets, early_stopping=False)
+    encoder.set_callbacks(monitor).fit(X, y)
+    scores = [row["recall"] for row in monitor.get_logs().data]
+    assert len(scores) == 3
+    assert scores[-1] == RecallAtK(5)(encoder, X, y)
 
 
 @needs_callbacks
