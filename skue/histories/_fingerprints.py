@@ -1,49 +1,153 @@
-"""Which events of a log an earlier fit has learned from: hashes of events and those before them.
+"""Which events of a log an earlier fit has learned from: hashes of events and of ends of histories.
 
-For each history that a two-tower encoder learned from, the hash of its newest events is
-kept. In a later log, a history has been learned up to the position whose hash is among them. This
-needs neither user ids nor times, and it still works if the oldest events have been dropped from
-the log in the meantime. Item vectors keep a sample of the hashes of all events they know.
+A two-tower encoder keeps hashes of the ends of the histories that it learned from. In a later log,
+a history has been learned up to where its end is among them. Item vectors keep a sample of the
+hashes of all events that they know.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from skue.histories._histories import Histories
+from skue.kernels._arrays import kept_offsets, starts_of_runs
 from skue.reading._ids import is_text
 
 # Number of hashes in a sample of events.
 _IN_SAMPLE = 4096
 # Number of events hashed at once.
 _STRETCH = 2**20
-# Number of newest events in a hash.
+# Number of newest events in the hash of an event.
 _N_EVENTS = 8
-# A history is searched for its learned end among this many of its newest events.
+# Numbers of newest instants in the hashes of an end, with and without user ids. Short ends of
+# different users may be equal.
+_LENGTHS, _LENGTHS_WITHOUT_IDS = (1, 2, 4, 8), (3, 5, 8)
+# A history is searched for its learned end among this many of its newest instants.
 _FARTHEST = 100
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def learned_ends(histories: Histories, held_out: np.ndarray) -> np.ndarray:
-    """Return the sorted hashes of the histories without the held-out events.
+class LearnedHistories(NamedTuple):
+    """The histories that were learned from, as hashes of their ends.
 
-    Parameters
-    ----------
-    histories : Histories
-    held_out : ndarray of shape (n_events,), bool
-        The newest events of some users.
-
-    Returns
-    -------
-    hashes : ndarray of shape (n_distinct_hashes,), uint64
+    An end is the newest few instants, each without the order of its events. With user ids, it is
+    the end of this user, and there is a hash of each user.
     """
-    starts = histories.offsets[:-1]
-    owner = np.searchsorted(histories.offsets, np.flatnonzero(held_out), side="right") - 1
-    stops = histories.offsets[1:] - np.bincount(owner, minlength=len(histories))
-    filled = stops > starts
-    return np.unique(_end_hashes(histories, starts[filled], stops[filled], _id_hashes(histories)))
+
+    hashes: np.ndarray  # sorted, uint64
+    kind_of_ids: str | None  # None if a log had no user ids, or ids of another type
+
+    @classmethod
+    def of(cls, histories: Histories, held_out: np.ndarray) -> LearnedHistories:
+        """Return the histories without the held-out events, which are newest instants."""
+        hashes = [np.empty(0, dtype=np.uint64)]
+        for ends in _ends_in_parts(histories, held_out):
+            hashes += [ends.of_users(), *ends.at(ends.stops)]
+        return cls(np.unique(np.concatenate(hashes)), _kind_of_ids(histories))
+
+    def count_new(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many newest events of each user were not learned from, and outdated hashes.
+
+        It is -1 for a history that has no learned end, unless its user was never learned from.
+        Outdated are the hashes of ends that are not the end any more.
+        """
+        kind = _kind_of_ids(histories)
+        knows_users = kind is not None and kind == self.kind_of_ids
+        n_new, outdated = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.uint64)]
+        for ends in _ends_in_parts(histories):
+            n_back = np.full(len(ends.starts), -1)
+            pending = np.arange(len(n_back))
+            for n in range(_FARTHEST + 1):
+                pending = pending[ends.stops[pending] - n > ends.starts[pending]]
+                if not len(pending):
+                    break
+                hashes = ends.longest_at(ends.stops[pending] - n, pending)
+                found = pending[_is_in(hashes, self.hashes)]
+                n_back[found] = n
+                if n:
+                    outdated += ends.at(ends.stops[found] - n, found)
+                pending = np.setdiff1d(pending, found, assume_unique=True)
+            if knows_users:
+                is_unknown = ~_is_in(ends.of_users(), self.hashes)
+                n_back[is_unknown] = (ends.stops - ends.starts)[is_unknown]
+            events = ends.first_events[ends.stops] - ends.first_events[ends.stops - n_back]
+            n_new.append(np.where(n_back < 0, -1, events))
+        return np.concatenate(n_new), np.unique(np.concatenate(outdated))
+
+    def with_later(self, later: LearnedHistories, outdated: np.ndarray) -> LearnedHistories:
+        """Return the histories of both fits."""
+        still = np.setdiff1d(self.hashes, outdated, assume_unique=True)
+        kind = self.kind_of_ids if self.kind_of_ids == later.kind_of_ids else None
+        return LearnedHistories(np.union1d(still, later.hashes), kind)
+
+
+class _Ends(NamedTuple):
+    """Instants of some users: a hash of each, and the instants ``starts:stops`` of each user."""
+
+    instants: np.ndarray
+    first_events: np.ndarray  # of each instant, and the number of events at the end
+    starts: np.ndarray
+    stops: np.ndarray
+    users: np.ndarray | None
+
+    def of_users(self) -> np.ndarray:
+        return np.empty(0, dtype=np.uint64) if self.users is None else _mixed(~self.users)
+
+    def at(self, stops: np.ndarray, users: np.ndarray | slice = slice(None)) -> list[np.ndarray]:
+        """Return the hashes of all lengths of the ends before these instants."""
+        return [hashes[is_whole] for hashes, is_whole in self._by_length(stops, users)]
+
+    def longest_at(self, stops: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """Return the hash of the longest end before these instants, 0 where all are too long."""
+        longest = np.zeros(len(stops), dtype=np.uint64)
+        for hashes, is_whole in self._by_length(stops, users):
+            longest[is_whole] = hashes[is_whole]
+        return longest
+
+    def _by_length(
+        self, stops: np.ndarray, users: np.ndarray | slice
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        total = np.zeros(len(stops), dtype=np.uint64)
+        salt = np.uint64(0) if self.users is None else self.users[users]
+        lengths = _LENGTHS_WITHOUT_IDS if self.users is None else _LENGTHS
+        for n_back in range(1, lengths[-1] + 1):
+            at = stops - n_back
+            own = at >= self.starts[users]
+            total[own] = total[own] * _FACTOR + self.instants[at[own]]
+            if n_back in lengths:
+                yield _mixed(total + salt), own
+
+
+def _ends_in_parts(histories: Histories, held_out: np.ndarray | None = None) -> Iterator[_Ends]:
+    """Yield the ends of users with a bounded number of events at a time, held-out ones removed."""
+    ids = _mixed(_id_hashes(histories.item_ids))
+    users = None if histories.user_ids is None else _id_hashes(histories.user_ids)
+    bounds = np.searchsorted(histories.offsets, np.arange(0, len(histories.codes), _STRETCH))
+    for start, stop in pairwise(np.unique([*bounds, len(histories)])):
+        part = histories[start:stop]
+        own, offsets = slice(*histories.offsets[[start, stop]]), part.offsets
+        times = np.arange(len(part.codes)) if part.timestamps is None else part.timestamps
+        first_events = np.flatnonzero(np.append(starts_of_runs(times, offsets), True))
+        sums = np.add.reduceat(ids[part.codes], first_events[:-1]) if len(part.codes) else ids[:0]
+        starts, stops = (
+            np.searchsorted(first_events, offsets[:-1]),
+            np.searchsorted(first_events, offsets[1:]),
+        )
+        if held_out is not None:
+            n_held_out = np.diff(kept_offsets(offsets, held_out[own]))
+            stops = np.searchsorted(first_events, offsets[1:] - n_held_out)
+        own_users = None if users is None else users[start:stop]
+        yield _Ends(_mixed(sums), first_events, starts, stops, own_users)
+
+
+def _kind_of_ids(histories: Histories) -> str | None:
+    ids = histories.user_ids
+    return None if ids is None else "text" if is_text(ids) else "integers"
 
 
 def sample_of_events(histories: Histories, before: np.ndarray | None = None) -> np.ndarray:
@@ -52,7 +156,7 @@ def sample_of_events(histories: Histories, before: np.ndarray | None = None) -> 
     Samples of two logs can be compared, because both keep the smallest hashes.
     """
     sample = np.empty(0, dtype=np.uint64) if before is None else before
-    ids = _id_hashes(histories)
+    ids = _id_hashes(histories.item_ids)
     for start in range(0, len(histories.codes), _STRETCH):
         stop = min(start + _STRETCH, len(histories.codes))
         hashes = _event_hashes(histories, np.arange(start, stop), ids)
@@ -71,43 +175,10 @@ def share_learned(histories: Histories, events: np.ndarray, sample: np.ndarray) 
     sample : ndarray of shape (n_sampled,), uint64
         From :func:`sample_of_events`.
     """
-    hashes = _event_hashes(histories, events, _id_hashes(histories))
+    hashes = _event_hashes(histories, events, _id_hashes(histories.item_ids))
     if len(sample) >= _IN_SAMPLE:
         hashes = hashes[hashes <= sample[-1]]
     return float(_is_in(hashes, sample).mean()) if len(hashes) else 0.0
-
-
-def count_new_events(histories: Histories, learned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many newest events of each user were not learned from, and the outdated hashes.
-
-    Parameters
-    ----------
-    histories : Histories
-    learned : ndarray of shape (n_hashes,), uint64
-        From :func:`learned_ends`.
-
-    Returns
-    -------
-    n_new : ndarray of shape (n_users,)
-        All events of a user whose history is not recognised.
-    outdated : ndarray of shape (n_outdated,), uint64
-        Hashes of histories that have got new events.
-    """
-    starts, stops = histories.offsets[:-1], histories.offsets[1:]
-    n_new = stops - starts
-    outdated = [np.empty(0, dtype=np.uint64)]
-    pending, ids = np.arange(len(histories)), _id_hashes(histories)
-    for n_back in range(_FARTHEST + 1):
-        pending = pending[stops[pending] - n_back > starts[pending]]
-        hashes = _end_hashes(histories, starts[pending], stops[pending] - n_back, ids)
-        found = _is_in(hashes, learned)
-        n_new[pending[found]] = n_back
-        if n_back:
-            outdated.append(hashes[found])
-        pending = pending[~found]
-        if not len(pending):
-            break
-    return n_new, np.unique(np.concatenate(outdated))
 
 
 def _event_hashes(histories: Histories, events: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -133,9 +204,8 @@ def _end_hashes(
     return _mixed(total)
 
 
-def _id_hashes(histories: Histories) -> np.ndarray:
-    """Return a hash of each item id that is the same in every process."""
-    ids = histories.item_ids
+def _id_hashes(ids: np.ndarray) -> np.ndarray:
+    """Return a hash of each id that is the same in every process."""
     if not is_text(ids):
         return _mixed(ids.astype(np.uint64))
     digests = (hashlib.blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8) for id_ in ids)

@@ -11,7 +11,6 @@ from sklearn.base import clone
 from skue._estimator import warn_caller
 from skue.encoders._pipelines import unwrapped
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
-from skue.histories._fingerprints import count_new_events
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked, liked, newest_instants
 from skue.kernels._arrays import (
@@ -76,7 +75,7 @@ def _not_learned(
     """Mark the newest events that a two-tower encoder has not learned from, of some users."""
     held_out = np.zeros(len(histories.codes), dtype=bool)
     if is_frozen:  # it may have been fitted on another log
-        n_new, _ = count_new_events(histories, encoder.training_state_.learned)
+        n_new, _ = encoder.training_state_.learned.count_new(histories)
     else:
         users = np.searchsorted(histories.offsets, encoder.held_out_, side="right") - 1
         n_new = np.bincount(users, minlength=len(histories))

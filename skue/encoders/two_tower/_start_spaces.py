@@ -11,7 +11,7 @@ from skue._estimator import warn_caller
 from skue.encoders._events import Events, known_events
 from skue.encoders.two_tower._examples import Targets, held_out_events, sequences_of, target_events
 from skue.encoders.two_tower._training import BestAverage, Start, TrainingData, Validation
-from skue.histories._fingerprints import learned_ends, share_learned
+from skue.histories._fingerprints import LearnedHistories, share_learned
 from skue.histories._histories import Histories
 from skue.items._embedders import CooccurrenceItemEmbedder, item_space
 from skue.items._item_embeddings import ItemEmbeddings
@@ -173,7 +173,7 @@ def data_from_scratch(
     else:
         spaces = iter([(item_space(item_embeddings, rest), 1)])
     items, n_towers = next(spaces)
-    learned = learned_ends(histories, held_out)
+    learned = LearnedHistories.of(histories, held_out)
     best = data_in(items, n_towers, histories, held_out, learned, split_rng)
     # All candidate spaces have the same items, so the examples are the same for all.
     for items, _ in spaces:
@@ -216,7 +216,7 @@ def data_in(
     n_towers: int,
     histories: Histories,
     held_out: np.ndarray,
-    learned: np.ndarray,
+    learned: LearnedHistories,
     rng: np.random.Generator,
     start: Start | None = None,
 ) -> TrainingData:

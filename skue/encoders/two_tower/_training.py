@@ -21,6 +21,7 @@ from skue.encoders.two_tower._model import (
     start_of_pooling,
 )
 from skue.encoders.two_tower._trainer import Settings, Trainer
+from skue.histories._fingerprints import LearnedHistories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._arrays import offsets_of, positions_of_ranges
 from skue.kernels._pair_counts import n_repeats
@@ -131,7 +132,7 @@ class TrainingData(NamedTuple):
 
     The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
     the best average, or with a warm start from ``start``. ``held_out`` are the positions of the
-    held-out events in the log, and ``learned`` the hashes of the histories without them.
+    held-out events in the log, and ``learned`` the histories without them.
     """
 
     items: ItemEmbeddings
@@ -141,7 +142,7 @@ class TrainingData(NamedTuple):
     validation: Validation
     best: BestAverage
     held_out: np.ndarray
-    learned: np.ndarray
+    learned: LearnedHistories
     start: Start | None = None
 
     def if_enough(self, *, validated: bool) -> TrainingData:

@@ -14,7 +14,7 @@ from skue.encoders.two_tower._features import FeatureMap, UserMap
 from skue.encoders.two_tower._model import Arrays, Towers, encode, with_gates
 from skue.encoders.two_tower._start_spaces import data_in, held_out_of, with_new_items
 from skue.encoders.two_tower._training import Start, TrainingData
-from skue.histories._fingerprints import count_new_events, learned_ends
+from skue.histories._fingerprints import LearnedHistories
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
@@ -39,7 +39,7 @@ class TrainingState(NamedTuple):
         Number of blocks of the item vectors.
     temperatures : tuple of float
         Temperature of the softmax of each tower; empty if the starting average was kept.
-    learned : ndarray of shape (n_hashes,), uint64
+    learned : LearnedHistories
         Hashes of the ends of the histories that were learned from.
     n_dims : int or None
         Number of dimensions that the embedder was asked for.
@@ -49,7 +49,7 @@ class TrainingState(NamedTuple):
 
     n_towers: int
     temperatures: tuple[float, ...]
-    learned: np.ndarray
+    learned: LearnedHistories
     n_dims: int | None
     n_items: int
 
@@ -154,16 +154,17 @@ def data_from_last_fit(
             "Pass histories with items of the last fit, or set warm_start=False to learn from "
             "scratch."
         )
-    n_new, outdated = count_new_events(histories, state.learned)
-    held_out = held_out_of(histories, validation_fraction, rng, n_new)
+    n_new, outdated = state.learned.count_new(histories)
+    # What is not recognised may have been learned from: it is not held out, but may be new.
+    held_out = held_out_of(histories, validation_fraction, rng, np.maximum(n_new, 0))
+    n_new = np.where(n_new < 0, histories.lengths, n_new)
     if held_out.sum() < _FEWEST_HELD_OUT:
         held_out[:] = False
     if item_tower == last.item_tower == "frozen":
         items = _with_given_items(items, item_embeddings)
     if not items.vocabulary.map_of(histories.vocabulary)[1]:
         items = with_new_items(items, state.n_towers, histories._keep_events(~held_out))
-    still_learned = np.setdiff1d(state.learned, outdated, assume_unique=True)
-    learned = np.union1d(still_learned, learned_ends(histories, held_out))
+    learned = state.learned.with_later(LearnedHistories.of(histories, held_out), outdated)
     towers = [with_gates(tower, len(items)) for tower in last.towers]
     start = Start(towers, list(state.temperatures))
     data = data_in(items, state.n_towers, histories, held_out, learned, rng, start)
