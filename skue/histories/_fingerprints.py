@@ -75,8 +75,8 @@ class LearnedHistories(NamedTuple):
             if knows_users:
                 is_unknown = ~_is_in(ends.of_users(), self.hashes)
                 n_back[is_unknown] = (ends.stops - ends.starts)[is_unknown]
-            events = ends.first_events[ends.stops] - ends.first_events[ends.stops - n_back]
-            n_new.append(np.where(n_back < 0, -1, events))
+            first_new = ends.first_events[ends.stops - np.maximum(n_back, 0)]
+            n_new.append(np.where(n_back < 0, -1, ends.first_events[ends.stops] - first_new))
         return np.concatenate(n_new), np.unique(np.concatenate(outdated))
 
     def with_later(self, later: LearnedHistories, outdated: np.ndarray) -> LearnedHistories:

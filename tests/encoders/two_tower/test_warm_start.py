@@ -11,7 +11,7 @@ from sklearn.base import clone
 from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.encoders.two_tower import _trainer, _warm_start
 from skue.encoders.two_tower._start_spaces import with_new_items
-from skue.histories._fingerprints import count_new_events, learned_ends
+from skue.histories._fingerprints import LearnedHistories
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(40, 6)), space_id="toys")
@@ -193,25 +193,80 @@ def as_words(lists):
     return [[f"id-{item}" for item in row] for row in lists]
 
 
+def learned_from(*logs):
+    """What fits know after learning from all events of these logs, one after the other."""
+    none = [np.zeros(len(log.codes), dtype=bool) for log in logs]
+    learned = LearnedHistories.of(logs[0], none[0])
+    for log, held_out in zip(logs[1:], none[1:], strict=True):
+        learned = learned.with_later(LearnedHistories.of(log, held_out), learned.count_new(log)[1])
+    return learned
+
+
+def n_new(learned, log):
+    return learned.count_new(log)[0].tolist()
+
+
+UNKNOWN = -1
+
+
 @pytest.mark.parametrize("form", [list, as_words])
 def test_new_events_are_those_after_the_learned_ones(form):
-    yesterday = Histories.from_lists(form(LISTS))
-    learned = learned_ends(yesterday, np.zeros(len(yesterday.codes), dtype=bool))
+    learned = learned_from(Histories.from_lists(form(LISTS)))
     n_added = np.random.default_rng(1).integers(0, 4, size=len(LISTS))
     today = [row + [7, 8, 9][:n] for row, n in zip(LISTS, n_added, strict=True)]
     order = np.random.default_rng(2).permutation(len(today))
     log = Histories.from_lists(form([today[i] for i in order] + [[3, 3, 3, 3], []]))
-    n_new, outdated = count_new_events(log, learned)
-    np.testing.assert_array_equal(n_new, [*n_added[order], 4, 0])
-    assert len(outdated) == (n_added > 0).sum()
+    assert n_new(learned, log) == [*n_added[order], UNKNOWN, UNKNOWN]
+    assert len(learned.count_new(log)[1]) > 2 * (n_added > 0).sum()
 
 
-def test_new_events_are_found_when_the_oldest_are_gone():
-    rows = np.random.default_rng(3).integers(1000, size=(30, 20)).tolist()
-    yesterday = Histories.from_lists(rows)
-    learned = learned_ends(yesterday, np.zeros(len(yesterday.codes), dtype=bool))
-    n_new, _ = count_new_events(Histories.from_lists([[*row[9:], 1, 2] for row in rows]), learned)
-    assert set(n_new.tolist()) == {2}
+@pytest.mark.parametrize("n_gone", [1, 3, 6])
+def test_new_events_are_found_when_the_oldest_are_gone(n_gone):
+    rows = np.random.default_rng(3).integers(1000, size=(30, 9)).tolist()
+    learned = learned_from(Histories.from_lists(rows))
+    log = Histories.from_lists([[*row[n_gone:], 1, 2] for row in rows])
+    assert n_new(learned, log) == [2] * 30
+
+
+def test_the_order_of_events_in_a_basket_does_not_matter():
+    rng = np.random.default_rng(4)
+    rows, days = rng.integers(50, size=(40, 9)), np.arange(9) // 3
+    times = [days.astype(float).tolist()] * 40
+    learned = learned_from(Histories.from_lists(rows.tolist(), timestamps=times))
+    shuffled = rng.permuted(rows.reshape(40, 3, 3), axis=2).reshape(40, 9)
+    assert (shuffled != rows).any(axis=1).all()
+    today = Histories.from_lists(
+        np.hstack([shuffled, rng.integers(50, size=(40, 2))]).tolist(),
+        timestamps=[[*row, 3.0, 3.0] for row in times],
+    )
+    assert n_new(learned, today) == [2] * 40
+
+
+def with_ids(lists, users):
+    return Histories.from_lists(lists, user_ids=users)
+
+
+@pytest.mark.parametrize("users", [np.arange(5), [f"u{n}" for n in range(5)]])
+def test_users_are_recognised_by_their_ids(users):
+    """Their histories are all the same, and one is new."""
+    learned = learned_from(with_ids([[1, 2], [1], [1, 2], [1, 2]], users[:4]))
+    today = with_ids([[2, 7], [1, 2], [1, 2, 3], [4, 4], [1, 2]], [*users[3::-1], users[4]])
+    assert n_new(learned, today) == [1, 0, 2, UNKNOWN, 2]
+    later = learned_from(with_ids([[1, 2]], users[:1]), with_ids([[1, 2, 3]], users[:1]))
+    assert n_new(later, with_ids([[2, 3, 4]], users[:1])) == [1]
+
+
+@pytest.mark.parametrize("users", [None, ["0", "1"]])
+def test_without_the_ids_of_before_nobody_is_new(users):
+    rows = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    learned = learned_from(with_ids(rows, [0, 1]))
+    assert n_new(learned, with_ids(rows, users)) == [UNKNOWN] * 2
+    assert n_new(learned_from(Histories.from_lists(rows)), with_ids(rows, [0, 1])) == [UNKNOWN] * 2
+
+
+def test_an_edited_history_is_not_recognised():
+    learned = learned_from(Histories.from_lists([[1, 2, 3, 4, 5]] * 2))
+    assert n_new(learned, Histories.from_lists([[1, 2, 3, 9, 4, 5], [2, 1, 3, 5, 4]])) == [-1, -1]
 
 
 def test_held_out_events_were_not_learned_from():
@@ -219,8 +274,8 @@ def test_held_out_events_were_not_learned_from():
     held_out = np.zeros(len(yesterday.codes), dtype=bool)
     ends = yesterday.offsets[1:]
     held_out[ends[:40] - 1] = held_out[ends[:40] - 2] = True
-    n_new, _ = count_new_events(yesterday, learned_ends(yesterday, held_out))
-    np.testing.assert_array_equal(n_new, [2] * 40 + [0] * (len(LISTS) - 40))
+    learned = LearnedHistories.of(yesterday, held_out)
+    assert n_new(learned, yesterday) == [2] * 40 + [0] * (len(LISTS) - 40)
 
 
 @pytest.mark.parametrize("with_times", [False, True])
@@ -231,17 +286,18 @@ def test_only_new_events_are_held_out(with_times, monkeypatch):
     logs = [LISTS, today]
     if with_times:
         logs = [
-            Histories.from_lists(log, timestamps=[np.arange(len(row)) // 2 for row in log])
+            Histories.from_lists(
+                log, timestamps=[[0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 5][: len(row)] for row in log]
+            )
             for log in logs
         ]
     encoder = encoder_of(small_embedder(), early_stopping=True, validation_fraction=0.3)
     encoder.fit(logs[0])
     learned = encoder.training_state_.learned
     encoder.fit(logs[1])
-    X = Histories.from_lists(today)
-    n_new, _ = count_new_events(X, learned)
+    X = logs[1] if with_times else Histories.from_lists(today)
     place = X.offsets[1:].repeat(X.lengths) - np.arange(len(X.codes))
-    is_new = place <= n_new.repeat(X.lengths)
+    is_new = place <= np.repeat(n_new(learned, X), X.lengths)
     assert len(encoder.held_out_) >= 20
     assert is_new[encoder.held_out_].all()
     assert not is_new.all()
@@ -266,13 +322,12 @@ def test_events_of_a_rejected_fit_can_be_held_out_again(monkeypatch):
     encoder.fit(today)
     assert encoder.best_iter_ == 0
     assert encoder.item_embeddings_ is items
-    np.testing.assert_array_equal(encoder.training_state_.learned, before)
+    np.testing.assert_array_equal(encoder.training_state_.learned.hashes, before.hashes)
 
 
 def test_histories_of_other_logs_stay_learned(fitted):
     fitted.fit(made_up_lists(seed=5))
-    n_new, _ = count_new_events(Histories.from_lists(LISTS), fitted.training_state_.learned)
-    assert not n_new.any()
+    assert not any(n_new(fitted.training_state_.learned, Histories.from_lists(LISTS)))
 
 
 def test_new_examples_are_drawn_first(monkeypatch):
