@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skue.encoders._events import Events, as_seconds
-from skue.kernels._arrays import positions_of_ranges, starts_of_runs, user_item_keys
+from skue.kernels._arrays import starts_of_runs, user_item_keys
 
 _MONTH = 30 * 86400.0
 # An epoch uses at most about this many examples, drawn anew, and this many of one user.
@@ -147,38 +147,6 @@ class Targets:
         for users, own in stretches(self.sequences.offsets):
             events = own[0] + np.flatnonzero(self.chosen[own[0] : own[-1]])
             yield events, np.repeat(self._chance[users], self._n_of_user[users])
-
-
-def held_out_events(
-    sequences: Sequences,
-    fraction: float,
-    rng: np.random.Generator,
-    n_new: np.ndarray | None = None,
-) -> np.ndarray:
-    """Mark the newest events of some users for validation.
-
-    The newest instant of a ``fraction`` of the users with at least two instants is held out. If
-    that gives fewer than 2,000 examples, up to five newest events per user are held out, and at
-    most half of a history; with ``n_new``, at most this many newest events of each user.
-    """
-    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
-    held_out = np.zeros(sequences.offsets[-1], dtype=bool)
-    n_new = stops - starts if n_new is None else n_new
-    filled = np.flatnonzero((n_new > 0) & (stops > starts))
-    newest = sequences.opens_of(stops[filled] - 1)
-    able = filled[(newest > starts[filled]) & (newest >= (stops - n_new)[filled])]
-    n_users = round(fraction * len(able))
-    if not n_users:
-        return held_out
-    users = rng.choice(able, n_users, replace=False)
-    starts, stops, n_new = starts[users], stops[users], n_new[users]
-    each = min(5, -(-2000 // n_users))
-    first = sequences.opens_of(stops - np.clip(np.minimum((stops - starts) // 2, n_new), 1, each))
-    # If that would hold out the whole history or old events, hold out only the newest instant.
-    is_allowed = (first > starts) & (first >= stops - n_new)
-    first = np.where(is_allowed, first, sequences.opens_of(stops - 1))
-    held_out[positions_of_ranges(first, stops - first)] = True
-    return held_out
 
 
 class Batch(NamedTuple):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from skue._estimator import warn_caller
-from skue.encoders._events import Events, known_events
-from skue.encoders.two_tower._examples import Targets, held_out_events, sequences_of, target_events
+from skue.encoders._events import known_events
+from skue.encoders.two_tower._examples import Targets, sequences_of, target_events
 from skue.encoders.two_tower._training import BestAverage, Start, TrainingData, Validation
 from skue.histories._fingerprints import LearnedHistories, share_learned
 from skue.histories._histories import Histories
+from skue.histories._splits import first_of_instant, marked_from, newest_starts
 from skue.items._embedders import CooccurrenceItemEmbedder, item_space
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ScaledFeatures
@@ -189,11 +191,25 @@ def held_out_of(
     rng: np.random.Generator,
     n_new: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Mark the events to hold out, as :func:`held_out_events`; none if the fraction is None."""
-    if fraction is None:
+    """Mark the newest events of a fraction of the users for validation; none if it is None.
+
+    The newest instant of users with at least two instants is held out. If that gives fewer than
+    2,000 examples, up to five newest events per user are held out, and at most half of a history;
+    with ``n_new``, at most this many newest events of each user.
+    """
+    offsets, lengths = histories.offsets, histories.lengths
+    first_of = partial(first_of_instant, histories)
+    n_new = lengths if n_new is None else n_new
+    starts = newest_starts(offsets, first_of, n_new=n_new)
+    able = np.flatnonzero(starts < offsets[1:])
+    n_users = 0 if fraction is None else round(fraction * len(able))
+    if not n_users:
         return np.zeros(len(histories.codes), dtype=bool)
-    columns = histories.codes, histories.offsets, histories.timestamps, histories.weights
-    return held_out_events(sequences_of(Events(*columns)), fraction, rng, n_new)
+    users = rng.choice(able, n_users, replace=False)
+    each = min(5, -(-2000 // n_users))
+    n_events = np.clip(np.minimum(lengths // 2, n_new), 1, each)
+    starts = newest_starts(offsets, first_of, n_events=n_events, n_new=n_new)
+    return marked_from(offsets, starts, users)
 
 
 def _warn_if_learned(item_embeddings: Any, histories: Histories, held_out: np.ndarray) -> None:

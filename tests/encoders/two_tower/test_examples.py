@@ -10,10 +10,10 @@ from skue.encoders.two_tower._examples import (
     Targets,
     batch_of,
     examples_of,
-    held_out_events,
     sequences_of,
     target_events,
 )
+from skue.encoders.two_tower._start_spaces import held_out_of
 
 
 def events_of(lists, timestamps=None, weights=None):
@@ -41,12 +41,11 @@ def test_validation_never_holds_out_a_whole_history_or_part_of_an_instant(fracti
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 12, size=300)
     times = [np.sort(rng.integers(0, 6, size=n)).astype(float) for n in lengths]
-    events = events_of([rng.integers(5, size=n) for n in lengths], times)
-    sequences = sequences_of(events)
-    held_out = held_out_events(sequences, fraction, rng)
+    log = Histories.from_lists([rng.integers(5, size=n) for n in lengths], timestamps=times)
+    held_out = held_out_of(log, fraction, rng)
     touched = 0
-    for start, stop in zip(events.offsets[:-1], events.offsets[1:], strict=True):
-        kept, own = ~held_out[start:stop], events.timestamps[start:stop]
+    for start, stop in zip(log.offsets[:-1], log.offsets[1:], strict=True):
+        kept, own = ~held_out[start:stop], log.timestamps[start:stop]
         assert kept.any()
         if kept.all():
             continue
