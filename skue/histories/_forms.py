@@ -134,6 +134,9 @@ def validate_histories(
 ) -> Histories:
     """Return X as histories. The width of a 2-D array is stored, or checked after ``fit``.
 
+    In ``fit``, the vocabulary is that of the items with an event, sorted, so that a slice of a log
+    is learned from like the same histories as lists.
+
     Parameters
     ----------
     estimator : estimator
@@ -158,7 +161,7 @@ def validate_histories(
             "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required: "
             "X holds no user."
         )
-    return histories
+    return histories._with_used_items() if reset else histories
 
 
 def _from_list_columns(frame: Any) -> Histories:

@@ -50,6 +50,8 @@ NEEDED = {"codes": 1, "offsets": 1, "item_ids": 1}
 OPTIONAL = {"timestamps": 1, "weights": 1, "user_ids": 1, "user_features": 2}
 # In HTML.
 _N_SHOWN_USERS, _N_SHOWN_ITEMS = 5, 8
+# Events read at once, which bounds the memory for a memory-mapped log.
+_STRETCH = 2**20
 
 if TYPE_CHECKING:
     import pandas
@@ -507,6 +509,27 @@ class Histories:
 
     def _keep_events(self, keep: np.ndarray) -> Histories:
         return self._with_events(keep, kept_offsets(self.offsets, keep), slice(None))
+
+    def _with_used_items(self) -> Histories:
+        """Return the same events with a vocabulary of only the items that have one, sorted."""
+        is_used = np.zeros(len(self.vocabulary), dtype=bool)
+        for start in range(0, len(self.codes), _STRETCH):
+            is_used[self.codes[start : start + _STRETCH]] = True
+        used = np.flatnonzero(is_used)
+        used = used[np.argsort(self.item_ids[used], kind="stable")]
+        if np.array_equal(used, np.arange(len(is_used))):
+            return self
+        code_of = np.full(len(is_used), -1, dtype=np.int32)
+        code_of[used] = np.arange(len(used))
+        return Histories._trusted(
+            code_of[self.codes],
+            self.offsets,
+            Vocabulary._trusted(self.item_ids[used]),
+            self.timestamps,
+            self.weights,
+            self.user_ids,
+            self.user_features,
+        )
 
     def _with_events(self, events: Any, offsets: np.ndarray, users: Any) -> Histories:
         return Histories._trusted(

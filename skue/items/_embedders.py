@@ -14,6 +14,7 @@ from skue._estimator import DocumentationLink, atomic_fit, warn_caller
 from skue.histories._fingerprints import sample_of_events
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
+from skue.histories._splits import liked
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures, scaled_features
 from skue.items._pair_counts import PairCounts, count_pairs
@@ -154,7 +155,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         self : CooccurrenceItemEmbedder
         """
         histories = validate_histories(self, X, reset=True)
-        self._learn(count_pairs(histories, window=self.window, n_jobs=self.n_jobs), histories)
+        self._learn(self._counts_of(histories), histories)
         return self
 
     @atomic_fit
@@ -163,8 +164,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
 
         Every row of X counts as a new user: no pair spans the events of X and those counted
         before. So ``fit(A).partial_fit(B)`` gives the counts, and to the bit the vectors, of one
-        ``fit`` on the rows of A and B together, if the item ids of A are sorted. The first call
-        is ``fit``. New items are added. If it fails or is interrupted, the embedder is unchanged.
+        ``fit`` on the rows of A and B together. The first call is ``fit``. New items are added.
+        If it fails or is interrupted, the embedder is unchanged.
 
         Item vectors change as a whole: the new space has another ``space_id``. With
         ``item_features``, the events of X alone choose how much the features weigh.
@@ -197,9 +198,13 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
             self.pair_counts_, self.counted_item_ids_, self.n_events_, self.n_repeats_
         )
         histories = validate_histories(self, X, reset=False)
-        counts = count_pairs(histories, window=self.window, n_jobs=self.n_jobs)
-        self._learn(before.plus(counts), histories, self.item_embeddings_._learned_events)
+        counts = before.plus(self._counts_of(histories))
+        self._learn(counts, histories, self.item_embeddings_._learned_events)
         return self
+
+    def _counts_of(self, histories: Histories) -> PairCounts:
+        counted = liked(histories)._with_used_items()
+        return count_pairs(counted, window=self.window, n_jobs=self.n_jobs)
 
     def _learn(
         self, counts: PairCounts, histories: Histories, sampled_before: np.ndarray | None = None

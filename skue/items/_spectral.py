@@ -22,6 +22,10 @@ from skue.kernels._unit_rows import NEGLIGIBLE_NORM, unit_rows
 # Between the spectral embedding (0) and vectors whose inner products approximate the counts (1/2).
 # With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
 _SPECTRUM_EXPONENT = 0.25
+# Vectors no longer than this share of the longest are mostly rounding errors.
+_NOISE = 1e-4
+# Rounds in which items get the directions of their neighbours.
+_N_ROUNDS = 2
 # Norms of the features, as shares of the norm of the counts. Without validation, the second.
 SHARES = (0.0, 0.15, 0.3, 0.6)
 DEFAULT_SHARE = SHARES[1]
@@ -99,26 +103,28 @@ def spectral_items(
     with_all_features : bool, default=False
         Whether to add items without pairs that have features, by ridge regression.
     """
-    table = degree_normalized(counts.pairs, smoothing=smoothing, directed=directed)
-    ids, rows = counts.item_ids, None
-    if features is not None:
-        has_pairs = (np.diff(table.indptr) > 0) | (np.diff(table.tocsc().indptr) > 0)
-        table = sp.csr_array(table[has_pairs][:, has_pairs])
-        ids = ids[has_pairs]
-        rows = features.of(ids)
+    # Items without pairs would get directions of rounding errors.
+    has_pairs = np.diff(counts.pairs.indptr) > 0
+    has_pairs[counts.pairs.indices] = True
+    ids = counts.item_ids[has_pairs]
+    pairs = counts.pairs[has_pairs][:, has_pairs]
+    table = degree_normalized(pairs, smoothing=smoothing, directed=directed)
     vectors = spectral_vectors(
         table,
         n_dims,
         random_state,
         directed=directed,
         both_sides=both_sides,
-        features=rows,
+        features=None if features is None else features.of(ids),
         share=share,
         n_iter=n_iter,
     )
     norms = np.linalg.norm(vectors, axis=1)
-    has_vector = norms > NEGLIGIBLE_NORM * norms.max()
-    ids, vectors = ids[has_vector], unit_rows(vectors[has_vector], norms[has_vector])
+    vectors = unit_rows(vectors, norms)
+    is_noise = norms <= _NOISE * norms.max()
+    if is_noise.any():
+        beside = table[is_noise][:, is_noise]
+        vectors[is_noise] = _of_neighbours(beside + beside.T, vectors.shape[1], random_state)
     repeats = counts.share_of_repeats
     items = ItemEmbeddings(_with_own_directions(vectors, repeats, random_state), ids)
     if features is None or not with_all_features:
@@ -132,6 +138,19 @@ def spectral_items(
     return items.extend(_with_own_directions(predicted, repeats, random_state), others)
 
 
+def _of_neighbours(
+    table: sp.csr_array, n_dims: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Return random directions, added up over neighbours, so that neighbours are similar.
+
+    This places items that only appear with one another, too rarely for one of the dimensions.
+    """
+    vectors = random_state.normal(size=(table.shape[0], n_dims))
+    for _ in range(_N_ROUNDS):
+        vectors = unit_rows(vectors + 2 * unit_rows(table @ vectors))
+    return vectors
+
+
 def _with_own_directions(
     vectors: np.ndarray, share: float, random_state: np.random.RandomState
 ) -> np.ndarray:
@@ -139,7 +158,10 @@ def _with_own_directions(
     if not share:
         return vectors
     own = unit_rows(random_state.normal(size=vectors.shape))
-    return np.sqrt(1 - share) * vectors + np.sqrt(share) * own
+    mixed = np.sqrt(1 - share) * vectors + np.sqrt(share) * own
+    cancels = np.linalg.norm(mixed, axis=1) <= NEGLIGIBLE_NORM  # where there is one dimension
+    mixed[cancels] = vectors[cancels]
+    return mixed
 
 
 def spectral_vectors(

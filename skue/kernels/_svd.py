@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy import linalg
 from sklearn.utils.extmath import randomized_svd, svd_flip
 
-from skue.kernels._threads import blas_threads, spread
+from skue.kernels._threads import blas_threads, one_blas_thread, spread
 
 # Above this number of entries, products with the table take most of the time.
 LARGE = 4_000_000
@@ -28,11 +28,13 @@ def truncated_svd(
 
     Small tables are decomposed by scikit-learn's randomized power iterations, large ones in a
     block Krylov space, which needs about a third of the products for the same accuracy. Fewer power
-    iterations than ``n_iter="auto"`` are faster and less accurate.
+    iterations than ``n_iter="auto"`` are faster and less accurate. The result does not depend on
+    the number of threads.
     """
-    if table.nnz <= LARGE:
+    if table.nnz > LARGE:
+        return krylov_svd(table, n_dims, random_state)
+    with one_blas_thread():
         return randomized_svd(table, n_dims, n_iter=n_iter, random_state=random_state)
-    return krylov_svd(table, n_dims, random_state)
 
 
 def krylov_svd(
@@ -52,13 +54,15 @@ def krylov_svd(
     for start in range(0, n_blocks * width, width):
         own = slice(start, start + width)
         block = _product(table.T, block)
-        for _ in range(2):  # Once leaves rounding errors.
-            block -= basis[:, :start] @ (basis[:, :start].T @ block)
-        basis[:, own], _ = linalg.qr(block, mode="economic", check_finite=False)
+        with one_blas_thread():
+            for _ in range(2):  # Once leaves rounding errors.
+                block -= basis[:, :start] @ (basis[:, :start].T @ block)
+            basis[:, own], _ = linalg.qr(block, mode="economic", check_finite=False)
         images[:, own] = block = _product(table, basis[:, own])
-    left, small = linalg.qr(images, mode="economic", overwrite_a=True, check_finite=False)
-    turned, values, right = linalg.svd(small, full_matrices=False)
-    left, right = svd_flip(left @ turned[:, :n_dims], right[:n_dims] @ basis.T)
+    with one_blas_thread():
+        left, small = linalg.qr(images, mode="economic", overwrite_a=True, check_finite=False)
+        turned, values, right = linalg.svd(small, full_matrices=False)
+        left, right = svd_flip(left @ turned[:, :n_dims], right[:n_dims] @ basis.T)
     return left, values[:n_dims], right
 
 

@@ -37,7 +37,7 @@ def spread(
         return [function(part) for part in parts]
     # An OpenMP BLAS (as in faiss) has a limit per thread, so each new thread sets it too.
     with (
-        _one_blas_thread(),
+        one_blas_thread(),
         ThreadPoolExecutor(n_threads, initializer=lambda: _blas().limit(limits=1)) as pool,
     ):
         try:
@@ -68,8 +68,11 @@ def few_openmp_threads(n_rows: int) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread until the last of several concurrent callers leaves."""
+def one_blas_thread() -> Iterator[None]:
+    """Limit BLAS to one thread until the last of several concurrent callers leaves.
+
+    The rounding of matrix products depends on the number of threads.
+    """
     global _n_holders
     with _lock:
         if not _n_holders:
