@@ -1,6 +1,5 @@
 """What is fitted on a slice of a log is what is fitted on the same histories as lists."""
 
-
 import numpy as np
 import pytest
 from sklearn.model_selection import cross_val_score
