@@ -135,9 +135,12 @@ class Recommender(DocumentationLink, BaseEstimator):
         exclude_seen : bool, default=False
             Whether to leave out the items of the user's history.
         exclude : array-like of ids, Histories, or one sequence of ids a user, default=None
-            Items that are not recommended, one list for all users or one per user.
+            Items that are not recommended, one list for all users or one per user. If X and
+            these lists carry user ids (Histories, the index of a Series, or the keys of a dict),
+            each user gets the list of the same id.
         allow : array-like of ids, Histories, or one sequence of ids a user, default=None
-            Only these items are recommended, one list for all users or one per user.
+            Only these items are recommended, one list for all users or one per user, as for
+            ``exclude``.
         as_frame : bool, default=False
             Whether to return a pandas DataFrame instead of two arrays.
 
@@ -170,7 +173,12 @@ class Recommender(DocumentationLink, BaseEstimator):
         histories, items = self._read(X), self.item_embeddings_
         seen = self._seen(histories) if exclude_seen else None
         excluded, allowed = limits_of_id_lists(
-            items, len(histories), exclude=exclude, allow=allow, seen=seen
+            items,
+            len(histories),
+            exclude=exclude,
+            allow=allow,
+            seen=seen,
+            user_ids=histories.user_ids,
         )
         rows, scores = self._best_items(histories, int(k), excluded, allowed)
         ids = ids_of_rows(items.ids, rows)

@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from skue.histories._columns import flatten, place_in_lists
+from skue.histories._alignment import in_order_of_users, index_of
+from skue.histories._columns import flatten, ids_of_table, place_in_lists
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import check_same_type
 from skue.items._catalogue import Catalogue
 from skue.kernels._arrays import kept_offsets, offsets_of, owners, positions_of_ranges
-from skue.reading._ids import as_ids, is_text, refuse_as_items, shown
+from skue.reading._ids import as_ids, refuse_as_items, shown
 
 # Rows and offsets of one list per user, or rows of one list for all users (offsets is None).
 Rows = tuple[np.ndarray, np.ndarray | None]
 
 
-def rows_of_id_lists(items: Catalogue, lists: Any, n_users: int, name: str) -> Rows:
+def rows_of_id_lists(
+    items: Catalogue, lists: Any, n_users: int, name: str, user_ids: np.ndarray | None = None
+) -> Rows:
     """Return the item rows of lists of ids, for all users or for each user.
 
     Parameters
@@ -26,9 +29,13 @@ def rows_of_id_lists(items: Catalogue, lists: Any, n_users: int, name: str) -> R
     items : Catalogue
     lists : array-like of ids, Histories, or one sequence of ids per user
         Unknown ids are ignored. In a 2-D array, negative integers and empty strings are padding.
+        Lists that carry user ids are brought into the order of the users: those of Histories, of
+        a Series with an index, and of a dict.
     n_users : int
     name : str
         Name of the lists in error messages.
+    user_ids : ndarray of shape (n_users,), default=None
+        The users that the lists are for.
 
     Returns
     -------
@@ -39,9 +46,9 @@ def rows_of_id_lists(items: Catalogue, lists: Any, n_users: int, name: str) -> R
     Raises
     ------
     ValueError
-        If ``lists`` is a single id, the number of lists differs from the number of users, the
-        ids have another type than those of the items, or an id outside of a 2-D array is
-        negative or empty.
+        If ``lists`` is a single id, the number of lists differs from the number of users or a
+        user has none, the ids have another type than those of the items, or an id outside of a
+        2-D array is negative or empty.
 
     Examples
     --------
@@ -54,9 +61,10 @@ def rows_of_id_lists(items: Catalogue, lists: Any, n_users: int, name: str) -> R
     (array([1, 1, 0]), array([0, 1, 3]))
     """
     if isinstance(lists, Histories):
+        lists = in_order_of_users(user_ids, lists, name)
         ids, rows, offsets = lists.item_ids, items.rows_of(lists), lists.offsets
     else:
-        ids, offsets = _ids_and_offsets(lists, name)
+        ids, offsets = _ids_and_offsets(lists, name, user_ids)
         rows = items.lookup(ids)
     check_same_type(ids, items.ids, f"The ids of {name}", "the items have ids such as")
     if offsets is not None and len(offsets) - 1 != n_users:
@@ -76,6 +84,7 @@ def limits_of_id_lists(
     exclude: Any = None,
     allow: Any = None,
     seen: tuple[np.ndarray, np.ndarray] | None = None,
+    user_ids: np.ndarray | None = None,
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Rows | None]:
     """Convert ``exclude=`` and ``allow=`` to the arguments of :func:`top_k`.
 
@@ -86,6 +95,7 @@ def limits_of_id_lists(
     exclude, allow : as for :func:`rows_of_id_lists`, default=None
     seen : (rows, offsets), default=None
         More rows to exclude for each user.
+    user_ids : ndarray of shape (n_users,), default=None
 
     Returns
     -------
@@ -96,10 +106,10 @@ def limits_of_id_lists(
     """
     excluded, allowed = seen, None
     if allow is not None:
-        allowed = rows_of_id_lists(items, allow, n_users, "allow")
+        allowed = rows_of_id_lists(items, allow, n_users, "allow", user_ids)
     if exclude is None:
         return excluded, allowed
-    rows, offsets = rows_of_id_lists(items, exclude, n_users, "exclude")
+    rows, offsets = rows_of_id_lists(items, exclude, n_users, "exclude", user_ids)
     if offsets is not None:
         own = rows, offsets
         return own if excluded is None else _joined(excluded, own), allowed
@@ -137,24 +147,29 @@ def _joined(
     return rows, first[1] + second[1]
 
 
-def _ids_and_offsets(lists: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _ids_and_offsets(
+    lists: Any, name: str, user_ids: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the ids of one list for all users, or of one list per user with their offsets."""
     if isinstance(lists, np.ndarray) and lists.ndim == 2:
-        ids = as_ids(lists.ravel(), name)
-        kept = ids != "" if is_text(ids) else ids >= 0
-        return ids[kept], kept_offsets(np.arange(len(lists) + 1) * lists.shape[1], kept)
-    lists = _listed(lists, name)
+        return ids_of_table(lists, name)
+    if isinstance(lists, Mapping):
+        lists = in_order_of_users(user_ids, lists, name)
+    values = _listed(lists, name)
     # The first entry decides whether these are ids or one list of ids per user.
-    first = next(iter(lists), None)
+    first = next(iter(values), None)
     if isinstance(first, str) or not isinstance(first, Iterable):
-        ids, offsets = as_ids(lists, name), None
+        ids = as_ids(values, name)
         refuse_as_items(ids, name)
-        return ids, offsets
+        return ids, None
+    if index_of(lists) is not None:
+        values = in_order_of_users(user_ids, lists, name).tolist()
     if not isinstance(first, (Sequence, np.ndarray)):
-        lists = list(map(list, lists))  # sets, or columns of a frame
-    flat, offsets = flatten(lists, name)
-    ids = as_ids(flat, name, place_in_lists(offsets))
-    refuse_as_items(ids, name, place_in_lists(offsets))
+        values = list(map(list, values))  # sets, or columns of a frame
+    flat, offsets = flatten(values, name)
+    place = place_in_lists(offsets)
+    ids = as_ids(flat, name, place)
+    refuse_as_items(ids, name, place)
     return ids, offsets
 
 
@@ -163,10 +178,10 @@ def _listed(lists: Any, name: str) -> Any:
         raise ValueError(
             f"{name} must be a list of ids, got {shown(lists)}. Write one id as [{shown(lists)}]."
         )
-    if isinstance(lists, Mapping) or hasattr(lists, "columns"):
+    if hasattr(lists, "columns"):
         raise ValueError(
             f"{name} must be a list of ids or one list of ids per user, got a "
-            f"{type(lists).__name__}. Pass one column, or the lists in the order of the users."
+            f"{type(lists).__name__}. Pass one column."
         )
     for plain in ("to_pylist", "to_list"):  # pyarrow, polars and pandas
         if hasattr(lists, plain):

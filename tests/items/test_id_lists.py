@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skue import Histories, ItemEmbeddings
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
 from skue.items._id_lists import limits_of_id_lists, rows_of_id_lists
 from skue.kernels._topk import top_k
 
@@ -71,7 +71,7 @@ def test_negative_numbers_in_lists_raise(lists, place):
         (TEXT, Histories.from_lists([[3], [4]]), "ids of exclude must be of one type, got 3"),
         (TEXT, "tea", r"must be a list of ids, got 'tea'. Write one id as \['tea'\]"),
         (TEXT, 3, r"must be a list of ids, got 3"),
-        (TEXT, {"ann": ["tea"]}, "must be a list of ids or one list of ids per user, got a dict"),
+        (TEXT, {"ann": ["tea"]}, "exclude is given by user, but X has no user_ids"),
         (TEXT, [["tea"]], "exclude has lists for 1 users, but there are 2"),
         (TEXT, [["tea"], "tea"], "exclude must be one sequence per user, got 'tea' at row 1"),
         (TEXT, ["tea", ["tea"]], r"must be integers or strings|mix types"),
@@ -80,6 +80,38 @@ def test_negative_numbers_in_lists_raise(lists, place):
 def test_unclear_lists_raise(items, lists, message):
     with pytest.raises(ValueError, match=message):
         rows_of(items, lists)
+
+
+LABELLED = {
+    "Histories": lambda lists, users: Histories.from_lists(lists, user_ids=users),
+    "Series": lambda lists, users: pytest.importorskip("pandas").Series(lists, index=users),
+    "Series of sets": lambda lists, users: pytest.importorskip("pandas").Series(
+        list(map(set, lists)), index=users
+    ),
+    "dict": lambda lists, users: dict(zip(users, lists, strict=True)),
+}
+
+
+@pytest.mark.parametrize("form", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("limit", ["exclude", "allow"])
+def test_lists_that_carry_user_ids_are_those_of_the_same_users(form, limit):
+    X = Histories.from_lists([["tea"], ["cup"], ["pot"]], user_ids=["u1", "u2", "u3"])
+    encoder = DecayAverageUserEncoder(TEXT).fit(X)
+    lists = [["cup"], ["tea", "pot"], ["tea"], ["pot"]]
+    expected = encoder.recommend(X, 3, **{limit: [["tea"], ["tea", "pot"], ["cup"]]})
+    found = encoder.recommend(X, 3, **{limit: form(lists, ["u3", "u2", "u1", "u9"])})
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    with pytest.raises(ValueError, match=f"{limit} has no row for 1 of the 3 users, such as 'u1'"):
+        encoder.recommend(X, 3, **{limit: form(lists[:2], ["u3", "u2"])})
+
+
+def test_a_flat_series_applies_to_all_users_whatever_its_index():
+    pandas = pytest.importorskip("pandas")
+    X = Histories.from_lists([["tea"], ["cup"]], user_ids=["u1", "u2"])
+    encoder = DecayAverageUserEncoder(TEXT).fit(X)
+    ids, _ = encoder.recommend(X, 3, exclude=pandas.Series(["pot", "tea"], index=["u2", "u7"]))
+    assert ids.tolist() == [["cup", "", ""]] * 2
 
 
 lists_of_rows = st.lists(st.lists(st.integers(0, 8), max_size=6), min_size=4, max_size=4)
