@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import threading
@@ -19,6 +18,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from skue.encoders._base import UserEncoder
+from skue.encoders._pipelines import unwrapped
 from skue.reading._ids import shown
 from skue.serving._loading import Loaded, load_and_encode, user_list
 from skue.serving._stores import (
@@ -49,6 +49,13 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 }
 _COUNTER_OF = {"cached": "hits", "fresh": "fresh", "stale": "stale", "fallback": "fallbacks"}
 _OTHER_COUNTERS = ("timeouts", "shed", "errors", "absent", "load_errors", "damaged")
+
+
+def snapshot(estimator: Any) -> Any:
+    """Return a copy that shares the arrays. Refitting the original replaces its own."""
+    copied = object.__new__(type(estimator))
+    copied.__dict__ = vars(estimator).copy()
+    return copied
 
 
 class Claim(Future[Entry]):
@@ -99,7 +106,8 @@ class UserVectorCache:
     Parameters
     ----------
     encoder : UserEncoder
-        A fitted encoder. Refitting it later does not change the cache.
+        A fitted encoder, or a search or FrozenEstimator around one. Refitting it later does not
+        change the cache.
     store : Store, default=None
         A dict or another mapping of str to bytes, :class:`RedisStore`, :class:`LMDBStore`, or your
         own: see :class:`~skue.serving.Store`. None keeps the vectors in the memory of this process
@@ -150,6 +158,7 @@ class UserVectorCache:
         deadline: float | None = None,
         key: bytes | None = None,
     ) -> None:
+        encoder = unwrapped(encoder)
         if not isinstance(encoder, UserEncoder):
             raise ValueError(f"encoder must be a user encoder, got {type(encoder).__name__}.")
         if isinstance(encoder.cold_start, str) and encoder.cold_start == "raise":
@@ -159,12 +168,11 @@ class UserVectorCache:
             )
         options = {"max_age": max_age, "max_entries": max_entries, "deadline": deadline}
         check_options(UserVectorCache, _CONSTRAINTS, options)
-        # A copy that shares the arrays: refitting the original replaces its own.
-        self.encoder = copy.copy(encoder)
-        self.encoder_id = encoder.encoder_id_
-        self.space_id = encoder.space_id_
+        self.encoder = snapshot(encoder)
+        self.encoder_id = self.encoder.encoder_id_
+        self.space_id = self.encoder.space_id_
         self.max_age, self.max_entries, self.deadline = max_age, max_entries, deadline
-        self._fallback = encoder.fallback_vector_
+        self._fallback = self.encoder.fallback_vector_
         self._store = None if store is None else GuardedStore(store)
         self._secret = checked_secret(key)
         self._readers, self._loaders = WorkerPool("skue-cache-read"), WorkerPool("skue-cache-load")

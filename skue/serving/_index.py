@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skue._estimator import check_positive_int
 from skue.encoders._pipelines import find_encoder
 from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
@@ -196,8 +197,7 @@ class VectorIndex:
         """
         if space_id is not None:
             check_space_of_users(space_id, self.items, self.accept)
-        if not isinstance(k, (int, np.integer)) or k < 1:
-            raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
+        check_positive_int("k", k)
         users = self._checked(user_vectors)
         excluded, allowed = limits_of_id_lists(self.items, len(users), exclude=exclude, allow=allow)
         rows, scores = self._backend.search(users, int(k), excluded, allowed)
@@ -290,6 +290,7 @@ def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
     >>> ann_recall(open_index(folder), [[3, 4]], k=1)
     1.0
     """
+    check_positive_int("k", k)
     k = min(k, len(index))
     exact = VectorIndex(index.items)
     _, best = exact.search(queries, k, space_id=None)

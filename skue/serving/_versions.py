@@ -12,13 +12,12 @@ import stat
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skue._estimator import import_optional
+from skue._estimator import check_positive_int, import_optional
 from skue._files import sync_folder, written_at_once
 from skue._version import __version__
 from skue.items._item_embeddings import ItemEmbeddings
@@ -314,8 +313,7 @@ def prune(folder: str | os.PathLike[str], *, keep: int = 2) -> list[str]:
     >>> prune(folder, keep=2) == versions[:1]
     True
     """
-    if not isinstance(keep, Integral) or isinstance(keep, bool) or keep < 1:
-        raise ValueError(f"keep must be an integer of at least 1, got {keep!r}.")
+    check_positive_int("keep", keep)
     folder = Path(folder)
     read_current(folder)  # raises before a lock file is created
 

@@ -15,6 +15,7 @@ from skue import (
     Histories,
     ItemEmbeddings,
     SpaceMismatchError,
+    ann_recall,
     export_index,
     open_index,
 )
@@ -248,3 +249,15 @@ def test_a_pickled_pipeline_keeps_its_space(tmp_path, encoder):
 def test_an_unknown_backend_raises(folder):
     with pytest.raises(ValueError, match=r"backend must be one of .*got 'annoy'"):
         open_index(folder, backend="annoy")
+
+
+@pytest.mark.parametrize("k", [0, -1, True, 1.0, "3"])
+def test_another_k_raises(folder, encoder, k):
+    index = open_index(folder)
+    for call in (
+        lambda: index.search(ITEMS.vectors, k, space_id=None),
+        lambda: index.recommend(encoder, LISTS, k),
+        lambda: ann_recall(index, ITEMS.vectors, k),
+    ):
+        with pytest.raises(ValueError, match="k must be an integer of at least 1, got"):
+            call()
