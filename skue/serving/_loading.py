@@ -55,7 +55,7 @@ def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., 
             raise ValueError(f"the encoder returned a vector of length {length:.4g}, not 1")
         return histories, vectors
 
-    parts, failed = in_parts(len(users), encoded)
+    parts, failed = in_parts(np.arange(len(users)), encoded)
     vectors: dict[Any, np.ndarray] = {}
     n_events = n_unknown = 0
     for part, (histories, found) in parts:
@@ -67,9 +67,9 @@ def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., 
 
 
 def in_parts(
-    n_users: int, attempt: Callable[[np.ndarray], Result]
+    users: np.ndarray, attempt: Callable[[np.ndarray], Result]
 ) -> tuple[list[tuple[np.ndarray, Result]], dict[int, Exception]]:
-    """Call a function with the numbers of all users, or of parts of them if it fails.
+    """Call a function with the numbers of users, or with parts of them if it fails.
 
     A part that fails is halved, down to single users: at most 2 n attempts with at most
     n log2(n) users in all. Returns the parts with their results, and the error of each user that
@@ -77,7 +77,7 @@ def in_parts(
     """
     results: list[tuple[np.ndarray, Result]] = []
     failed: dict[int, Exception] = {}
-    waiting = [np.arange(n_users)] if n_users else []
+    waiting = [users] if len(users) else []
     while waiting:
         part = waiting.pop()
         try:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
 
 from skue._estimator import check_positive_int
+from skue.encoders._pipelines import unwrapped
 from skue.items._id_lists import limits_of_id_lists, limits_of_users, only_rows
 from skue.ranking._two_stage import TwoStageRecommender
 from skue.reading._ids import shown
-from skue.serving._cache import UserVectorCache
+from skue.serving._cache import UserVectorCache, snapshot
 from skue.serving._index import (
     SpaceMismatchError,
     VectorIndex,
@@ -41,7 +42,9 @@ class Retriever:
         An index of the same space as the encoder of the cache.
     recommender : TwoStageRecommender or None, default=None
         A fitted recommender whose encoder is that of the cache. Its second stage then ranks the
-        nearest items of the index and its other candidates.
+        nearest items of the index and its other candidates. The retriever holds a copy: neither
+        :meth:`~TwoStageRecommender.fit` nor :meth:`~TwoStageRecommender.update` of the original
+        changes its answers. Make a new retriever after them.
     accept : {"same", "aligned"}, default="same"
         With ``"aligned"``, the encoder may also be of the earlier space that the items are aligned
         with, after a fit with ``warm_start=True``.
@@ -51,6 +54,7 @@ class Retriever:
     cache : UserVectorCache
     index : VectorIndex
     recommender : TwoStageRecommender or None
+        The copy.
     accept : str
 
     Raises
@@ -58,6 +62,8 @@ class Retriever:
     SpaceMismatchError
         If the index has another space, and does not accept that of the encoder, or if the
         recommender has another space than the cache.
+    ValueError
+        If the recommender has another encoder than the cache.
 
     Examples
     --------
@@ -86,11 +92,10 @@ class Retriever:
     ) -> None:
         check_accept(accept)
         check_space_of_users(cache.space_id, index.items, accept)
-        self.cache, self.index, self.recommender, self.accept = cache, index, recommender, accept
-        if recommender is not None:
-            items = recommender.item_embeddings_
-            if items.space_id != cache.space_id:
-                raise SpaceMismatchError(cache.space_id, items.space_id)
+        self.cache, self.index, self.accept = cache, index, accept
+        self.recommender = None if recommender is None else _own_copy(recommender, cache)
+        if self.recommender is not None:
+            items = self.recommender.item_embeddings_
             self._in_index = index.items.lookup(items.ids) >= 0
             self._loaders = WorkerPool("skue-retriever-load")
 
@@ -119,9 +124,10 @@ class Retriever:
         -------
         ids, scores : ndarray of shape (n_users, k)
             The nearest items, and their cosines. With a recommender, the best items of its second
-            stage, and their scores. A user whose history failed, or was late for the deadline of
-            the cache, gets the nearest items; the failure is logged. Items that the index does not
-            have are left out.
+            stage, and their scores. Users whose histories failed, or who could not be ranked
+            within the deadline of the cache, get the nearest items; this is logged. Items that the
+            index does not have are left out. Items that only the index has are ranked by cosine
+            against the known ones; see the user guide.
         status : ndarray of shape (n_users,)
             Where the vector of each user came from: see :meth:`UserVectorCache.get`.
         """
@@ -160,8 +166,9 @@ class Retriever:
             )
         best_ids, scores = permitted[0][:, :k].copy(), permitted[1][:, :k].copy()
         wait([loading], None if until == math.inf else max(until - time.monotonic(), 0.0))
-        late = TimeoutError("load has not returned by the deadline")
-        error = loading.exception() if loading.done() else late
+        error: BaseException | None = TimeoutError("load has not returned by the deadline")
+        if loading.done():
+            error = loading.exception()
         if error is not None:
             _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
             return best_ids, scores, status
@@ -181,11 +188,27 @@ class Retriever:
                 limits_of_users(allowed, part),
             )
 
-        parts, failed = in_parts(len(users), ranked)
-        for part, found in parts:
-            best_ids[part], scores[part] = found
-        for user, error in failed.items():
-            _LOG.warning("The second stage did not rank for user %s: %r", shown(users[user]), error)
+        errors: dict[int, Exception] = {}
+        n_tried = 0
+        for some in _parts_in_time(len(users), until):
+            parts, failed = in_parts(some, ranked)
+            for part, found in parts:
+                best_ids[part], scores[part] = found
+            errors |= failed
+            n_tried += len(some)
+        if n_tried < len(users):
+            _LOG.warning(
+                "The second stage ranked for %d of %d users by the deadline.", n_tried, len(users)
+            )
+        if errors:
+            user, error = next(iter(errors.items()))
+            _LOG.warning(
+                "The second stage did not rank for %d of %d users. User %s: %r",
+                len(errors),
+                len(users),
+                shown(users[user]),
+                error,
+            )
         return best_ids, scores, status
 
     def _load(self, users: list[Any], load: Callable[..., Any], until: float) -> Future[Any]:
@@ -203,3 +226,33 @@ class Retriever:
         except Exception as error:
             loading.set_exception(error)
         return loading
+
+
+def _own_copy(recommender: TwoStageRecommender, cache: UserVectorCache) -> TwoStageRecommender:
+    """Return a copy of the recommender with the encoder of the cache, which must be its own."""
+    copied: TwoStageRecommender = snapshot(recommender)
+    space_id = copied.item_embeddings_.space_id
+    if space_id != cache.space_id:
+        raise SpaceMismatchError(cache.space_id, space_id)
+    encoder_id = unwrapped(copied.encoder_).encoder_id_
+    if encoder_id != cache.encoder_id:
+        raise ValueError(
+            f"The cache has vectors of the encoder {cache.encoder_id!r}, but the recommender was "
+            f"fitted with {encoder_id!r}. Use UserVectorCache(recommender.encoder_)."
+        )
+    copied.encoder_ = cache.encoder
+    return copied
+
+
+def _parts_in_time(n_users: int, until: float) -> Iterator[np.ndarray]:
+    """Yield parts of the users until the next one would be late, judged by the part before."""
+    start, size = 0, n_users if until == math.inf else 1
+    while start < n_users and size and time.monotonic() < until:
+        started = time.monotonic()
+        part = np.arange(start, min(start + size, n_users))
+        yield part
+        start += len(part)
+        now = time.monotonic()
+        seconds_a_user = max((now - started) / len(part), 1e-6)
+        if until < math.inf:
+            size = min(2 * size, int(max(until - now, 0.0) / seconds_a_user))

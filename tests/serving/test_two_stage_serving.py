@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from skue import (
@@ -157,7 +158,7 @@ def test_one_bad_history_affects_only_its_user(serving, bad, caplog):
     np.testing.assert_array_equal(ids[others], expected[others])
     np.testing.assert_array_equal(ids[5], nearest_items(serving, asked, 4, exclude=excluded)[0][5])
     assert set(status) == {"cached"}
-    assert "did not rank for user 'user-5'" in caplog.text
+    assert "did not rank for 1 of 9 users. User 'user-5'" in caplog.text
 
 
 def test_no_user_gets_an_empty_answer(serving):
@@ -255,3 +256,98 @@ def test_items_that_only_the_index_has_take_the_place_that_their_cosine_has(reco
         assert allowed[user].tolist() == [item for item in order if item in new_ids][:5]
         left = [item for item in order if item not in {*IDS[:30], "new-3"}]
         assert out[user].tolist() == left[:40]
+
+
+def test_neither_fit_nor_update_of_the_recommender_changes_a_retriever(tmp_path):
+    encoder = DecayAverageUserEncoder(ITEMS)
+    original = TwoStageRecommender(encoder, LogisticRegression(), n_candidates=8, random_state=0)
+    original.fit(LOG)
+    export_index(original, tmp_path)
+    serving = Retriever(UserVectorCache(original.encoder_), open_index(tmp_path), original)
+    before = serving.recommend(USERS, load, k=5)
+    newer = Histories.from_lists([[IDS[50]] * 20] * len(USERS), user_ids=USERS)
+    original.update(newer)
+    np.testing.assert_array_equal(serving.recommend(USERS, load, k=5)[0], before[0])
+    updated = Retriever(serving.cache, serving.index, original)
+    assert (updated.recommend(USERS, load, k=5)[1] != before[1]).any()
+    other_items = ItemEmbeddings(RNG.normal(size=(60, 6)), IDS[::-1])
+    original.set_params(encoder=DecayAverageUserEncoder(other_items), n_candidates=3).fit(LOG)
+    ids, scores, status = serving.recommend(USERS, load, k=5)
+    np.testing.assert_array_equal(ids, before[0])
+    np.testing.assert_array_equal(scores, before[1])
+    assert set(status) == {"cached"}
+    with pytest.raises(SpaceMismatchError):
+        Retriever(serving.cache, serving.index, original)
+
+
+def test_a_frozen_encoder_that_is_fitted_again_does_not_change_a_retriever(tmp_path):
+    encoder = DecayAverageUserEncoder(ITEMS).fit(LOG)
+    frozen = TwoStageRecommender(FrozenEstimator(encoder), LogisticRegression(), random_state=0)
+    frozen.fit(LOG)
+    export_index(frozen, tmp_path)
+    serving = Retriever(UserVectorCache(frozen.encoder_), open_index(tmp_path), frozen)
+    before = serving.recommend(USERS, load, k=5)
+    fewer = ItemEmbeddings(ITEMS.vectors[:30], IDS[:30])
+    encoder.set_params(item_embeddings=fewer).fit(LOG)
+    after = serving.recommend(USERS, load, k=5)
+    np.testing.assert_array_equal(after[0], before[0])
+    np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_a_recommender_with_another_encoder_than_the_cache_is_refused(recommender, tmp_path):
+    export_index(recommender, tmp_path)
+    other = UserVectorCache(DecayAverageUserEncoder(ITEMS, decay=2.0).fit(LOG))
+    with pytest.raises(ValueError, match=r"encoder.*Use UserVectorCache\(recommender.encoder_\)"):
+        Retriever(other, open_index(tmp_path), recommender)
+
+
+class SlowRanker(LogisticRegression):
+    """A ranker that takes a while, whatever the number of candidates."""
+
+    def decision_function(self, X):
+        time.sleep(0.05)
+        return super().decision_function(X)
+
+
+def test_users_who_cannot_be_ranked_within_the_deadline_get_the_nearest_items(tmp_path, caplog):
+    slow = TwoStageRecommender(
+        DecayAverageUserEncoder(ITEMS), SlowRanker(), n_candidates=8, random_state=0
+    ).fit(LOG)
+    export_index(slow, tmp_path)
+    patient = Retriever(UserVectorCache(slow.encoder_), open_index(tmp_path), slow)
+    expected = patient.recommend(USERS, load, k=4)
+    quick = with_deadline(patient, slow, 0.2)
+    quick.cache.warm(USERS, load)
+    started = time.monotonic()
+    ids, scores, status = quick.recommend(USERS, load, k=4)
+    # Users are ranked in parts, each a call of the ranker; one for each user would take seconds.
+    assert time.monotonic() - started < 2
+    assert set(status) == {"cached"}
+    nearest = nearest_items(patient, USERS, 4)
+    n_ranked = int((scores == expected[1]).all(axis=1).sum())
+    assert 0 < n_ranked < len(USERS)
+    np.testing.assert_array_equal(ids[:n_ranked], expected[0][:n_ranked])
+    np.testing.assert_array_equal(ids[n_ranked:], nearest[0][n_ranked:])
+    assert f"ranked for {n_ranked} of {len(USERS)} users by the deadline" in caplog.text
+
+
+def test_histories_without_the_times_of_the_fit_are_reported_once(tmp_path, caplog):
+    times = [list(range(len(items))) for items in LISTS.values()]
+    timed = Histories.from_lists(list(LISTS.values()), timestamps=times, user_ids=USERS)
+    timed_recommender = TwoStageRecommender(
+        DecayAverageUserEncoder(ITEMS), LogisticRegression(), random_state=0
+    ).fit(timed)
+    export_index(timed_recommender, tmp_path)
+    cache = UserVectorCache(timed_recommender.encoder_)
+    serving = Retriever(cache, open_index(tmp_path), timed_recommender)
+    ids, _, status = serving.recommend(USERS[:9], lambda asked: timed[:9], k=4)
+    np.testing.assert_array_equal(ids, timed_recommender.recommend(timed[:9], 4)[0])
+    assert not caplog.records and set(status) == {"fresh"}
+    cache.invalidate(USERS[:9])
+    _, _, status = serving.recommend(USERS[:9], load, k=4)
+    # Not a vector that the fit would not have given.
+    assert set(status) == {"stale"}
+    assert cache.counters["errors"] == 9
+    assert len(caplog.records) == 2
+    for record in caplog.records:
+        assert "9 of 9 users" in record.message and "has no timestamps" in record.message
