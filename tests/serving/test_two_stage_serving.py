@@ -329,25 +329,3 @@ def test_users_who_cannot_be_ranked_within_the_deadline_get_the_nearest_items(tm
     np.testing.assert_array_equal(ids[:n_ranked], expected[0][:n_ranked])
     np.testing.assert_array_equal(ids[n_ranked:], nearest[0][n_ranked:])
     assert f"ranked for {n_ranked} of {len(USERS)} users by the deadline" in caplog.text
-
-
-def test_histories_without_the_times_of_the_fit_are_reported_once(tmp_path, caplog):
-    times = [list(range(len(items))) for items in LISTS.values()]
-    timed = Histories.from_lists(list(LISTS.values()), timestamps=times, user_ids=USERS)
-    timed_recommender = TwoStageRecommender(
-        DecayAverageUserEncoder(ITEMS), LogisticRegression(), random_state=0
-    ).fit(timed)
-    export_index(timed_recommender, tmp_path)
-    cache = UserVectorCache(timed_recommender.encoder_)
-    serving = Retriever(cache, open_index(tmp_path), timed_recommender)
-    ids, _, status = serving.recommend(USERS[:9], lambda asked: timed[:9], k=4)
-    np.testing.assert_array_equal(ids, timed_recommender.recommend(timed[:9], 4)[0])
-    assert not caplog.records and set(status) == {"fresh"}
-    cache.invalidate(USERS[:9])
-    _, _, status = serving.recommend(USERS[:9], load, k=4)
-    # Not a vector that the fit would not have given.
-    assert set(status) == {"stale"}
-    assert cache.counters["errors"] == 9
-    assert len(caplog.records) == 2
-    for record in caplog.records:
-        assert "9 of 9 users" in record.message and "has no timestamps" in record.message

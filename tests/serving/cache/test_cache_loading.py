@@ -291,3 +291,30 @@ def test_a_failed_load_is_logged_once_with_its_traceback(caplog):
     UserVectorCache(ENCODER).get(USERS, load)
     assert len(caplog.records) == 1
     assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize("deadline", [None, 20.0])
+def test_histories_without_the_times_of_the_fit_are_errors_of_their_users(deadline, caplog):
+    lists, times = list(LOG.values()), [[7.0] * len(items) for items in LOG.values()]
+    timed = Histories.from_lists(lists, timestamps=times, user_ids=list(LOG))
+    encoder = DecayAverageUserEncoder(ITEMS, age_unit="instant").fit(timed)
+    with UserVectorCache(encoder, deadline=deadline) as cache:
+        vectors, status = cache.get(USERS, lambda ids: timed)
+        np.testing.assert_allclose(vectors, encoder.transform(timed)[[2, 0, 3, 1]], atol=1e-6)
+        cache.invalidate(USERS)
+        _, status = cache.get([*USERS, "new"], lambda ids: [LOG.get(user, []) for user in ids])
+        # A user without events needs no times.
+        assert status.tolist() == ["stale"] * 4 + ["fresh"]
+        assert cache.counters["errors"] == 4
+    (record,) = caplog.records
+    assert "4 of 5 users cannot be encoded" in record.message
+    assert "timestamps" in record.message
+
+
+def test_histories_that_leave_out_everybody_need_no_times():
+    timed = Histories.from_lists([["a"]], timestamps=[[7.0]], user_ids=["ann"])
+    encoder = DecayAverageUserEncoder(ITEMS, age_unit="D").fit(timed)
+    nobody = Histories.from_lists([], user_ids=[])
+    vectors, status = UserVectorCache(encoder).get(["new", "also new"], lambda ids: nobody)
+    assert status.tolist() == ["fresh", "fresh"]
+    np.testing.assert_allclose(vectors, [encoder.fallback_vector_] * 2, atol=1e-6)
