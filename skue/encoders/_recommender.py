@@ -225,6 +225,7 @@ class Recommender(DocumentationLink, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
+        tags.input_tags.sparse = True
         return tags
 
 

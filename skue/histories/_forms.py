@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
+from skue._estimator import import_optional
+from skue.histories._alignment import index_of
 from skue.histories._columns import flatten, ids_of_table, item_ids_of
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
+from skue.kernels._arrays import read_only
 from skue.reading._column_names import looks_like_a_log
+from skue.reading._ids import as_ids
 
 _LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
+_NUMBERED = re.compile(r".*[0-9]+")
+# The smallest 2-D array that may be taken for a table of counts.
+_FEWEST_ROWS, _FEWEST_COLUMNS = 3, 3
 
 
 def as_histories(X: Any) -> Histories:
@@ -21,9 +31,12 @@ def as_histories(X: Any) -> Histories:
     Parameters
     ----------
     X : Histories, list of lists, 1-D object array, Series of lists, 2-D array, or DataFrame
-        A DataFrame has a list column ``items`` and, optionally, list columns ``timestamps``,
-        ``weights`` and ``user_features`` (see :meth:`Histories.with_user_features`). A 2-D array
-        contains item ids; negative numbers are padding.
+        A DataFrame (of pandas, polars or Arrow) has a list column ``items`` and, optionally, list
+        columns ``timestamps``, ``weights`` and ``user_features`` (see
+        :meth:`Histories.with_user_features`). A 2-D array contains item ids; negative numbers are
+        padding. A scipy sparse array has one row per user and one column per item; see
+        :meth:`Histories.from_matrix`. The index of a pandas object becomes ``user_ids`` if it has
+        a name or holds text.
 
     Returns
     -------
@@ -32,8 +45,8 @@ def as_histories(X: Any) -> Histories:
     Raises
     ------
     ValueError
-        For a long log, a flat list, fractional ids and any other X that is not a batch of
-        histories.
+        For a long log, a flat list, fractional ids, a dense table of counts, and any other X that
+        is not a batch of histories.
 
     Examples
     --------
@@ -53,16 +66,15 @@ def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
     A vocabulary that knows all of the items becomes that of the histories, which saves a second
     look-up.
     """
-    X = unwrapped(X)
+    X = collected(X)
     if isinstance(X, Histories):
         return X
-    if is_frame(X):
-        return _from_list_columns(X)
-    if is_series(X):
-        rows = [_as_row(value) for value in X.to_list()]
-        return _from_lists(rows, vocabulary)
     if is_matrix(X):
-        return from_matrix(np.asarray(X))
+        return _of_matrix(X if sp.issparse(X) else np.asarray(X), X)
+    if is_frame(X):
+        return _with_index(_of_list_columns(X), X)
+    if is_series(X):
+        return _with_index(_of_lists([_as_row(value) for value in X.to_list()], vocabulary), X)
     if isinstance(X, np.ndarray) and X.ndim != 1:
         raise ValueError(f"X must contain one history per user, got an array of shape {X.shape}.")
     if isinstance(X, np.ndarray) and X.dtype.kind != "O":
@@ -72,61 +84,11 @@ def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
         )
     if not hasattr(X, "__len__") or isinstance(X, (str, bytes, dict)):
         raise ValueError(
-            f"X must be Histories, a list of lists, a Series of lists, a 2-D array of item ids or "
-            f"a DataFrame with a list column 'items', got {type(X).__name__}."
+            f"X must be Histories, a list of lists, a Series of lists, a 2-D array of item ids, a "
+            f"sparse array of users × items or a DataFrame with a list column 'items', got "
+            f"{type(X).__name__}."
         )
-    return _from_lists(X, vocabulary)
-
-
-def _from_lists(lists: Any, vocabulary: Vocabulary | None) -> Histories:
-    flat, offsets = flatten(lists, "histories")
-    codes = None if vocabulary is None else vocabulary._known_positions(flat)
-    if codes is not None:
-        return Histories._trusted(codes, offsets, vocabulary)
-    return Histories._of_events(item_ids_of(flat, offsets), offsets, vocabulary=vocabulary)
-
-
-def unwrapped(X: Any) -> Any:
-    """Convert objects that have ``__array__`` but no shape to an array."""
-    return np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
-
-
-def is_frame(X: Any) -> bool:
-    """Tell whether X is a DataFrame (pandas or polars)."""
-    return hasattr(X, "columns") and hasattr(X, "shape") and len(X.shape) == 2
-
-
-def is_series(X: Any) -> bool:
-    """Tell whether X is a Series (pandas or polars)."""
-    return hasattr(X, "to_list") and hasattr(X, "dtype") and getattr(X, "ndim", 1) == 1
-
-
-def is_matrix(X: Any) -> bool:
-    """Tell whether X is read as a 2-D array of item ids.
-
-    This includes a DataFrame whose columns are all numeric, unless it looks like a long log.
-    """
-    if is_frame(X):
-        return not looks_like_a_log(X.columns) and not (_list_columns(X) or _other_columns(X))
-    return not isinstance(X, (Histories, list, tuple)) and len(getattr(X, "shape", ())) == 2
-
-
-def from_matrix(matrix: np.ndarray) -> Histories:
-    """Read each row as a history; negative numbers are padding."""
-    _refuse_text(matrix)
-    if matrix.dtype.kind not in "iuf":
-        raise ValueError(f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype}.")
-    return Histories._of_events(*ids_of_table(matrix, "A 2-D X is read as item ids, which"))
-
-
-def _refuse_text(matrix: Any) -> None:
-    if not isinstance(matrix, np.ndarray) or not matrix.size:
-        return
-    if matrix.dtype.kind in "UT" or isinstance(matrix.flat[0], str):
-        raise ValueError(
-            f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype} with text. "
-            "Pass lists of strings instead: X.tolist()."
-        )
+    return _of_lists(X, vocabulary)
 
 
 def validate_histories(
@@ -146,16 +108,17 @@ def validate_histories(
     vocabulary : Vocabulary, default=None
         The item ids of a fitted estimator.
     """
-    X = unwrapped(X)
-    if isinstance(X, Histories) or not is_matrix(X):
+    X = collected(X)
+    if is_matrix(X):
+        _refuse_text(X)
+        checked = validate_data(estimator, X, reset=reset, dtype="numeric", accept_sparse="csr")
+        histories = _of_matrix(checked, X)
+    else:
         histories = read_histories(X, vocabulary)
         if reset:
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(estimator, name):
                     delattr(estimator, name)
-    else:
-        _refuse_text(X)
-        histories = from_matrix(validate_data(estimator, X, reset=reset, dtype="numeric"))
     if not len(histories):
         raise ValueError(
             "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required: "
@@ -164,7 +127,102 @@ def validate_histories(
     return histories._with_used_items() if reset else histories
 
 
-def _from_list_columns(frame: Any) -> Histories:
+def collected(X: Any) -> Any:
+    """Return lazy frames computed, Arrow tables as DataFrames, and array-likes as arrays."""
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):  # polars
+        X = X.collect()
+    if hasattr(X, "columns") and hasattr(X, "compute"):  # dask
+        X = X.compute()
+    if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_numpy"):
+        return import_optional("pyarrow", "io").table(X).to_pandas()
+    return np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
+
+
+def is_frame(X: Any) -> bool:
+    """Tell whether X is a DataFrame (pandas or polars)."""
+    return hasattr(X, "columns") and hasattr(X, "shape") and len(X.shape) == 2
+
+
+def is_series(X: Any) -> bool:
+    """Tell whether X is a Series (pandas or polars)."""
+    return hasattr(X, "to_list") and hasattr(X, "dtype") and getattr(X, "ndim", 1) == 1
+
+
+def is_matrix(X: Any) -> bool:
+    """Tell whether X is a scipy sparse array, or read as a 2-D array of item ids.
+
+    This includes a DataFrame whose columns are all numeric and have no names but numbers.
+    """
+    if isinstance(X, (Histories, list, tuple)) or len(getattr(X, "shape", ())) != 2:
+        return False
+    if not is_frame(X):
+        return True
+    names = list(X.columns)
+    if not all(_NUMBERED.fullmatch(str(name)) for name in names) or looks_like_a_log(names):
+        return False
+    return not any(_list_columns(X) or _other_columns(X))
+
+
+def _of_lists(lists: Any, vocabulary: Vocabulary | None) -> Histories:
+    flat, offsets = flatten(lists, "histories")
+    codes = None if vocabulary is None else vocabulary._known_positions(flat)
+    if codes is not None:
+        return Histories._trusted(codes, offsets, vocabulary)
+    return Histories._of_events(item_ids_of(flat, offsets), offsets, vocabulary=vocabulary)
+
+
+def _of_matrix(matrix: Any, X: Any) -> Histories:
+    """Read a sparse array as users × items, and the rows of another one as item ids."""
+    if sp.issparse(matrix):
+        return Histories.from_matrix(X if is_frame(X) else matrix)
+    _refuse_text(matrix)
+    if matrix.dtype.kind not in "iuf":
+        raise ValueError(f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype}.")
+    _refuse_counts(matrix)
+    ids, offsets = ids_of_table(matrix, "A 2-D X is read as item ids, which")
+    return _with_index(Histories._of_events(ids, offsets), X)
+
+
+def _refuse_text(matrix: Any) -> None:
+    if not isinstance(matrix, np.ndarray) or not matrix.size:
+        return
+    if matrix.dtype.kind in "UT" or isinstance(matrix.flat[0], str):
+        raise ValueError(
+            f"A 2-D X must contain integers (item ids), got dtype {matrix.dtype} with text. "
+            "Pass lists of strings instead: X.tolist()."
+        )
+
+
+def _refuse_counts(matrix: np.ndarray) -> None:
+    """Raise for a dense table of users × items: most of its entries are 0, or all alike 1."""
+    if matrix.shape[0] < _FEWEST_ROWS or matrix.shape[1] < _FEWEST_COLUMNS:
+        return
+    # Two ids alone may be drawn at random, which gives half of each, give or take some.
+    most = 0.5 if matrix.max() > 1 else 0.5 + matrix.size**-0.5
+    for value in (0, 1):
+        share = np.count_nonzero(matrix == value) / max(np.count_nonzero(matrix >= 0), 1)
+        if share > most:
+            raise ValueError(
+                "A 2-D X is read as item ids, one history per row, but most of its entries are "
+                f"{value}. If it is a table of users × items, pass Histories.from_matrix(X) or a "
+                "scipy sparse array. If zeros are padding, write -1 in their place, or pass a "
+                "list with one history per user."
+            )
+
+
+def _with_index(histories: Histories, X: Any) -> Histories:
+    """Take the index of a pandas object as user ids, if it has a name or holds text."""
+    index = index_of(X)
+    if index is None or not index.is_unique or index.nlevels > 1:
+        return histories
+    if index.name is None and not isinstance(next(iter(index), None), str):
+        return histories
+    with suppress(ValueError):  # dates and fractions are no ids
+        histories.user_ids = read_only(as_ids(np.asarray(index)))
+    return histories
+
+
+def _of_list_columns(frame: Any) -> Histories:
     lists = _list_columns(frame)
     if "items" not in lists:
         if lists:
@@ -173,16 +231,14 @@ def _from_list_columns(frame: Any) -> Histories:
                 "column, or pass it alone as a Series."
             )
         others = _other_columns(frame)
-        if others or looks_like_a_log(frame.columns):
-            held = (
-                f", where {others[0]!r} holds {_first_cell(frame[others[0]])!r}" if others else ""
-            )
-            raise ValueError(
-                f"X looks like a long log with one row per interaction (columns "
-                f"{list(frame.columns)}{held}). Convert it to histories first: "
-                "Histories.from_frame(frame, user=..., item=..., time=...)."
-            )
-        return from_matrix(frame.to_numpy())
+        held = f", where {others[0]!r} holds {_first_cell(frame[others[0]])!r}" if others else ""
+        raise ValueError(
+            f"X looks like a long log with one row per interaction (columns "
+            f"{list(frame.columns)}{held}). Convert it to histories first: "
+            "Histories.from_frame(frame, user=..., item=..., time=...). If it is a table of users "
+            "× items, use Histories.from_matrix(frame); if its rows are item ids, pass "
+            "frame.to_numpy()."
+        )
     unknown = sorted(set(map(str, frame.columns)) - set(_LIST_COLUMNS))
     if unknown:
         raise ValueError(

@@ -8,6 +8,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
+import scipy.sparse as sp
+from sklearn.utils._array_api import get_namespace
 
 from skue._estimator import import_optional, warn_caller
 from skue._files import read_arrays, write_arrays
@@ -40,7 +42,8 @@ from skue.kernels._arrays import (
     read_only,
 )
 from skue.reading._columns import Log, log_of_table
-from skue.reading._ids import factorize, refuse_as_items, shown
+from skue.reading._ids import as_ids, factorize, refuse_as_items, shown
+from skue.reading._numbers import numbers_of
 from skue.reading._table import FrameTable
 from skue.reading._times import times_of
 from skue.reading._values import Label
@@ -327,6 +330,65 @@ class Histories:
         )
         return cls._of_log(log)
 
+    @classmethod
+    def from_matrix(cls, matrix: Any, *, item_ids: Any = None, user_ids: Any = None) -> Histories:
+        """Build from a table of users × items, such as a pivot table or a matrix of ratings.
+
+        Each entry that is not zero is one event, and its value is the weight. The table does not
+        say what came first, so the events of a user are in the order of the columns: use
+        encoders with ``decay=0``, and do not hold out the "last" of them.
+
+        Parameters
+        ----------
+        matrix : scipy sparse array, DataFrame or 2-D array of shape (n_users, n_items)
+            Numbers. Zero and NaN mean that there was no interaction.
+        item_ids : array-like of shape (n_items,), default=None
+            Ids of the columns; by default the column names of a DataFrame, otherwise the numbers
+            of the columns.
+        user_ids : array-like of shape (n_users,), default=None
+            Ids of the rows; by default the index of a pandas DataFrame, otherwise none.
+
+        Returns
+        -------
+        histories : Histories
+            With ``weights``, unless all of them are 1.
+
+        Raises
+        ------
+        ValueError
+            For entries that are not finite numbers, and for ids of another length.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_array
+        >>> from skue import Histories
+        >>> histories = Histories.from_matrix(csr_array([[0, 2, 1], [1, 0, 0]]))
+        >>> list(histories), histories.weights
+        ([array([1, 2]), array([0])], array([2., 1., 1.]))
+        """
+        if hasattr(matrix, "columns") and hasattr(matrix, "to_numpy"):
+            item_ids = list(matrix.columns) if item_ids is None else item_ids
+            index = index_of(matrix)
+            user_ids = np.asarray(index) if user_ids is None and index is not None else user_ids
+        matrix = numbers_of(matrix, "matrix")
+        if matrix.ndim != 2:
+            raise ValueError(f"matrix must be users × items, got the shape {matrix.shape}.")
+        table = sp.csr_array(matrix).astype(np.float64)
+        table.sum_duplicates()
+        table.data[np.isnan(table.data)] = 0
+        table.eliminate_zeros()
+        n_items = table.shape[1]
+        item_ids = np.arange(n_items) if item_ids is None else as_ids(item_ids, "item_ids")
+        same_length("item_ids", item_ids, "columns", n_items)
+        weights = as_weights(table.data)
+        return cls(
+            table.indices,
+            table.indptr,
+            item_ids,
+            weights=None if (weights == 1).all() else weights,
+            user_ids=user_ids,
+        )
+
     def to_frame(self) -> pandas.DataFrame:
         """Return the log as a pandas DataFrame with one row per event.
 
@@ -477,6 +539,15 @@ class Histories:
     @property
     def shape(self) -> tuple[int]:
         return (len(self.offsets) - 1,)
+
+    # With array API dispatch, scikit-learn takes what has a shape for an array, and selects rows
+    # by ``take`` of its namespace, which calls the method here.
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return get_namespace(np.empty(0))[0]
+
+    def take(self, indices: Any, axis: int = 0, **_: Any) -> Histories:
+        """Return the users at these positions, as ``histories[indices]`` does."""
+        return self[np.asarray(indices)]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -249,6 +249,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
+        tags.input_tags.sparse = True
         return tags
 
 

@@ -1,11 +1,12 @@
-"""The forms of X that are refused, and their errors."""
+"""What X may be, which forms are refused, and their errors."""
 
 import datetime
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from skue import DecayAverageUserEncoder, ItemEmbeddings, as_histories
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, as_histories
 
 pandas = pytest.importorskip("pandas")
 
@@ -55,3 +56,134 @@ def test_a_matrix_of_text_is_told_how_to_be_passed(dtype):
     encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2), ids=["a", "b"]))
     with pytest.raises(ValueError, match=r"Pass lists of strings instead: X\.tolist\(\)"):
         encoder.fit(np.array([["a", "b"]], dtype=dtype))
+
+
+LOG = pandas.DataFrame(
+    {"userId": [1, 1, 2, 2, 3], "movieId": [10, 12, 11, 12, 13], "rating": [5, 3, 4, 1, 2]}
+)
+PIVOT = LOG.pivot_table(index="userId", columns="movieId", values="rating")
+COUNTS = PIVOT.fillna(0).to_numpy().astype(int)
+
+
+def events(histories):
+    """Return the items and weights of each user."""
+    weights = np.ones(len(histories.codes)) if histories.weights is None else histories.weights
+    bounds = histories.offsets[1:-1]
+    items = np.split(histories.item_ids[histories.codes], bounds)
+    return [
+        dict(zip(own.tolist(), weight.tolist(), strict=True))
+        for own, weight in zip(items, np.split(weights, bounds), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("container", [sp.csr_array, sp.csc_matrix, sp.coo_array, sp.lil_array])
+def test_a_sparse_x_is_users_by_items_with_weights(container):
+    expected = [{0: 5, 2: 3}, {1: 4, 2: 1}, {3: 2}]
+    assert events(as_histories(container(COUNTS))) == expected
+    assert events(Histories.from_matrix(container(COUNTS))) == expected
+
+
+@pytest.mark.parametrize("table", [PIVOT, PIVOT.fillna(0), PIVOT.fillna(0).astype("Sparse[float]")])
+def test_a_pivot_table_has_its_own_ids(table):
+    histories = Histories.from_matrix(table)
+    assert events(histories) == [{10: 5, 12: 3}, {11: 4, 12: 1}, {13: 2}]
+    assert histories.user_ids.tolist() == [1, 2, 3]
+
+
+def test_ids_of_a_matrix_can_be_given():
+    histories = Histories.from_matrix(COUNTS, item_ids=list("abcd"), user_ids=["x", "y", "z"])
+    assert events(histories) == [{"a": 5, "c": 3}, {"b": 4, "c": 1}, {"d": 2}]
+    assert histories.user_ids.tolist() == ["x", "y", "z"]
+
+
+def test_a_matrix_of_ones_has_no_weights_and_explicit_zeros_are_no_events():
+    table = sp.csr_array((np.array([1, 0, 1]), [0, 1, 2], [0, 2, 3]), shape=(2, 3))
+    histories = Histories.from_matrix(table)
+    assert histories.weights is None
+    assert [row.tolist() for row in histories] == [[0], [2]]
+    assert table.nnz == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"matrix": [1, 2]}, "must be users × items"),
+        ({"matrix": [["a", "b"]]}, "matrix must be numbers"),
+        ({"matrix": [[1, np.inf]]}, "weights must be finite"),
+        ({"matrix": [[1, 2]], "item_ids": [1]}, "item_ids must have one value for each of 2"),
+        ({"matrix": [[1, 2]], "item_ids": [1, 1]}, "item_ids must be distinct"),
+        ({"matrix": [[1, 2]], "user_ids": [1, 2]}, "user_ids must have one value for each of 1"),
+    ],
+)
+def test_matrices_that_are_no_users_by_items_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Histories.from_matrix(**arguments)
+
+
+def test_an_encoder_reads_a_sparse_x_and_checks_its_width():
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(4)), decay=0).fit(sp.csr_array(COUNTS))
+    assert encoder.n_features_in_ == 4
+    expected = COUNTS / np.linalg.norm(COUNTS, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.transform(sp.csr_array(COUNTS)), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="3 features"):
+        encoder.transform(sp.csr_array(COUNTS[:, :3]))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        COUNTS,
+        pandas.DataFrame(COUNTS),
+        np.tile((COUNTS > 0).astype(int)[:, [0, 1, 3]], 9),
+        np.where(COUNTS == 0, 1, COUNTS),
+    ],
+    ids=["counts", "frame", "zeros and ones", "mostly ones"],
+)
+def test_a_dense_table_of_counts_is_refused_with_the_way_out(table):
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(6)))
+    for read in (as_histories, encoder.fit):
+        with pytest.raises(ValueError, match=r"read as item ids.*Histories\.from_matrix"):
+            read(table)
+
+
+@pytest.mark.parametrize("columns", [["who", "what", "rating"], ["tea", "cup", "pot"]])
+def test_a_frame_of_numbers_with_names_is_refused(columns):
+    frame = LOG.set_axis(columns, axis=1)
+    with pytest.raises(ValueError, match=r"from_frame.*from_matrix.*to_numpy"):
+        as_histories(frame)
+
+
+def test_tables_of_arrow_and_lazy_frames_are_read():
+    arrow, polars = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    columns = {"items": [["a", "b"], ["c"]], "timestamps": [[2, 1], [3]]}
+    for table in (
+        arrow.table(columns),
+        arrow.record_batch(columns),
+        polars.DataFrame(columns),
+        polars.DataFrame(columns).lazy(),
+        pandas.DataFrame(columns),
+    ):
+        assert [row.tolist() for row in as_histories(table)] == [["b", "a"], ["c"]]
+    assert [row.tolist() for row in as_histories(arrow.array(columns["items"]))] == [
+        ["a", "b"],
+        ["c"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (None, None),
+        (["ann", "bob"], ["ann", "bob"]),
+        ([7, 3], None),
+        (pandas.Index([7, 3], name="user"), [7, 3]),
+        (["ann", "ann"], None),
+        (pandas.Index([0.5, 1.5], name="user"), None),
+    ],
+    ids=["default", "text", "row numbers", "named", "repeated", "no ids"],
+)
+def test_an_index_with_a_name_or_of_text_is_taken_as_user_ids(index, expected):
+    series = pandas.Series([[1, 2], [3]], index=index)
+    for X in (series, series.to_frame("items")):
+        found = as_histories(X).user_ids
+        assert (None if found is None else found.tolist()) == expected
