@@ -15,6 +15,7 @@ from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._unit_rows import unit_rows
 from skue.serving._backends import check_backend, make_backend
+from skue.serving._loading import labels_of
 from skue.serving._versions import list_versions, read_current, read_version, write_version
 
 # How far from 1 the squared length of a unit vector may be.
@@ -176,9 +177,12 @@ class VectorIndex:
         space_id : str or None
             The space of the user vectors: ``space_id_`` of their encoder. None skips the check.
         exclude : array-like of ids, Histories, or one sequence of ids a user, default=None
-            Items to leave out, for all users or for each user.
+            Items to leave out, for all users or for each user. Histories with ``user_ids``, a
+            Series of lists and a dict are brought into the order of the users, if the vectors are
+            a DataFrame with an index of user ids.
         allow : array-like of ids, Histories, or one sequence of ids a user, default=None
-            The only items to return, for all users or for each user, such as those in stock.
+            The only items to return, for all users or for each user, such as those in stock. As
+            for ``exclude``.
 
         Returns
         -------
@@ -197,9 +201,19 @@ class VectorIndex:
         """
         if space_id is not None:
             check_space_of_users(space_id, self.items, self.accept)
+        has_limits = exclude is not None or allow is not None
+        user_ids = labels_of(user_vectors, "user_vectors") if has_limits else None
+        return self._nearest(user_vectors, k, exclude, allow, user_ids)
+
+    def _nearest(
+        self, user_vectors: Any, k: int, exclude: Any, allow: Any, user_ids: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Search; limits that carry user ids are brought into the order of ``user_ids``."""
         check_positive_int("k", k)
         users = self._checked(user_vectors)
-        excluded, allowed = limits_of_id_lists(self.items, len(users), exclude=exclude, allow=allow)
+        excluded, allowed = limits_of_id_lists(
+            self.items, len(users), exclude=exclude, allow=allow, user_ids=user_ids
+        )
         rows, scores = self._backend.search(users, int(k), excluded, allowed)
         if excluded is None and allowed is None and k <= len(self):
             return self.items.ids[rows], scores
@@ -222,16 +236,16 @@ class VectorIndex:
         X : histories in any form that the encoder accepts
         k : int, default=10
         exclude, allow : as for :meth:`search`, default=None
+            In the order of the users of X if both carry user ids.
 
         Returns
         -------
         ids, scores : ndarray of shape (n_users, k)
         """
-        space_id = find_encoder(encoder).space_id
-        check_space_of_users(space_id, self.items, self.accept)
-        return self.search(
-            np.asarray(encoder.transform(X)), k, space_id=space_id, exclude=exclude, allow=allow
-        )
+        check_space_of_users(find_encoder(encoder).space_id, self.items, self.accept)
+        has_limits = exclude is not None or allow is not None
+        user_ids = labels_of(X, "X") if has_limits else None
+        return self._nearest(np.asarray(encoder.transform(X)), k, exclude, allow, user_ids)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -99,7 +99,7 @@ def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
     ids = as_ids(users, "user_ids")
     given = ids.copy()
     loaded = load(given)
-    labels = _labels_of(loaded)
+    labels = labels_of(loaded, "what load returned")
     if labels is not None:
         return _in_order_of(ids, loaded, labels)
     has_rows = hasattr(loaded, "__len__") and not isinstance(loaded, (str, bytes, dict))
@@ -118,15 +118,15 @@ def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
     return loaded, 0
 
 
-def _labels_of(loaded: Any) -> np.ndarray | None:
-    """Return the user of each row, or None if the rows are not labelled."""
-    if isinstance(loaded, Histories):
-        return loaded.user_ids
-    index = index_of(loaded)
+def labels_of(rows: Any, name: str) -> np.ndarray | None:
+    """Return the user of each row of Histories or a pandas object, or None without labels."""
+    if isinstance(rows, Histories):
+        return rows.user_ids
+    index = index_of(rows)
     # The default index of pandas counts the rows.
     if index is None or (type(index).__name__ == "RangeIndex" and _counts_rows(index)):
         return None
-    return as_ids(index.to_numpy(), "the index of what load returned")
+    return as_ids(index.to_numpy(), f"the index of {name}")
 
 
 def _counts_rows(index: Any) -> bool:

@@ -15,7 +15,7 @@ from skue._estimator import check_positive_int
 from skue.encoders._pipelines import unwrapped
 from skue.items._id_lists import limits_of_id_lists, limits_of_users, only_rows
 from skue.ranking._two_stage import TwoStageRecommender
-from skue.reading._ids import shown
+from skue.reading._ids import as_ids, shown
 from skue.serving._cache import UserVectorCache, snapshot
 from skue.serving._index import (
     SpaceMismatchError,
@@ -118,7 +118,8 @@ class Retriever:
             users, because the second stage needs all histories. Vectors still come from the cache.
         k : int, default=10
         exclude, allow : default=None
-            As for :meth:`VectorIndex.search`.
+            As for :meth:`VectorIndex.search`. Lists that carry user ids are brought into the order
+            of ``user_ids``.
 
         Returns
         -------
@@ -131,12 +132,13 @@ class Retriever:
         status : ndarray of shape (n_users,)
             Where the vector of each user came from: see :meth:`UserVectorCache.get`.
         """
+        users = user_list(user_ids)
         if self.recommender is not None and self.recommender.ranker_ is not None:
-            return self._ranked(self.recommender, user_list(user_ids), load, k, exclude, allow)
-        vectors, status = self.cache.get(user_ids, load)
+            return self._ranked(self.recommender, users, load, k, exclude, allow)
+        vectors, status = self.cache.get(users, load)
         # The spaces were checked when the retriever was made.
-        found = self.index.search(vectors, k, space_id=None, exclude=exclude, allow=allow)
-        return *found, status
+        ids = as_ids(users, "user_ids")
+        return *self.index._nearest(vectors, k, exclude, allow, ids), status
 
     def _ranked(
         self,
@@ -150,6 +152,7 @@ class Retriever:
         """Rank the nearest items of the index and the other candidates by the second stage."""
         check_positive_int("k", k)
         until = time.monotonic() + (self.cache.deadline or math.inf)
+        user_ids = as_ids(users, "user_ids")
         row_of = {user: row for row, user in enumerate(dict.fromkeys(users))}
         loading = self._load(list(row_of), load, until)
 
@@ -161,9 +164,7 @@ class Retriever:
         n_nearest = max(k, recommender.n_candidates)
         nearest = permitted = self.index.search(vectors, n_nearest, space_id=None)
         if exclude is not None or allow is not None:
-            permitted = self.index.search(
-                vectors, n_nearest, space_id=None, exclude=exclude, allow=allow
-            )
+            permitted = self.index._nearest(vectors, n_nearest, exclude, allow, user_ids)
         best_ids, scores = permitted[0][:, :k].copy(), permitted[1][:, :k].copy()
         wait([loading], None if until == math.inf else max(until - time.monotonic(), 0.0))
         error: BaseException | None = TimeoutError("load has not returned by the deadline")
@@ -173,7 +174,9 @@ class Retriever:
             _LOG.warning("The second stage did not rank for %d users: %r", len(users), error)
             return best_ids, scores, status
         items, given = recommender.item_embeddings_, histories_of(users)
-        excluded, allowed = limits_of_id_lists(items, len(users), exclude=exclude, allow=allow)
+        excluded, allowed = limits_of_id_lists(
+            items, len(users), exclude=exclude, allow=allow, user_ids=user_ids
+        )
         if not self._in_index.all():
             allowed = only_rows(allowed, self._in_index)
 

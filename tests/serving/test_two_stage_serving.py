@@ -4,6 +4,7 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -329,3 +330,32 @@ def test_users_who_cannot_be_ranked_within_the_deadline_get_the_nearest_items(tm
     np.testing.assert_array_equal(ids[:n_ranked], expected[0][:n_ranked])
     np.testing.assert_array_equal(ids[n_ranked:], nearest[0][n_ranked:])
     assert f"ranked for {n_ranked} of {len(USERS)} users by the deadline" in caplog.text
+
+
+@pytest.mark.parametrize("has_recommender", [False, True])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda users, lists: Histories.from_lists(lists, user_ids=users),
+        lambda users, lists: pd.Series(lists, index=users),
+        lambda users, lists: dict(zip(users, lists, strict=True)),
+    ],
+    ids=["histories", "series", "dict"],
+)
+def test_limits_with_user_ids_reach_their_users(recommender, tmp_path, form, has_recommender):
+    export_index(recommender, tmp_path)
+    cache, index = UserVectorCache(recommender.encoder_), open_index(tmp_path)
+    serving = Retriever(cache, index, recommender if has_recommender else None)
+    asked = [USERS[5], USERS[2], USERS[9]]
+    lists = [[IDS[row], IDS[row + 1], IDS[row + 2]] for row in (3, 30, 50)]
+    for limit in ("exclude", "allow"):
+        expected = serving.recommend(asked, load, k=3, **{limit: lists})
+        labelled = form(asked[::-1], lists[::-1])
+        found = serving.recommend(asked, load, k=3, **{limit: labelled})
+        np.testing.assert_array_equal(found[0], expected[0])
+    vectors = pd.DataFrame(recommender.transform(LOG[:3]), index=USERS[:3])
+    lists = [[IDS[0]], [IDS[1]], [IDS[2]]]
+    found, _ = index.search(vectors, 1, space_id=None, allow=form(USERS[2::-1], lists[::-1]))
+    assert found[:, 0].tolist() == IDS[:3]
+    found, _ = index.recommend(recommender, LOG[:3], 1, allow=form(USERS[2::-1], lists[::-1]))
+    assert found[:, 0].tolist() == IDS[:3]
