@@ -1,16 +1,13 @@
 """Functions that run in another process, most of them until it is killed."""
 
-import itertools
 import multiprocessing
 import os
 import signal
-from functools import lru_cache
 
 import numpy as np
 
-from skue import ItemEmbeddings, LMDBStore, export_index, open_index, prune
+from skue import ItemEmbeddings, export_index, open_index, prune
 from skue.serving import _versions
-from skue.serving._stores import Entry, key_of, pack_entry
 
 
 def forkserver():
@@ -61,27 +58,3 @@ def export_forever(folder, seed, inside):
         export_index(CATALOGUES[int(rng.integers(2))], folder)
         inside.value = False
         prune(folder, keep=2)
-
-
-KEYS = [key_of("0123456789abcdef", user) for user in range(1000)]
-N_DIMS = 64
-
-
-@lru_cache
-def vector_of(number):
-    """Return a vector of length 1 from which the number can be told."""
-    pair = np.array([np.cos(number), np.sin(number)], dtype=np.float32)
-    return np.repeat(pair, N_DIMS // 2) / np.float32(np.sqrt(N_DIMS // 2))
-
-
-def write_forever(folder, seed, inside):
-    """Write vectors made of one number for all users, over and over; set ``inside`` meanwhile."""
-    store, batches = LMDBStore(folder, max_bytes=2**26), []
-    # Made beforehand, so that nearly all of the time is spent writing.
-    for number in np.random.default_rng(seed).random(4, dtype=np.float32):
-        entry = Entry(vector_of(float(number)), float(number))
-        batches.append({key: pack_entry(key, entry) for key in KEYS})
-    for batch in itertools.cycle(batches):
-        inside.value = True
-        store.set_many(batch)
-        inside.value = False

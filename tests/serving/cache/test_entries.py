@@ -118,12 +118,13 @@ def test_entries_forged_without_the_key_are_never_served():
         assert get(store, 0, key=SECRET) == ([1, 0, 0], "fresh", 1)
 
 
-def test_every_altered_byte_of_a_signed_entry_is_detected():
-    ((key, data),) = entry_for(0, secret=SECRET).items()
-    assert unpack_entry(key, 3, data, SECRET) is not None
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["plain", "signed"])
+def test_every_altered_byte_of_an_entry_is_detected(secret):
+    ((key, data),) = entry_for(0, secret=secret).items()
+    assert unpack_entry(key, 3, data, secret) is not None
     for at in range(len(data)):
         altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-        assert unpack_entry(key, 3, altered, SECRET) is None
+        assert unpack_entry(key, 3, altered, secret) is None
 
 
 def test_the_key_is_shown_nowhere():

@@ -238,6 +238,33 @@ def test_a_damaged_version_raises_and_names_the_way_out(folder, name, change, mm
 
 
 @pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"vectors": np.full((30, 5), np.nan, dtype=np.float32)},
+        {"vectors": np.ones((30, 2, 5), dtype=np.float32)},
+        {"ids": np.array([{}] * 30, dtype=object)},
+        {"space_id": np.arange(3)},
+    ],
+    ids=["the-same", "nan", "cube", "objects", "space"],
+)
+def test_a_crafted_file_raises_or_is_what_was_exported(folder, changes, write, mmap):
+    export_index(NUMBERED, folder)
+    path = current(folder) / "items.npz"
+    with np.load(path) as parts:
+        arrays = dict(parts)
+    with open(path, "wb") as file:
+        write(file, **arrays | changes)
+    if not changes and write is np.savez:
+        assert open_index(folder, mmap=mmap).catalog_id == NUMBERED.catalog_id
+        return
+    with pytest.raises(ValueError, match=r"is damaged: .*Call rollback for an older version"):
+        open_index(folder, mmap=mmap)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
 def test_an_altered_vector_raises(folder, mmap):
     export_index(ITEMS, folder)
     alter(current(folder) / "items.npz")
