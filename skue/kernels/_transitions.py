@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import scipy.sparse as sp
 
-from skue.kernels._arrays import positions_of_ranges
+from skue.kernels._arrays import owners
 from skue.kernels._pair_counts import pair_counts
 
 _WINDOW = 5
 _WAY_BACK = 0.5
 _POPULARITY_POWER = 0.1
 _DECAY = 0.5
+_LEAST_WEIGHT = 1e-12
 
 
 def transition_table(
@@ -32,13 +31,17 @@ def transition_table(
     both = (counts + _WAY_BACK * counts.T).tocoo()
     n = np.maximum(np.bincount(rows, minlength=n_items), 1)
     scaled = both.data * (n**-0.5)[both.row] * (n**-_POPULARITY_POWER)[both.col]
-    return sp.csr_array((scaled.astype(np.float32), (both.row, both.col)), shape=both.shape)
+    return sp.csr_array((scaled, (both.row, both.col)), shape=both.shape)
 
 
 def transition_scores(
     rows: np.ndarray, offsets: np.ndarray, ages: np.ndarray, table: sp.csr_array
 ) -> np.ndarray:
-    """Return the sum of the transitions from all events of each user, each times exp(-age / 2).
+    r"""Return the sum of the transitions from all distinct items of each user.
+
+    The weight of an item is the sum of :math:`e^{-\text{age} / 2}` over its events, but at least
+    1e-12. So what follows the oldest item still counts, and scores do not underflow. A history
+    costs at most as much as the table has entries, however long it is.
 
     Parameters
     ----------
@@ -52,13 +55,11 @@ def transition_scores(
     -------
     scores : ndarray of shape (n_users, n_items), float32
     """
-    weights, n_items = np.exp(-_DECAY * ages), table.shape[0]
-    scores = np.empty((len(offsets) - 1, n_items), dtype=np.float32)
-    for user, (start, stop) in enumerate(pairwise(offsets.tolist())):
-        own = rows[start:stop]
-        first = table.indptr[own]
-        n_following = table.indptr[own + 1] - first
-        entries = positions_of_ranges(first, n_following)
-        values = np.repeat(weights[start:stop], n_following) * table.data[entries]
-        scores[user] = np.bincount(table.indices[entries], values, n_items)
+    shape = len(offsets) - 1, table.shape[0]
+    # The kind of integers of the table, which SciPy would otherwise convert at each call.
+    places = owners(offsets).astype(table.indices.dtype), rows.astype(table.indices.dtype)
+    weights = sp.csr_array((np.exp(-_DECAY * ages), places), shape=shape)
+    weights.sum_duplicates()  # older versions of SciPy keep them
+    np.maximum(weights.data, _LEAST_WEIGHT, out=weights.data)
+    scores: np.ndarray = (weights @ table).toarray().astype(np.float32)
     return scores

@@ -190,12 +190,12 @@ class TransitionItemRanker(ItemRanker):
 
     .. math::
 
-        \sum_e e^{-\text{age}_e / 2}\, T_{i(e) j}, \qquad
+        \sum_i \max\Bigl(\sum_{e: i(e) = i} e^{-\text{age}_e / 2},\ 10^{-12}\Bigr) T_{ij}, \qquad
         T_{ij} = \frac{F_{ij} + F_{ji} / 2}{\sqrt{n_i}\, n_j^{0.1}},
 
     with :math:`F_{ij}` the sum of 1/distance over all pairs of j at most 5 events (with times,
     instants) after another item i (:math:`F_{ii} = 0`), :math:`n` the number of events, and the
-    age of an event in newer events (with times, instants) of the history. Items that do not
+    age of an event e of the history in newer events (with times, instants). Items that do not
     follow any of the history are ranked by popularity, below all others. Events with a weight of
     zero or less are ignored.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -116,7 +118,8 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
     counts_ : LogCounts
         Popularity, recent popularity, return rates and transitions of the items.
     log_ : Histories
-        The events that were counted.
+        The events that were counted, with the ids of their users. A pickle has them, too: see
+        :meth:`without_log`.
     item_embeddings_ : ItemEmbeddings
         The items of the encoder.
     n_features_in_, feature_names_in_ : int, ndarray of shape (n_features_in_,)
@@ -188,6 +191,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         -------
         self : TwoStageRecommender
         """
+        check_positive_int("n_candidates", self.n_candidates)
         histories = validate_histories(self, X, reset=True)
         random_state = check_random_state(self.random_state)
         encoder = default_encoder(len(histories)) if self.encoder is None else self.encoder
@@ -227,10 +231,40 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             type than in ``fit``.
         """
         newer = self._read(X)
+        if not hasattr(self, "log_"):
+            raise ValueError(
+                "This recommender is a copy without the log, so there is nothing to add events to. "
+                "Update the recommender that without_log was called on."
+            )
         check_same_type(newer.item_ids, self.item_embeddings_.ids, "The item ids", "fit had")
         log = updated_log(self.log_, self.item_embeddings_, newer)
         self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
         return self
+
+    def without_log(self) -> Self:
+        """Return a copy to serve, without ``log_``, which has the events and ids of all users.
+
+        The copy recommends the same, and shares everything else with this recommender. It cannot
+        be updated: update this one, and make another copy.
+
+        Returns
+        -------
+        recommender : TwoStageRecommender
+
+        Examples
+        --------
+        >>> from skue import DecayAverageUserEncoder, TwoStageRecommender
+        >>> from skue.datasets import make_user_histories
+        >>> data = make_user_histories(n_users=300)
+        >>> encoder = DecayAverageUserEncoder(data.item_embeddings)
+        >>> recommender = TwoStageRecommender(encoder, random_state=0).fit(data.histories)
+        >>> hasattr(recommender.without_log(), "log_")
+        False
+        """
+        check_is_fitted(self, "encoder_")
+        served = copy(self)
+        del served.log_
+        return served
 
     @of_one_fit
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -258,8 +292,9 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         Returns
         -------
         table : pandas.DataFrame
-            One row per recommended candidate: ``user``, ``item``, ``score``, ``rank`` and the
-            features. With an additive or linear ranker, ``share of <feature>`` is the part of the
+            One row per recommended candidate, best first: ``user``, ``item``, ``score``, ``rank``
+            and the features. Items below the candidates have no features and are not listed. With
+            an additive or linear ranker, ``share of <feature>`` is the part of the
             score that comes from the feature. With a StandardScaler before the model, as by
             default, it is compared with the mean of that part in training.
         """
@@ -267,6 +302,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         pandas = import_optional("pandas", "io")
         histories, items = self._read(X), self.item_embeddings_
         vectors, users = self._vectors_of(histories), users_of(X, histories)
+        users = np.arange(len(histories)) if users is None else users
         n_nearest = self.n_candidates if self.ranker_ is not None else max(k, self.n_candidates)
         nearest, _ = top_k(vectors, items.vectors, n_nearest)
         tables = []
@@ -277,8 +313,9 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             best = best[ranks[best] < k]
             rows = candidates.users[best] + start
             columns = {
-                "user": rows if users is None else users[rows],
-                "item": items.ids[candidates.rows[best]],
+                # Text as objects, because not every text of Python can be encoded.
+                "user": pandas.Series(users[rows], dtype=users.dtype),
+                "item": pandas.Series(items.ids[candidates.rows[best]], dtype=items.ids.dtype),
                 "score": scores[best].astype(np.float32),
                 "rank": ranks[best] + 1,
                 **dict(zip(FEATURES, features[best].T, strict=True)),
@@ -478,6 +515,11 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
 
         return score_block
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The version is checked before the ranker is read, which may fail in another one.
+        version = None if getattr(self, "ranker_", None) is None else sklearn.__version__
+        return _new, (type(self), version), self.__getstate__()
+
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)
         has = hasattr(self, "second_stage_")
@@ -487,6 +529,17 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _new(cls: type[TwoStageRecommender], version: str | None) -> TwoStageRecommender:
+    """Return an object to restore, or raise if its ranker is of another scikit-learn."""
+    if version is not None and version.split(".")[:2] != sklearn.__version__.split(".")[:2]:
+        raise ValueError(
+            f"This {cls.__name__} was pickled with a ranker of scikit-learn {version}, and this is "
+            f"scikit-learn {sklearn.__version__}. Install scikit-learn {version}, or fit the "
+            "recommender again."
+        )
+    return cls.__new__(cls)
 
 
 def _below(users: np.ndarray, scores: np.ndarray, n_users: int) -> np.ndarray:

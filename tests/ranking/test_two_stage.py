@@ -1,5 +1,6 @@
 """The second stage: no leak, exact updates, the whole catalogue, odd input."""
 
+import pickle
 import warnings
 
 import joblib
@@ -293,6 +294,52 @@ def test_a_pickled_recommender_gives_the_same(fitted, tmp_path):
     np.testing.assert_array_equal(loaded.recommend(LOG, k=5)[0], fitted.recommend(LOG, k=5)[0])
 
 
+def test_a_pickle_of_another_scikit_learn_says_which_version_it_needs(fitted, monkeypatch):
+    kept = pickle.dumps(fitted)
+    with monkeypatch.context() as patch:
+        patch.setattr("sklearn.__version__", "1.5.2")
+        alone = TwoStageRecommender(ENCODER)
+        other = pickle.dumps(fitted)
+        assert repr(pickle.loads(pickle.dumps(alone))) == repr(alone)
+        with pytest.raises(ValueError, match=r"Install scikit-learn 1\.[6-9]\S*, or fit"):
+            pickle.loads(kept)
+    with pytest.raises(ValueError, match="pickled with a ranker of scikit-learn 1.5.2, and this"):
+        pickle.loads(other)
+
+
+def test_a_copy_without_the_log_recommends_the_same_and_holds_no_user(fitted):
+    served = fitted.without_log()
+    assert b"u007" in pickle.dumps(fitted)
+    assert b"u007" not in pickle.dumps(served)
+    np.testing.assert_array_equal(served.recommend(LOG, k=5)[0], fitted.recommend(LOG, k=5)[0])
+    with pytest.raises(ValueError, match="Update the recommender that without_log was called on"):
+        served.update(LOG)
+    assert hasattr(fitted, "log_")
+
+
+def test_explain_lists_what_recommend_does_for_every_k():
+    pytest.importorskip("pandas")
+    lists = [[1, 2], [3, 4], [5, 6]]
+    alone = recommender(n_candidates=5).fit(lists)
+    assert alone.second_stage_ == "encoder"
+    assert (
+        alone.explain([[1, 2]], k=12)["item"].tolist()
+        == alone.recommend([[1, 2]], 12)[0][0].tolist()
+    )
+    model = recommender(n_candidates=3, ranker=LogisticRegression()).fit(LOG)
+    listed = model.explain(LOG[:1], k=N_ITEMS)["item"].tolist()
+    assert 3 < len(listed) < N_ITEMS
+    assert listed == model.recommend(LOG[:1], k=N_ITEMS)[0][0, : len(listed)].tolist()
+
+
+def test_explain_takes_ids_that_cannot_be_encoded():
+    pytest.importorskip("pandas")
+    items = ItemEmbeddings(np.eye(4), ids=["a", "\ud800", "c", "d"])
+    log = Histories.from_lists([["a", "\ud800", "c"], ["d", "a"]] * 20)
+    model = TwoStageRecommender(DecayAverageUserEncoder(items), LogisticRegression()).fit(log)
+    assert "\ud800" in model.explain([["a"]], 4)["item"].tolist()
+
+
 @pytest.mark.parametrize("ranker", [GaussianNB(), SGDClassifier(random_state=0)])
 def test_a_ranker_has_predict_proba_or_decision_function(ranker):
     model = recommender(ranker=ranker).fit(LOG)
@@ -306,7 +353,12 @@ def test_a_ranker_with_neither_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"), [({"n_candidates": 0}, "n_candidates"), ({"encoder": 3}, "encoder")]
+    ("parameters", "message"),
+    [
+        ({"n_candidates": 0}, "n_candidates"),
+        ({"n_candidates": True}, "n_candidates must be an integer of at least 1, got True"),
+        ({"encoder": 3}, "encoder"),
+    ],
 )
 def test_a_parameter_out_of_range_is_named(parameters, message):
     with pytest.raises(ValueError, match=message):
