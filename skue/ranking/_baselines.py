@@ -55,6 +55,8 @@ class PopularityRanker(ItemRanker):
     ([['tea', 'saw']], [[3.0, 2.0]])
     """
 
+    _uses_times = False
+
     def _learn(self, histories: Histories) -> None:
         self.popularity_ = _n_events(histories)
 
@@ -110,6 +112,8 @@ class OwnFrequencyRanker(ItemRanker):
     >>> ids.tolist()
     [['cup', 'tea', 'pot']]
     """
+
+    _uses_times = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")]

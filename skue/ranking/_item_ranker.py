@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from skue._estimator import atomic_fit
-from skue.encoders._recommender import Pairs, Recommender, ScoreBlock
+from skue.encoders._recommender import Pairs, Recommender, ScoreBlock, columns_used
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
@@ -61,6 +61,9 @@ class ItemRanker(Recommender):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
 
+    # Whether times change the scores. If so, X needs them where the log of ``fit`` had them.
+    _uses_times: ClassVar[bool] = True
+
     item_embeddings_: Catalogue
 
     def _learn(self, histories: Histories) -> None:
@@ -90,6 +93,9 @@ class ItemRanker(Recommender):
         histories = validate_histories(self, X, reset=True)
         if not is_liked(histories).any():
             raise ValueError("X has no event with a positive weight, so there is nothing to count.")
+        self._needs = columns_used(
+            histories, times=self._uses_times, weights=not is_liked(histories).all()
+        )
         self.item_embeddings_ = _items_with_an_event(histories)
         self._learn(self._known_likes(histories))
         return self

@@ -21,12 +21,14 @@ from skue.encoders._recommender import (
     Pairs,
     Recommender,
     ScoreBlock,
+    columns_used,
     indexed_by_user,
     users_of,
 )
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
+from skue.histories._splits import is_liked
 from skue.histories._vocabulary import check_same_type
 from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import Rows
@@ -193,6 +195,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         """
         check_positive_int("n_candidates", self.n_candidates)
         histories = validate_histories(self, X, reset=True)
+        self._needs = columns_used(histories, times=True, weights=not is_liked(histories).all())
         random_state = check_random_state(self.random_state)
         encoder = default_encoder(len(histories)) if self.encoder is None else self.encoder
         self.encoder_, held_out = fitted_encoder(

@@ -208,6 +208,19 @@ def test_dislikes_are_not_counted(ranker):
 
 
 @pytest.mark.parametrize("ranker", RANKERS, ids=repr)
+def test_what_was_fitted_with_times_needs_them_only_if_they_change_the_scores(ranker):
+    times = [[1.0, 1.0, 2.0], [1.0, 2.0, 2.0]]
+    log = Histories.from_lists([["a", "b", "c"], ["c", "a", "b"]], timestamps=times)
+    ranker.fit(log)
+    if type(ranker) in (PopularityRanker, OwnFrequencyRanker):
+        expected = ranker.recommend(log, k=3)[0]
+        np.testing.assert_array_equal(ranker.recommend(list(log), k=3)[0], expected)
+    else:
+        with pytest.raises(ValueError, match="X has no timestamps, but .* was fitted with them"):
+            ranker.recommend(list(log), k=3)
+
+
+@pytest.mark.parametrize("ranker", RANKERS, ids=repr)
 def test_a_slice_of_a_log_gives_the_same_as_its_lists(ranker):
     log = Histories.from_lists([["a", "b"], ["b", "c", "b"], ["ghost"], ["c", "a", "c"]])
     part = log[np.array([0, 1, 3])]
