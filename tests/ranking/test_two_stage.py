@@ -507,7 +507,8 @@ def test_an_update_after_a_fit_with_two_histories_of_one_user_is_an_error():
 
 def test_an_update_without_user_ids_is_an_error():
     with pytest.raises(ValueError, match="update needs user_ids"):
-        recommender(ranker=LogisticRegression()).fit(LOG).update([[1, 2]])
+        newer = Histories.from_lists([[1, 2]], timestamps=[[3e6, 3e6]])
+        recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
     lists = [row.tolist() for row in LOG]
     with pytest.raises(ValueError, match=r"histories of fit have none"):
         recommender(ranker=LogisticRegression()).fit(lists).update(LOG)
@@ -515,8 +516,10 @@ def test_an_update_without_user_ids_is_an_error():
 
 def test_an_update_needs_times_if_fit_had_them():
     newer = Histories.from_lists([[1]], user_ids=["u000"])
-    with pytest.raises(ValueError, match="must both have timestamps"):
+    with pytest.raises(ValueError, match="X has no timestamps, but TwoStageRecommender was fitted"):
         recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
+    with pytest.raises(ValueError, match="must both have timestamps"):
+        recommender(ranker=LogisticRegression()).fit(without_times(LOG)).update(LOG)
 
 
 def test_explain_lists_the_features_of_each_recommendation(fitted):
