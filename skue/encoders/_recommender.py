@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -207,20 +208,22 @@ class Recommender(DocumentationLink, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         versions = {"skue": __version__}
-        if any(type(value).__module__.startswith("sklearn.") for value in state.values()):
+        if any(map(_of_sklearn, state.values())):
             versions["scikit-learn"] = sklearn.__version__
         return {_VERSIONS: versions, **state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        installed = {"skue": __version__, "scikit-learn": sklearn.__version__}
-        for package, version in state.pop(_VERSIONS, {"skue": "0.1 or 0.2"}).items():
-            if version != installed[package]:
-                raise ValueError(
-                    f"This {type(self).__name__} was saved with {package} {version}, and this is "
-                    f"{package} {installed[package]}. Install {package} {version}, or fit it again."
-                )
+        _check_versions(type(self), state.pop(_VERSIONS, {}))
         super().__setstate__(state)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle objects of scikit-learn apart, because another version may not even read them."""
+        state = self.__getstate__()
+        parts = {name: state.pop(name) for name in list(state) if _of_sklearn(state[name])}
+        if not parts:
+            return super().__reduce_ex__(protocol)
+        return _restored, (type(self), state, pickle.dumps(parts))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -230,6 +233,29 @@ class Recommender(DocumentationLink, BaseEstimator):
 
 
 _VERSIONS = "_versions"
+
+
+def _of_sklearn(value: Any) -> bool:
+    module = type(value).__module__
+    return module.startswith("sklearn.") and not module.startswith("sklearn.frozen")
+
+
+def _check_versions(cls: type, versions: dict[str, str]) -> None:
+    installed = {"skue": __version__, "scikit-learn": sklearn.__version__}
+    for package, version in {"skue": "0.1 or 0.2", **versions}.items():
+        if version != installed[package]:
+            raise ValueError(
+                f"This {cls.__name__} was saved with {package} {version}, and this is {package} "
+                f"{installed[package]}. Install {package} {version}, or fit it again."
+            )
+
+
+def _restored(cls: type, state: dict[str, Any], parts: bytes) -> Any:
+    """Return a pickled recommender, if the versions are right."""
+    _check_versions(cls, state[_VERSIONS])
+    recommender = object.__new__(cls)
+    recommender.__setstate__({**state, **pickle.loads(parts)})  # type: ignore[attr-defined]
+    return recommender
 
 
 def columns_used(histories: Histories, *, times: bool, weights: bool) -> tuple[str, ...]:
