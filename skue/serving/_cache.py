@@ -84,6 +84,11 @@ class Claim(Future[Entry]):
         return not self.cancelled() and self.exception() is None
 
 
+# The entry of each user, and where it came from.
+Found = dict[Any, tuple[Entry, str]]
+Claims = dict[Any, Claim]
+
+
 class Held(NamedTuple):
     """An entry in memory, whether it may be served as "cached", and when it was put there."""
 
@@ -181,7 +186,7 @@ class UserVectorCache:
         self._lock = threading.Lock()
         # The newest entry of each user, newest last.
         self._memory: OrderedDict[Any, Held] = OrderedDict()
-        self._claims: dict[Any, Claim] = {}
+        self._claims: Claims = {}
         # When users were invalidated: stored entries that are not newer are ignored. Those that
         # the store failed to remove are kept until it does.
         self._invalidated: OrderedDict[Any, float] = OrderedDict()
@@ -216,9 +221,8 @@ class UserVectorCache:
             outdated vector, because the new one failed or is late. ``"fallback"``: the fallback
             vector of the encoder, because there is no other.
         """
-        until = math.inf if self.deadline is None else time.monotonic() + self.deadline
-        users = user_list(user_ids)
-        found: dict[Any, tuple[Entry, str]] = {}
+        until, users = self._until(), user_list(user_ids)
+        found: Found = {}
         missing = list(dict.fromkeys(users))
         while missing:
             missing = self._answer(missing, load, until, found)
@@ -344,12 +348,14 @@ class UserVectorCache:
             f"n_entries={len(self._memory)})"
         )
 
+    def _until(self) -> float:
+        """Return when a call that starts now has to end, on the clock of ``time.monotonic``."""
+        if self.deadline is None or self.deadline > threading.TIMEOUT_MAX:
+            return math.inf
+        return time.monotonic() + self.deadline
+
     def _answer(
-        self,
-        users: list[Any],
-        load: Callable[..., Any],
-        until: float,
-        found: dict[Any, tuple[Entry, str]],
+        self, users: list[Any], load: Callable[..., Any], until: float, found: Found
     ) -> list[Any]:
         """Add vectors to ``found``, and return the users whose computation was interrupted."""
         seen, claims = self._start(users, load, until)
@@ -378,7 +384,7 @@ class UserVectorCache:
 
     def _start(
         self, users: list[Any], load: Callable[..., Any], until: float
-    ) -> tuple[dict[Any, tuple[Entry, str]], dict[Any, Claim]]:
+    ) -> tuple[Found, Claims]:
         """Return the vectors that the cache has, and claims of the users that are computed.
 
         Without a deadline, the caller does all the work. With a deadline, a thread reads the
@@ -408,9 +414,7 @@ class UserVectorCache:
         self._count(timeouts=len(users))
         return {}, {}
 
-    def _look_and_compute(
-        self, users: list[Any], load: Callable[..., Any]
-    ) -> tuple[dict[Any, tuple[Entry, str]], dict[Any, Claim]]:
+    def _look_and_compute(self, users: list[Any], load: Callable[..., Any]) -> tuple[Found, Claims]:
         """Return what the cache has, and let a thread compute the users that no other computes."""
         seen, claims, mine = self._look(users)
         if mine:
@@ -422,9 +426,7 @@ class UserVectorCache:
                 computing.add_done_callback(partial(self._release_after, mine))
         return seen, claims
 
-    def _look(
-        self, users: list[Any]
-    ) -> tuple[dict[Any, tuple[Entry, str]], dict[Any, Claim], dict[Any, Claim]]:
+    def _look(self, users: list[Any]) -> tuple[Found, Claims, Claims]:
         """Return the vectors in the store or in memory, and claim the missing users."""
         if self._store is None:
             return self._claim(users, since=-math.inf)
@@ -434,24 +436,22 @@ class UserVectorCache:
         more, claims, mine = self._claim(missing, since=started)
         return seen | more, claims, mine
 
-    def _claim(
-        self, users: Iterable[Any], since: float
-    ) -> tuple[dict[Any, tuple[Entry, str]], dict[Any, Claim], dict[Any, Claim]]:
+    def _claim(self, users: Iterable[Any], since: float) -> tuple[Found, Claims, Claims]:
         """Claim users for one computation in the process.
 
         Returns
         -------
-        seen : dict of user to (Entry, status)
+        seen : Found
             Vectors in memory that were put there since the given time, on the clock of
             ``time.monotonic``: perhaps after the caller has looked into the store.
-        claims : dict of user to Claim
+        claims : Claims
             All other users.
-        mine : dict of user to Claim
+        mine : Claims
             Those that the caller has to compute.
         """
-        seen: dict[Any, tuple[Entry, str]] = {}
-        claims: dict[Any, Claim] = {}
-        mine: dict[Any, Claim] = {}
+        seen: Found = {}
+        claims: Claims = {}
+        mine: Claims = {}
         now = time.time()
         with self._lock:
             for user in users:
@@ -465,7 +465,7 @@ class UserVectorCache:
                 claims[user] = claim
         return seen, claims, mine
 
-    def _compute_and_write(self, mine: dict[Any, Claim], load: Callable[..., Any]) -> None:
+    def _compute_and_write(self, mine: Claims, load: Callable[..., Any]) -> None:
         """Load, encode and store users. Errors are counted and logged."""
         try:
             self._write(mine, self._compute(mine, load))
@@ -476,7 +476,7 @@ class UserVectorCache:
                 raise
             self._release(mine, error)
 
-    def _compute(self, mine: dict[Any, Claim], load: Callable[..., Any]) -> dict[Any, Entry]:
+    def _compute(self, mine: Claims, load: Callable[..., Any]) -> dict[Any, Entry]:
         """Load and encode users, and end their claims with the vectors or errors."""
         with self._lock:
             # Claims that have expired while they waited are computed by another call.
@@ -500,11 +500,11 @@ class UserVectorCache:
                 mine[user].set_exception(loaded.errors[user])
         return entries
 
-    def _release_after(self, mine: dict[Any, Claim], computing: Future[Any]) -> None:
+    def _release_after(self, mine: Claims, computing: Future[Any]) -> None:
         # An interrupt that load raises in a thread has no caller, so it is a failed load.
         self._release(mine, None if computing.cancelled() else computing.exception())
 
-    def _release(self, mine: dict[Any, Claim], error: BaseException | None = None) -> None:
+    def _release(self, mine: Claims, error: BaseException | None = None) -> None:
         """Drop claims. Those without a result end with the error, or else are cancelled."""
         with self._lock:
             for user, claim in mine.items():
@@ -518,7 +518,7 @@ class UserVectorCache:
             elif claim.cancel():
                 claim.set_running_or_notify_cancel()  # wakes the callers
 
-    def _read(self, users: list[Any]) -> dict[Any, tuple[Entry, str]]:
+    def _read(self, users: list[Any]) -> Found:
         """Return the vectors in the store, or in memory while the store is down."""
         assert self._store is not None
         keys = {key_of(self.encoder_id, user): user for user in users}
@@ -550,7 +550,7 @@ class UserVectorCache:
             self._count(damaged=n_damaged)
         return seen
 
-    def _write(self, mine: dict[Any, Claim], entries: dict[Any, Entry]) -> bool:
+    def _write(self, mine: Claims, entries: dict[Any, Entry]) -> bool:
         """Write the entries of users that were not invalidated meanwhile to the store."""
         if self._store is None or not entries:
             return True
@@ -586,7 +586,7 @@ class UserVectorCache:
                     if invalidated is not None and self._unremoved.get(user) == invalidated:
                         del self._unremoved[user]
 
-    def _in_memory(self, users: list[Any]) -> dict[Any, tuple[Entry, str]]:
+    def _in_memory(self, users: list[Any]) -> Found:
         now = time.time()
         with self._lock:
             found = {user: self._current(user, now) for user in users}

@@ -151,7 +151,7 @@ class Retriever:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rank the nearest items of the index and the other candidates by the second stage."""
         check_positive_int("k", k)
-        until = time.monotonic() + (self.cache.deadline or math.inf)
+        until = self.cache._until()
         user_ids = as_ids(users, "user_ids")
         row_of = {user: row for row, user in enumerate(dict.fromkeys(users))}
         loading = self._load(list(row_of), load, until)

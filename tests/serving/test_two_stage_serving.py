@@ -173,8 +173,9 @@ def with_deadline(serving, recommender, deadline):
     return Retriever(cache, serving.index, recommender)
 
 
-def test_within_the_deadline_the_second_stage_ranks(serving, recommender):
-    quick = with_deadline(serving, recommender, 30.0)
+@pytest.mark.parametrize("deadline", [30.0, 1e300])
+def test_within_the_deadline_the_second_stage_ranks(serving, recommender, deadline):
+    quick = with_deadline(serving, recommender, deadline)
     ids, scores, status = quick.recommend(USERS[:5], load, k=4)
     expected = serving.recommend(USERS[:5], load, k=4)
     np.testing.assert_array_equal(ids, expected[0])
