@@ -290,9 +290,11 @@ class ItemEmbeddings(Catalogue):
         try:
             space = {name: parts[name].item() for name in _SPACE if name in parts}
             items = cls(parts["vectors"], parts["ids"], **space)
+            items._learned_events = parts.get("_learned_events")
+            if items._learned_events is not None and items._learned_events.dtype != np.uint64:
+                raise ValueError(f"_learned_events has dtype {items._learned_events.dtype}.")
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-        items._learned_events = parts.get("_learned_events")
         return items
 
     def __sklearn_clone__(self) -> ItemEmbeddings:

@@ -215,3 +215,12 @@ def test_only_towers_start_with_directions_of_negative_eigenvalues(for_towers):
         found = spectral_items(pairs, 6, random_state, smoothing=0.1)
     vectors = found.vectors[found.lookup(histories.item_ids)]
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_users", [1, 3])
+def test_in_one_dimension_a_random_direction_that_cancels_the_vector_is_left_out(n_users):
+    lists = [[1, 2, 1, 1, 4, 1], [1, 2, 2, 4, 2, 1], [2, 4, 1, 2, 1]][:n_users]
+    repeated = [[row[0], row[0], *row[1:]] for row in lists]
+    for log in (lists, repeated, [[1, 2, 1, 2]], [[7, 8], [8, 7, 8, 7]]):
+        vectors = CooccurrenceItemEmbedder(n_dims=1).fit(log).item_embeddings_.vectors
+        np.testing.assert_array_equal(np.abs(vectors), 1)

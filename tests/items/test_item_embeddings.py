@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
+from skue._files import write_arrays
 from skue.histories._vocabulary import Vocabulary
 
 ITEMS = ItemEmbeddings([[3, 4], [0, 2]], ids=["tea", "cup"], space_id="shop")
@@ -237,3 +238,27 @@ def test_an_empty_catalogue_recommends_nothing():
         ids, scores = encoder.fit([["a"]]).recommend([["a"]], k=2)
     assert ids.shape == (1, 2)
     assert np.isneginf(scores).all()
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [
+        {"space_id": np.array([1, 2])},
+        {"space_id": np.array(5)},
+        {"vectors": np.zeros((2, 3), np.float32)},
+        {"vectors": np.ones(2)},
+        {"ids": np.array([4, 4])},
+        {"aligned_with": np.array("monday"), "agreement": np.array("high")},
+        {"_learned_events": np.array([0.5])},
+        {"_learned_events": np.array(5)},
+    ],
+    ids=str,
+)
+def test_a_file_that_was_changed_is_named_as_damaged(tmp_path, crafted):
+    path = tmp_path / "items.npz"
+    held = {"vectors": np.eye(2), "ids": np.arange(2), "space_id": np.array("x")}
+    write_arrays(path, "ItemEmbeddings", held)
+    assert len(ItemEmbeddings.load(path)) == 2
+    write_arrays(path, "ItemEmbeddings", held | crafted)
+    with pytest.raises(ValueError, match=r"items\.npz is damaged"):
+        ItemEmbeddings.load(path)
