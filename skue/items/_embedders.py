@@ -34,7 +34,8 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     embedding of the graph of items. As :math:`V = -U` where an eigenvalue is negative, directions
     that separate items from those they appear with are left out. Events with a weight of zero or
     less are ignored. Items of one instant (a basket) are at distance 1, whatever their order in
-    the file.
+    the file. Of a history of :math:`n` events with large baskets, each event counts with
+    :math:`2^{24} / n` later ones at most, which bounds what a bot can cost.
 
     If users return to the same items, an item predicts itself better than its neighbours, which
     a truncated decomposition cannot represent. Therefore, if a share :math:`\alpha` of the events

@@ -20,6 +20,8 @@ from skue.kernels._arrays import (
 _PRECISION = 2.0**24
 # Number of pairs held at a time.
 _BLOCK = 2**22
+# About the largest number of pairs of one history.
+_MOST_PAIRS = 2**24
 
 
 def pair_counts(
@@ -37,6 +39,9 @@ def pair_counts(
     in instants. Two items of one instant are at distance 1 whatever their order. If the counts
     are directed, they are no pair, because neither follows the other.
 
+    In a history of ``n`` events, each is paired with ``2**24 / n`` later ones at most (but with
+    ``window`` in any case), so that a bot with large baskets costs no more than a large shop.
+
     Returns
     -------
     counts : csr_array of shape (n_items, n_items), float64
@@ -52,7 +57,9 @@ def pair_counts(
         starts = events.starts[instants + 1][events.instants]
     else:
         starts = np.arange(len(events.codes)) + 1
-    pairs = offsets_of(stops - starts)
+    n_most = np.maximum(window, _MOST_PAIRS // np.maximum(np.diff(offsets), 1))
+    n_later = np.minimum(stops - starts, n_most[events.users][events.instants])
+    pairs = offsets_of(n_later)
     counts = sp.csr_array((n_items, n_items))
     n_before = 0
     while n_before < len(events.codes):
@@ -73,7 +80,8 @@ class _Events(NamedTuple):
     instants: np.ndarray
     # First event of each instant, and the number of events.
     starts: np.ndarray
-    # First instant after those of the same user.
+    # The user of each instant, and the first instant after those of the same user.
+    users: np.ndarray
     ends: np.ndarray
 
 
@@ -81,9 +89,10 @@ def _instants(
     codes: np.ndarray, offsets: np.ndarray, n_items: int, timestamps: np.ndarray | None
 ) -> _Events:
     n_events = len(codes)
-    ends = np.repeat(offsets[1:], np.diff(offsets))
+    users = owners(offsets)
+    ends = offsets[1:][users]
     if timestamps is None:
-        return _Events(codes, np.arange(n_events), np.arange(n_events + 1), ends)
+        return _Events(codes, np.arange(n_events), np.arange(n_events + 1), users, ends)
     opens = starts_of_runs(timestamps, offsets)
     instants = np.cumsum(opens) - 1
     n_before = np.append(0, instants + 1)
@@ -92,7 +101,7 @@ def _instants(
         keys = np.unique(user_item_keys(instants, codes, n_items))
         instants, codes = keys // n_items, (keys % n_items).astype(codes.dtype)
     starts = offsets_of(np.bincount(instants, minlength=len(ends)))
-    return _Events(codes, instants, starts, ends)
+    return _Events(codes, instants, starts, users[opens], ends)
 
 
 def _weights(window: int) -> np.ndarray:

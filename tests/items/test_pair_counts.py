@@ -208,3 +208,17 @@ def test_a_failed_fit_changes_nothing():
 def test_a_window_of_any_size_is_taken():
     counts = count_pairs(Histories.from_lists([[0, 1, 2]]), window=10**30)
     np.testing.assert_array_equal(counts.pairs.toarray(), [[0, 1, 0.5], [0, 0, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("directed", [False, True])
+def test_the_pairs_of_one_history_with_large_baskets_are_bounded(directed):
+    n_events = 200_000
+    times = np.repeat(np.arange(4.0), n_events // 4)
+    bot = Histories(np.arange(n_events), [0, n_events], np.arange(n_events), timestamps=times)
+    tracemalloc.start()
+    counts = count_pairs(bot, window=5, directed=directed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    n_later = 2**24 // n_events
+    assert 0.7 * n_later * n_events < counts.pairs.nnz <= n_later * n_events
+    assert peak < 10**9
