@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 # In order of preference. Weights are never guessed.
 _USERS = (
@@ -33,6 +33,12 @@ _DONE = (
 _WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on", "datum", "zeitpunkt", "am")
 # Parts of names that suggest that a column of numbers is a time.
 _SOUNDS_LIKE_TIME = ("time", "date", "stamp", "datum", "zeit", "unix", "epoch")
+_SOUNDS_LIKE_CLOCK = ("time", "zeit", "hour", "stunde", "clock")
+# Times that something took, or counts.
+_DURATIONS = (
+    "watch", "run", "life", "spent", "play", "dwell", "listen", "duration", "elapsed", "times",
+    "dauer", "zone", "birth",
+)  # fmt: skip
 
 
 def _named(things: Iterable[str]) -> Iterator[str]:
@@ -49,7 +55,7 @@ _FILLERS = ("unique", "parent", "anonymous", "hashed")
 
 
 def guess_column(columns: Iterable[Any], role: str) -> Any:
-    """Return the column that has a usual name of a role, or None.
+    """Return the column that has a usual name of a role, the most usual one of several, or None.
 
     Parameters
     ----------
@@ -57,16 +63,36 @@ def guess_column(columns: Iterable[Any], role: str) -> Any:
     role : {"user", "item", "time"}
         There are no usual names of other roles.
     """
-    plain: dict[str, Any] = {}
-    for column in columns:
-        plain.setdefault(_plain(column), column)
-    return next((plain[name] for name in _GUESSES.get(role, []) if name in plain), None)
+    return next(iter(columns_named(columns, role)), None)
+
+
+def columns_named(columns: Iterable[Any], role: str) -> list[Any]:
+    """Return the columns that have a usual name of a role, the most usual first.
+
+    Sessions and names count only if there is no other column.
+    """
+    usual = {name: place for place, name in enumerate(_GUESSES.get(role, []))}
+    held = [column for column in dict.fromkeys(columns) if _plain(column) in usual]
+    names = sorted(held, key=lambda column: usual[_plain(column)])
+    return [name for name in names if not _is_weak(_plain(name))] or names
+
+
+def _is_weak(plain: str) -> bool:
+    return plain.startswith("session") or plain.endswith(("name", "bezeichnung"))
 
 
 def sounds_like_time(column: Any) -> bool:
     """Tell whether a name suggests a time."""
     plain = _plain(column)
-    return plain in ("ts", "when", "t") or any(word in plain for word in _SOUNDS_LIKE_TIME)
+    says_so = plain in ("ts", "when", "t") or any(word in plain for word in _SOUNDS_LIKE_TIME)
+    return says_so and not any(word in plain for word in _DURATIONS)
+
+
+def sounds_like_clock(column: Any) -> bool:
+    """Tell whether a name suggests a time of day."""
+    plain = _plain(column)
+    says_so = any(word in plain for word in _SOUNDS_LIKE_CLOCK)
+    return says_so and not any(word in plain for word in _DURATIONS)
 
 
 def looks_like_a_log(columns: Iterable[Any]) -> bool:
@@ -81,57 +107,6 @@ def _plain(column: Any) -> str:
     for filler in _FILLERS:
         name = name.replace(filler, "")
     return name
-
-
-class ColumnsRead(NamedTuple):
-    """Which columns of a log were read.
-
-    Attributes
-    ----------
-    names : list
-        All columns.
-    roles : dict of role to name
-        The columns of the user, the item, the time and the weight; None if there is none.
-    dates : list
-        Columns that hold dates or times, if no column was read as the time.
-    """
-
-    names: list[Any]
-    roles: dict[str, Any]
-    dates: list[Any]
-
-
-def pick_column(held: list[Any], role: str, name: str | int | None, source: str) -> Any:
-    """Return the column for a role: the named one, or one with a usual name.
-
-    Raises
-    ------
-    ValueError
-        If the file has no such column, or several of that name.
-    """
-    if name is not None and name not in held:
-        raise ValueError(f"{source} has no column {name!r} ({role}); it has {held}.")
-    found = guess_column(held, role) if name is None else name
-    if found is not None and held.count(found) > 1:
-        raise ValueError(
-            f"{source} has {held.count(found)} columns {found!r} ({role}). Rename all but one of "
-            "them."
-        )
-    if found is not None or role not in ("user", "item"):
-        return found
-    if held and isinstance(held[0], int):
-        raise ValueError(
-            f"Columns of {source} are given by position, so give the {role} column by position "
-            f"too: {role}=..., from 0 to {held[-1]}."
-        )
-    if any(map(is_number, held)):
-        raise ValueError(
-            f"{source} seems to have no header line: it starts with {held}. Give the positions of "
-            "the columns, counted from 0, for example user=0, item=1, time=3."
-        )
-    raise ValueError(
-        f"{source} has no column that looks like the {role}; it has {held}. Name it: {role}=..."
-    )
 
 
 def is_number(text: Any) -> bool:

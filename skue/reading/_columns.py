@@ -7,15 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skue._estimator import import_optional
-from skue.reading._column_names import sounds_like_time
-from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items
-from skue.reading._table import Table, checked
-from skue.reading._times import looks_like_dates, times_of, unit_of
+from skue._estimator import import_optional, warn_caller
+from skue.reading._column_names import guess_column
+from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items, shown
+from skue.reading._table import Table
+from skue.reading._times import times_of
 from skue.reading._values import DROP, Label, decoded, is_arrow, refuse_missing
 
 _NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
 _COMMA_NUMBER = re.compile(_NUMBER.pattern.replace(r"\.", ","))
+# Ids that often stand for missing ones, and the share of events from which on this is told.
+_PLACEHOLDERS = {
+    "na", "n/a", "<na>", "#n/a", "nan", "nat", "null", "none", "nil", "undefined", "unknown",
+    "missing", "anonymous", "guest", "(not set)", "-", "--", "?", "\\n", "-1",
+}  # fmt: skip
+_MOST_EVENTS = 0.1
 _POWERS_OF_TEN = 10 ** np.arange(1, 19, dtype=np.int64)
 
 
@@ -68,12 +74,54 @@ def log_of_table(
         weights = weights_of(values["weight"], labels["weight"], decimal)
     users = ids_of(values["user"], labels["user"], as_written=table.is_text)
     items = ids_of(values["item"], labels["item"], as_written=table.is_text)
+    if table.is_text:
+        _refuse_headers(table, users, items)
     if len(items[1]):
         place, first = labels["item"].place, items[0]
         refuse_as_items(
             items[1][:1], labels["item"].full_name, lambda _: place(int(np.argmin(first)))
         )
+    for role, ids in (("user", users), ("item", items)):
+        _warn_of_placeholder(role, *ids, labels[role])
     return Log(users, items, timestamps, weights)
+
+
+def _refuse_headers(table: Table, users: Any, items: Any) -> None:
+    """Raise for a row that is a header line, as in files that were joined."""
+    rows = np.ones(len(users[0]), dtype=bool)
+    for role, (codes, ids) in (("user", users), ("item", items)):
+        if not is_text(ids):
+            return
+        if table.has_header:
+            names = set(table.first_line)
+            of_header = [code for code, name in enumerate(ids.tolist()) if name in names]
+        else:
+            of_header = [
+                code
+                for code, name in enumerate(ids.tolist())
+                if len(name) < 40 and guess_column([name], role) is not None
+            ]
+        rows &= np.isin(codes, of_header)
+    if rows.any():
+        row = int(rows.argmax())
+        held = [ids[codes[row]] for codes, ids in (users, items)]
+        raise ValueError(
+            f"{table.source}, {table.place(row)}: this is a header line, with {held}. Files that "
+            "were joined have several; remove all but the first."
+        )
+
+
+def _warn_of_placeholder(role: str, codes: np.ndarray, ids: np.ndarray, label: Label) -> None:
+    """Warn of an id that seems to stand for missing ids and holds many events."""
+    known = [code for code, name in enumerate(ids.tolist()) if str(name).lower() in _PLACEHOLDERS]
+    for code in known:
+        n_events = int((codes == code).sum())
+        if n_events > _MOST_EVENTS * len(codes):
+            warn_caller(
+                f"{label.full_name}: {n_events} of {len(codes)} events have the {role} "
+                f"{shown(ids[code])}, which seems to stand for a missing id. Drop these rows, or "
+                f"ignore this warning if it is one {role}."
+            )
 
 
 def ids_of(column: Any, label: Label, *, as_written: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -209,31 +257,3 @@ def _weights_of_text(
         hint = f"If {other!r} is the decimal mark, set decimal={other!r}."
         hint = "Write numbers with a decimal point." if decimal is None else hint
     raise ValueError(f"{label.holds(row, text)}, which is not a number. {hint}")
-
-
-def columns_of_times(table: Table) -> list[Any]:
-    """Return the columns of a table whose first rows hold dates or times.
-
-    A column of numbers counts if they are times in one unit and its name suggests a time.
-    """
-    return [name for name, column in table.first_rows().items() if _holds_times(name, column)]
-
-
-def _holds_times(name: Any, column: Any) -> bool:
-    arrow = import_optional("pyarrow", "io")
-    try:
-        column = arrow.chunked_array([column]) if isinstance(column, arrow.Array) else column
-        values = checked(column.drop_null(), Label(str(name), str))
-    except ValueError:
-        return False
-    if is_arrow(values):
-        texts = [text for text in values.to_pylist() if text.strip()]
-        if looks_like_dates(texts):
-            return True
-        try:
-            values = np.array(list(map(float, texts)))
-        except ValueError:
-            return False
-    if values.dtype.kind in "iuf":
-        return len(values) > 0 and sounds_like_time(name) and unit_of(values) is not None
-    return values.dtype.kind == "M"

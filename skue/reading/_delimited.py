@@ -92,15 +92,21 @@ class DelimitedTable:
         if self._mark == "::":
             self._delimiter = _UNIT_SEPARATOR
             self._text = self._without_colons()
-            spans = _first_records(_letters(self._text), quotes)
-        self.first_line = fields_of(lines[0], self._mark, quotes)
-        self._first_values = fields_of(lines[min(1, len(lines) - 1)], self._mark, quotes)
-        self._has_line_breaks = self._check()
+        self._has_line_breaks = self._check_with_escapes()
+        spans = _first_records(_letters(self._text), quotes)
+        lines = [_letters(self._text)[slice(*span)].tobytes().decode() for span in spans]
+        self.first_line = fields_of(lines[0], self._delimiter, quotes)
+        self._first_values = fields_of(lines[min(1, len(lines) - 1)], self._delimiter, quotes)
         self.names: list[Any] = list(range(len(self.first_line)))
         self._start = 0
         if self.has_header:
             self.names = [name.strip() for name in self.first_line]
             self._start = spans[0][1]
+            if not quotes and all(re.fullmatch('".*"', name) for name in self.names):
+                raise ValueError(
+                    f"{path}: quotes=False, but all fields of the header are in quote marks: "
+                    f"{self.names}. Leave quotes out."
+                )
         elif looks_like_a_log(self.first_line):
             raise ValueError(
                 f"{path}: columns given by position mean that there is no header line, but the "
@@ -239,6 +245,21 @@ class DelimitedTable:
                 )
         return replaced
 
+    def _check_with_escapes(self) -> bool:
+        """Check the text; if that fails, with quote marks that are escaped as ``\\"``."""
+        text = self._text
+        try:
+            return self._check()
+        except ValueError as error:
+            written = text.to_pybytes()
+            if b'\\"' not in written or b"\\\\" in written:
+                raise
+            self._text = _buffer([written.replace(b'\\"', b'""')])
+            try:
+                return self._check()
+            except ValueError:
+                raise error from None
+
     def _check(self) -> bool:
         """Raise for NUL bytes and misplaced marks; tell whether fields have line breaks."""
         letters = _letters(self._text)
@@ -248,9 +269,12 @@ class DelimitedTable:
                 "there is a NUL byte. Remove it, or give the encoding of the file, for example "
                 "encoding='utf-16'.",
             )
-        has_line_breaks = False
+        at = inner_byte_order_mark(letters)
+        if at is not None:
+            raise self._error_at(at, INNER_MARK)
         if not self._quotes or not len(_positions(letters, _QUOTE)):
             return False
+        has_line_breaks = False
         for start, stop in _stretches(letters):
             part = letters[start:stop]
             self._refuse_misplaced_quotes(part, start)
@@ -292,14 +316,16 @@ class DelimitedTable:
         mark = int(wrong.argmax())
         position = int(at[mark])
         around = text(position - 15, position + 10)
+        is_escaped = letters[position - 1] == ord("\\")
+        hint = 'Write a quote mark in a field twice (""), not as \\".' if is_escaped else _NO_QUOTES
         if mark % 2 == 0:
             what = f"there is a quote mark inside a field, in {around}"
-            raise self._error_at(start + position, f"{what}. {_NO_QUOTES}")
+            raise self._error_at(start + position, f"{what}. {hint}")
         line = count_ends(_letters(self._text)[: start + position]) + 1
         raise self._error_at(
             start + int(at[mark - 1]),
             f"a quote mark opens a field, but the next one, on line {line}, does not close it: "
-            f"{around}. {_NO_QUOTES}",
+            f"{around}. {hint}",
         )
 
     def _line_breaks(self, letters: np.ndarray) -> tuple[bool, int | None]:
@@ -320,6 +346,11 @@ class DelimitedTable:
         n_lines = np.diff(np.append(first_lines, len(starts)))
         several = np.logical_and.reduceat(fits, first_lines) & (n_lines > 1)
         return True, int(starts[first_lines[several][0]]) if several.any() else None
+
+
+INNER_MARK = (
+    "the line starts with a byte order mark (U+FEFF), as where files were joined. Remove it."
+)
 
 
 def _buffer(pieces: Iterable[bytes]) -> Any:
@@ -343,6 +374,14 @@ def _positions(letters: np.ndarray, byte: int) -> np.ndarray:
     starts = range(0, len(letters), _PIECE)
     found = [np.flatnonzero(letters[at : at + _PIECE] == byte) + at for at in starts]
     return np.concatenate([np.empty(0, dtype=np.int64), *found])
+
+
+def inner_byte_order_mark(letters: np.ndarray) -> int | None:
+    """Return where a line starts with a byte order mark, or None."""
+    at = _positions(letters[:-2], _BYTE_ORDER_MARK[0])
+    is_mark = (letters[at + 1] == _BYTE_ORDER_MARK[1]) & (letters[at + 2] == _BYTE_ORDER_MARK[2])
+    starts = (at == 0) | np.isin(letters[at - 1], [ord("\n"), ord("\r")])
+    return int(at[is_mark & starts][0]) if (is_mark & starts).any() else None
 
 
 def line_ends(letters: np.ndarray) -> np.ndarray:

@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.reading._delimited import count_ends, line_ends, utf8_text
+from skue.reading._delimited import (
+    INNER_MARK,
+    count_ends,
+    inner_byte_order_mark,
+    line_ends,
+    utf8_text,
+)
 from skue.reading._ids import as_ids, factorize, refuse_as_items, shown
 
 # The ASCII characters at which str.split splits.
@@ -53,6 +59,9 @@ def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
             f"{path}, line {count_ends(letters[:at]) + 1}: there is a NUL byte. Remove it, or give "
             "the encoding of the file, for example encoding='utf-16'."
         )
+    at = inner_byte_order_mark(letters)
+    if at is not None:
+        raise ValueError(f"{path}, line {count_ends(letters[:at]) + 1}: {INNER_MARK}")
     tokens = content.decode("utf-8").split()
     if not tokens:
         raise ValueError(f"{path} is empty; one user per line is expected.")

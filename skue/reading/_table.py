@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
+from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -24,7 +28,7 @@ from skue.reading._delimited import (
     first_line,
 )
 from skue.reading._ids import shown
-from skue.reading._values import Label, as_array, row_of_frame
+from skue.reading._values import Label, as_array, is_arrow, plain_text, row_of_frame
 
 _OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
 _OTHER_KINDS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".pkl", ".npz")
@@ -38,6 +42,7 @@ class Table(Protocol):
     source: str
     is_text: bool
     has_header: bool
+    first_line: list[str]
 
     def columns(self, names: list[Any]) -> dict[Any, Any]:
         """Return these columns."""
@@ -102,32 +107,40 @@ class FrameTable:
         return Label(f"column {name!r}", self.place, self.source)
 
 
+def _library(frame: Any) -> str:
+    return type(frame).__module__.partition(".")[0]
+
+
 def _names_of(frame: Any) -> list[Any]:
     if isinstance(frame, dict):
         return list(frame)
-    if hasattr(frame, "collect_schema"):  # polars
+    if _library(frame) == "polars":
         return list(frame.collect_schema().names())
-    schema = getattr(frame, "schema", None)
-    if hasattr(schema, "names"):  # pyarrow
-        return list(schema.names)
-    for attribute in ("column_names", "columns"):  # Hugging Face; pandas, dask, DuckDB
-        if hasattr(frame, attribute):
-            return list(getattr(frame, attribute))
+    if _library(frame) == "pyarrow":
+        return list(frame.schema.names)
+    if hasattr(frame, "columns"):  # pandas, dask, DuckDB
+        return list(frame.columns)
+    if hasattr(frame, "column_names"):  # Hugging Face
+        return list(frame.column_names)
     if hasattr(frame, "__arrow_c_stream__"):
         return list(import_optional("pyarrow", "io").table(frame).column_names)
-    raise ValueError(f"A log must be a DataFrame, got {type(frame).__name__}.")
+    raise ValueError(
+        "A log must be a DataFrame (pandas, polars, dask, pyarrow and others that hand over Arrow "
+        f"data) or a dict of arrays, got {type(frame).__name__}."
+    )
 
 
 def _selected(frame: Any, names: list[Any]) -> Any:
     """Return these columns of a frame, computed if it is lazy."""
-    if hasattr(frame, "compute"):  # dask
+    library = _library(frame)
+    if library.startswith("dask"):
         return frame[names].compute()
-    if hasattr(frame, "collect_schema"):  # polars
+    if library == "polars":
         frame = frame.select(names)
         return frame.collect() if hasattr(frame, "collect") else frame
-    if hasattr(frame, "with_format"):  # Hugging Face
+    if library == "datasets":
         return frame.select_columns(names).with_format("arrow")[:]
-    if hasattr(frame, "to_table"):  # a dataset of pyarrow
+    if library == "pyarrow" and hasattr(frame, "to_table"):  # a dataset
         return frame.to_table(columns=names)
     return frame
 
@@ -242,6 +255,7 @@ class ParquetTable:
         # From a path, pyarrow opens the file itself, so its threads hold no Python object.
         self._file = self._or_unreadable(lambda: parquet.ParquetFile(self.source))
         self.names = list(self._file.schema_arrow.names)
+        self.first_line = self.names
 
     place = staticmethod(row_of_frame)
 
@@ -265,8 +279,9 @@ class ParquetTable:
         """Return the first rows of the columns whose names are unique."""
         names = [name for name in self.names if self.names.count(name) == 1]
         batches = self._file.iter_batches(batch_size=_N_FIRST_ROWS, columns=names)
-        first = self._or_unreadable(lambda: next(batches, None))
-        return {} if first is None else {name: first[name] for name in names}
+        first = self._or_unreadable(lambda: list(islice(batches, 1)))
+        table = import_optional("pyarrow", "io").Table.from_batches(first) if first else {}
+        return {name: table[name] for name in names} if first else {}
 
     def _or_unreadable(self, read: Any) -> Any:
         arrow = import_optional("pyarrow", "io")
@@ -276,27 +291,134 @@ class ParquetTable:
             raise ValueError(f"{self.source} is not a readable Parquet file: {error}.") from None
 
 
-def checked_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
-    """Return the path of a readable file, and its kind: ``".csv"`` for ``log.csv.gz``.
+class PartsTable:
+    """Several files that make one table, in the order of their names.
+
+    Columns may also be in the names of folders, as in ``country=de/part-0.parquet``.
+    """
+
+    def __init__(self, source: str, tables: list[Table]) -> None:
+        self.source, self._tables = source, tables
+        first = tables[0]
+        self.is_text, self.has_header = first.is_text, first.has_header
+        for table in tables:
+            if set(table.names) != set(first.names) or table.is_text != first.is_text:
+                raise ValueError(
+                    f"{table.source} has the columns {table.names}, but {first.source} has "
+                    f"{first.names}. All files of a log must have the same columns."
+                )
+        self._of_folders = [_columns_of_folders(table.source) for table in tables]
+        keys = set.intersection(*map(set, self._of_folders)) - set(first.names)
+        self.names = [*first.names, *sorted(keys)]
+        self.first_line = getattr(first, "first_line", self.names)
+        self._starts = [0]
+
+    def columns(self, names: list[Any]) -> dict[Any, Any]:
+        """Return these columns of all files.
+
+        Raises
+        ------
+        ValueError
+            For errors in a file, and for columns of different types.
+        """
+        of_files = [name for name in names if name in self._tables[0].names]
+        found = [table.columns(of_files) for table in self._tables]
+        lengths = [len(next(iter(columns.values()))) for columns in found]
+        self._starts = np.cumsum([0, *lengths]).tolist()
+        together = {}
+        for name in names:
+            if name in of_files:
+                together[name] = self._joined(name, [columns[name] for columns in found])
+            else:
+                values = [folders[name] for folders in self._of_folders]
+                is_integer = all(re.fullmatch("0|-?[1-9][0-9]{0,17}", value) for value in values)
+                array = np.array(list(map(int, values))) if is_integer else as_array(values)
+                together[name] = np.repeat(array, lengths)
+        return together
+
+    def _joined(self, name: Any, columns: list[Any]) -> Any:
+        kinds = ["text" if is_arrow(column) else column.dtype.kind for column in columns]
+        other = next((at for at, kind in enumerate(kinds) if kind != kinds[0]), None)
+        if other is not None:
+            raise ValueError(
+                f"{self._tables[other].source}: column {name!r} has another type than in "
+                f"{self._tables[0].source}. Write all files with the same types."
+            )
+        if kinds[0] != "text":
+            return np.concatenate(columns)
+        types = {column.type for column in columns}
+        columns = columns if len(types) == 1 else [plain_text(column) for column in columns]
+        chunks = [chunk for column in columns for chunk in column.chunks]
+        return import_optional("pyarrow", "io").chunked_array(chunks, columns[0].type)
+
+    def first_rows(self) -> dict[Any, Any]:
+        """Return the first rows of the columns of the first file."""
+        return self._tables[0].first_rows()
+
+    def place(self, row: int) -> str:
+        """Return the file and the place in it."""
+        part = bisect_right(self._starts, row) - 1
+        table = self._tables[part]
+        return f"{Path(table.source).name}, {table.place(row - self._starts[part])}"
+
+
+def _columns_of_folders(source: str) -> dict[str, str]:
+    folders = [folder.partition("=") for folder in Path(source).parts[:-1] if "=" in folder]
+    return {name: unquote(value) for name, _, value in folders}
+
+
+def checked_paths(source: Any) -> list[tuple[Path, str]]:
+    """Return the paths of readable files, and their kinds: ``".csv"`` for ``log.csv.gz``.
+
+    Parameters
+    ----------
+    source : str or path, or list of them
+        A file, a folder or a pattern such as ``"logs/*.csv"``.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        For a URL, a folder, or a kind of file that skue does not read.
+        For a URL, a kind of file that skue does not read, and anything that is not a path.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(path)):
+    if isinstance(source, (list, tuple)):
+        if not source:
+            raise ValueError("The list of files is empty.")
+        return [found for path in source for found in checked_paths(path)]
+    if not isinstance(source, (str, os.PathLike)) or isinstance(os.fspath(source), bytes):
         raise ValueError(
-            f"{os.fspath(path)} is a URL. Download the file first, and give its path on disk."
+            "A log is given by the path of a file or a folder (text), got "
+            f"{type(source).__name__}. Read other sources into a frame, for example with "
+            "pandas.read_csv, and use Histories.from_frame."
         )
-    path = Path(path)
+    name = os.fspath(source)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+        raise ValueError(f"{name} is a URL. Download the file first, and give its path on disk.")
+    path = Path(name)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder. Name one file.")
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        hidden = [file for file in files if re.search(r"(^|/)[._]", str(file.relative_to(path)))]
+        files = [file for file in files if file not in set(hidden)]
+        if not files:
+            raise ValueError(f"{path} is a folder without files.")
+        return [_checked_path(file) for file in files]
+    if not path.exists() and re.search(r"[*?\[]", name):
+        files = sorted(glob(name, recursive=True))
+        if not files:
+            raise FileNotFoundError(f"There is no file {name}.")
+        return [found for file in files for found in checked_paths(Path(file))]
+    return [_checked_path(path)]
+
+
+def _checked_path(path: Path) -> tuple[Path, str]:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
     if not path.is_file():
         raise ValueError(f"{path} is not a regular file. Write the data to a file first.")
+    with open(path, "rb") as file:
+        if file.read(4) == b"PAR1":
+            return path, ".parquet"
     packing = path.suffix.lower()
     if packing in _OTHER_PACKING:
         raise ValueError(f"{path} is packed as {packing}. Unpack it, or compress it as .gz.")
@@ -306,7 +428,7 @@ def checked_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
             f"{path} is a {kind} file. Save it as CSV, TSV or Parquet, or read it into a frame and "
             "use Histories.from_frame."
         )
-    return path, kind
+    return path, ".parquet" if kind == ".pq" else kind
 
 
 def check_text_options(encoding: str, delimiter: str | None, quotes: bool, decimal: str) -> None:
@@ -340,19 +462,26 @@ def _is_mark(delimiter: Any) -> bool:
 
 
 def open_table(
-    path: Path,
-    kind: str,
+    source: Any,
+    paths: list[tuple[Path, str]],
     given: dict[str, str | int | None],
     *,
     encoding: str,
     delimiter: str | None,
     quotes: bool,
 ) -> Table:
-    """Open a file of :func:`checked_path`, with the columns that the caller gave by role."""
-    if kind == ".parquet":
-        return ParquetTable(path)
-    delimiter = "\t" if kind == ".tsv" and delimiter is None else delimiter
-    return DelimitedTable(path, given, encoding=encoding, delimiter=delimiter, quotes=quotes)
+    """Open the files of :func:`checked_paths`, with the columns that the caller gave by role."""
+    tables: list[Table] = []
+    for path, kind in paths:
+        if kind == ".parquet":
+            tables.append(ParquetTable(path))
+            continue
+        mark = "\t" if kind == ".tsv" and delimiter is None else delimiter
+        tables.append(DelimitedTable(path, given, encoding=encoding, delimiter=mark, quotes=quotes))
+    if len(tables) == 1 and not _columns_of_folders(tables[0].source):
+        return tables[0]
+    name = f"{len(tables)} files" if isinstance(source, (list, tuple)) else str(source)
+    return PartsTable(name, tables)
 
 
 def is_table(path: Path, encoding: str) -> bool:

@@ -17,7 +17,15 @@ import numpy as np
 
 from skue._estimator import import_optional
 from skue.reading._ids import shown
-from skue.reading._values import DROP, Label, as_array, decoded, is_arrow, refuse_missing
+from skue.reading._values import (
+    DROP,
+    Label,
+    as_array,
+    decoded,
+    is_arrow,
+    plain_text,
+    refuse_missing,
+)
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # Numbers are times if they lie in these years. No number does so in two units.
@@ -33,7 +41,7 @@ _MOST_YEARS = 290_000
 
 _NOT_TIMES = "Times must be dates, or numbers of seconds."
 _NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
-_TIME_OF_DAY = re.compile(
+TIME_OF_DAY = re.compile(
     r" *[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?: ?[ap]\.?m\.?)? *", re.I
 )
 
@@ -134,8 +142,7 @@ def times_of(
     """
     check_time_options(time_unit, dayfirst, time_format)
     if is_arrow(column):
-        is_encoded = hasattr(column.type, "value_type")
-        column = column.cast(column.type.value_type) if is_encoded else column
+        column = plain_text(column)
     else:
         column = as_array(column)
         refuse_missing(column, label)
@@ -522,7 +529,7 @@ def _not_one_format(texts: Any, label: Label, time_format: str | None = None) ->
                     f"{label.holds(row, text)}, which is not written as {time_format!r}, the "
                     "time_format."
                 )
-        elif way is None and _TIME_OF_DAY.fullmatch(text):
+        elif way is None and TIME_OF_DAY.fullmatch(text):
             return ValueError(
                 f"{label.holds(row, text)}, a time of day without a date. Write the date before it."
             )

@@ -65,6 +65,11 @@ def is_arrow(column: Any) -> bool:
     return hasattr(column, "chunks")
 
 
+def plain_text(column: Any) -> Any:
+    """Return a pyarrow column of strings that is not encoded as a dictionary."""
+    return column.cast(column.type.value_type) if hasattr(column.type, "value_type") else column
+
+
 def as_array(column: Any) -> np.ndarray:
     """Return a list as an array that keeps each value as it is."""
     if isinstance(column, np.ndarray):

@@ -1,0 +1,225 @@
+"""Which columns of a table are read as the user, the item, the time and the weight."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skue.reading._column_names import (
+    columns_named,
+    is_number,
+    sounds_like_clock,
+    sounds_like_time,
+)
+from skue.reading._table import Table, checked
+from skue.reading._times import TIME_OF_DAY, looks_like_dates, times_of, unit_of
+from skue.reading._values import Label, is_arrow
+
+_DAY = 86_400
+# Parts of text that suggest a date or a time of day.
+_SAYS_TIME = re.compile(
+    r"\b(19|20)[0-9]{2}[-/.][0-9]|[0-9][-/.](19|20)[0-9]{2}\b|\b[0-9]{1,2}:[0-9]{2}\b"
+    r"|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ .,-]+[0-9]",
+    re.I,
+)
+
+
+class ColumnsRead(NamedTuple):
+    """Which columns of a log were read as what.
+
+    Attributes
+    ----------
+    source : str
+    roles : dict of role to name
+        The columns of the user, the item, the time and the weight; None if there is none.
+    unused : list
+        The other columns.
+    dates : list
+        Unused columns that hold times, if no column was read as the time.
+    doubtful : dict of name to value
+        Unused columns that seem to hold times that cannot be read, if no column was read as the
+        time, with a value of each; or columns that may hold the time of day, if the column of times
+        holds days.
+    first_row : dict of role to value
+        How the first row was read.
+    """
+
+    source: str
+    roles: dict[str, Any]
+    unused: list[Any]
+    dates: list[Any]
+    doubtful: dict[Any, Any]
+    first_row: dict[str, Any]
+
+    def __str__(self) -> str:
+        read = ", ".join(
+            f"{role} = {name!r}" for role, name in self.roles.items() if name is not None
+        )
+        unused = f"; not read: {', '.join(map(repr, self.unused))}" if self.unused else ""
+        first = ", ".join(f"{role} {value}" for role, value in self.first_row.items())
+        return f"{self.source}: {read}{unused}; the first row is {first}"
+
+
+def roles_of_columns(table: Table, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the column of each role: the given one, or the only one with a usual name.
+
+    Raises
+    ------
+    ValueError
+        If the table lacks a given column, or if no column or several can have a role. The message
+        names them and the parameter.
+    """
+    named = {role: name for role, name in given.items() if name is not None}
+    for role, name in named.items():
+        if name not in table.names:
+            raise ValueError(
+                f"{table.source} has no column {name!r} ({role}); it has {table.names}."
+            )
+    others = [name for name in table.names if name not in named.values()]
+    options = {role: columns_named(others, role) for role in given if role not in named}
+    if "time" in options:
+        options["time"] = _finest(table, options["time"], others)
+    for name in chain(named.values(), *options.values()):
+        n_columns = table.names.count(name)
+        if n_columns > 1:
+            raise ValueError(
+                f"{table.source} has {n_columns} columns {name!r}. Rename all but one of them."
+            )
+    unclear = {
+        role: names
+        for role, names in options.items()
+        if len(names) > 1 or (not names and role in ("user", "item"))
+    }
+    if unclear:
+        raise _unclear(table, unclear)
+    found = {role: names[0] if names else None for role, names in options.items()}
+    return {role: named.get(role, found.get(role)) for role in given}
+
+
+def _unclear(table: Table, unclear: dict[str, list[Any]]) -> ValueError:
+    if not table.has_header:
+        wanted = " and ".join(f"{role}=..." for role in unclear)
+        return ValueError(
+            f"Columns of {table.source} are given by position, so give {wanted} by position too, "
+            f"from 0 to {table.names[-1]}."
+        )
+    if any(map(is_number, table.names)):
+        return ValueError(
+            f"{table.source} seems to have no header line: it starts with {table.names}. Give the "
+            "positions of the columns, counted from 0, for example user=0, item=1, time=3."
+        )
+    set_one = [
+        " or ".join(f"{role}={name!r}" for name in names) or f"{role}=..."
+        for role, names in unclear.items()
+    ]
+    if "time" in unclear:
+        set_one[-1] += " (or time=False to use the order of the rows)"
+    return ValueError(
+        f"{table.source}: which column is the {' and which the '.join(unclear)}? It has the "
+        f"columns {table.names}. Set {', '.join(set_one)}."
+    )
+
+
+def _finest(table: Table, options: list[Any], others: list[Any]) -> list[Any]:
+    """Return the column of times that tells the time most precisely, or all that are possible.
+
+    Beside a column of days, a column of times of the same days is finer, and is the one to read.
+    """
+    also = [name for name in others if name not in options and sounds_like_time(name)]
+    if not options or len(options) + len(also) == 1:
+        return options
+    rows = table.first_rows()
+    seconds = {name: _seconds(rows[name], name) for name in (*options, *also) if name in rows}
+    finer = [
+        name
+        for name in seconds
+        if [name] != options
+        and all(name == other or _refines(seconds, name, other) for other in options)
+    ]
+    return finer if len(finer) == 1 else options
+
+
+def _seconds(column: Any, name: Any) -> np.ndarray | None:
+    """Return times as seconds; None if they cannot be read."""
+    try:
+        values = checked(column, Label(str(name), str))
+        times = times_of(values, Label(str(name), str))
+    except ValueError:
+        return None
+    if times.dtype.kind == "M":
+        return times.astype(np.int64) / 10**6
+    return times if len(times) and unit_of(times) == "s" else None
+
+
+def _refines(seconds: dict[Any, np.ndarray | None], name: Any, other: Any) -> bool:
+    """Tell whether a column holds the times of another one, but more precisely."""
+    fine, coarse = seconds.get(name), seconds.get(other)
+    if fine is None or coarse is None or not len(fine):
+        return False
+    step = next((step for step in (_DAY, 3600, 60, 1) if not (coarse % step).any()), 0)
+    later = fine - coarse
+    # The day may be that of another time zone.
+    earliest, latest = (-_DAY, 2 * _DAY) if step == _DAY else (0, step)
+    return bool((fine % (step or 1)).any() and (later >= earliest).all() and (later < latest).all())
+
+
+def times_among(table: Table, unused: list[Any]) -> tuple[list[Any], dict[Any, Any]]:
+    """Return the columns that hold times, and those that only seem to, with a value of each.
+
+    A column of numbers counts if its name suggests a time.
+    """
+    dates, doubtful = [], {}
+    for name, column in table.first_rows().items():
+        if name not in unused:
+            continue
+        values = _values(column)
+        if not len(values):
+            continue
+        is_text = isinstance(values, list)
+        numbers = _as_numbers(values) if is_text else values
+        says_so = sounds_like_time(name)
+        if (not is_text and values.dtype.kind == "M") or (is_text and looks_like_dates(values)):
+            dates.append(name)
+        elif numbers is not None and numbers.dtype.kind in "iuf":
+            if says_so and unit_of(numbers) is not None:
+                dates.append(name)
+            elif says_so:
+                doubtful[name] = values[0]
+        elif is_text and (
+            says_so or 2 * sum(map(bool, map(_SAYS_TIME.search, values))) > len(values)
+        ):
+            doubtful[name] = values[0]
+    return dates, doubtful
+
+
+def clocks_among(table: Table, unused: list[Any]) -> dict[Any, Any]:
+    """Return the columns that may hold a time of day without the date, with a value of each."""
+    names = [name for name in unused if sounds_like_clock(name)]
+    rows = table.first_rows() if names else {}
+    found = {}
+    for name in names:
+        values = _values(rows[name]) if name in rows else []
+        numbers = _as_numbers(values) if isinstance(values, list) else values
+        is_clock = isinstance(values, list) and any(map(TIME_OF_DAY.fullmatch, values))
+        is_small = numbers is not None and len(numbers) and numbers.dtype.kind in "iu"
+        if is_clock or (is_small and unit_of(numbers) is None):
+            found[name] = values[0]
+    return found
+
+
+def _values(column: Any) -> Any:
+    """Return the values of a pyarrow column that are not missing or blank, text as a list."""
+    try:
+        values = checked(column.drop_null(), Label("", str))
+    except ValueError:
+        return []
+    return [text for text in values.to_pylist() if text.strip()] if is_arrow(values) else values
+
+
+def _as_numbers(texts: list[str]) -> np.ndarray | None:
+    if not all(map(is_number, texts)):
+        return None
+    return np.array([int(text) if text.strip().isdigit() else float(text) for text in texts])
