@@ -75,6 +75,8 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
                 encoding=options.encoding,
                 decimal=options.decimal,
             )
+    if columns:
+        progress.say(columns)
     name = options.interactions or "generated data (name a log to use your own)"
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
     comparison = compare(
@@ -113,7 +115,8 @@ def _read(
         data = make_user_histories()
         return data.histories, items or data.item_embeddings, ""
     with progress.aside(f"reading {options.interactions}"):
-        return read_log(options), items, ""
+        histories, columns = read_log(options)
+        return histories, items, columns
 
 
 def _about(name: str, histories: Histories, arguments: list[str]) -> dict[str, Any]:
@@ -152,7 +155,11 @@ def _print(text: str, encoding: str | None = None) -> None:
 def _as_flags(message: Any) -> str:
     """Return a message of the library in one line, with its arguments as flags of the command."""
     text = " ".join(str(message).split())
-    text = text.replace("time=False", "--no-time").replace("quotes=False", "--no-quotes")
+    text = (
+        text.replace("=...", "=COLUMN")
+        .replace("time=False", "--no-time")
+        .replace("quotes=False", "--no-quotes")
+    )
     text = text.replace("dayfirst=True", "--dayfirst yes").replace(
         "dayfirst=False", "--dayfirst no"
     )
@@ -223,6 +230,12 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         choices=["s", "ms", "us", "ns"],
         help="unit of numeric times (default: the one in which all times are between 1990 and "
         "2100)",
+    )
+    group.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help="how times in text are written, as for strptime, such as '%%d.%%m.%%Y %%H:%%M' "
+        "(default: one of the usual formats)",
     )
     group.add_argument(
         "--dayfirst",

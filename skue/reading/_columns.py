@@ -116,7 +116,7 @@ def _warn_of_placeholder(role: str, codes: np.ndarray, ids: np.ndarray, label: L
     known = [code for code, name in enumerate(ids.tolist()) if str(name).lower() in _PLACEHOLDERS]
     for code in known:
         n_events = int((codes == code).sum())
-        if n_events > _MOST_EVENTS * len(codes):
+        if n_events > max(1, _MOST_EVENTS * len(codes)):
             warn_caller(
                 f"{label.full_name}: {n_events} of {len(codes)} events have the {role} "
                 f"{shown(ids[code])}, which seems to stand for a missing id. Drop these rows, or "

@@ -93,15 +93,11 @@ class DelimitedTable:
             self._delimiter = _UNIT_SEPARATOR
             self._text = self._without_colons()
         self._has_line_breaks = self._check_with_escapes()
-        spans = _first_records(_letters(self._text), quotes)
-        lines = [_letters(self._text)[slice(*span)].tobytes().decode() for span in spans]
-        self.first_line = fields_of(lines[0], self._delimiter, quotes)
-        self._first_values = fields_of(lines[min(1, len(lines) - 1)], self._delimiter, quotes)
         self.names: list[Any] = list(range(len(self.first_line)))
         self._start = 0
         if self.has_header:
             self.names = [name.strip() for name in self.first_line]
-            self._start = spans[0][1]
+            self._start = _first_records(_letters(self._text), quotes)[0][1]
             if not quotes and all(re.fullmatch('".*"', name) for name in self.names):
                 raise ValueError(
                     f"{path}: quotes=False, but all fields of the header are in quote marks: "
@@ -200,6 +196,8 @@ class DelimitedTable:
             except arrow.ArrowInvalid as error:
                 if ragged:
                     raise self._ragged(ragged[0]) from None
+                if not len(records(_letters(text), self._quotes)[0]):
+                    return arrow.table({str(position): [] for position in kinds})
                 if block > text.size:
                     raise ValueError(f"{self.source} cannot be read as a table: {error}.") from None
                 block *= 16  # A row may be longer than a block.
@@ -272,6 +270,11 @@ class DelimitedTable:
         at = inner_byte_order_mark(letters)
         if at is not None:
             raise self._error_at(at, INNER_MARK)
+        spans = _first_records(letters, self._quotes)
+        lines = [letters[slice(*span)].tobytes().decode() for span in (spans[0], spans[:2][-1])]
+        self.first_line, self._first_values = (
+            fields_of(line, self._delimiter, self._quotes) for line in lines
+        )
         if not self._quotes or not len(_positions(letters, _QUOTE)):
             return False
         has_line_breaks = False

@@ -94,6 +94,8 @@ def roles_of_columns(table: Table, given: dict[str, Any]) -> dict[str, Any]:
         if len(names) > 1 or (not names and role in ("user", "item"))
     }
     if unclear:
+        if options.get("time") == [] and table.has_header:
+            unclear |= {"time": dates} if (dates := times_among(table, others)[0]) else {}
         raise _unclear(table, unclear)
     found = {role: names[0] if names else None for role, names in options.items()}
     return {role: named.get(role, found.get(role)) for role in given}
@@ -101,10 +103,10 @@ def roles_of_columns(table: Table, given: dict[str, Any]) -> dict[str, Any]:
 
 def _unclear(table: Table, unclear: dict[str, list[Any]]) -> ValueError:
     if not table.has_header:
-        wanted = " and ".join(f"{role}=..." for role in unclear)
+        role = next(iter(unclear))
         return ValueError(
-            f"Columns of {table.source} are given by position, so give {wanted} by position too, "
-            f"from 0 to {table.names[-1]}."
+            f"Columns of {table.source} are given by position, so give the {role} column by "
+            f"position too: {role}=..., from 0 to {table.names[-1]}."
         )
     if any(map(is_number, table.names)):
         return ValueError(
@@ -119,7 +121,7 @@ def _unclear(table: Table, unclear: dict[str, list[Any]]) -> ValueError:
         set_one[-1] += " (or time=False to use the order of the rows)"
     return ValueError(
         f"{table.source}: which column is the {' and which the '.join(unclear)}? It has the "
-        f"columns {table.names}. Set {', '.join(set_one)}."
+        f"columns {table.names}. Set {', '.join(set_one)}"
     )
 
 

@@ -125,8 +125,8 @@ def _names_of(frame: Any) -> list[Any]:
     if hasattr(frame, "__arrow_c_stream__"):
         return list(import_optional("pyarrow", "io").table(frame).column_names)
     raise ValueError(
-        "A log must be a DataFrame (pandas, polars, dask, pyarrow and others that hand over Arrow "
-        f"data) or a dict of arrays, got {type(frame).__name__}."
+        f"A log must be a DataFrame, got {type(frame).__name__}. Frames of pandas, polars, dask "
+        "and pyarrow, others that hand over Arrow data, and dicts of arrays are read."
     )
 
 

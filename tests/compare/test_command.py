@@ -40,7 +40,7 @@ def run(*arguments):
 
 def read(path, *options):
     """Read a log as the command does."""
-    return read_log(parser().parse_args(["compare", str(path), *options]))
+    return read_log(parser().parse_args(["compare", str(path), *options]))[0]
 
 
 def rows(n_users=40, seed=0):
@@ -399,8 +399,7 @@ def test_a_german_log_needs_only_the_name_of_its_time_column(tmp_path, capsys):
     path = german(tmp_path / "log.csv", header="Kunde Nr;Artikel;letzter Kauf")
     assert main(["compare", str(path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
-    assert "which column is the time? It has the columns" in error
-    named = re.search(r"Add --time '(.*?)' \(or --no-time", error).group(1)
+    named = re.search(r"holds dates, .* Set --time '(.*?)', or --no-time", error).group(1)
     days = np.arange("2026-03-01", "2026-03-06", dtype="datetime64[D]")
     assert (read(path, "--time", named)[0:1].timestamps == days).all()
 
@@ -410,7 +409,7 @@ def test_all_columns_without_a_usual_name_are_asked_for_at_once(tmp_path, capsys
     assert main(["compare", str(path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert "which column is the user and which the item and which the time?" in error
-    assert "--user COLUMN --item COLUMN --time wann (or --no-time" in error
+    assert "--user COLUMN, --item COLUMN, --time 'wann' (or --no-time" in error
     histories = read(path, "--user", "wer", "--item", "was", "--no-time")
     assert histories.timestamps is None
     assert len(histories) == 6
@@ -424,7 +423,8 @@ def test_an_unused_column_of_dates_is_an_error_where_columns_are_given_by_positi
     positions = ["--user", "0", "--item", "1"]
     assert main(["compare", str(path), *positions]) == 2
     (error,) = capsys.readouterr().err.splitlines()
-    assert "column 2 holds dates, such as '2026-01-01'. Add --time 2 (or --no-t" in error
+    assert "column 2 holds dates, but" in error
+    assert "Set --time 2, or --no-time" in error
     assert read(path, *positions, "--no-time").timestamps is None
 
 

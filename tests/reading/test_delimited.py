@@ -108,9 +108,36 @@ def test_blank_lines_are_ignored(tmp_path, monkeypatch, size):
         load(tmp_path, text + "3,c,d\n")
 
 
-def test_a_byte_order_mark_inside_the_file_is_part_of_the_id(tmp_path):
-    histories = load(tmp_path, "user_id,item_id\n\ufeff1,a\n1,b\n")
-    assert histories.user_ids.tolist() == ["1", "\ufeff1"]
+@pytest.mark.parametrize("name", ["log.csv", "log.txt"])
+def test_a_line_that_starts_with_a_byte_order_mark_is_refused(tmp_path, name):
+    text = "user_id,item_id\n1,b\n\ufeff1,a\n" if name == "log.csv" else "1 5\n2 5\n\ufeff3 5\n"
+    with pytest.raises(ValueError, match=r"line 3: the line starts with a byte order mark"):
+        load(tmp_path, text, name)
+    assert load(tmp_path, "user_id,item_id\n1,b\ufeff\n")[0].tolist() == ["b\ufeff"]
+
+
+@pytest.mark.parametrize("again", ["user_id,item_id", "item_id,user_id"])
+def test_a_second_header_line_is_refused(tmp_path, again):
+    with pytest.raises(ValueError, match=r"line 3: this is a header line"):
+        load(tmp_path, f"user_id,item_id\n1,b\n{again}\n2,c\n")
+
+
+def test_a_header_line_in_a_file_without_one_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"line 2: this is a header line"):
+        load(tmp_path, "1,b\nuserId,sku\n2,c\n", user=0, item=1)
+
+
+def test_quote_marks_that_are_escaped_by_backslashes_are_read(tmp_path):
+    text = '"user_id";"item_id"\n"1";"0155\\"061"\n"2";"a\\b"\n'
+    histories = load(tmp_path, text)
+    assert [row.tolist() for row in histories] == [['0155"061'], ["a\\b"]]
+    with pytest.raises(ValueError, match=r"line 2: .*Write a quote mark in a field twice"):
+        load(tmp_path, text + '"3";"\\\\"\n')
+
+
+def test_quotes_false_is_refused_where_all_fields_are_quoted(tmp_path):
+    with pytest.raises(ValueError, match=r"quotes=False, but all fields of the header are in"):
+        load(tmp_path, '"user_id";"item_id"\n"1";"2"\n', quotes=False)
 
 
 def test_text_ids_are_not_changed(tmp_path):
@@ -341,7 +368,7 @@ def test_a_german_csv_file_needs_no_option(tmp_path):
     other = text.replace("Artikelnummer", "Größe")
     with pytest.raises(ValueError, match=r"line 1: .*encoding='cp1252'"):
         load(tmp_path, other.encode("cp1252"))
-    with pytest.raises(ValueError, match=r"looks like the item; it has .*'Größe'.*item=\.\.\."):
+    with pytest.raises(ValueError, match=r"which column is the item\? .*'Größe'.*item=\.\.\."):
         load(tmp_path, other)
 
 

@@ -61,7 +61,7 @@ def test_columns_can_be_named(tmp_path):
     [
         ("log.csv", "", "is empty; a header line"),
         ("log.csv", "user,item\n", "has only a header line"),
-        ("log.csv", "a,b\n1,2\n", r"no column that looks like the user; it has \['a', 'b'\]"),
+        ("log.csv", "a,b\n1,2\n", r"which column is the user and which the item\? .* \['a', 'b'\]"),
         ("log.csv", "user,item\n1,\n", "line 2: column 'item' is empty"),
         ("log.csv", "user,item,time\n1,2,2026-01-01\n1,3,soon\n", "line 3: column 'time' holds 's"),
         ("log.txt", "\n", "is empty; one user per line"),
@@ -262,11 +262,6 @@ def test_a_damaged_gzip_file_is_refused(tmp_path, name):
 def test_other_compression_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"packed as \.zip\. Unpack it, or compress it as \.gz"):
         load_interactions(write(tmp_path, "log.csv.zip", "user,item\n"))
-
-
-def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"is a folder\. Name one file"):
-        load_interactions(tmp_path)
 
 
 @pytest.mark.parametrize("kind", [".xlsx", ".json"])

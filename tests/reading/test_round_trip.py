@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from skue import Histories, load_interactions
@@ -21,6 +21,7 @@ pyarrow = pytest.importorskip("pyarrow")
 polars = pytest.importorskip("polars")
 parquet = pytest.importorskip("pyarrow.parquet")
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*seems to stand for a missing id")
 NAMES = ["user_id", "item_id", "timestamp", "weight"]
 ODD = ["007", "7", "+7", " 7", "7 ", "7.0", "1e3", "tea", " tea", "tea ", "NA", "nan", "None", "-",
        '"', '"tea"', 'te"a', "a,b", "a;b", "a\tb", "ä", "\ufeff", "\u2028", "-0", "0", "null",
@@ -124,6 +125,8 @@ def delimited(log, delimiter, quoting, line_end):
 def test_delimited_text_is_read_as_it_was_written(
     tmp_path_factory, log, delimiter, quoting, line_end, encoding
 ):
+    # A line that starts with a byte order mark is an error with a test of its own.
+    assume(not any(str(user).startswith("\ufeff") for user in log[0]))
     path = tmp_path_factory.getbasetemp() / ("log.tsv" if delimiter == "\t" else "log.csv")
     path.write_bytes(delimited(log, delimiter, quoting, line_end).encode(encoding))
     items = as_written(log[1])
@@ -294,16 +297,9 @@ def test_mixed_formats_of_times_are_refused_with_the_same_row_in_every_form(
     assert all(row == rows[0] for row in rows)
 
 
-def test_a_byte_order_mark_at_the_start_of_a_block_is_part_of_the_id(tmp_path, monkeypatch):
-    monkeypatch.setattr(_delimited, "_PIECE", 16)
-    path = tmp_path / "log.csv"
-    ids = [f"\ufeff{number % 10}{letter}" for number in range(50) for letter in "ab"]
-    path.write_text("user_id,item_id\n" + "".join(f"{name},x\n" for name in ids))
-    assert load_interactions(path).user_ids.tolist() == sorted(set(ids))
-
-
 @given(logs(), st.integers(1, 40))
 def test_the_size_of_blocks_does_not_change_what_is_read(tmp_path_factory, log, n_bytes):
+    assume(not any(str(user).startswith("\ufeff") for user in log[0]))
     path = tmp_path_factory.getbasetemp() / "blocks.csv"
     path.write_bytes(delimited(log, ",", csv.QUOTE_MINIMAL, "\r\n").encode())
     with pytest.MonkeyPatch.context() as patch:
