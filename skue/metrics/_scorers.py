@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
 from skue._estimator import check_positive_int
+from skue.histories._alignment import index_of
 from skue.histories._targets import target_rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._ranking import Products, rank_positives
@@ -290,7 +291,8 @@ def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20)
     Parameters
     ----------
     user_vectors : array-like of shape (n_users, n_dims)
-        Scaled to length 1 here.
+        Scaled to length 1 here. In a pandas DataFrame, an index of text holds the user ids, by
+        which targets with an index of text are aligned.
     item_vectors : array-like of shape (n_items, n_dims), or ItemEmbeddings
     targets : array-like of shape (n_users,)
         Row number of each user's item, or an array of row numbers. With ItemEmbeddings, ids
@@ -336,6 +338,9 @@ def ranked_targets(user_vectors: Any, item_vectors: Any, targets: Any) -> TiedGr
         return np.where((ids >= 0) & (ids < len(items)), ids, -1)
 
     lookup = item_vectors.lookup if given else as_rows
-    rows, offsets = target_rows(targets, len(users), lookup)
+    index = index_of(user_vectors)  # of text: user ids
+    named = index is not None and isinstance(next(iter(index), None), str)
+    user_ids = np.asarray(index, dtype=object) if named else None
+    rows, offsets = target_rows(targets, len(users), lookup, user_ids)
     positives, _ = rank_positives(Products(users, items), len(items), rows, offsets)
     return tied_groups(positives)

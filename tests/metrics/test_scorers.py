@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from skue import (
     MRR,
     DecayAverageUserEncoder,
+    Histories,
     ItemEmbeddings,
     NDCGAtK,
     RecallAtK,
@@ -288,3 +289,53 @@ def test_a_frame_of_one_column_holds_the_targets(library):
     two = frames.DataFrame({"next": ["a", "c"], "time": [1, 2]})
     with pytest.raises(ValueError, match=r"y must be one column, got the columns \['next', 'time"):
         RecallAtK(1)(ENCODER, X, two)
+
+
+def scores_of(encoder, X, y):
+    """Every metric, each way in which it can be computed."""
+    return [
+        RecallAtK(2)(encoder, X, y),
+        NDCGAtK(2)(encoder, X, y),
+        MRR()(encoder, X, y),
+        RetrievalScores(k=(2,))(encoder, X, y),
+        encoder.score(X, y),
+    ]
+
+
+def test_padding_in_y_is_no_held_out_item():
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(6))).fit([[0], [1]])
+    X, ragged, padded = [[1], [3]], [[1, 2], [3]], np.array([[1, 2], [3, -1]])
+    assert scores_of(encoder, X, padded) == scores_of(encoder, X, ragged)
+    vectors = encoder.transform(X), encoder.item_vectors_
+    assert recall_at_k(*vectors, padded, 2) == recall_at_k(*vectors, ragged, 2) < 1
+    text = np.array([["b", "c"], ["d", ""]])
+    assert scores_of(ENCODER, [["b"], ["d"]], text) == scores_of(
+        ENCODER, [["b"], ["d"]], [["b", "c"], ["d"]]
+    )
+    with pytest.raises(ValueError, match="at least one item per user, but 1 rows have none"):
+        RecallAtK(2)(encoder, X, np.array([[1, 2], [-1, -1]]))
+
+
+def test_y_with_user_ids_is_aligned_with_the_users_of_x():
+    pandas = pytest.importorskip("pandas")
+    X = Histories.from_lists([["a"], ["e"], ["c"]], user_ids=["ann", "bob", "cat"])
+    expected = scores_of(ENCODER, X, [["b"], ["d", "a"], ["c"]])
+    mixed = {"cat": ["c"], "ann": ["b"], "bob": ["d", "a"]}
+    assert scores_of(ENCODER, X, list(mixed.values())) != expected
+    for y in (
+        mixed,
+        pandas.Series(mixed),
+        pandas.Series(mixed).to_frame("next"),
+        Histories.from_lists(list(mixed.values()), user_ids=list(mixed)),
+    ):
+        assert scores_of(ENCODER, X, y) == expected
+    with pytest.raises(ValueError, match="bob"):
+        RecallAtK(1)(ENCODER, X, pandas.Series({"ann": "a", "cat": "b", "dan": "c"}))
+
+
+def test_recall_at_k_aligns_targets_with_a_frame_of_user_vectors():
+    pandas = pytest.importorskip("pandas")
+    users = pandas.DataFrame(np.eye(2), index=["ann", "bob"])
+    targets = pandas.Series([1, 0], index=["bob", "ann"])
+    assert recall_at_k(users, np.eye(2), targets, k=1) == 1
+    assert recall_at_k(users.to_numpy(), np.eye(2), [1, 0], k=1) == 0
