@@ -19,7 +19,6 @@ import sklearn
 from skue import _ctrl_c
 from skue._version import __version__
 from skue.compare._item_features import read_item_features
-from skue.compare._log import read_log
 from skue.compare._progress import Progress
 from skue.compare._report import check_folder, write_report
 from skue.compare._run import compare
@@ -27,7 +26,9 @@ from skue.compare._split import moment, split_log
 from skue.compare._text import as_json, notes, table, what_to_ship
 from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
+from skue.histories._load import doubt_of_times, read_interactions
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.reading._roles import ColumnsRead
 
 _LARGEST_K = 1_000_000
 
@@ -72,12 +73,15 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
             feature_file = read_item_features(
                 options.item_features,
                 histories.item_ids,
+                item=None if columns is None else columns.roles["item"],
                 encoding=options.encoding,
+                delimiter=options.delimiter,
+                quotes=options.quotes,
                 decimal=options.decimal,
             )
-    if columns:
-        progress.say(columns)
     name = options.interactions or "generated data (name a log to use your own)"
+    if columns is not None:
+        progress.say(str(columns))
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
     comparison = compare(
         split,
@@ -87,7 +91,7 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
         seen=options.seen,
         progress=progress,
         feature_file=feature_file,
-        columns=columns,
+        columns="" if columns is None else f"Read: {columns}.",
     )
     # The table is printed even if the report cannot be written.
     try:
@@ -104,7 +108,7 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
 
 def _read(
     options: argparse.Namespace, progress: Progress
-) -> tuple[Histories, ItemEmbeddings | None, str]:
+) -> tuple[Histories, ItemEmbeddings | None, ColumnsRead | None]:
     """Return the histories, the item vectors, and which columns of the log were read."""
     items = None
     if options.items is not None:
@@ -113,10 +117,42 @@ def _read(
         items = ItemEmbeddings.load(options.items)
     if options.interactions is None:
         data = make_user_histories()
-        return data.histories, items or data.item_embeddings, ""
+        return data.histories, items or data.item_embeddings, None
     with progress.aside(f"reading {options.interactions}"):
         histories, columns = read_log(options)
-        return histories, items, columns
+    return histories, items, columns
+
+
+def read_log(options: argparse.Namespace) -> tuple[Histories, ColumnsRead | None]:
+    """Read the log with the options of the command line.
+
+    Raises
+    ------
+    ValueError
+        If the file is invalid, or if it is not clear which column holds the times.
+    """
+    if options.no_time and options.time is not None:
+        raise ValueError(f"--time {options.time} and --no-time cannot be combined. Remove one.")
+    names = {role: getattr(options, role) for role in ("user", "item", "time", "weight")}
+    if options.no_time:
+        names["time"] = False
+    times = {
+        "time_unit": options.time_unit,
+        "dayfirst": {None: None, "yes": True, "no": False}[options.dayfirst],
+        "time_format": options.time_format,
+    }
+    text = {name: getattr(options, name) for name in ("encoding", "delimiter", "quotes", "decimal")}
+    histories, columns = read_interactions(options.interactions, names, times, text)
+    if columns is not None and columns.dates:
+        held = " and ".join(f"column {name!r}" for name in columns.dates)
+        named = " or ".join(f"--time {shlex.quote(str(name))}" for name in columns.dates)
+        raise ValueError(
+            f"{options.interactions}: which column is the time? No column has a usual name, but "
+            f"{held} may hold it. Add {named} (or --no-time to use the order of the lines)."
+        )
+    if columns is not None and (doubt := doubt_of_times(columns)):
+        warnings.warn(doubt, UserWarning, stacklevel=1)
+    return histories, columns
 
 
 def _about(name: str, histories: Histories, arguments: list[str]) -> dict[str, Any]:
@@ -155,13 +191,11 @@ def _print(text: str, encoding: str | None = None) -> None:
 def _as_flags(message: Any) -> str:
     """Return a message of the library in one line, with its arguments as flags of the command."""
     text = " ".join(str(message).split())
+    text = text.replace("time=False", "--no-time").replace("quotes=False", "--no-quotes")
     text = (
         text.replace("=...", "=COLUMN")
-        .replace("time=False", "--no-time")
-        .replace("quotes=False", "--no-quotes")
-    )
-    text = text.replace("dayfirst=True", "--dayfirst yes").replace(
-        "dayfirst=False", "--dayfirst no"
+        .replace("dayfirst=True", "--dayfirst yes")
+        .replace("dayfirst=False", "--dayfirst no")
     )
     arguments = "user|item|time|weight|time_unit|time_format|dayfirst|encoding|delimiter|decimal"
     return re.sub(
@@ -196,8 +230,8 @@ def parser() -> argparse.ArgumentParser:
         "interactions",
         nargs="?",
         metavar="LOG",
-        help="log to read: .csv, .tsv, .parquet, or .txt with one user per line (default: "
-        "generated data)",
+        help="log to read: .csv, .tsv, .parquet, or .txt with one user per line; a folder or a "
+        "pattern of such files (default: generated data)",
     )
     _add_reading(command.add_argument_group("reading the log"))
     _add_comparison(command.add_argument_group("comparison"))
@@ -234,8 +268,8 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--time-format",
         metavar="FORMAT",
-        help="how times in text are written, as for strptime, such as '%%d.%%m.%%Y %%H:%%M' "
-        "(default: one of the usual formats)",
+        help="format of times in text, as of strptime, such as '%%d.%%m.%%Y %%H:%%M' (default: the "
+        "usual formats are tried)",
     )
     group.add_argument(
         "--dayfirst",
@@ -278,9 +312,9 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         "--item-features",
         type=Path,
         metavar="FILE",
-        help="what is known of the items: a .csv, .tsv or .parquet file with a column of ids and "
-        "columns of text, categories or numbers, read with the encoding and the decimal mark of "
-        "the log (default: none)",
+        help="features of the items: a .csv, .tsv or .parquet file with a column of ids and "
+        "columns of text, categories or numbers; --no-quotes and --decimal hold for it, too "
+        "(default: none)",
     )
     group.add_argument(
         "-k",

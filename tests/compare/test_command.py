@@ -19,8 +19,7 @@ import pytest
 import skue
 from skue import load_interactions
 from skue.compare import _report
-from skue.compare._command import main, parser
-from skue.compare._log import read_log
+from skue.compare._command import main, parser, read_log
 
 pandas = pytest.importorskip("pandas")
 
@@ -399,7 +398,8 @@ def test_a_german_log_needs_only_the_name_of_its_time_column(tmp_path, capsys):
     path = german(tmp_path / "log.csv", header="Kunde Nr;Artikel;letzter Kauf")
     assert main(["compare", str(path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
-    named = re.search(r"holds dates, .* Set --time '(.*?)', or --no-time", error).group(1)
+    assert "which column is the time? No column has a usual name, but column 'letz" in error
+    named = re.search(r"Add --time '(.*?)' \(or --no-time", error).group(1)
     days = np.arange("2026-03-01", "2026-03-06", dtype="datetime64[D]")
     assert (read(path, "--time", named)[0:1].timestamps == days).all()
 
@@ -408,8 +408,8 @@ def test_all_columns_without_a_usual_name_are_asked_for_at_once(tmp_path, capsys
     path = german(tmp_path / "log.csv", header="wer;was;wann")
     assert main(["compare", str(path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
-    assert "which column is the user and which the item and which the time?" in error
-    assert "--user COLUMN, --item COLUMN, --time 'wann' (or --no-time" in error
+    assert "which column is the user and which the item?" in error
+    assert "Set --user COLUMN, --item COLUMN." in error
     histories = read(path, "--user", "wer", "--item", "was", "--no-time")
     assert histories.timestamps is None
     assert len(histories) == 6
@@ -423,8 +423,7 @@ def test_an_unused_column_of_dates_is_an_error_where_columns_are_given_by_positi
     positions = ["--user", "0", "--item", "1"]
     assert main(["compare", str(path), *positions]) == 2
     (error,) = capsys.readouterr().err.splitlines()
-    assert "column 2 holds dates, but" in error
-    assert "Set --time 2, or --no-time" in error
+    assert "column 2 may hold it. Add --time 2 (or --no-time to use the order of" in error
     assert read(path, *positions, "--no-time").timestamps is None
 
 
@@ -449,6 +448,34 @@ def test_every_reading_option_reaches_the_reader(tmp_path):
     assert first.item_ids[first.codes].tolist() == [f'5" nail {k}' for k in range(1, 6)]
     assert first.weights.tolist() == [1.5, 2.5, 3.5, 4.5, 5.5]
     assert (first.timestamps == [np.datetime64(f"2026-{k:02d}-03") for k in range(1, 6)]).all()
+
+
+def test_times_are_read_in_the_given_format(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,time\na,x,01|02|2026\na,y,02|02|2026\n")
+    times = read(path, "--time-format", "%d|%m|%Y").timestamps
+    assert (times == np.array(["2026-02-01", "2026-02-02"], dtype="datetime64[D]")).all()
+
+
+def test_two_columns_for_one_role_are_a_question_that_names_the_flags(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    path.write_text("customer_id,user_id,item_id\n1,2,3\n1,2,4\n")
+    assert main(["compare", str(path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "which column is the user?" in error
+    assert "Set --user 'user_id' or --user 'customer_id'." in error
+
+
+def test_the_notes_tell_which_columns_were_read_and_which_were_not(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    lines = [f"{line},{n}" for n, line in enumerate(rows(12))]
+    path.write_text("user,item,time,price\n" + "\n".join(lines) + "\n")
+    assert main(["compare", str(path), "--json"]) == 0
+    printed = capsys.readouterr()
+    (note,) = [n for n in json.loads(printed.out)["notes"] if n.startswith("Read: ")]
+    assert "user = 'user', item = 'item', time = 'time'; not read: 'price'" in note
+    assert "the first row is user u0, item i" in note
+    assert note.removeprefix("Read: ").rstrip(".") in printed.err
 
 
 def test_numeric_times_are_read_in_the_given_unit(tmp_path):

@@ -59,9 +59,9 @@ def test_ids_get_the_type_of_the_log(tmp_path):
     ("text", "message"),
     [
         ("item\na\n", "no column beside the ids"),
-        ("item,brand\n,A\n", "id in row 0 is missing"),
+        ("item,brand\n,A\n", "line 2: the id .* is missing"),
         ("item,brand\na,A\na,B\n", "distinct"),
-        ("", "No columns"),
+        ("", "is empty"),
     ],
 )
 def test_a_table_without_features_is_refused(tmp_path, text, message):
@@ -72,7 +72,7 @@ def test_a_table_without_features_is_refused(tmp_path, text, message):
 
 
 def test_text_ids_do_not_fit_a_log_of_numbers(table):
-    with pytest.raises(ValueError, match="the ids are text such as 'i0', but the log has 5"):
+    with pytest.raises(ValueError, match="line 2: the id 'i0' is text, but the log has 5"):
         read_item_features(table, np.array([5]))
 
 
@@ -109,7 +109,7 @@ def test_the_report_tells_the_encoding_and_the_share_of_new_items(tmp_path):
     report = json.loads(done.stdout)
     assert report["n_items"] == 12
     notes = " ".join(report["notes"])
-    assert "Item features: group as categories (3 columns)." in notes
+    assert "Item features: group as categories (3 columns); 12 of 12 items of the log" in notes
     assert "50.0% of held-out items are new: no training history has them." in notes
     assert "Recall@3 of new items: plain average" in notes
     assert all(row["new_items"] is not None for row in report["rows"])
@@ -139,6 +139,57 @@ def test_a_table_in_utf8_is_read_beside_a_log_in_another_encoding(tmp_path):
     assert features.n_features == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("item,colour,price\ni1,red,1,\ni2,blue,2,\n", "line 2: there are 4 fields"),
+        ("item,colour,price\ni1,red,1\ni2\n", "line 3: there are 1 field"),
+        ('item,colour,price\ni1,red,1\ni2,"blue,2\n', "line 3"),
+        ("item,colour\ni1,re\0d\n", "line 2"),
+        ("item,c,c\ni1,1,5\n", "2 columns 'c'"),
+        ("item,price\ni1,1\ni2,2\ni3,n.a.\n", "line 4: column 'price' holds 'n.a.' among num"),
+        ("i0::story\ni1::other\n", r"no header line: the first line is \['i0', 'story'\]"),
+        ("item,sku,title\na,b,c\n", "the columns 'item' and 'sku' may hold the ids"),
+    ],
+    ids=["more", "fewer", "quote", "NUL", "twice", "one text", "no header", "two ids"],
+)
+def test_a_table_that_is_not_in_order_is_refused_with_its_line(tmp_path, text, message):
+    path = tmp_path / "items.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_item_features(path, IDS)
+
+
+def test_the_ids_are_in_the_column_that_has_their_name_in_the_log(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("sku,item,title\na,i0,c\nb,i1,d\n")
+    assert read_item_features(path, IDS, item="item").features.ids.tolist() == ["i0", "i1"]
+
+
+def test_quote_marks_of_titles_are_read_as_they_are_with_no_quotes(tmp_path):
+    path = tmp_path / "items.tsv"
+    path.write_text('item\ttitle\ni0\t"Heroes\ni1\tthe end" of it\n')
+    features, encoding = read_item_features(path, IDS, quotes=False)
+    assert features.ids.tolist() == ["i0", "i1"]
+    assert "2 of 2 items of the log have features" in encoding
+    with pytest.raises(ValueError, match="line 2"):
+        read_item_features(path, IDS)
+
+
+def test_one_column_of_numbers_is_enough(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("item,price\na,1\nb,2\nc,3\n")
+    features, _ = read_item_features(path, IDS)
+    assert features.values.toarray()[:, 0] == pytest.approx([-np.sqrt(1.5), 0, np.sqrt(1.5)])
+
+
+def test_categories_that_spell_a_missing_value_are_categories(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("item,country\na,NA\nb,DE\nc,NA\nd,DE\n")
+    features, _ = read_item_features(path, IDS)
+    assert features.values.toarray().tolist() == [[0, 1], [1, 0]] * 2
+
+
 def test_an_id_that_spells_a_missing_value_is_an_id(tmp_path):
     path = tmp_path / "items.csv"
     path.write_text("item,colour\nNA,red\nnan,blue\n")
@@ -148,11 +199,11 @@ def test_an_id_that_spells_a_missing_value_is_an_id(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("items.csv", b"item,title\n", "there is only a header line"),
+        ("items.csv", b"item,title\n", "only a header line"),
         ("items.csv", b"item,title\na,x\na,y\n", "ids must be distinct.*'a'"),
-        ("items.csv", b"item,title\n,x\nb,y\n", "the id in row 0 is missing"),
+        ("items.csv", b"item,title\n,x\nb,y\n", "line 2: the id .* is missing"),
         ("items.csv", b"item,title\na,s\xe4ge\n", "line 2: .* is not utf-8"),
-        ("items.csv", b"item,title;x|y\na,x;y|z\n", "the delimiter is not clear.*Save the table"),
+        ("items.csv", b"item,title;x|y\na,x;y|z\n", "the delimiter is not clear"),
         ("items.parquet", b"nonsense", "Parquet"),
     ],
 )
