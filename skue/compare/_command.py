@@ -114,7 +114,10 @@ def _read(
     if options.items is not None:
         if not options.items.is_file():
             raise ValueError(f"--items {options.items}: the file does not exist.")
-        items = ItemEmbeddings.load(options.items)
+        try:
+            items = ItemEmbeddings.load(options.items)
+        except ValueError as error:
+            raise ValueError(f"--items {error}") from error
     if options.interactions is None:
         data = make_user_histories()
         return data.histories, items or data.item_embeddings, None

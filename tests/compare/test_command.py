@@ -181,6 +181,7 @@ def scores(path, *options):
     content = json.loads(done.stdout)
     assert content.pop("about")["log"] == str(path)
     assert content["notes"].pop(0).startswith(f"Log: {path} (")
+    assert content["notes"].pop(0).startswith(f"Read: {path}: ")
     for row in content["rows"]:
         del row["fit_seconds"], row["microseconds_per_user"]
     return content
@@ -270,7 +271,7 @@ def test_a_log_of_one_instant_cannot_be_split(tmp_path):
         ),
         (["--items", "none.npz"], "--items none.npz: the file does not exist"),
         (["--items", "."], "--items .: the file does not exist"),
-        (["--items", "{log}"], "log.csv is not a readable .npz file"),
+        (["--items", "{log}"], "error: --items {log}"),
         (["--item-features", "none.csv"], "--item-features none.csv: the file does not exist"),
         (["--time", "time", "--no-time"], "--time time and --no-time cannot be combined"),
         (["--user", "nobody"], "has no column 'nobody'"),
@@ -288,7 +289,7 @@ def test_wrong_options_are_one_error_line_before_any_work(log, options, message)
     assert done.returncode == 2
     (error,) = done.stderr.splitlines()
     assert error.startswith("skue compare: error: ")
-    assert message in error
+    assert message.replace("{log}", str(log)) in error
 
 
 @pytest.mark.parametrize(
@@ -357,7 +358,7 @@ def test_columns_can_be_given_by_position(tmp_path, capsys):
     assert (len(histories), len(histories.codes)) == (40, 400)
     assert histories.timestamps is not None
     assert main(["compare", str(path), "--time", "2"]) == 2
-    assert "give the user column by position too" in capsys.readouterr().err
+    assert "give --user COLUMN and --item COLUMN by position too" in capsys.readouterr().err
 
 
 def test_a_log_without_times_is_noted(tmp_path, capsys):
