@@ -28,6 +28,7 @@ from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
 from skue.histories._load import doubt_of_times, read_interactions
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._clocks import end_of_log
 from skue.reading._roles import ColumnsRead
 
 _LARGEST_K = 1_000_000
@@ -160,12 +161,18 @@ def read_log(options: argparse.Namespace) -> tuple[Histories, ColumnsRead | None
 
 def _about(name: str, histories: Histories, arguments: list[str]) -> dict[str, Any]:
     times = histories.timestamps
-    ends = [] if times is None or not len(times) else [times.min(), times.max()]
+    ends, late = [], ""
+    if times is not None and len(times):
+        ends = [times.min(), times.max()]
+        end, n_later = end_of_log(times)
+        if n_later:
+            late = f"{n_later} event(s) are later than {moment(end)}, where the log seems to end."
     return {
         "log": name,
         "n_users": len(histories),
         "n_events": len(histories.codes),
         "period": [moment(time) for time in ends],
+        "late": late,
         "command": shlex.join(["python", "-m", "skue", *arguments]),
         "date": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
         "versions": {

@@ -53,6 +53,8 @@ def notes(comparison: Comparison) -> list[str]:
         f"Log: {about['log']} ({size}, {period}). Learned from: {learned} of "
         f"{_count(len(comparison.items), 'item')}."
     ]
+    if about["late"]:
+        lines.append(f"{about['late']} Check these times.")
     if comparison.columns:
         lines.append(comparison.columns)
     return [

@@ -409,8 +409,8 @@ def test_all_columns_without_a_usual_name_are_asked_for_at_once(tmp_path, capsys
     path = german(tmp_path / "log.csv", header="wer;was;wann")
     assert main(["compare", str(path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
-    assert "which column is the user and which the item?" in error
-    assert "Set --user COLUMN, --item COLUMN." in error
+    assert "which column is the user and which the item and which the time?" in error
+    assert "Set --user COLUMN, --item COLUMN, --time 'wann' (or --no-time" in error
     histories = read(path, "--user", "wer", "--item", "was", "--no-time")
     assert histories.timestamps is None
     assert len(histories) == 6
@@ -464,7 +464,7 @@ def test_two_columns_for_one_role_are_a_question_that_names_the_flags(tmp_path, 
     assert main(["compare", str(path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert "which column is the user?" in error
-    assert "Set --user 'user_id' or --user 'customer_id'." in error
+    assert "Set --user 'user_id' or --user 'customer_id'" in error
 
 
 def test_the_notes_tell_which_columns_were_read_and_which_were_not(tmp_path, capsys):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skue import Histories
+from skue.compare._command import _about
 from skue.compare._contenders import Contender, LastItem
 from skue.compare._run import Row, paired_interval
 from skue.compare._split import moment, split_log, with_at_most
@@ -210,3 +211,13 @@ def test_the_weight_of_an_event_is_told_for_every_kind_of_average():
 def test_large_numbers_as_times_keep_their_digits():
     assert moment(5000133.0) == "5000133"
     assert moment(20240131.5) == "20240131.5"
+
+
+def test_a_wrong_clock_is_told_and_does_not_move_the_cut_off():
+    times = [[1.7e9 + 86_400 * day for day in range(8)] for _ in range(30)]
+    wrong = [*times[:-1], [*times[-1][:-1], 4.07e9]]
+    lists = [[day % 5 for day in range(8)] for _ in range(30)]
+    right, other = (Histories.from_lists(lists, timestamps=each) for each in (times, wrong))
+    assert split_log(right, "time").cutoff == split_log(other, "time").cutoff
+    assert _about("log", right, [])["late"] == ""
+    assert _about("log", other, [])["late"].startswith("1 event(s) are later than 2023-11-2")
