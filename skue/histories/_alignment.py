@@ -54,6 +54,22 @@ def index_of(rows: Any) -> Any:
     return index if hasattr(index, "to_numpy") else None
 
 
+def user_ids_of_index(rows: Any) -> np.ndarray | None:
+    """Return the index of a pandas object as user ids, if it has a name or holds text.
+
+    Any other index, one that repeats, and one of dates or fractions is none.
+    """
+    index = index_of(rows)
+    if index is None or not index.is_unique or index.nlevels > 1:
+        return None
+    if index.name is None and not isinstance(next(iter(index), None), str):
+        return None
+    try:
+        return as_ids(np.asarray(index))
+    except ValueError:
+        return None
+
+
 def rows_of_users(
     user_ids: np.ndarray | None, labels: Any, name: str, *, may_lack: bool = False
 ) -> np.ndarray | None:

@@ -86,6 +86,17 @@ def ids_of_table(table: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     return ids[kept], kept_offsets(np.arange(n_users + 1, dtype=np.int64) * width, kept)
 
 
+def without_padding(table: np.ndarray, *columns: Any) -> list[Any]:
+    """Return a 2-D array of ids, and other columns of its shape, as lists without the padding."""
+    is_item = table != "" if table.dtype.kind in "OUT" else table >= 0
+    return [
+        [row[kept] for row, kept in zip(np.asarray(column), is_item, strict=True)]
+        if np.shape(column) == table.shape
+        else column
+        for column in (table, *columns)
+    ]
+
+
 def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
     """Return datetimes as datetime64[us] in UTC, and numbers as float64 seconds.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,12 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from skue._estimator import import_optional
-from skue.histories._alignment import index_of
+from skue.histories._alignment import user_ids_of_index
 from skue.histories._columns import flatten, ids_of_table, item_ids_of
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._arrays import read_only
 from skue.reading._column_names import looks_like_a_log
-from skue.reading._ids import as_ids
 
 _LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
 _NUMBERED = re.compile(r".*[0-9]+")
@@ -212,13 +210,9 @@ def _refuse_counts(matrix: np.ndarray) -> None:
 
 def _with_index(histories: Histories, X: Any) -> Histories:
     """Take the index of a pandas object as user ids, if it has a name or holds text."""
-    index = index_of(X)
-    if index is None or not index.is_unique or index.nlevels > 1:
-        return histories
-    if index.name is None and not isinstance(next(iter(index), None), str):
-        return histories
-    with suppress(ValueError):  # dates and fractions are no ids
-        histories.user_ids = read_only(as_ids(np.asarray(index)))
+    ids = user_ids_of_index(X)
+    if ids is not None:
+        histories.user_ids = read_only(ids)
     return histories
 
 

@@ -13,7 +13,12 @@ from sklearn.utils._array_api import get_namespace
 
 from skue._estimator import import_optional, warn_caller
 from skue._files import read_arrays, write_arrays
-from skue.histories._alignment import index_of, rows_of_users
+from skue.histories._alignment import (
+    in_order_of_users,
+    index_of,
+    rows_of_users,
+    user_ids_of_index,
+)
 from skue.histories._columns import (
     as_times,
     as_weights,
@@ -30,6 +35,7 @@ from skue.histories._columns import (
     positions_in,
     refuse_decreasing,
     same_length,
+    without_padding,
 )
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._arrays import (
@@ -231,12 +237,15 @@ class Histories:
         Parameters
         ----------
         lists : sequence of n_users sequences
-            Item ids: either integers of at least 0, or strings.
+            Item ids: either integers of at least 0, or strings. In a 2-D array, negative integers
+            and empty text are padding.
         timestamps : sequence of n_users sequences, default=None
             Datetimes (in UTC, or with a time zone), dates as text, or numbers. Each user's events
             are sorted by time; the sort is stable.
         weights : sequence of n_users sequences, default=None
         user_ids : array-like of shape (n_users,), default=None
+            By default the index of a pandas Series of lists, if it has a name or holds text. A
+            Series of timestamps or weights is matched with them by its index.
         time_unit, dayfirst : default=None
             How to read numbers and text as times; see :meth:`from_frame`.
 
@@ -255,6 +264,11 @@ class Histories:
         >>> Histories.from_lists([[3, 1], [2]], timestamps=[[20, 10], [5]])[0]
         array([1, 3])
         """
+        user_ids = user_ids_of_index(lists) if user_ids is None else as_ids(user_ids, "user_ids")
+        timestamps = in_order_of_users(user_ids, timestamps, "timestamps")
+        weights = in_order_of_users(user_ids, weights, "weights")
+        if isinstance(lists, np.ndarray) and lists.ndim == 2:
+            lists, timestamps, weights = without_padding(lists, timestamps, weights)
         flat, offsets = flatten(lists, "histories")
         ids, place = item_ids_of(flat, offsets), place_in_lists(offsets)
         if timestamps is not None:

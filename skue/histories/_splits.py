@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skue._estimator import check_positive_int, warn_caller
@@ -69,6 +70,11 @@ def leave_last_out(
     >>> list(X), y
     ([array([3, 1]), array([1])], array([4, 5]))
     """
+    if sp.issparse(histories):
+        raise ValueError(
+            "A matrix of users × items does not say which event was the last. Build histories from "
+            "the log: Histories.from_frame(log, user=..., item=..., time=...)."
+        )
     histories = as_histories(histories)
     starts, cut = histories.offsets[:-1], histories.offsets[1:].copy()
     enough = np.ones(len(histories), dtype=bool)

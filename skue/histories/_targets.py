@@ -50,7 +50,10 @@ def flat_targets(y: Any, user_ids: np.ndarray | None = None) -> tuple[np.ndarray
 
 
 def _listed(y: Any) -> list[Any]:
-    return y.to_list() if hasattr(y, "to_list") else list(y)
+    for plain in ("to_list", "to_pylist"):  # pandas and polars, Arrow
+        if hasattr(y, plain):
+            return getattr(y, plain)()
+    return list(y)
 
 
 def target_rows(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, as_histories
+from skue import (
+    DecayAverageUserEncoder,
+    Histories,
+    ItemEmbeddings,
+    as_histories,
+    leave_last_out,
+)
 
 pandas = pytest.importorskip("pandas")
 
@@ -187,3 +193,28 @@ def test_an_index_with_a_name_or_of_text_is_taken_as_user_ids(index, expected):
     for X in (series, series.to_frame("items")):
         found = as_histories(X).user_ids
         assert (None if found is None else found.tolist()) == expected
+
+
+def test_padding_is_padding_in_every_2d_array():
+    items = np.array([[4, 7, -1], [5, -1, -1]])
+    times = np.array([[2.0, 1.0, 0.0], [3.0, 0.0, 0.0]])
+    histories = Histories.from_lists(items, timestamps=times)
+    assert [row.tolist() for row in histories] == [[7, 4], [5]]
+    assert histories.timestamps.tolist() == [1, 2, 3]
+    texts = np.array([["a", ""], ["b", "c"]])
+    assert [row.tolist() for row in Histories.from_lists(texts)] == [["a"], ["b", "c"]]
+
+
+def test_series_of_lists_times_and_weights_are_matched_by_their_index():
+    lists = pandas.Series([["tea"], ["cup"]], index=["ann", "bob"])
+    times = pandas.Series([[2], [1]], index=["bob", "ann"])
+    histories = Histories.from_lists(lists, timestamps=times, weights=times)
+    assert histories.user_ids.tolist() == ["ann", "bob"]
+    assert histories.timestamps.tolist() == histories.weights.tolist() == [1, 2]
+    with pytest.raises(ValueError, match="weights has no row for 1 of the 2 users, such as 'bob'"):
+        Histories.from_lists(lists, weights=times[1:])
+
+
+def test_a_matrix_has_no_last_event_to_hold_out():
+    with pytest.raises(ValueError, match="does not say which event was the last"):
+        leave_last_out(sp.csr_array(COUNTS))
