@@ -37,7 +37,7 @@ _RARELY_AGAIN = 0.01
 
 def fitted_encoder(
     encoder: Any, histories: Histories, random_state: np.random.RandomState
-) -> tuple[Any, np.ndarray]:
+) -> tuple[Any, np.ndarray, bool]:
     """Fit the encoder without the newest events of some users, and return which these are.
 
     A two-tower encoder holds out events itself, and they serve the second stage as well. For
@@ -47,6 +47,8 @@ def fitted_encoder(
     -------
     encoder : fitted encoder
     held_out : ndarray of shape (n_events,), bool
+    is_final : bool
+        False if the encoder was fitted without events that it would not hold out itself.
     """
     inside = unwrapped(encoder)
     is_frozen = inside is not encoder
@@ -54,7 +56,7 @@ def fitted_encoder(
         encoder.fit(histories, None)  # a FrozenEstimator needs the y, and does nothing
         held_out = _not_learned(inside, histories, random_state, is_frozen=is_frozen)
         if held_out.any():
-            return inside, held_out
+            return inside, held_out, True
         if is_frozen:
             warn_caller(
                 "The frozen encoder has learned from all events that could be held out, so its "
@@ -62,7 +64,8 @@ def fitted_encoder(
                 "early_stopping=True, or on a log without the newest events."
             )
     _, held_out = newest_instants(histories, SHARE, random_state, n_most=MOST_USERS)
-    return unwrapped(encoder.fit(histories._keep_events(~held_out), None)), held_out
+    encoder.fit(histories._keep_events(~held_out), None)
+    return inside, held_out, is_frozen
 
 
 def _not_learned(

@@ -83,8 +83,9 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
     instant (without times: the newest event) of a quarter of the users, at most 10,000. Encoder
     and counts learn from the rest, so the features of a candidate never know the held-out events
     of its user. They know later events of other users, as those do that
-    :func:`leave_last_out` keeps. Then the counts are made anew from all events. Events with a
-    weight of zero or less are neither counted nor learned as items to find.
+    :func:`leave_last_out` keeps. Then the counts are made anew from all events, and encoders that
+    hold out nothing themselves are fitted anew, so that no item of the log is missing. Events with
+    a weight of zero or less are neither counted nor learned as items to find.
 
     Parameters
     ----------
@@ -198,13 +199,15 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         self._needs = columns_used(histories, times=True, weights=not is_liked(histories).all())
         random_state = check_random_state(self.random_state)
         encoder = default_encoder(len(histories)) if self.encoder is None else self.encoder
-        self.encoder_, held_out = fitted_encoder(
+        self.encoder_, held_out, is_final = fitted_encoder(
             seeded_clone(encoder, random_state), histories, random_state
         )
-        items = self.item_embeddings_
-        self.counts_ = LogCounts(items, histories._keep_events(~held_out))
+        self.counts_ = LogCounts(self.item_embeddings_, histories._keep_events(~held_out))
         queries = queries_before(histories, held_out, random_state)
         self._choose(self._training_table(queries), random_state)
+        if not is_final:
+            self.encoder_.fit(histories, None)
+        items = self.item_embeddings_
         self.log_ = counted_log(items, histories)
         self.counts_ = LogCounts(items, self.log_)
         self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)

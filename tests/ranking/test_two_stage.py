@@ -250,6 +250,14 @@ def test_a_search_varies_encoder_ranker_and_candidates():
     assert RecallAtK(5)(search, X, y) == RecallAtK(5)(search.best_estimator_, X, y)
 
 
+def test_every_item_of_the_log_is_known_afterwards():
+    rng = np.random.default_rng(1)
+    lists = [(rng.integers(0, 30, 8) + 30 * rng.integers(0, 20)).tolist() for _ in range(60)]
+    model = TwoStageRecommender(DecayAverageUserEncoder(), LogisticRegression(), random_state=0)
+    assert set(model.fit(lists).item_embeddings_.ids.tolist()) == set(np.concatenate(lists))
+    assert (model.counts_.popularity > 0).all()
+
+
 def test_a_frozen_encoder_is_used_as_it_is():
     frozen = FrozenEstimator(ENCODER.fit(LOG[:50]))
     model = TwoStageRecommender(frozen, LogisticRegression(), random_state=0).fit(LOG)
