@@ -11,7 +11,6 @@ from skue.encoders._recommender import Pairs, Recommender, ScoreBlock, columns_u
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
-from skue.histories._vocabulary import Vocabulary
 from skue.items._catalogue import Catalogue
 from skue.items._id_lists import Rows
 from skue.kernels._topk import apply_limits
@@ -96,7 +95,7 @@ class ItemRanker(Recommender):
         self._needs = columns_used(
             histories, times=self._uses_times, weights=not is_liked(histories).all()
         )
-        self.item_embeddings_ = _items_with_an_event(histories)
+        self.item_embeddings_ = Catalogue(histories.vocabulary)
         self._learn(self._known_likes(histories))
         return self
 
@@ -127,10 +126,3 @@ class ItemRanker(Recommender):
             return scores
 
         return score_block
-
-
-def _items_with_an_event(histories: Histories) -> Catalogue:
-    counts = np.bincount(histories.codes, minlength=len(histories.item_ids))
-    if counts.all():
-        return Catalogue(histories.vocabulary)
-    return Catalogue(Vocabulary._trusted(histories.item_ids[counts > 0]))
