@@ -8,10 +8,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from skue.histories._histories import Histories
+from skue.histories._splits import newest_instants
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ScaledFeatures
 from skue.items._pair_counts import PairCounts, count_pairs
-from skue.kernels._arrays import kept_offsets
+from skue.kernels._arrays import kept_offsets, owners
 from skue.kernels._pair_counts import degree_normalized
 from skue.kernels._pooling import decayed_averages
 from skue.kernels._ridge import best_ridge, predictions
@@ -236,22 +237,21 @@ def chosen_share(
 ) -> float:
     """Return the norm of the features, as a share of that of the counts; 0 without features.
 
-    The newest event of some users is held out, if it is not in the history before. The score of a
-    share is the recall@20 of a decayed average of the rest, in few dimensions. Of the shares at
-    most one standard error behind the best, the largest is chosen.
+    The newest instants of some users are held out. The score of a share is the recall@20 of a
+    decayed average of the rest, in few dimensions. Of the shares at most one standard error behind
+    the best, the largest is chosen.
     """
     if features is None:
         return 0.0
-    users, held_out = _held_out(histories)
+    random_state = np.random.RandomState(0)
+    users, held_out = newest_instants(histories, 1.0, random_state, n_most=_MOST_USERS)
     if len(users) < _FEWEST_USERS:
         return DEFAULT_SHARE
-    keep = np.ones(len(histories.codes), dtype=bool)
-    keep[held_out] = False
-    rest = histories._keep_events(keep)
+    rest = histories._keep_events(~held_out)
     counts = count_pairs(rest, window=window, directed=directed, n_jobs=n_jobs)
     if not counts.pairs.nnz:
         return DEFAULT_SHARE
-    targets = histories.item_ids[histories.codes[held_out]]
+    prefixes, targets = rest[users], histories._keep_events(held_out)[users]
     scores = []
     for share in SHARES:
         items = spectral_items(
@@ -264,36 +264,21 @@ def chosen_share(
             share=share,
             n_iter=_FEW_ITERATIONS,
         )
-        scores.append(_hits(items, rest[users], targets))
-    hits = np.array(scores, dtype=float)
-    best = int(hits.mean(axis=1).argmax())
-    behind = hits[best] - hits
+        scores.append(_recall(items, prefixes, targets))
+    recall = np.array(scores)
+    behind = recall[recall.mean(axis=1).argmax()] - recall
     error = behind.std(axis=1) / np.sqrt(len(users))
     return SHARES[int(np.flatnonzero(behind.mean(axis=1) <= error).max())]
 
 
-def _held_out(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
-    """Return some users, and the position of the newest event of each."""
-    users = np.flatnonzero(histories.lengths >= 2)
-    newest = histories.offsets[1:][users] - 1
-    keys = histories.codes[newest]
-    owner = np.repeat(np.arange(len(histories)), histories.lengths)
-    target_of = np.full(len(histories), -1, dtype=np.int64)
-    target_of[users] = keys
-    again = np.bincount(owner[histories.codes == target_of[owner]], minlength=len(histories)) > 1
-    users, newest = users[~again[users]], newest[~again[users]]
-    if len(users) > _MOST_USERS:
-        drawn = np.sort(np.random.default_rng(0).choice(len(users), _MOST_USERS, replace=False))
-        users, newest = users[drawn], newest[drawn]
-    return users, newest
-
-
-def _hits(items: ItemEmbeddings, histories: Histories, targets: np.ndarray) -> np.ndarray:
+def _recall(items: ItemEmbeddings, histories: Histories, targets: Histories) -> np.ndarray:
+    """Return the share of each user's held-out events whose item is recommended."""
     rows = items.rows_of(histories)
     offsets = kept_offsets(histories.offsets, rows >= 0)
     rows = rows[rows >= 0]
     vectors, _ = decayed_averages(rows, offsets, None, None, (_DECAY,), 1.0, items.vectors)
     found, _ = top_k(vectors[0], items.vectors, _K, excluded=(rows, offsets))
-    sought = items.lookup(targets)
-    can = (sought >= 0) & (np.diff(offsets) > 0)
-    return (found == sought[:, None]).any(axis=1) & can
+    sought, users = items.rows_of(targets), owners(targets.offsets)
+    is_hit = (found[users] == sought[:, None]).any(axis=1) & (sought >= 0)
+    is_hit &= np.diff(offsets)[users] > 0
+    return np.bincount(users, is_hit, len(targets)) / targets.lengths
