@@ -209,7 +209,8 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         self._needs = columns_used(histories, times=self._uses_times, weights=True)
         self._learn(histories, y)
         self._refuse_nothing_known(histories)
-        self._report_unknown(histories)
+        if not (self.item_embeddings is None or hasattr(self.item_embeddings, "fit")):
+            self._report_unknown(histories)  # vectors learned from this log have what it says
         self.fallback_vector_ = self._fallback(histories)
         return self
 

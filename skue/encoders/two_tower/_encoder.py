@@ -24,7 +24,7 @@ from skue.encoders.two_tower._features import (
     with_user_features,
 )
 from skue.encoders.two_tower._model import Towers, encode, in_float64, with_gates
-from skue.encoders.two_tower._start_spaces import data_from_scratch
+from skue.encoders.two_tower._start_spaces import data_from_scratch, with_new_items
 from skue.encoders.two_tower._trainer import N_UNIFORM, Settings
 from skue.encoders.two_tower._training import TrainingData, train
 from skue.encoders.two_tower._warm_start import (
@@ -425,12 +425,13 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         features, user_features = scaled_features(self.item_features, histories), None
         data = self._training_data(histories, last, features, rng)
         # Whatever is wrong with the data is raised before training, not after it.
-        self.n_unknown_targets_ = _count_unknown_targets(data.items, histories, appended)
+        _check_known(data.items, histories, appended)
         if histories.user_features is not None:
             user_features = histories.user_features
             users_to_learn_from(data, user_features)
+        are_given = not (self.item_embeddings is None or hasattr(self.item_embeddings, "fit"))
         self.item_embeddings_ = data.items
-        if self.unknown_item == "raise":
+        if are_given and self.unknown_item == "raise":
             self._report_unknown(histories, also_known=self.item_features)
         data = data.if_enough(validated=self.early_stopping)
 
@@ -449,26 +450,27 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
             most = self.max_history
             self.user_map_ = learned_user_map(data, towers, items, user_features, most, rng)
         if features is not None:
-            if last is not None and last.feature_map and self.item_tower_ == "frozen":
-                self.feature_map_ = last.feature_map  # the space is the same
-                features = features._replace(scale=last.feature_map.scale)
-            else:
-                self.feature_map_ = learned_feature_map(items, features, data.n_towers)
+            kept_map = None if last is None or self.item_tower_ == "trained" else last.feature_map
+            self.feature_map_ = kept_map or learned_feature_map(items, features, data.n_towers)
+        if last is not None or not are_given:
+            # All training is over, so events that were held out may place their items.
+            items = with_new_items(items, data.n_towers, histories)
+        n_placed_by_events = len(items)
+        if features is not None:
             items = with_all_items(items, features, self.feature_map_)
-            towers = [with_gates(tower, len(items)) for tower in towers]
+        towers = [with_gates(tower, len(items)) for tower in towers]
         self.item_embeddings_ = items
         # Converted once here, and not for every user.
         self.parameters_ = in_float64(towers)
         self.is_new_item_ = new_items(items, histories)
         if last is not None:
             self.is_new_item_ &= ~np.isin(items.ids, last.seen_ids)
+        unknown = items.rows_of(histories) < 0
+        self.n_unknown_targets_ = 0 if appended is None else int((appended & unknown).sum())
 
-        self.loss_curve_ = result.loss_curve
-        self.validation_scores_ = result.validation_scores
-        self.best_iter_ = result.best_iter
-        self.n_iter_ = result.n_iter
-        self.n_examples_ = len(data.training)
-        self.n_examples_seen_ = result.n_examples_seen
+        self.loss_curve_, self.validation_scores_ = result.loss_curve, result.validation_scores
+        self.best_iter_, self.n_iter_ = result.best_iter, result.n_iter
+        self.n_examples_, self.n_examples_seen_ = len(data.training), result.n_examples_seen
         self.interrupted_ = result.interrupted
         self.held_out_ = data.held_out
         # If the towers of the last fit are kept, nothing was learned from new events.
@@ -478,7 +480,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
             tuple(result.temperatures),
             last.state.learned if keeps_last else data.learned,
             asked_dims(self.item_embeddings),
-            len(data.items),
+            n_placed_by_events,
         )
 
     def _training_data(
@@ -634,24 +636,16 @@ def _checked_decays(decays: Any) -> tuple[float, ...]:
     return decays
 
 
-def _count_unknown_targets(
-    items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None
-) -> int:
-    """Count the unknown targets of y; raise if there is nothing to learn from.
-
-    ``appended`` marks the events of the histories that come from y.
-    """
+def _check_known(items: ItemEmbeddings, histories: Histories, appended: np.ndarray | None) -> None:
+    """Raise if there is nothing to learn from. ``appended`` marks the events that come from y."""
     known = items.rows_of(histories) >= 0
     if not known.any():
         raise ValueError(
             f"{nothing_known(items, histories)} There is nothing to learn from. Pass "
             "histories with items of item_embeddings, or set item_embeddings=None."
         )
-    if appended is None:
-        return 0
-    if not (appended & known).any():
+    if appended is not None and not (appended & known).any():
         raise ValueError(
             f"targets='y' learns from item ids, but none of the {int(appended.sum())} ids in y "
             "is in the item space. Pass the items that came next, or set targets='history'."
         )
-    return int((appended & ~known).sum())

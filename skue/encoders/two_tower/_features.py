@@ -101,6 +101,7 @@ def with_all_items(
     items: ItemEmbeddings, features: ScaledFeatures, feature_map: FeatureMap
 ) -> ItemEmbeddings:
     """Return the items, and all others that have features."""
+    features = features._replace(scale=feature_map.scale)  # a map of an earlier fit has its own
     ids = features.ids_beside(items.ids)
     return items.extend(feature_map.vectors(features.of(ids)), ids) if len(ids) else items
 

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from skue._estimator import warn_caller
 from skue.encoders._events import known_events
@@ -92,8 +94,6 @@ def vectors_of(items: ItemEmbeddings, ids: np.ndarray) -> np.ndarray:
 
 _WINDOW = 5
 _NEGLIGIBLE = 1e-6
-# In the second round, items whose neighbours are all new start at those neighbours.
-_N_ROUNDS = 2
 
 
 def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -> ItemEmbeddings:
@@ -106,7 +106,7 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     over its neighbours :math:`j`, where :math:`C_{ij}` counts how often both are near one another
     and :math:`n_j` the events of :math:`j`. As in :class:`CooccurrenceItemEmbedder`, if a share of
     the events are repeats, a random direction per item is mixed in, and items without neighbours
-    stay unknown.
+    stay unknown. Of items that are near one another alone, the first gets a random direction.
     """
     if items.vocabulary.map_of(histories.vocabulary)[1]:
         return items
@@ -124,18 +124,33 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     blocks = np.zeros((len(rows), n_towers, items.n_dims // n_towers), dtype=np.float32)
     known = rows >= 0
     blocks[known] = items.vectors[rows[known]].reshape(-1, *blocks.shape[1:])
-    for _ in range(_N_ROUNDS):
-        means = (weights @ blocks.reshape(len(rows), -1)).reshape(-1, *blocks.shape[1:])
-        norms = np.linalg.norm(means, axis=2)
-        mass = np.asarray(weights @ known.astype(np.float32)).ravel()
-        placed = ~known[new] & (norms > _NEGLIGIBLE * mass[:, None]).all(axis=1)
-        blocks[new[placed]] = means[placed] / (norms[placed] * np.sqrt(n_towers))[:, :, None]
-        known[new[placed]] = True
+    for is_last in (False, True):
+        n_placed = -1
+        while n_placed:  # in later rounds, items whose neighbours are all new start at those
+            means = (weights @ blocks.reshape(len(rows), -1)).reshape(-1, *blocks.shape[1:])
+            norms = np.linalg.norm(means, axis=2)
+            mass = np.asarray(weights @ known.astype(np.float32)).ravel()
+            placed = ~known[new] & (norms > _NEGLIGIBLE * mass[:, None]).all(axis=1)
+            blocks[new[placed]] = means[placed] / (norms[placed] * np.sqrt(n_towers))[:, :, None]
+            known[new[placed]] = True
+            n_placed = np.count_nonzero(placed)
+        if not is_last:
+            firsts = _firsts_of_islands(near[new][:, new], ~known[new])
+            random = np.random.default_rng(0).standard_normal((len(firsts), *blocks.shape[1:]))
+            random /= np.linalg.norm(random, axis=2, keepdims=True) * np.sqrt(n_towers)
+            blocks[new[firsts]], known[new[firsts]] = random, True
     new = new[known[new]]
     if not len(new):
         return items
     vectors = _with_own_directions(blocks[new], counts.share_of_repeats)
     return items.extend(vectors, histories.item_ids[new])
+
+
+def _firsts_of_islands(near: sp.csr_array, unplaced: np.ndarray) -> np.ndarray:
+    """Return the first item of each group of unplaced items that are neighbours of one another."""
+    able = np.flatnonzero(unplaced & (np.diff(near.indptr) > 0))
+    _, labels = connected_components(near[able][:, able], directed=False)
+    return able[np.unique(labels, return_index=True)[1]]
 
 
 def _with_own_directions(blocks: np.ndarray, share: float) -> np.ndarray:

@@ -9,8 +9,8 @@ from scipy.linalg import orthogonal_procrustes
 
 from skue.encoders._base import nothing_known
 from skue.encoders._events import known_events
-from skue.encoders.two_tower._examples import Sequences, Targets, sequences_of
-from skue.encoders.two_tower._features import FeatureMap, UserMap
+from skue.encoders.two_tower._examples import Targets, sequences_of
+from skue.encoders.two_tower._features import FeatureMap, UserMap, with_user_features
 from skue.encoders.two_tower._model import Arrays, Towers, encode, with_gates
 from skue.encoders.two_tower._start_spaces import data_in, held_out_of, with_new_items
 from skue.encoders.two_tower._training import Start, TrainingData
@@ -264,23 +264,15 @@ def rotated_tower(tower: Arrays, rotation: np.ndarray) -> Arrays:
     return {name: value.astype(np.float32) for name, value in rotated.items()}
 
 
-def agreement(
-    sequences: Sequences,
-    towers: Towers,
-    before: np.ndarray,
-    after: np.ndarray,
-    max_history: int | None,
-) -> float | None:
+def agreement(users: np.ndarray, before: np.ndarray, after: np.ndarray) -> float | None:
     """Return the mean share of the 20 nearest items in common, for user vectors of before.
 
-    The vectors ``before`` and ``after`` are those of the same items. None if no user has a vector.
+    The vectors ``before`` and ``after`` are those of the same items. None without users.
     """
-    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
-    users, defined = encode(sequences, starts, stops, towers, before, max_history)
-    if not defined.any():
+    if not len(users):
         return None
     k = min(_K, len(before))
-    rows = [top_k(users[defined], vectors, k)[0] for vectors in (before, after)]
+    rows = [top_k(users, vectors, k)[0] for vectors in (before, after)]
     return float((rows[0][:, :, None] == rows[1][:, None, :]).any(axis=2).mean())
 
 
@@ -296,11 +288,16 @@ def aligned(
     """Return trained towers and items, rotated onto the space of the last fit."""
     old = last.items
     towers, vectors = rotated_onto(towers, item_vectors, old.vectors, data.n_towers)
-    users = np.flatnonzero(np.diff(histories.offsets))
-    if len(users) > _SAMPLED_USERS:
-        users = np.sort(rng.choice(users, _SAMPLED_USERS, replace=False))
-    sequences = sequences_of(known_events(old, histories[users], max_history))
-    share = agreement(sequences, last.towers, old.vectors, vectors[: len(old)], max_history)
+    sample = np.flatnonzero(np.diff(histories.offsets))
+    if len(sample) > _SAMPLED_USERS:
+        sample = np.sort(rng.choice(sample, _SAMPLED_USERS, replace=False))
+    events = known_events(old, histories[sample], max_history)
+    starts, stops = events.offsets[:-1], events.offsets[1:]
+    found = encode(sequences_of(events), starts, stops, last.towers, old.vectors, max_history)
+    if last.user_map is not None:
+        found = with_user_features(last.user_map, *found, events)
+    users, defined = found
+    share = agreement(users[defined], old.vectors, vectors[: len(old)])
     return towers, ItemEmbeddings(
         vectors, data.items.ids, aligned_with=old.space_id, agreement=share
     )

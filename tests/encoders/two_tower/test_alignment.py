@@ -100,12 +100,10 @@ def test_the_agreement_is_the_share_of_nearest_items_in_common():
         for user in users[defined]
     ]
     assert 0.5 < np.mean(shares) < 1
-    found = agreement(sequences, [tower], before, after, None)
-    assert found == pytest.approx(np.mean(shares), abs=1e-9)
-    assert agreement(sequences, [tower], before, before, None) == 1
+    assert agreement(users[defined], before, after) == pytest.approx(np.mean(shares), abs=1e-9)
+    assert agreement(users[defined], before, before) == 1
 
 
 def test_without_a_user_vector_there_is_no_agreement():
     rng = np.random.default_rng(8)
-    nobody = sequences_of(Events(np.zeros(0, dtype=int), np.zeros(3, dtype=int), None, None))
-    assert agreement(nobody, [random_tower(rng)], rows_of(rng), rows_of(rng), None) is None
+    assert agreement(np.empty((0, N_DIMS)), rows_of(rng), rows_of(rng)) is None
