@@ -127,7 +127,8 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     warm_start : bool, default=False
         Whether ``fit`` on an encoder that is fitted already continues from its towers: see Notes.
     max_history : int or None, default=None
-        Use only this many newest known events per user. Training uses at most 100.
+        Use only this many newest known events per user; None uses up to 10,000. Training uses at
+        most 100.
     cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
             default="mean"
         Vector of a user without known events, or whose weights cancel.

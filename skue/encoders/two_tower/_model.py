@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from scipy.special import softmax
 
-from skue.encoders.two_tower._examples import Batch, Sequences, batch_of
+from skue.encoders.two_tower._examples import LONGEST_HISTORY, Batch, Sequences, batch_of
 from skue.kernels._unit_rows import NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT, row_norms, unit_rows
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -325,9 +325,8 @@ def encode(
     """
     users = np.zeros((len(starts), item_vectors.shape[1]), dtype=np.float32)
     defined = np.zeros(len(starts), dtype=bool)
-    lengths = stops - starts
-    if max_history is not None:
-        lengths = np.minimum(lengths, max_history)
+    max_history = min(max_history or LONGEST_HISTORY, LONGEST_HISTORY)
+    lengths = np.minimum(stops - starts, max_history)
     filled = np.flatnonzero(lengths)
     blocks = np.split(item_vectors, len(towers), axis=1)
     towers = in_float64(towers)

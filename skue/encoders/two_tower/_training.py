@@ -12,7 +12,13 @@ import numpy as np
 from skue._estimator import warn_caller
 from skue.encoders._average_search import recall_of_averages
 from skue.encoders._events import Events
-from skue.encoders.two_tower._examples import Sequences, Targets, examples_of
+from skue.encoders.two_tower._examples import (
+    LONGEST_HISTORY,
+    Examples,
+    Sequences,
+    Targets,
+    examples_of,
+)
 from skue.encoders.two_tower._model import (
     Towers,
     encode,
@@ -48,7 +54,9 @@ class Validation:
     def __init__(self, sequences: Sequences, held_out: np.ndarray) -> None:
         self.sequences = sequences
         self.users = sequences.users_of(held_out)
-        self.examples = starts, stops, targets = examples_of(sequences, held_out)
+        starts, stops, targets = examples_of(sequences, held_out)
+        starts = np.maximum(starts, stops - LONGEST_HISTORY)
+        self.examples = Examples(starts, stops, targets)
         offsets = offsets_of(stops - starts)
         at = positions_of_ranges(starts, stops - starts)
         columns = (

@@ -229,6 +229,20 @@ def test_a_warm_start_learns_the_map_again():
     assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.9
 
 
+def test_the_agreement_of_a_warm_start_is_that_of_vectors_with_features():
+    encoder = fitted(warm_start=True, max_iter=1, early_stopping=False)
+    encoder.user_map_ = encoder.user_map_._replace(n_events=10.0)
+    some = LENGTHS > 0
+    users, before = encoder.transform(X[some]), encoder.item_embeddings_
+    after = encoder.fit(X).item_embeddings_
+    nearest = [
+        np.argsort(-users @ vectors.T, axis=1)[:, :20]
+        for vectors in (before.vectors, after.vectors[: len(before)])
+    ]
+    shares = [len(set(one) & set(other)) / 20 for one, other in zip(*nearest, strict=True)]
+    assert after.agreement == pytest.approx(np.mean(shares), abs=1e-3)
+
+
 def test_a_warm_start_without_the_features_of_the_last_fit_is_refused():
     encoder = fitted(warm_start=True, max_iter=1)
     before = encoder.encoder_id_

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
+from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _examples, _start_spaces, _trainer
 from skue.encoders.two_tower._model import side_by_side
@@ -136,3 +136,28 @@ def test_a_part_of_a_long_log_has_events_of_every_item(monkeypatch):
     np.testing.assert_array_equal(again.codes, part.codes)
     monkeypatch.setattr(_start_spaces, "_MOST_EVENTS", len(log.codes))
     assert _start_spaces.some_users(log) is log
+
+
+@pytest.mark.parametrize(
+    "source", [None, CooccurrenceItemEmbedder(n_dims=8)], ids=["log", "embedder"]
+)
+def test_items_whose_events_are_all_held_out_are_in_the_catalogue(source):
+    """Every user ends with an item of its own."""
+    log = [[*row.tolist(), 1000 + user] for user, row in enumerate(WORLD.histories)]
+    encoder = TwoTowerUserEncoder(source, max_iter=1, random_state=0, unknown_item="raise").fit(log)
+    held_out = Histories.from_lists(log).codes[encoder.held_out_]
+    assert len(held_out) >= 30
+    found = encoder.item_embeddings_.lookup(np.unique(np.concatenate(log)))
+    assert (found >= 0).all()
+    assert not encoder.is_new_item_.any()
+    np.testing.assert_allclose(np.linalg.norm(encoder.item_vectors_, axis=1), 1, atol=1e-5)
+
+
+def test_only_the_newest_ten_thousand_events_of_a_user_count():
+    items = ItemEmbeddings(np.random.default_rng(0).normal(size=(50, 4)))
+    encoder = TwoTowerUserEncoder(items, max_iter=1, random_state=0).fit(
+        np.random.default_rng(1).integers(50, size=(60, 5))
+    )
+    long = np.random.default_rng(2).integers(50, size=1_000_000)
+    vectors = encoder.transform([long, long[-10_000:]])
+    np.testing.assert_array_equal(vectors[0], vectors[1])
