@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -217,13 +216,10 @@ class Recommender(DocumentationLink, BaseEstimator):
         _check_versions(type(self), state.pop(_VERSIONS, {}))
         super().__setstate__(state)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle objects of scikit-learn apart, because another version may not even read them."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The versions are checked before the state is read, which may fail in another one.
         state = self.__getstate__()
-        parts = {name: state.pop(name) for name in list(state) if _of_sklearn(state[name])}
-        if not parts:
-            return super().__reduce_ex__(protocol)
-        return _restored, (type(self), state, pickle.dumps(parts))
+        return _new, (type(self), state[_VERSIONS]), state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -241,21 +237,23 @@ def _of_sklearn(value: Any) -> bool:
 
 
 def _check_versions(cls: type, versions: dict[str, str]) -> None:
-    installed = {"skue": __version__, "scikit-learn": sklearn.__version__}
-    for package, version in {"skue": "0.1 or 0.2", **versions}.items():
-        if version != installed[package]:
+    """Raise unless skue is of this version, and scikit-learn, where needed, of this minor one."""
+    skue_version, sklearn_version = versions.get("skue", "0.1 or 0.2"), versions.get("scikit-learn")
+    for package, version, installed, n_parts in (
+        ("skue", skue_version, __version__, 3),
+        ("scikit-learn", sklearn_version, sklearn.__version__, 2),
+    ):
+        if version and version.split(".")[:n_parts] != installed.split(".")[:n_parts]:
             raise ValueError(
                 f"This {cls.__name__} was saved with {package} {version}, and this is {package} "
-                f"{installed[package]}. Install {package} {version}, or fit it again."
+                f"{installed}. Install {package} {version}, or fit it again."
             )
 
 
-def _restored(cls: type, state: dict[str, Any], parts: bytes) -> Any:
-    """Return a pickled recommender, if the versions are right."""
-    _check_versions(cls, state[_VERSIONS])
-    recommender = object.__new__(cls)
-    recommender.__setstate__({**state, **pickle.loads(parts)})  # type: ignore[attr-defined]
-    return recommender
+def _new(cls: type, versions: dict[str, str]) -> Any:
+    """Return an object to restore, or raise if it is of other versions."""
+    _check_versions(cls, versions)
+    return cls.__new__(cls)
 
 
 def columns_used(histories: Histories, *, times: bool, weights: bool) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -521,11 +520,6 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
 
         return score_block
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The version is checked before the ranker is read, which may fail in another one.
-        version = None if getattr(self, "ranker_", None) is None else sklearn.__version__
-        return _new, (type(self), version), self.__getstate__()
-
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)
         has = hasattr(self, "second_stage_")
@@ -535,17 +529,6 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _new(cls: type[TwoStageRecommender], version: str | None) -> TwoStageRecommender:
-    """Return an object to restore, or raise if its ranker is of another scikit-learn."""
-    if version is not None and version.split(".")[:2] != sklearn.__version__.split(".")[:2]:
-        raise ValueError(
-            f"This {cls.__name__} was pickled with a ranker of scikit-learn {version}, and this is "
-            f"scikit-learn {sklearn.__version__}. Install scikit-learn {version}, or fit the "
-            "recommender again."
-        )
-    return cls.__new__(cls)
 
 
 def _below(users: np.ndarray, scores: np.ndarray, n_users: int) -> np.ndarray:

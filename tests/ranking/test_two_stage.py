@@ -303,19 +303,6 @@ def test_a_pickled_recommender_gives_the_same(fitted, tmp_path):
     np.testing.assert_array_equal(loaded.recommend(LOG, k=5)[0], fitted.recommend(LOG, k=5)[0])
 
 
-def test_a_pickle_of_another_scikit_learn_says_which_version_it_needs(fitted, monkeypatch):
-    kept = pickle.dumps(fitted)
-    with monkeypatch.context() as patch:
-        patch.setattr("sklearn.__version__", "1.5.2")
-        alone = TwoStageRecommender(ENCODER)
-        other = pickle.dumps(fitted)
-        assert repr(pickle.loads(pickle.dumps(alone))) == repr(alone)
-        with pytest.raises(ValueError, match=r"Install scikit-learn 1\.[6-9]\S*, or fit"):
-            pickle.loads(kept)
-    with pytest.raises(ValueError, match=r"a ranker of scikit-learn 1\.5\.2, and this"):
-        pickle.loads(other)
-
-
 def test_a_copy_without_the_log_recommends_the_same_and_holds_no_user(fitted):
     served = fitted.without_log()
     assert b"u007" in pickle.dumps(fitted)
