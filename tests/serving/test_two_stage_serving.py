@@ -360,3 +360,21 @@ def test_limits_with_user_ids_reach_their_users(recommender, tmp_path, form, has
     assert found[:, 0].tolist() == IDS[:3]
     found, _ = index.recommend(recommender, LOG[:3], 1, allow=form(USERS[2::-1], lists[::-1]))
     assert found[:, 0].tolist() == IDS[:3]
+
+
+def test_histories_without_the_times_of_the_fit_are_not_ranked_and_reported_once(tmp_path, caplog):
+    times = [list(range(len(items))) for items in LISTS.values()]
+    timed = Histories.from_lists(list(LISTS.values()), timestamps=times, user_ids=USERS)
+    model = TwoStageRecommender(
+        DecayAverageUserEncoder(ITEMS), LogisticRegression(), random_state=0
+    ).fit(timed)
+    export_index(model, tmp_path)
+    serving = Retriever(UserVectorCache(model.encoder_), open_index(tmp_path), model)
+    ids, _, _ = serving.recommend(USERS[:9], lambda asked: timed[:9], k=4)
+    np.testing.assert_array_equal(ids, model.recommend(timed[:9], 4)[0])
+    assert not caplog.records
+    ids, _, _ = serving.recommend(USERS[:9], load, k=4)
+    np.testing.assert_array_equal(ids, nearest_items(serving, USERS[:9], 4)[0])
+    (record,) = caplog.records
+    assert "did not rank for 9 of 9 users" in record.message
+    assert "has no timestamps" in record.message
