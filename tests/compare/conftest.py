@@ -17,7 +17,8 @@ def small():
     rng = np.random.default_rng(0)
     lists = [list(rng.integers(N_ITEMS, size=8)) for _ in range(40)]
     times = [np.datetime64("2026-01-01") + np.arange(8) // 2 for _ in range(40)]
-    histories = Histories.from_lists(lists, timestamps=times)
+    users = [f"u{user}" for user in range(40)]
+    histories = Histories.from_lists(lists, timestamps=times, user_ids=users)
     return compare(
         split_log(histories, "last"),
         None,

@@ -2,12 +2,14 @@
 
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 
-from skue import Histories
+from skue import Histories, TwoTowerUserEncoder, UserVectorCache
+from skue.compare import _contenders
 from skue.compare._command import _about
-from skue.compare._contenders import Contender, LastItem
+from skue.compare._contenders import Contender, LastItem, encoders
 from skue.compare._run import Row, paired_interval
 from skue.compare._split import moment, split_log, with_at_most
 from skue.compare._text import _of_the_examples, half_life, interval, what_to_ship
@@ -221,3 +223,30 @@ def test_a_wrong_clock_is_told_and_does_not_move_the_cut_off():
     assert split_log(right, "time").cutoff == split_log(other, "time").cutoff
     assert _about("log", right, [])["late"] == ""
     assert _about("log", other, [])["late"].startswith("1 event(s) are later than 2023-11-2")
+
+
+def test_a_recommender_that_shares_the_two_tower_can_be_served(small, tmp_path, monkeypatch):
+    def same_fraction(n_users):  # as from 10,000 users on
+        return TwoTowerUserEncoder()
+
+    monkeypatch.setattr(_contenders, "default_encoder", same_fraction)
+    contenders = encoders(
+        small.split,
+        small.items,
+        small.search,
+        items_given=False,
+        item_features=None,
+        items_seconds=0,
+        search_seconds=0,
+    )
+    two_tower, two_stage = contenders[-2:]
+    assert two_stage.first_stage is two_tower
+    two_tower.estimator.set_params(max_iter=1).fit(small.split.train)
+    joblib.dump(two_stage.estimator.fit(small.split.train), tmp_path / two_stage.file)
+    recommender = joblib.load(tmp_path / "two-stage.joblib")
+    cache = UserVectorCache(recommender.encoder_)
+    vectors, status = cache.get([0, 1], lambda users: small.split.queries[users])
+    assert status.tolist() == ["fresh", "fresh"]
+    np.testing.assert_allclose(
+        vectors, two_tower.estimator.transform(small.split.queries[:2]), atol=1e-6
+    )
