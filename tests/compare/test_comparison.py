@@ -245,7 +245,7 @@ def test_a_recommender_that_shares_the_two_tower_can_be_served(small, tmp_path, 
     joblib.dump(two_stage.estimator.fit(small.split.train), tmp_path / two_stage.file)
     recommender = joblib.load(tmp_path / "two-stage.joblib")
     cache = UserVectorCache(recommender.encoder_)
-    vectors, status = cache.get([0, 1], lambda users: small.split.queries[users])
+    vectors, status = cache.get(["u0", "u1"], lambda users: small.split.queries[:2])
     assert status.tolist() == ["fresh", "fresh"]
     np.testing.assert_allclose(
         vectors, two_tower.estimator.transform(small.split.queries[:2]), atol=1e-6
