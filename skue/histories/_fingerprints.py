@@ -25,11 +25,11 @@ _STRETCH = 2**20
 # Number of newest events in the hash of an event.
 _N_EVENTS = 8
 # Numbers of newest instants in the hashes of an end, with and without user ids. Short ends of
-# different users may be equal.
+# different users may be equal, so without ids, shorter ones count as whole histories alone.
 _LENGTHS, _LENGTHS_WITHOUT_IDS = (1, 2, 4, 8), (3, 5, 8)
 # A history is searched for its learned end among this many of its newest instants.
 _FARTHEST = 100
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR, _WHOLE = np.uint64(0x9E3779B97F4A7C15), np.uint64(1)
 
 
 class LearnedHistories(NamedTuple):
@@ -121,6 +121,8 @@ class _Ends(NamedTuple):
             total[own] = total[own] * _FACTOR + self.instants[at[own]]
             if n_back in lengths:
                 yield _mixed(total + salt), own
+            elif n_back < lengths[0]:
+                yield _mixed(total + _WHOLE), at == self.starts[users]
 
 
 def _ends_in_parts(histories: Histories, held_out: np.ndarray | None = None) -> Iterator[_Ends]:

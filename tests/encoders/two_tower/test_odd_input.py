@@ -42,11 +42,14 @@ def test_an_event_of_weight_zero_has_no_effect_on_its_item():
 def test_items_that_features_place_are_known():
     encoder = quick(item_features=FEATURES, unknown_item="raise").fit(LISTS)
     assert "lone" in encoder.item_embeddings_.ids
-    with (
-        pytest.warns(UserWarning, match="no row in item_features, such as 'else'"),
-        pytest.raises(ValueError, match=r"not in item_embeddings_, such as \['else'\]"),
-    ):
-        quick(item_features=FEATURES, unknown_item="raise").fit([*LISTS, ["else"]])
+
+
+def test_an_item_that_nothing_places_is_unknown_and_refused_after_fit():
+    with pytest.warns(UserWarning, match="no row in item_features, such as 'else'"):
+        encoder = quick(item_features=FEATURES, unknown_item="raise").fit([*LISTS, ["else"]])
+    assert "else" not in encoder.item_embeddings_.ids
+    with pytest.raises(ValueError, match=r"not in item_embeddings_, such as \['else'\]"):
+        encoder.transform([["else"]])
 
 
 def test_a_warm_start_does_not_lose_items_that_features_placed():

@@ -264,6 +264,12 @@ def test_without_the_ids_of_before_nobody_is_new(users):
     assert n_new(learned_from(Histories.from_lists(rows)), with_ids(rows, [0, 1])) == [UNKNOWN] * 2
 
 
+def test_short_histories_are_recognised_as_a_whole():
+    learned = learned_from(Histories.from_lists([[1, 2], [3], [4, 5, 6]]))
+    today = Histories.from_lists([[1, 2, 9, 9], [3, 9], [6, 9], [1, 9]])
+    assert n_new(learned, today) == [2, 1, UNKNOWN, UNKNOWN]
+
+
 def test_an_edited_history_is_not_recognised():
     learned = learned_from(Histories.from_lists([[1, 2, 3, 4, 5]] * 2))
     assert n_new(learned, Histories.from_lists([[1, 2, 3, 9, 4, 5], [2, 1, 3, 5, 4]])) == [-1, -1]
