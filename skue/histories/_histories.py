@@ -231,6 +231,7 @@ class Histories:
         user_ids: Any = None,
         time_unit: Literal["s", "ms", "us", "ns"] | None = None,
         dayfirst: bool | None = None,
+        time_format: str | None = None,
     ) -> Histories:
         """Build from one sequence of item ids per user, oldest first.
 
@@ -246,7 +247,7 @@ class Histories:
         user_ids : array-like of shape (n_users,), default=None
             By default the index of a pandas Series of lists, if it has a name or holds text. A
             Series of timestamps or weights is matched with them by its index.
-        time_unit, dayfirst : default=None
+        time_unit, dayfirst, time_format : default=None
             How to read numbers and text as times; see :meth:`from_frame`.
 
         Returns
@@ -277,6 +278,7 @@ class Histories:
                 Label("the timestamp", place),
                 time_unit=time_unit,
                 dayfirst=dayfirst,
+                time_format=time_format,
             )
         if weights is not None:
             weights = as_weights(flatten_like(weights, offsets, "weights"), "weights", place)
@@ -295,6 +297,7 @@ class Histories:
         weight: str | None = None,
         time_unit: Literal["s", "ms", "us", "ns"] | None = None,
         dayfirst: bool | None = None,
+        time_format: str | None = None,
     ) -> Histories:
         """Build from a long log: one row per interaction.
 
@@ -303,7 +306,8 @@ class Histories:
 
         Parameters
         ----------
-        frame : DataFrame of pandas or polars, polars.LazyFrame, pyarrow.Table or dict of arrays
+        frame : DataFrame of pandas, polars or dask, other Arrow data, or dict of arrays
+            Of a lazy frame, a dataset or a relation of DuckDB, only these columns are computed.
         user, item : str
             Columns of ids. Strings of digits stay strings.
         time : str, default=None
@@ -315,6 +319,8 @@ class Histories:
         dayfirst : bool, default=None
             Whether the text 03/04/2026 means 3 April (True) or March 4 (False). Inferred from the
             other dates of the column by default.
+        time_format : str, default=None
+            How times in text are written, in the directives of ``strptime``.
 
         Returns
         -------
@@ -341,6 +347,7 @@ class Histories:
             {"user": user, "item": item, "time": time, "weight": weight},
             time_unit=time_unit,
             dayfirst=dayfirst,
+            time_format=time_format,
         )
         return cls._of_log(log)
 

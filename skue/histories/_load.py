@@ -39,13 +39,16 @@ def load_interactions(
 
     Parameters
     ----------
-    path : str or path
+    path : str or path, or list of them
         A ``.parquet`` file; a text table with a header line (CSV, TSV and the like, plain or
         ``.gz``); or a ``.txt`` file with one user per line (the user id, then item ids, oldest
         first, separated by spaces) or with one user and one item per line.
+        A folder, a pattern such as ``"logs/*.parquet"`` and a list of files are read as one log.
     user, item, time : str or int, default=None
         Names of the columns. By default, usual names are found (``user_id``, ``CustomerID``,
-        ``item_id``, ``asin``, ``timestamp``, ``purchased_at`` and so on). For a file without a
+        ``item_id``, ``asin``, ``timestamp``, ``purchased_at`` and so on). If several columns fit,
+        name one, unless one of two columns of times is plainly finer. The logger ``skue`` tells
+        which columns were read (level INFO). For a file without a
         header line, positions counted from 0. With ``time=False`` no column of times is read, and
         the order of the rows is used.
     weight : str or int, default=None
@@ -72,7 +75,9 @@ def load_interactions(
     Warns
     -----
     UserWarning
-        If no column of times is named or found, but a column holds dates.
+        If no column of times is named or found, but a column holds dates, or seems to; if the
+        times are days, and another column may hold the time of day; and if an id such as ``NA``
+        that may stand for missing ids holds more than a tenth of the events.
 
     Returns
     -------
