@@ -65,7 +65,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     Use it when the order of events matters, and there are at least about a thousand users with two
     events or more. It starts from decayed averages and keeps trained weights only if validation
     recall does not drop. With little data, :class:`DecayAverageUserEncoder` is faster and often as
-    good. Where people mostly choose items again, :class:`TwoStageRecommender` finds more.
+    good. Where users mostly choose items again, :class:`TwoStageRecommender` finds more.
 
     The user tower pools a history into several channels with learned decays and maps them to a
     user vector. The item tower holds the item vectors, which are learned too or stay frozen. Both
@@ -177,7 +177,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         (``Histories.codes``), with those of y appended for ``targets="y"``. Empty without
         validation.
     training_state_ : tuple
-        What a later fit with ``warm_start=True`` needs. It has 8 bytes for each learned history.
+        What a later fit with ``warm_start=True`` needs. It has up to 40 bytes for each user.
     fallback_vector_ : ndarray of shape (n_dims,), float32
         Vector of a user without known events, or whose weights cancel.
     is_new_item_ : ndarray of shape (n_items,), bool
@@ -254,7 +254,8 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     ``item_embeddings`` is not read again, except for vectors of new items if they are frozen.
     With ``item_tower="frozen"``, fitted vectors do not change, so the space is the same. If items
     are trained, the new space is rotated onto the fitted one: see :attr:`ItemEmbeddings.agreement`.
-    Only events that earlier fits did not learn from are held out. If that gives fewer than 200,
+    Only events that earlier fits did not learn from are held out: users are matched by ``user_ids``
+    where there are any, histories by their ends. If that gives fewer than 200,
     nothing is held out and the last weights are kept. If the last fit kept the starting average,
     there are no towers to continue from, and ``fit`` starts from scratch.
 
