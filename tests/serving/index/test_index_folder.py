@@ -511,7 +511,7 @@ def test_an_exporter_killed_inside_an_export_leaves_whole_versions(tmp_path):
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     n_struck = n_partial = 0
-    for kill in range(200):
+    for kill in range(100):
         before = (tmp_path / "CURRENT").read_text()
         inside = context.Value("b", False, lock=False)
         exporter = context.Process(
@@ -521,7 +521,10 @@ def test_an_exporter_killed_inside_an_export_leaves_whole_versions(tmp_path):
         patience = time.monotonic() + 20
         while (tmp_path / "CURRENT").read_text() == before and time.monotonic() < patience:
             time.sleep(0.002)
-        time.sleep(0.05 * rng.random())
+        # In the next export.
+        while not inside.value and time.monotonic() < patience:
+            time.sleep(0.0005)
+        time.sleep(0.03 * rng.random())
         os.kill(exporter.pid, signal.SIGKILL)
         exporter.join()
         assert exporter.exitcode == -signal.SIGKILL
