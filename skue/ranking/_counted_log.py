@@ -14,10 +14,9 @@ from skue.kernels._arrays import (
     offsets_of,
     owners,
     positions_of_ranges,
-    user_item_keys,
 )
 from skue.kernels._clocks import end_of_log
-from skue.ranking._counts import ages_in_instants, liked_events
+from skue.ranking._counts import liked_events
 from skue.reading._ids import is_text, shown
 
 
@@ -36,7 +35,7 @@ def counted_log(items: Any, histories: Histories) -> Histories:
 def updated_log(log: Histories, items: Any, histories: Histories) -> Histories:
     """Return a counted log with newer events, matched by user id.
 
-    Events that are not newer than those of the same user in the log are left out with a warning.
+    Events that are older than one of the same user in the log are left out with a warning.
     """
     newer = _liked(items, histories)
     _refuse_other_kinds(log, newer)
@@ -82,14 +81,11 @@ def _until(log: Histories, end: Any, n_later: int) -> Histories:
 
 
 def _without_late_events(log: Histories, newer: Histories) -> Histories:
-    """Leave out events that are older than, or the same as, the newest of the user in the log."""
+    """Leave out events that are older than the newest of the same user in the log."""
     rows = Vocabulary._trusted(log.user_ids).lookup(newer.user_ids)
     rows = np.where(log.lengths[rows] > 0, rows, -1)[owners(newer.offsets)]
     last = log.timestamps[np.maximum(log.offsets[1:][rows] - 1, 0)]
-    at_last = ages_in_instants(log) == 0
-    keys = user_item_keys(owners(log.offsets), log.codes, len(log.item_ids))
-    counted = np.isin(user_item_keys(rows, newer.codes, len(log.item_ids)), keys[at_last])
-    late = (rows >= 0) & ((newer.timestamps < last) | ((newer.timestamps == last) & counted))
+    late = (rows >= 0) & (newer.timestamps < last)
     if not late.any():
         return newer
     first = np.flatnonzero(late)[0]

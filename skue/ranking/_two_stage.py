@@ -231,9 +231,15 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         Raises
         ------
         ValueError
-            If the histories of ``fit`` or ``update`` have no ``user_ids``, if an event is older
-            than one of the same user that is counted already, or if ids or times have another
-            type than in ``fit``.
+            If the histories of ``fit`` or ``update`` have no ``user_ids``, if ``fit`` had several
+            histories of one user, or if ids or times have another type than in ``fit``.
+
+        Warns
+        -----
+        UserWarning
+            If events are older than counted ones of the same user, and left out; if events are
+            later than the end of the log, and counted as of it; or if, without times, most
+            histories start with all that is counted already.
         """
         newer = self._read(X)
         if not hasattr(self, "log_"):

@@ -418,13 +418,33 @@ def test_an_update_knows_new_users():
     assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
 
 
-def test_an_update_leaves_out_what_is_counted_already_and_names_it():
-    early, late = cut_in_two(LOG, 15)
+def test_an_update_leaves_out_events_older_than_counted_ones_and_names_one():
+    early, _ = cut_in_two(LOG, 15)
     model = recommender(ranker=LogisticRegression()).fit(early)
-    with pytest.warns(UserWarning, match=rf"{len(early.codes)} of {len(LOG.codes)} are not, .* at"):
-        model.update(LOG)
+    newest = {
+        user: early.timestamps[stop - 1]
+        for user, stop in zip(early.user_ids, early.offsets[1:], strict=True)
+    }
+    at = np.repeat([newest[user] for user in LOG.user_ids], LOG.lengths)
+    again = LOG._keep_events(LOG.timestamps != at)
+    n_older = int((LOG.timestamps < at).sum())
+    assert 100 < n_older < len(again.codes)
+    with pytest.warns(UserWarning, match=rf"{n_older} of {len(again.codes)} are not, .* at"):
+        model.update(again)
     assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
-    assert len(late.codes) > 100
+
+
+def test_a_repeat_at_the_time_of_the_newest_event_is_counted_as_it_is_anew():
+    def log(*items):
+        times = [np.zeros(len(items)), [0.0, 1.0]]
+        return Histories.from_lists([list(items), [3, 4]], timestamps=times, user_ids=["a", "b"])
+
+    first, both = log(1, 2), log(1, 2, 2)
+    more = Histories.from_lists([[2]], timestamps=[[0.0]], user_ids=["a"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No newest instant")
+        model = recommender().fit(first).update(more)
+    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, both)))
 
 
 def test_one_late_event_does_not_keep_the_others_from_being_counted():
