@@ -377,7 +377,8 @@ def test_the_encoder_alone_scores_as_the_encoder():
 
 
 def test_users_without_a_known_event_get_finite_scores(fitted):
-    ids, scores = fitted.recommend([[], [999]], k=N_ITEMS)
+    unknown = Histories.from_lists([[], [999]], timestamps=[[], [1.0]])
+    ids, scores = fitted.recommend(unknown, k=N_ITEMS)
     assert np.isfinite(scores).all()
     np.testing.assert_array_equal(ids[0], ids[1])
 
