@@ -167,8 +167,9 @@ def _read_member(file: BinaryIO, member: zipfile.ZipInfo, *, mmap: bool) -> np.n
         # Slicing np.memmap itself is ten times slower. The plain array keeps the map open.
         held = np.asarray(mapped)
     else:
-        held = np.frombuffer(file.read(member.file_size), dtype=np.uint8)
-        if zlib.crc32(held) != member.CRC:
+        content = file.read(member.file_size)
+        held = np.frombuffer(content, dtype=np.uint8)
+        if zlib.crc32(content) != member.CRC:
             raise ValueError(f"{name} does not match its checksum")
     header = io.BytesIO(held[:_MAX_HEADER].tobytes())
     if np.lib.format.read_magic(header) != (1, 0):

@@ -250,7 +250,7 @@ def _check_versions(cls: type, versions: dict[str, str]) -> None:
             )
 
 
-def _new(cls: type, versions: dict[str, str]) -> Any:
+def _new(cls: type[Recommender], versions: dict[str, str]) -> Any:
     """Return an object to restore, or raise if it is of other versions."""
     _check_versions(cls, versions)
     return cls.__new__(cls)

@@ -197,8 +197,9 @@ def _refuse_counts(matrix: np.ndarray) -> None:
         return
     # Two ids alone may be drawn at random, which gives half of each, give or take some.
     most = 0.5 if matrix.max() > 1 else 0.5 + matrix.size**-0.5
+    n_ids = int(np.count_nonzero(matrix >= 0))
     for value in (0, 1):
-        share = np.count_nonzero(matrix == value) / max(np.count_nonzero(matrix >= 0), 1)
+        share = np.count_nonzero(matrix == value) / max(n_ids, 1)
         if share > most:
             raise ValueError(
                 "A 2-D X is read as item ids, one history per row, but most of its entries are "

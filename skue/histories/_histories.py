@@ -342,8 +342,10 @@ class Histories:
         >>> histories[1]
         array([9, 7])
         """
+        # A frame is no text, so it needs no header and no first lines, unlike other tables.
+        table: Any = FrameTable(frame)
         log = log_of_table(
-            FrameTable(frame),
+            table,
             {"user": user, "item": item, "time": time, "weight": weight},
             time_unit=time_unit,
             dayfirst=dayfirst,
@@ -536,7 +538,9 @@ class Histories:
             labels = np.asarray(index)
             places = rows_of_users(self.user_ids, labels, "user_features", may_lack=True)
             if places is not None:
-                rows = features_in_order(rows, places)
+                in_order = features_in_order(rows, places)
+                assert in_order is not None
+                rows = in_order
                 lacking = self.user_ids[places < 0]
                 if len(lacking):
                     warn_caller(

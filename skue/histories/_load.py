@@ -170,7 +170,8 @@ def read_interactions(
     )
     roles = roles_of_columns(table, given)
     unused = [name for name in table.names if name not in roles.values()]
-    dates, doubtful = [], {}
+    dates: list[Any] = []
+    doubtful: dict[Any, Any] = {}
     if "time" in given and roles["time"] is None:
         dates, doubtful = times_among(table, unused)
     log = log_of_table(table, roles, decimal=decimal if table.is_text else None, **times)

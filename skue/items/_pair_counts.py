@@ -112,6 +112,7 @@ def _counts_of(
         keep = weights > 0
         codes, offsets = codes[keep], kept_offsets(offsets, keep)
         timestamps = None if timestamps is None else timestamps[keep]
-    options = {"window": window, "timestamps": timestamps, "directed": directed}
-    pairs = pair_counts(codes, offsets, n_items, **options)
+    pairs = pair_counts(
+        codes, offsets, n_items, window=window, timestamps=timestamps, directed=directed
+    )
     return pairs, len(codes), n_repeats(codes, offsets)

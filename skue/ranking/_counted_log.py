@@ -68,7 +68,8 @@ def _liked(items: Any, histories: Histories) -> Histories:
 
 def _until(log: Histories, end: Any, n_later: int) -> Histories:
     """Set later times to the end, with a warning that shows one of them."""
-    later = np.flatnonzero(log.timestamps > end) if n_later else ()
+    assert log.timestamps is not None
+    later = np.flatnonzero(log.timestamps > end) if n_later else np.empty(0, dtype=np.intp)
     if not len(later):
         return log
     warn_caller(
@@ -82,6 +83,7 @@ def _until(log: Histories, end: Any, n_later: int) -> Histories:
 
 def _without_late_events(log: Histories, newer: Histories) -> Histories:
     """Leave out events that are older than the newest of the same user in the log."""
+    assert log.user_ids is not None and log.timestamps is not None
     rows = Vocabulary._trusted(log.user_ids).lookup(newer.user_ids)
     rows = np.where(log.lengths[rows] > 0, rows, -1)[owners(newer.offsets)]
     last = log.timestamps[np.maximum(log.offsets[1:][rows] - 1, 0)]
@@ -99,6 +101,7 @@ def _without_late_events(log: Histories, newer: Histories) -> Histories:
 
 def _event(log: Histories, at: int) -> str:
     """Describe an event by its item, time and user."""
+    assert log.timestamps is not None
     row = int(np.searchsorted(log.offsets, at, side="right")) - 1
     user = f"row {row}" if log.user_ids is None else f"user {shown(log.user_ids[row])}"
     return f"{shown(log.item_ids[log.codes[at]])} at {log.timestamps[at]} of {user}"
@@ -113,7 +116,7 @@ def _refuse_other_kinds(log: Histories, newer: Histories) -> None:
         )
     if (log.timestamps is None) != (newer.timestamps is None):
         raise ValueError("The histories of fit and update must both have timestamps, or neither.")
-    if log.timestamps is not None:
+    if log.timestamps is not None and newer.timestamps is not None:
         refuse_other_kind(
             newer.timestamps, log.timestamps, "The timestamps of update", "those of fit"
         )
@@ -131,6 +134,7 @@ def _refuse_other_kinds(log: Histories, newer: Histories) -> None:
 
 def _warn_of_whole_histories(log: Histories, newer: Histories) -> None:
     """Warn if most users with two or more events start with all that the log has of them."""
+    assert log.user_ids is not None
     rows = Vocabulary._trusted(log.user_ids).lookup(newer.user_ids)
     lengths = np.where(rows >= 0, log.lengths[rows], 0)
     able = np.flatnonzero(lengths > 1)

@@ -210,6 +210,7 @@ def weights_of(column: Any, label: Label, decimal: str | None = None) -> np.ndar
     if weights is not None and not np.isfinite(weights).all():
         row = int(np.flatnonzero(~np.isfinite(weights))[0])
     if weights is None or row is not None:
+        assert row is not None  # without weights, it is the first row that is not a number
         what = "not a number" if weights is None else "not a finite number"
         raise ValueError(f"{label.holds(row, column[row])}, which is {what}. {DROP}")
     return weights

@@ -206,8 +206,9 @@ def clocks_among(table: Table, unused: list[Any]) -> dict[Any, Any]:
         values = _values(rows[name]) if name in rows else []
         numbers = _as_numbers(values) if isinstance(values, list) else values
         is_clock = isinstance(values, list) and any(map(TIME_OF_DAY.fullmatch, values))
-        is_small = numbers is not None and len(numbers) and numbers.dtype.kind in "iu"
-        if is_clock or (is_small and unit_of(numbers) is None):
+        if not is_clock and numbers is not None and len(numbers) and numbers.dtype.kind in "iu":
+            is_clock = unit_of(numbers) is None
+        if is_clock:
             found[name] = values[0]
     return found
 

@@ -59,9 +59,9 @@ def read_sequences(path: Path, encoding: str = "utf-8") -> Sequences:
             f"{path}, line {count_ends(letters[:at]) + 1}: there is a NUL byte. Remove it, or give "
             "the encoding of the file, for example encoding='utf-16'."
         )
-    at = inner_byte_order_mark(letters)
-    if at is not None:
-        raise ValueError(f"{path}, line {count_ends(letters[:at]) + 1}: {INNER_MARK}")
+    mark = inner_byte_order_mark(letters)
+    if mark is not None:
+        raise ValueError(f"{path}, line {count_ends(letters[:mark]) + 1}: {INNER_MARK}")
     tokens = content.decode("utf-8").split()
     if not tokens:
         raise ValueError(f"{path} is empty; one user per line is expected.")

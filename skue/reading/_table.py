@@ -404,10 +404,10 @@ def checked_paths(source: Any) -> list[tuple[Path, str]]:
             raise ValueError(f"{path} is a folder without files.")
         return [_checked_path(file) for file in files]
     if not path.exists() and re.search(r"[*?\[]", name):
-        files = sorted(glob(name, recursive=True))
-        if not files:
+        names = sorted(glob(name, recursive=True))
+        if not names:
             raise FileNotFoundError(f"There is no file {name}.")
-        return [found for file in files for found in checked_paths(Path(file))]
+        return [found for file in names for found in checked_paths(Path(file))]
     return [_checked_path(path)]
 
 

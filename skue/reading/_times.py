@@ -236,6 +236,7 @@ def _times_of_text(
 ) -> np.ndarray:
     """Return the times in a list or a pyarrow column of strings, which is not empty."""
     first = text_of(texts[0])
+    pattern: re.Pattern[str] | None
     if time_format is not None:
         name, pattern = time_format, _pattern_of(time_format)
     elif _NUMBER.fullmatch(first):
@@ -317,7 +318,9 @@ def _way(text: str) -> Any:
     name, pattern = _format_of(text)
     if pattern is None:
         return None
-    parts = pattern.fullmatch(text).groupdict("")
+    match = pattern.fullmatch(text)
+    assert match is not None  # it is the pattern of a format that matches
+    parts = match.groupdict("")
     between, half, zone = (parts.get(part, "") for part in _WAYS)
     return name, between.lower(), bool(half), bool(zone)
 
@@ -410,8 +413,8 @@ def _matched_parts(rows: Any, pattern: re.Pattern[str]) -> _Parts | None:
     if isinstance(rows, list):
         position = {text: code for code, text in enumerate(dict.fromkeys(rows))}
         codes = np.array(list(map(position.__getitem__, rows)))
-        matches = [pattern.fullmatch(text) for text in position]
-        if None in matches:
+        matches = [match for match in map(pattern.fullmatch, position) if match is not None]
+        if len(matches) < len(position):
             return None
         groups = {part: [match[part] or "" for match in matches] for part in pattern.groupindex}
     else:

@@ -445,6 +445,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         if vectors is not items.vectors and last is None:
             items = ItemEmbeddings(vectors, items.ids)
         elif vectors is not items.vectors:
+            assert last is not None
             most = self.max_history
             towers, items = aligned(last, data, towers, vectors, histories, most, rng)
         self.user_map_ = self.feature_map_ = None
@@ -459,6 +460,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
             items = with_new_items(items, data.n_towers, histories)
         n_placed_by_events = len(items)
         if features is not None:
+            assert self.feature_map_ is not None
             items = with_all_items(items, features, self.feature_map_)
         towers = [with_gates(tower, len(items)) for tower in towers]
         self.item_embeddings_ = items
@@ -476,11 +478,11 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         self.interrupted_ = result.interrupted
         self.held_out_ = data.held_out
         # If the towers of the last fit are kept, nothing was learned from new events.
-        keeps_last = last is not None and not result.best_iter
+        kept = None if result.best_iter else last
         self.training_state_ = TrainingState(
             data.n_towers,
             tuple(result.temperatures),
-            last.state.learned if keeps_last else data.learned,
+            data.learned if kept is None else kept.state.learned,
             asked_dims(self.item_embeddings),
             n_placed_by_events,
         )

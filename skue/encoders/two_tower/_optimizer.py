@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -88,7 +89,7 @@ class AdamW:
         # Forget the start faster during the first steps.
         averaging = min(max(self.averaging, 1e-30), t / (t + 10))
         compiled = _compiled()
-        update = update_rows if compiled is None else compiled.update_rows
+        update: Callable[..., None] = update_rows if compiled is None else compiled.update_rows
         for name, gradient in gradients.items():
             tables = [
                 _as_table(arrays[name])

@@ -133,7 +133,7 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
             placed = ~known[new] & (norms > _NEGLIGIBLE * mass[:, None]).all(axis=1)
             blocks[new[placed]] = means[placed] / (norms[placed] * np.sqrt(n_towers))[:, :, None]
             known[new[placed]] = True
-            n_placed = np.count_nonzero(placed)
+            n_placed = int(np.count_nonzero(placed))
         if not is_last:
             firsts = _firsts_of_islands(near[new][:, new], ~known[new])
             random = np.random.default_rng(0).standard_normal((len(firsts), *blocks.shape[1:]))

@@ -250,6 +250,7 @@ class Trainer:
         )
         if not self.settings.learn_items:
             return loss._replace(items_gradient=None)
+        assert loss.items_gradient is not None  # sampled_softmax always returns it
         vectors_gradient = np.zeros_like(vectors)
         add_at_rows(vectors_gradient, candidates, loss.items_gradient)
         return loss._replace(items_gradient=vectors_gradient)
