@@ -93,8 +93,10 @@ def _refuse_headers(table: Table, users: Any, items: Any) -> None:
         if not is_text(ids):
             return
         if table.has_header:
-            names = set(table.first_line)
-            of_header = [code for code, name in enumerate(ids.tolist()) if name in names]
+            names = {name.strip().lower() for name in table.first_line}
+            of_header = [
+                code for code, name in enumerate(ids.tolist()) if name.strip().lower() in names
+            ]
         else:
             of_header = [
                 code

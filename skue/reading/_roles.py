@@ -157,15 +157,15 @@ def _seconds(column: Any, name: Any) -> np.ndarray | None:
 
 
 def _refines(seconds: dict[Any, np.ndarray | None], name: Any, other: Any) -> bool:
-    """Tell whether a column holds the times of another one, but more precisely."""
+    """Tell whether a column holds times of the days in another one."""
     fine, coarse = seconds.get(name), seconds.get(other)
     if fine is None or coarse is None or not len(fine):
         return False
-    step = next((step for step in (_DAY, 3600, 60, 1) if not (coarse % step).any()), 0)
-    later = fine - coarse
+    if (coarse % _DAY).any() or not (fine % _DAY).any():
+        return False
     # The day may be that of another time zone.
-    earliest, latest = (-_DAY, 2 * _DAY) if step == _DAY else (0, step)
-    return bool((fine % (step or 1)).any() and (later >= earliest).all() and (later < latest).all())
+    later = fine - coarse
+    return bool((later >= -_DAY).all() and (later < 2 * _DAY).all())
 
 
 def times_among(table: Table, unused: list[Any]) -> tuple[list[Any], dict[Any, Any]]:

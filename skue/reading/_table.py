@@ -28,11 +28,13 @@ from skue.reading._delimited import (
     first_line,
 )
 from skue.reading._ids import shown
-from skue.reading._values import Label, as_array, is_arrow, plain_text, row_of_frame
+from skue.reading._values import DROP, Label, as_array, is_arrow, plain_text, row_of_frame
 
 _OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
 _OTHER_KINDS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".pkl", ".npz")
 _N_FIRST_ROWS = 1000
+# How the name of a folder says that a column is empty.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Table(Protocol):
@@ -331,6 +333,9 @@ class PartsTable:
                 together[name] = self._joined(name, [columns[name] for columns in found])
             else:
                 values = [folders[name] for folders in self._of_folders]
+                if _NO_VALUE in values:
+                    file = self._tables[values.index(_NO_VALUE)].source
+                    raise ValueError(f"{file}: column {name!r} is empty. {DROP}")
                 is_integer = all(re.fullmatch("0|-?[1-9][0-9]{0,17}", value) for value in values)
                 array = np.array(list(map(int, values))) if is_integer else as_array(values)
                 together[name] = np.repeat(array, lengths)

@@ -332,83 +332,94 @@ def looks_like_dates(texts: list[str]) -> bool:
 
 
 _Parts = dict[str, np.ndarray]
-_WORDS = ("between", "name", "half", "zone", "sign")
-# All times of a column have the same mark before the time of day; all of them have a half of the
-# day, or none, and so with zones.
-_WAYS = ("between", "half", "zone")
+_MONTH_NUMBERS = {name[:3]: number for number, name in enumerate(_MONTHS, start=1)}
+# How the text of each part becomes a number; other parts are digits, or empty.
+_NUMBER_OF: dict[str, Callable[[str], int]] = {
+    "name": lambda text: _MONTH_NUMBERS[text[:3].lower()],
+    "half": lambda text: " ap".index(text.lower() or " "),
+    "sign": lambda text: -1 if text == "-" else 1,
+    "fraction": lambda text: int(text.ljust(6, "0")[:6]),
+}
+# What the times of a column have in common: the mark before the time of day, and whether they have
+# a half of the day and a zone.
+_WAYS: dict[str, Callable[[str], Any]] = {"between": str.lower, "half": bool, "zone": bool}
+
+
+def _whole(text: str) -> int:
+    return int(text or 0)
 
 
 def _parts(texts: Any, pattern: re.Pattern[str]) -> _Parts | None:
     """Return the numbers in texts, or None if they are not all written in one way."""
-    months = {month[:3]: number for number, month in enumerate(_MONTHS, start=1)}
     stretches: list[_Parts] = []
     ways: dict[str, set[Any]] = {part: set() for part in _WAYS}
     for chunk in [texts] if isinstance(texts, list) else texts.chunks:
         for start in range(0, len(chunk), _STRETCH):
             rows = chunk[start : start + _STRETCH]
-            parts = _aligned_parts(rows, pattern) or _matched_parts(rows, pattern)
-            if parts is None:
+            found = _aligned_groups(rows, pattern) or _matched_groups(rows, pattern)
+            if found is None:
                 return None
-            for part in set(ways) & set(parts):
-                held = parts[part] if part == "between" else parts[part] != ""
-                ways[part].update(held.tolist())
-            if "name" in parts:
-                names = parts.pop("name").tolist()
-                parts["month"] = np.array([months[name[:3]] for name in names])
-            stretches.append(parts)
+            words, numbers = found
+            for part, way in _WAYS.items():
+                ways[part].update(map(way, words.get(part, [])))
+            if "name" in numbers:
+                numbers["month"] = numbers.pop("name")
+            stretches.append(numbers)
     if any(len(held) > 1 for held in ways.values()):
         return None
     return {part: np.concatenate([held[part] for held in stretches]) for part in stretches[0]}
 
 
-def _aligned_parts(rows: Any, pattern: re.Pattern[str]) -> _Parts | None:
-    """Return the named parts of texts that differ only in their digits, or None."""
+def _aligned_groups(rows: Any, pattern: re.Pattern[str]) -> tuple[dict[str, Any], _Parts] | None:
+    """Return the named parts of texts that differ only in their digits, or None.
+
+    They are returned as distinct words, and as numbers of all rows.
+    """
     letters = _letters_of(rows)
-    if letters is None:
+    match = None if letters is None else pattern.fullmatch(letters[:, 0].tobytes().decode("latin1"))
+    if match is None or letters is None:
         return None
-    first = letters[0].tobytes().decode("utf-8", "replace")
-    match = pattern.fullmatch(first)
-    is_digit = (letters[0] >= ord("0")) & (letters[0] <= ord("9"))
-    digits = letters[:, is_digit] - np.uint8(ord("0"))
-    if (
-        match is None
-        or (digits > 9).any()
-        or (letters[:, ~is_digit] != letters[0, ~is_digit]).any()
-    ):
+    is_digit = (letters[:, 0] >= ord("0")) & (letters[:, 0] <= ord("9"))
+    digits = letters - np.uint8(ord("0"))
+    if (digits[is_digit] > 9).any() or (letters[~is_digit] != letters[~is_digit, :1]).any():
         return None
-    parts = {}
+    numbers = {}
     for part, text in match.groupdict("").items():
-        if part in _WORDS:
-            parts[part] = np.full(len(letters), text.lower(), dtype=object)
-            continue
-        number = parts[part] = np.zeros(len(letters), dtype=np.int64)
-        for column in range(*match.span(part))[: 6 if part == "fraction" else None]:
-            number *= 10
-            number += letters[:, column] - np.uint8(ord("0"))
-        if part == "fraction":
-            number *= 10 ** max(0, 6 - len(text))
-    return parts
+        start, stop = match.span(part)
+        if text[:1].isdigit():
+            stop = min(stop, start + 6) if part == "fraction" else stop
+            number = np.zeros(letters.shape[1], dtype=np.int32)
+            for column in digits[start:stop]:
+                number *= 10
+                number += column
+            numbers[part] = number * 10 ** (6 - stop + start) if part == "fraction" else number
+        elif part not in ("between", "zone"):
+            number = _NUMBER_OF.get(part, _whole)(text)
+            numbers[part] = np.full(letters.shape[1], number, dtype=np.int32)
+    return {part: [text] for part, text in match.groupdict("").items()}, numbers
 
 
 def _letters_of(rows: Any) -> np.ndarray | None:
-    """Return ASCII texts of one length as an array of shape (n_rows, length), or None."""
+    """Return ASCII texts of one length as an array of shape (length, n_rows), or None."""
     n = len(rows)
     if isinstance(rows, list):
         length = len(rows[0])
         if any(len(text) != length for text in rows):
             return None
         data = np.frombuffer("".join(rows).encode("utf-8", "surrogatepass"), dtype=np.uint8)
-        return data.reshape(n, length) if 0 < len(data) == n * length else None
+        aligned = 0 < len(data) == n * length
+        return np.ascontiguousarray(data.reshape(n, length).T) if aligned else None
     width = np.int64 if str(rows.type) == "large_string" else np.int32
     _, offsets, data = rows.buffers()
     bounds = np.frombuffer(offsets, dtype=width)[rows.offset : rows.offset + n + 1]
     length = int(bounds[1] - bounds[0])
     if not length or (np.diff(bounds) != length).any():
         return None
-    return np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]].reshape(n, length)
+    letters = np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]]
+    return np.ascontiguousarray(letters.reshape(n, length).T)
 
 
-def _matched_parts(rows: Any, pattern: re.Pattern[str]) -> _Parts | None:
+def _matched_groups(rows: Any, pattern: re.Pattern[str]) -> tuple[dict[str, Any], _Parts] | None:
     """Return the named parts of texts, each distinct text matched once, or None if one differs."""
     if isinstance(rows, list):
         position = {text: code for code, text in enumerate(dict.fromkeys(rows))}
@@ -426,16 +437,11 @@ def _matched_parts(rows: Any, pattern: re.Pattern[str]) -> _Parts | None:
             return None
         names = [field.name for field in found.type]
         groups = {name: found.field(name).to_pylist() for name in names}
-    parts = {}
-    for part, texts in groups.items():
-        if part in _WORDS:
-            distinct = np.array([text.lower() for text in texts], dtype=object)
-        elif part == "fraction":
-            distinct = np.array([int(text.ljust(6, "0")[:6]) for text in texts])
-        else:
-            distinct = np.array([int(text or 0) for text in texts])
-        parts[part] = distinct[codes]
-    return parts
+    numbers = {}
+    for part in set(groups) - {"between", "zone"}:
+        distinct = list(map(_NUMBER_OF.get(part, _whole), groups[part]))
+        numbers[part] = np.array(distinct, dtype=np.int32)[codes]
+    return groups, numbers
 
 
 def _in_order(
@@ -499,19 +505,19 @@ def _assembled(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
     days, exist = _days(year, get("month", 1), get("day", 1))
     hour, minute, second = get("hour"), get("minute"), get("second")
     exist &= (minute < 60) & (second < 60) & (hour < 24)
-    if "half" in parts and parts["half"][:1] != "":
+    if "half" in parts and parts["half"].any():
         exist &= (hour >= 1) & (hour <= 12)
-        hour = hour % 12 + 12 * (parts["half"] == "p")
+        hour = hour % 12 + 12 * (parts["half"] == 2)
     exist &= (get("zone_hour") < 24) & (get("zone_minute") < 60)
-    ahead = np.where(get("sign", "+") == "-", -1, 1) * (get("zone_hour") * 60 + get("zone_minute"))
-    minute = minute - ahead
-    microseconds = ((hour * 60 + minute) * 60 + second) * 10**6 + get("fraction")
+    minute = minute - get("sign", 1) * (get("zone_hour") * 60 + get("zone_minute"))
+    seconds = np.asarray((hour * 60 + minute) * 60 + second, dtype=np.int64)
+    microseconds = seconds * 10**6 + get("fraction")
     return days.astype("datetime64[us]") + np.asarray(microseconds, "timedelta64[us]"), exist
 
 
 def _days(year: np.ndarray, month: Any, day: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the days as datetime64[D], and which of them exist."""
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    months = ((year - np.int64(1970)) * 12 + month - 1).astype("datetime64[M]")
     n_days = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(int)
     exist = (month >= 1) & (month <= 12) & (day >= 1) & (day <= n_days) & (year >= 1)
     return months.astype("datetime64[D]") + (day - 1), exist

@@ -116,7 +116,7 @@ def test_a_line_that_starts_with_a_byte_order_mark_is_refused(tmp_path, name):
     assert load(tmp_path, "user_id,item_id\n1,b\ufeff\n")[0].tolist() == ["b\ufeff"]
 
 
-@pytest.mark.parametrize("again", ["user_id,item_id", "item_id,user_id"])
+@pytest.mark.parametrize("again", ["user_id,item_id", "item_id,user_id", "User_ID, ITEM_ID"])
 def test_a_second_header_line_is_refused(tmp_path, again):
     with pytest.raises(ValueError, match=r"line 3: this is a header line"):
         load(tmp_path, f"user_id,item_id\n1,b\n{again}\n2,c\n")

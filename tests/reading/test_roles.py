@@ -66,6 +66,7 @@ def test_the_finer_of_two_columns_of_the_same_times_is_read(tmp_path, names, fir
         ("date,time", "2024-01-02,905"),
         ("Date,Time", "2024-01-02,15:05"),
         ("timestamp,created_at", "2024-01-02 10:00,2024-01-05 11:00"),
+        ("event_time,time", "2026-01-01 10:00:00,2026-01-01 10:00:05"),
         ("order_date,review_date", "2024-01-02,2024-01-09"),
     ],
 )
