@@ -394,8 +394,8 @@ def _aligned_groups(rows: Any, pattern: re.Pattern[str]) -> tuple[dict[str, Any]
                 number += column
             numbers[part] = number * 10 ** (6 - stop + start) if part == "fraction" else number
         elif part not in ("between", "zone"):
-            number = _NUMBER_OF.get(part, _whole)(text)
-            numbers[part] = np.full(letters.shape[1], number, dtype=np.int32)
+            value = _NUMBER_OF.get(part, _whole)(text)
+            numbers[part] = np.full(letters.shape[1], value, dtype=np.int32)
     return {part: [text] for part, text in match.groupdict("").items()}, numbers
 
 
