@@ -358,7 +358,7 @@ def test_columns_can_be_given_by_position(tmp_path, capsys):
     assert (len(histories), len(histories.codes)) == (40, 400)
     assert histories.timestamps is not None
     assert main(["compare", str(path), "--time", "2"]) == 2
-    assert "give --user COLUMN and --item COLUMN by position too" in capsys.readouterr().err
+    assert "so give the user column by position too: --user COLUMN" in capsys.readouterr().err
 
 
 def test_a_log_without_times_is_noted(tmp_path, capsys):

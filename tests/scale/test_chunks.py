@@ -81,6 +81,8 @@ def test_unknown_items_are_reported_once_for_all_chunks(encoder, batch):
 def test_a_cold_user_is_named_by_the_row_of_the_whole_batch(batch, monkeypatch):
     monkeypatch.setattr(_base, "CHUNK_SIZE", 64)
     encoder = DecayAverageUserEncoder(batch[0], cold_start="raise").fit(batch[1])
-    X = Histories.from_lists([[batch[0].ids[0]]] * 200 + [[]])
+    lists = [[batch[0].ids[0]]] * 200 + [[]]
+    weights = None if batch[1].weights is None else [[1.0] * len(row) for row in lists]
+    X = Histories.from_lists(lists, weights=weights)
     with pytest.raises(ValueError, match=r"rows \[200\]"):
         list(encoder.iter_transform(X, chunk_size=10))

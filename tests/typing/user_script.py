@@ -12,22 +12,28 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     DecayCurveDisplay,
+    Events,
     Histories,
     ItemEmbeddings,
     ItemFeatures,
+    ItemRanker,
     LMDBStore,
     MixedUserEncoder,
     NDCGAtK,
+    OwnFrequencyRanker,
+    PopularityRanker,
     RecallAtK,
     RecallCurveDisplay,
     RedisStore,
     RetrievalScores,
     Retriever,
+    SimilarUsersRanker,
     SpaceMismatchError,
     TrainingCurveDisplay,
     TransitionItemRanker,
     TwoStageRecommender,
     TwoTowerUserEncoder,
+    UserEncoder,
     UserStates,
     UserVectorCache,
     ann_recall,
@@ -158,3 +164,19 @@ def generated() -> None:
     data = make_user_histories(n_users=10)
     if pooling_backend() == "numba":
         states(data.histories, data.item_embeddings)
+
+
+class NewestItemEncoder(UserEncoder):
+    def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
+        has_events = np.diff(events.offsets) > 0
+        vectors = np.zeros((events.n_users, self.item_embeddings_.n_dims), np.float32)
+        vectors[has_events] = self.item_vectors_[events.rows[events.offsets[1:][has_events] - 1]]
+        return vectors, has_events
+
+
+def count(histories: Histories) -> list[ItemRanker]:
+    return [
+        PopularityRanker().fit(histories),
+        OwnFrequencyRanker(beta=0.5).fit(histories),
+        SimilarUsersRanker().fit(histories),
+    ]

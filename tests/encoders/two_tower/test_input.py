@@ -34,7 +34,7 @@ def test_too_few_examples_warn_and_give_an_average(X):
         encoder = encoder_of().fit(X)
     assert encoder.n_iter_ == 0
     assert len(encoder.parameters_[0]["decay"]) == 1
-    assert_unit(encoder.transform(LISTS))
+    assert_unit(encoder.transform(X))
 
 
 @pytest.mark.parametrize("X", [LISTS[:1], LISTS], ids=["one user", "many"])

@@ -207,12 +207,9 @@ def test_the_encoder_id_covers_the_map(encoder):
     assert other.encoder_id_ != encoder.encoder_id_ != without_features(encoder).encoder_id_
 
 
-def test_a_pickle_returns_the_same_vectors_and_older_pickles_have_no_map(encoder):
+def test_a_pickle_returns_the_same_vectors(encoder):
     again = pickle.loads(pickle.dumps(encoder))
     np.testing.assert_array_equal(again.transform(X), encoder.transform(X))
-    old = fitted(PLAIN)
-    del old.__dict__["user_map_"]
-    assert pickle.loads(pickle.dumps(old)).user_map_ is None
 
 
 def test_one_seed_gives_one_result():
