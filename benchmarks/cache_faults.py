@@ -147,7 +147,6 @@ def run(n_answers, *, n_threads=8, share=0.2, deadline=0.02, seed=0, patience=60
         UserVectorCache(world.encoder, None, deadline=deadline),
         UserVectorCache(world.encoder, {}, max_entries=20),
     ]
-    logging.getLogger("skue.serving").setLevel(logging.CRITICAL)
 
     def ask(number):
         rng = np.random.default_rng([seed, number])
@@ -230,6 +229,7 @@ def main():
     parser.add_argument("--answers", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    logging.getLogger("skue.serving").setLevel(logging.CRITICAL)
     results = run(arguments.answers, seed=arguments.seed)
     print(json.dumps(results, indent=1))
     sys.exit(1 if results["wrong"] or results["stuck"] else 0)
