@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from importlib.util import find_spec
 
 for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -137,7 +138,7 @@ def run(n_answers, *, n_threads=8, share=0.2, deadline=0.02, seed=0, patience=60
     world, stop, lock = World(seed), threading.Event(), threading.Lock()
     statuses, faults, wrong, n_kills, n_done = Counter(), Counter(), [], [0], [0]
     folder, redis, store = tempfile.mkdtemp(), None, {}
-    if shutil.which("redis-server") is not None:
+    if shutil.which("redis-server") is not None and find_spec("redis") is not None:
         from skue import RedisStore
 
         redis = Redis(folder)
