@@ -68,13 +68,19 @@ def test_a_stuck_user_does_not_delay_the_stored_users_of_a_batch(never):
 @pytest.mark.parametrize("has_store", [False, True], ids=["memory", "store"])
 def test_close_does_not_wait_and_answers_the_callers_of_queued_work(never, has_store):
     cache, answers = UserVectorCache(ENCODER, {} if has_store else None, deadline=30), []
+    loading = []
+
+    def stuck(ids):
+        loading.append(ids)
+        return never(ids)
+
     threads = [
-        threading.Thread(target=lambda user=user: answers.append(cache.get([user], never)))
+        threading.Thread(target=lambda user=user: answers.append(cache.get([user], stuck)))
         for user in range(12)
     ]
     for thread in threads:
         thread.start()
-    eventually(lambda: len(cache._claims) == 12)
+    eventually(lambda: len(cache._claims) == 12 and len(loading) == 8)
     started = time.monotonic()
     cache.close()
     assert time.monotonic() - started < 5
@@ -93,15 +99,14 @@ def test_a_closed_cache_computes_nothing_more(deadline):
 
 
 def test_idle_threads_end_with_their_cache():
-    def n_threads():
-        return sum(thread.name == "skue-cache-load" for thread in threading.enumerate())
-
-    before, cache = n_threads(), UserVectorCache(ENCODER, deadline=20)
+    before, cache = set(threading.enumerate()), UserVectorCache(ENCODER, deadline=20)
     cache.get([1], load)
-    assert n_threads() > before
+    own = set(threading.enumerate()) - before
+    assert {thread.name for thread in own} == {"skue-cache-load"}
     gone = weakref.ref(cache)
     del cache
-    eventually(lambda: gc.collect() >= 0 and gone() is None and n_threads() <= before)
+    eventually(lambda: gc.collect() >= 0 and gone() is None)
+    eventually(lambda: not any(thread.is_alive() for thread in own))
 
 
 def test_a_pool_accepts_as_many_functions_as_it_has_threads_and_queue_places():
