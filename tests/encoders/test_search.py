@@ -111,7 +111,7 @@ def test_the_best_estimator_gives_identical_vectors_in_another_process(tmp_path)
 
 
 class PrivateMemory(TransformerMixin, BaseEstimator):
-    """Passes histories on, and notes the memory that only its process has."""
+    """Passes histories on, and notes the memory that its process does not share."""
 
     def __init__(self, folder=None):
         self.folder = folder
@@ -120,11 +120,12 @@ class PrivateMemory(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
+        # "Anonymous" leaves out mapped files, which the kernel calls private
+        # as long as one process alone has them open.
         with open("/proc/self/smaps_rollup") as file:
             lines = {line.split(":")[0]: line.split() for line in file}
-        private = sum(int(lines[name][1]) for name in ("Private_Clean", "Private_Dirty"))
         with open(os.path.join(self.folder, str(os.getpid())), "a") as file:
-            file.write(f"{private}\n")
+            file.write(f"{lines['Anonymous'][1]}\n")
         return X
 
 
