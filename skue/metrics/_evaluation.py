@@ -220,9 +220,12 @@ def evaluate(
             is_new_item=getattr(getattr(ranker, "encoder_", None), "is_new_item_", None),
         )
     inside = find_encoder(estimator)
-    users, items = checked_unit_rows(estimator.transform(X)), inside.item_vectors()
+    users = checked_unit_rows(estimator.transform(X))
+    items = inside.encoder.item_embeddings_.vectors
+    if inside.after:
+        items = checked_unit_rows(inside.item_vectors())
     return Evaluation(
-        Products(users, checked_unit_rows(items)),
+        Products(users, items),
         inside.encoder.item_embeddings_,
         as_histories(inside.histories(X)),
         y,
