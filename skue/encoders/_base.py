@@ -19,8 +19,8 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skue._estimator import atomic_fit, check_positive_int, of_one_fit, warn_caller
 from skue.encoders._events import Events, known_events, new_items
-from skue.encoders._recommender import Pairs, Recommender, columns_used, indexed_by_user
-from skue.histories._forms import validate_histories
+from skue.encoders._recommender import Pairs, Recommender
+from skue.histories._forms import columns_used, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
 from skue.items._embedders import item_space
 from skue.items._id_lists import Rows

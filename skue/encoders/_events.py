@@ -16,6 +16,7 @@ from skue.kernels._arrays import (
     positions_of_ranges,
     step_ages,
 )
+from skue.kernels._clocks import as_seconds
 
 AgeUnit: TypeAlias = Literal["step", "instant", "s", "m", "h", "D", "W"]
 AGE_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "D": 86400.0, "W": 604800.0}
@@ -127,10 +128,3 @@ def _newest(events: Events, n_most: int) -> Events:
         return events
     kept = np.minimum(lengths, n_most)
     return events.take(positions_of_ranges(events.offsets[1:] - kept, kept), offsets_of(kept))
-
-
-def as_seconds(timestamps: np.ndarray) -> np.ndarray:
-    """Return datetimes as seconds since 1970, numbers as they are."""
-    if timestamps.dtype.kind == "M":
-        return timestamps.astype("datetime64[us]").astype(np.int64) / 1e6
-    return timestamps

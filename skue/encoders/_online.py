@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import of_one_fit
 from skue.encoders._base import CHUNK_SIZE, UserEncoder
-from skue.encoders._events import AGE_SECONDS, AGE_UNITS, AgeUnit, Events, as_seconds
+from skue.encoders._events import AGE_SECONDS, AGE_UNITS, AgeUnit, Events
 from skue.kernels._arrays import starts_of_runs
+from skue.kernels._clocks import as_seconds
 from skue.kernels._pooling import decayed_averages
 from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums
 

@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import import_optional
 from skue.encoders._base import UserEncoder
-from skue.encoders._recommender import Recommender, dense_output
+from skue.encoders._recommender import Recommender
+from skue.histories._forms import dense_output
 from skue.items._item_embeddings import ItemEmbeddings
 
 

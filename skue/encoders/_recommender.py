@@ -10,13 +10,12 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import DocumentationLink, check_positive_int, import_optional, of_one_fit
 from skue._version import __version__
 from skue.encoders._events import known_events
-from skue.histories._forms import validate_histories
+from skue.histories._forms import check_columns, validate_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.items._catalogue import ids_of_rows
@@ -256,57 +255,12 @@ def _new(cls: type[Recommender], versions: dict[str, str]) -> Any:
     return cls.__new__(cls)
 
 
-def columns_used(histories: Histories, *, times: bool, weights: bool) -> tuple[str, ...]:
-    """Return the columns of a log that ``fit`` used, for the attribute ``_needs``.
-
-    Parameters
-    ----------
-    histories : Histories
-    times : bool
-        Whether the estimator uses timestamps that it is given.
-    weights : bool
-        Whether it uses weights that it is given. Weights that are all 1 are not used.
-    """
-    used = []
-    if times and histories.timestamps is not None:
-        used.append("timestamps")
-    if weights and histories.weights is not None and (histories.weights != 1).any():
-        used.append("weights")
-    return tuple(used)
-
-
-def check_columns(estimator: Any, histories: Histories) -> None:
-    """Raise if histories lack a column that ``fit`` used."""
-    missing = [name for name in estimator._needs if getattr(histories, name) is None]
-    if missing and len(histories.codes):
-        name = type(estimator).__name__
-        raise ValueError(
-            f"X has no {' and no '.join(missing)}, but {name} was fitted with them, so it would "
-            f"give other results. Pass Histories or a frame with {' and '.join(missing)}, or fit "
-            f"{name} on histories that have none."
-        )
-
-
 def users_of(X: Any, histories: Histories) -> np.ndarray | None:
     """Return the user ids, or the index of a Series or DataFrame, or None."""
     if histories.user_ids is not None:
         return histories.user_ids
     index = getattr(X, "index", None)
     return np.asarray(index) if hasattr(index, "to_numpy") else None
-
-
-def indexed_by_user(estimator: Any, vectors: np.ndarray, X: Any) -> Any:
-    """Return a DataFrame indexed by ``user_ids`` if pandas output is set and X has user ids."""
-    has_users = isinstance(X, Histories) and X.user_ids is not None
-    if not has_users or dense_output(estimator) != "pandas":
-        return vectors
-    pandas = import_optional("pandas", "io")
-    return pandas.DataFrame(vectors, index=pandas.Index(X.user_ids, dtype=X.user_ids.dtype))
-
-
-def dense_output(estimator: Any) -> str:
-    """Return the container that ``set_output`` or the global configuration asks for."""
-    return _get_output_config("transform", estimator)["dense"]
 
 
 def _as_frame(ids: np.ndarray, scores: np.ndarray, user_ids: np.ndarray | None) -> pandas.DataFrame:

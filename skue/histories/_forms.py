@@ -1,4 +1,4 @@
-"""What X may be: every accepted form of histories, and how an estimator reads it."""
+"""What X may be: every accepted form of histories, and how an estimator reads and labels it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import validate_data
 
 from skue._estimator import import_optional
@@ -123,6 +124,51 @@ def validate_histories(
             "X holds no user."
         )
     return histories._with_used_items() if reset else histories
+
+
+def columns_used(histories: Histories, *, times: bool, weights: bool) -> tuple[str, ...]:
+    """Return the columns of a log that ``fit`` used, for the attribute ``_needs``.
+
+    Parameters
+    ----------
+    histories : Histories
+    times : bool
+        Whether the estimator uses timestamps that it is given.
+    weights : bool
+        Whether it uses weights that it is given. Weights that are all 1 are not used.
+    """
+    used = []
+    if times and histories.timestamps is not None:
+        used.append("timestamps")
+    if weights and histories.weights is not None and (histories.weights != 1).any():
+        used.append("weights")
+    return tuple(used)
+
+
+def check_columns(estimator: Any, histories: Histories) -> None:
+    """Raise if histories lack a column that ``fit`` used."""
+    missing = [name for name in estimator._needs if getattr(histories, name) is None]
+    if missing and len(histories.codes):
+        name = type(estimator).__name__
+        raise ValueError(
+            f"X has no {' and no '.join(missing)}, but {name} was fitted with them, so it would "
+            f"give other results. Pass Histories or a frame with {' and '.join(missing)}, or fit "
+            f"{name} on histories that have none."
+        )
+
+
+def indexed_by_user(estimator: Any, vectors: np.ndarray, X: Any) -> Any:
+    """Return a DataFrame indexed by ``user_ids`` if pandas output is set and X has user ids."""
+    has_users = isinstance(X, Histories) and X.user_ids is not None
+    if not has_users or dense_output(estimator) != "pandas":
+        return vectors
+    pandas = import_optional("pandas", "io")
+    return pandas.DataFrame(vectors, index=pandas.Index(X.user_ids, dtype=X.user_ids.dtype))
+
+
+def dense_output(estimator: Any) -> str:
+    """Return the container that ``set_output`` or the global configuration asks for."""
+    return _get_output_config("transform", estimator)["dense"]
 
 
 def collected(X: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The end of a log, found so that a few events with a wrong clock do not move it."""
+"""Times as seconds, and the end of a log that a few events with a wrong clock do not move."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import numpy as np
 _SHARE, _SMALL_SHARE, _ENOUGH = 0.001, 0.02, 10
 # How far events may go on after the newest k: as long as ten times the k before, or 5 % of the log.
 _TIMES_BEFORE, _PART_OF_SPAN = 10, 20
+
+
+def as_seconds(timestamps: np.ndarray) -> np.ndarray:
+    """Return datetimes as seconds since 1970, numbers as they are."""
+    if timestamps.dtype.kind == "M":
+        return timestamps.astype("datetime64[us]").astype(np.int64) / 1e6
+    return timestamps
 
 
 def end_of_log(times: np.ndarray) -> tuple[Any, int]:

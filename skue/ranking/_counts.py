@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skue.encoders._events import Events, as_seconds, known_events
+from skue.encoders._events import Events, known_events
 from skue.histories._histories import Histories
 from skue.histories._splits import liked
 from skue.kernels._arrays import (
@@ -16,7 +16,7 @@ from skue.kernels._arrays import (
     step_ages,
     user_item_keys,
 )
-from skue.kernels._clocks import end_of_log
+from skue.kernels._clocks import as_seconds, end_of_log
 from skue.kernels._transitions import transition_scores, transition_table
 
 _OWN_DECAY = 0.2

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from skue._estimator import atomic_fit
-from skue.encoders._recommender import Pairs, Recommender, ScoreBlock, columns_used
-from skue.histories._forms import validate_histories
+from skue.encoders._recommender import Pairs, Recommender, ScoreBlock
+from skue.histories._forms import columns_used, validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
 from skue.items._catalogue import Catalogue

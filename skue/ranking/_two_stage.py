@@ -16,16 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import atomic_fit, check_positive_int, import_optional, of_one_fit, warn_caller
 from skue.encoders._events import Events
-from skue.encoders._recommender import (
-    Pairs,
-    Recommender,
-    ScoreBlock,
-    columns_used,
-    indexed_by_user,
-    users_of,
-)
+from skue.encoders._recommender import Pairs, Recommender, ScoreBlock, users_of
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
-from skue.histories._forms import validate_histories
+from skue.histories._forms import columns_used, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
 from skue.histories._vocabulary import check_same_type

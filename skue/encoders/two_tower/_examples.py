@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.encoders._events import Events, as_seconds
+from skue.encoders._events import Events
 from skue.kernels._arrays import starts_of_runs, user_item_keys
+from skue.kernels._clocks import as_seconds
 
 _MONTH = 30 * 86400.0
 # An epoch uses at most about this many examples, drawn anew, and this many of one user.
