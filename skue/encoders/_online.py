@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -13,18 +14,20 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skue._estimator import of_one_fit
+from skue._estimator import of_one_fit, warn_caller
 from skue.encoders._base import CHUNK_SIZE, UserEncoder
 from skue.encoders._events import AGE_SECONDS, AGE_UNITS, AgeUnit, Events
-from skue.kernels._arrays import starts_of_runs
+from skue.histories._alignment import rows_of_users
+from skue.kernels._arrays import kept_offsets, owners, starts_of_runs
 from skue.kernels._clocks import as_seconds
 from skue.kernels._pooling import decayed_averages
 from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums
+from skue.reading._ids import as_ids, shown
 
 _MAGIC = b"skueS"
-_SCHEMA = 1
-# Magic, schema, n_users, n_decays, n_dims, length of the encoder's id.
-_HEADER = struct.Struct("<5sBQHIH")
+_SCHEMA = 2
+# Magic, schema, n_users, n_decays, n_dims, lengths of the encoder's id and of the user ids.
+_HEADER = struct.Struct("<5sBQHIHQ")
 _CHECKSUM_BYTES = 16
 
 
@@ -57,12 +60,16 @@ class UserStates:
     encoder_id : str
         Id of the encoder that the sums belong to.
     columns : Columns
+    user_ids : ndarray of shape (n_users,), default=None
 
     Attributes
     ----------
     encoder_id : str
     columns : Columns
         Arrays with one row per user.
+    user_ids : ndarray of shape (n_users,) or None
+        Those of the histories that the states were made from. New events that carry user ids,
+        too, are matched by them.
 
     Examples
     --------
@@ -76,10 +83,12 @@ class UserStates:
            [1.  , 0.  ]], dtype=float32)
     """
 
-    __slots__ = ("columns", "encoder_id")
+    __slots__ = ("columns", "encoder_id", "user_ids")
 
-    def __init__(self, encoder_id: str, columns: Columns) -> None:
-        self.encoder_id, self.columns = encoder_id, columns
+    def __init__(
+        self, encoder_id: str, columns: Columns, user_ids: np.ndarray | None = None
+    ) -> None:
+        self.encoder_id, self.columns, self.user_ids = encoder_id, columns, user_ids
 
     @property
     def n_events(self) -> np.ndarray:
@@ -98,19 +107,24 @@ class UserStates:
         Returns
         -------
         states : UserStates
+            With user ids if all of the states have them.
         """
         states = list(states)
         ids = sorted({state.encoder_id for state in states})
         if len(ids) != 1:
             raise ValueError(f"states must be from the same encoder, got encoder ids {ids}.")
-        return cls(ids[0], _concatenated([state.columns for state in states]))
+        users = [state.user_ids for state in states if state.user_ids is not None]
+        user_ids = np.concatenate(users) if len(users) == len(states) else None
+        return cls(ids[0], _concatenated([state.columns for state in states]), user_ids)
 
     def to_bytes(self) -> bytes:
         """Return the states as bytes with a checksum, to store or send them."""
         encoder_id = self.encoder_id.encode()
-        header = _HEADER.pack(_MAGIC, _SCHEMA, *self.columns.sums.shape, len(encoder_id))
-        arrays = zip(self.columns, _dtypes(), strict=True)
-        data = b"".join([header, encoder_id, *(a.astype(t, "C").tobytes() for a, t in arrays)])
+        users = json.dumps(None if self.user_ids is None else self.user_ids.tolist()).encode()
+        lengths = len(encoder_id), len(users)
+        header = _HEADER.pack(_MAGIC, _SCHEMA, *self.columns.sums.shape, *lengths)
+        arrays = (a.astype(t, "C").tobytes() for a, t in zip(self.columns, _dtypes(), strict=True))
+        data = b"".join([header, encoder_id, users, *arrays])
         return data + _checksum(data)
 
     @classmethod
@@ -134,7 +148,8 @@ class UserStates:
         if len(data) < _HEADER.size + _CHECKSUM_BYTES or data[: len(_MAGIC)] != _MAGIC:
             raise ValueError(f"data ({len(data)} bytes) does not contain user states.")
         content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-        _, schema, n_users, n_decays, n_dims, id_length = _HEADER.unpack_from(data)
+        header = _HEADER.unpack_from(data)
+        schema, n_users, n_decays, n_dims, id_length, n_bytes_of_users = header[1:]
         if schema != _SCHEMA:
             raise ValueError(
                 f"data has schema {schema}, but this skue reads {_SCHEMA}. Compute the states "
@@ -148,13 +163,15 @@ class UserStates:
         at = _HEADER.size
         encoder_id = content[at : at + id_length].decode()
         at += id_length
+        users = json.loads(content[at : at + n_bytes_of_users])
+        at += n_bytes_of_users
         shapes = [(n_users, n_decays, n_dims), (n_users, n_decays), *[(n_users,)] * 5]
         arrays = []
         for shape, dtype in zip(shapes, _dtypes(), strict=True):
             size = int(np.prod(shape))
             arrays.append(np.frombuffer(content, dtype, size, at).reshape(shape))
             at += arrays[-1].nbytes
-        return cls(encoder_id, Columns(*arrays))
+        return cls(encoder_id, Columns(*arrays), None if users is None else as_ids(users))
 
     def __len__(self) -> int:
         return len(self.columns.counts)
@@ -165,7 +182,9 @@ class UserStates:
             key = slice(row, row + 1)
         elif isinstance(key, (bool, np.bool_)):
             raise IndexError(f"States are selected by an integer, a slice or a mask, got {key!r}.")
-        return UserStates(self.encoder_id, Columns(*(column[key] for column in self.columns)))
+        columns = Columns(*(column[key] for column in self.columns))
+        user_ids = None if self.user_ids is None else self.user_ids[key]
+        return UserStates(self.encoder_id, columns, user_ids)
 
     def __repr__(self) -> str:
         return (
@@ -241,7 +260,9 @@ class AverageUserEncoder(UserEncoder):
         ValueError
             If ``max_history`` is set or ``repeat_exponent`` is not 1, because both need the events.
         """
-        return UserStates(self._online_id(), self._columns_of(X))
+        encoder_id, histories = self._online_id(), self._read(X)
+        columns = self._columns_of(self._events_of(histories))
+        return UserStates(encoder_id, columns, histories.user_ids)
 
     @of_one_fit
     def update_state(self, state: UserStates, X_new: Any) -> UserStates:
@@ -254,9 +275,10 @@ class AverageUserEncoder(UserEncoder):
         state : UserStates
         X_new : Histories or any form that :func:`skue.as_histories` reads
             New events of the same users, one row per user; empty for users without new events.
-            With a time unit they may arrive in any order. With ``age_unit`` ``"step"`` or
-            ``"instant"`` they must not be older than the events in the state. Steps without
-            timestamps are assumed to be newer.
+            The rows are matched by ``user_ids`` if both have them, otherwise they are in the
+            order of the state. With a time unit, events may arrive in any order. With ``age_unit``
+            ``"step"`` or ``"instant"``, those that are older than the events in the state are left
+            out. Steps without timestamps are assumed to be newer.
 
         Returns
         -------
@@ -265,12 +287,21 @@ class AverageUserEncoder(UserEncoder):
         Raises
         ------
         ValueError
-            If the state belongs to another encoder or has another number of users, or if events
-            arrive late with ``age_unit`` ``"step"`` or ``"instant"``.
+            If the state belongs to another encoder or has other users.
+
+        Warns
+        -----
+        UserWarning
+            If events are left out.
         """
         encoder_id = self._online_id()
-        columns = self._checked(state, encoder_id)
-        return UserStates(encoder_id, self._merged(columns, self._columns_of(X_new), "X_new"))
+        columns, histories = self._checked(state, encoder_id), self._read(X_new)
+        at = _rows_in_order(state, histories.user_ids, len(histories), "X_new")
+        events = self._events_of(histories if at is None else histories[at])
+        if self.age_unit not in AGE_SECONDS:
+            events = _without_late(events, state, self.age_unit)
+        merged = self._merged(columns, self._columns_of(events))
+        return UserStates(encoder_id, merged, state.user_ids)
 
     @of_one_fit
     def merge_states(self, earlier: UserStates, later: UserStates) -> UserStates:
@@ -281,15 +312,19 @@ class AverageUserEncoder(UserEncoder):
         earlier, later : UserStates
             With a time unit their order does not matter, so partial sums can be added in any
             order. With steps and instants, no event of ``later`` may be older than those of
-            ``earlier``.
+            ``earlier``. Users are matched by ``user_ids`` if both have them.
 
         Returns
         -------
         state : UserStates
         """
         encoder_id = self._online_id()
-        columns = self._checked(earlier, encoder_id), self._checked(later, encoder_id)
-        return UserStates(encoder_id, self._merged(*columns, "later"))
+        before, after = (self._checked(state, encoder_id) for state in (earlier, later))
+        at = _rows_in_order(earlier, later.user_ids, len(later), "later")
+        after = after if at is None else later[at].columns
+        if self.age_unit not in AGE_SECONDS:
+            _refuse_late(before, after, self.age_unit)
+        return UserStates(encoder_id, self._merged(before, after), earlier.user_ids)
 
     @of_one_fit
     def transform_state(self, state: UserStates) -> np.ndarray:
@@ -340,8 +375,7 @@ class AverageUserEncoder(UserEncoder):
             )
         return state.columns
 
-    def _columns_of(self, X: Any) -> Columns:
-        events = self._events_of(self._read(X))
+    def _columns_of(self, events: Events) -> Columns:
         n_users = events.n_users
         # In chunks, to bound the memory of the vectors of all events.
         return _concatenated(
@@ -372,13 +406,8 @@ class AverageUserEncoder(UserEncoder):
             signed[filled] = np.minimum.reduceat(events.weights, offsets[:-1][filled]) < 0
         return Columns(sums, masses, counts, spans, oldest, newest, signed)
 
-    def _merged(self, a: Columns, b: Columns, name: str) -> Columns:
+    def _merged(self, a: Columns, b: Columns) -> Columns:
         """Return the columns after the events of both; steps and instants of ``b`` are newer."""
-        if len(a.counts) != len(b.counts):
-            raise ValueError(
-                f"{name} has {len(b.counts)} users, the state has {len(a.counts)}. Pass one row "
-                "per user, and an empty history for a user without new events."
-            )
         newest = np.fmax(a.newest, b.newest)
         spans = a.spans + b.spans
         if self.age_unit in AGE_SECONDS:
@@ -387,7 +416,6 @@ class AverageUserEncoder(UserEncoder):
             shift_a = np.nan_to_num(newest - a.newest) / unit
             shift_b = np.nan_to_num(newest - b.newest) / unit
         else:
-            _refuse_late(a, b, name, self.age_unit)
             shared = (a.newest == b.oldest) & (self.age_unit == "instant")
             spans = spans - shared
             shift_a, shift_b = b.spans - shared, np.zeros(len(b.counts))
@@ -403,13 +431,48 @@ class AverageUserEncoder(UserEncoder):
         )
 
 
-def _refuse_late(earlier: Columns, later: Columns, name: str, age_unit: str) -> None:
+def _rows_in_order(
+    state: UserStates, user_ids: np.ndarray | None, n_users: int, name: str
+) -> np.ndarray | None:
+    """Return the row of each user of the state among other rows, or None if they are in order."""
+    at = None if user_ids is None else rows_of_users(state.user_ids, user_ids, name)
+    if n_users == len(state):
+        return at
+    way_out = "Pass one row per user, and an empty history for a user without new events."
+    if at is not None:
+        stranger = user_ids[np.setdiff1d(np.arange(n_users), at)[0]]
+        way_out = f"{shown(stranger)} has no state. Make one with make_state, and concatenate them."
+    raise ValueError(f"{name} has {n_users} users, the state has {len(state)}. {way_out}")
+
+
+def _without_late(events: Events, state: UserStates, age_unit: str) -> Events:
+    """Leave out events that are older than those in the state, with a warning."""
+    if events.timestamps is None:
+        return events
+    users, seconds = owners(events.offsets), as_seconds(events.timestamps)
+    newest = state.columns.newest[users]
+    late = seconds < newest
+    if not late.any():
+        return events
+    first = int(np.flatnonzero(late)[0])
+    row = users[first]
+    user = f"row {row}" if state.user_ids is None else f"user {shown(state.user_ids[row])}"
+    warn_caller(
+        f"{late.sum()} of {len(late)} events of X_new are older than the events in the state of "
+        f"their user, and are left out, the first of {user} (second {seconds[first]} before "
+        f"{newest[first]}). age_unit={age_unit!r} counts later events, so only newer ones can be "
+        "added. Use a time unit such as 'D', or compute the state again from the whole history."
+    )
+    return events.take(~late, kept_offsets(events.offsets, ~late))
+
+
+def _refuse_late(earlier: Columns, later: Columns, age_unit: str) -> None:
     late = later.oldest < earlier.newest
     if not late.any():
         return
     row = int(np.flatnonzero(late)[0])
     raise ValueError(
-        f"{name} has events of {int(late.sum())} users that are older than the events in their "
+        f"later has events of {int(late.sum())} users that are older than the events in their "
         f"state, the first at row {row} (second {later.oldest[row]} before {earlier.newest[row]}). "
         f"age_unit={age_unit!r} counts later events, so only newer events can be added. Use a time "
         "unit such as 'D', or compute the state again from the whole history."

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skue._estimator import check_positive_int, warn_caller
+from skue.histories._clocks import as_of_end
 from skue.histories._columns import as_times, refuse_other_kind
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
@@ -146,6 +147,11 @@ def temporal_folds(
         For histories without timestamps, cut-offs that do not increase, and a cut-off without
         training or test rows.
 
+    Warns
+    -----
+    UserWarning
+        If events are later than the end of the log, and taken as of it.
+
     Examples
     --------
     >>> from skue import Histories, temporal_folds
@@ -156,7 +162,7 @@ def temporal_folds(
     >>> cv
     [(array([0]), array([1]))]
     """
-    histories = as_histories(histories)
+    histories = as_of_end(as_histories(histories))
     times = _times_of(histories, "temporal_folds")
     cutoffs = _checked_cutoffs(times, n_splits, cutoffs)
     bounds = [*cutoffs, None]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skue._estimator import warn_caller
+from skue.histories._clocks import as_of_end, described
 from skue.histories._columns import refuse_other_kind
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
@@ -15,7 +16,6 @@ from skue.kernels._arrays import (
     owners,
     positions_of_ranges,
 )
-from skue.kernels._clocks import end_of_log
 from skue.ranking._counts import liked_events
 from skue.reading._ids import is_text, shown
 
@@ -25,9 +25,7 @@ def counted_log(items: Any, histories: Histories) -> Histories:
 
     Times after the end of the log are set to it, with a warning.
     """
-    log = _liked(items, histories)
-    if log.timestamps is not None and len(log.codes):
-        log = _until(log, *end_of_log(log.timestamps))
+    log = as_of_end(_liked(items, histories))
     # In a fixed order, sums of floating-point numbers do not depend on the order of the users.
     return log if log.user_ids is None else log[np.argsort(log.user_ids, kind="stable")]
 
@@ -42,8 +40,8 @@ def updated_log(log: Histories, items: Any, histories: Histories) -> Histories:
     if log.timestamps is None:
         _warn_of_whole_histories(log, newer)
     elif len(newer.codes):
-        end, n_later = end_of_log(np.concatenate([log.timestamps, newer.timestamps]))
-        newer = _without_late_events(log, _until(newer, end, n_later))
+        newer = as_of_end(newer, np.concatenate([log.timestamps, newer.timestamps]))
+        newer = _without_late_events(log, newer)
     user_ids = np.unique(np.concatenate([log.user_ids, newer.user_ids]))
     places = Vocabulary._trusted(user_ids)
     parts = log, newer
@@ -66,21 +64,6 @@ def _liked(items: Any, histories: Histories) -> Histories:
     )
 
 
-def _until(log: Histories, end: Any, n_later: int) -> Histories:
-    """Set later times to the end, with a warning that shows one of them."""
-    assert log.timestamps is not None
-    later = np.flatnonzero(log.timestamps > end) if n_later else np.empty(0, dtype=np.intp)
-    if not len(later):
-        return log
-    warn_caller(
-        f"{len(later)} events are later than {end}, where the log ends, such as "
-        f"{_event(log, later[0])}. They are counted as if they were of that time. Correct the "
-        "clock that they come from."
-    )
-    columns = log.codes, log.offsets, log.vocabulary, np.minimum(log.timestamps, end)
-    return Histories._trusted(*columns, None, log.user_ids)
-
-
 def _without_late_events(log: Histories, newer: Histories) -> Histories:
     """Leave out events that are older than the newest of the same user in the log."""
     assert log.user_ids is not None and log.timestamps is not None
@@ -93,18 +76,10 @@ def _without_late_events(log: Histories, newer: Histories) -> Histories:
     first = np.flatnonzero(late)[0]
     warn_caller(
         f"update takes only events newer than those already counted. {late.sum()} of "
-        f"{len(late)} are not, and are left out, such as {_event(newer, first)}, whose newest "
+        f"{len(late)} are not, and are left out, such as {described(newer, first)}, whose newest "
         f"counted event is of {last[first]}."
     )
     return newer._keep_events(~late)
-
-
-def _event(log: Histories, at: int) -> str:
-    """Describe an event by its item, time and user."""
-    assert log.timestamps is not None
-    row = int(np.searchsorted(log.offsets, at, side="right")) - 1
-    user = f"row {row}" if log.user_ids is None else f"user {shown(log.user_ids[row])}"
-    return f"{shown(log.item_ids[log.codes[at]])} at {log.timestamps[at]} of {user}"
 
 
 def _refuse_other_kinds(log: Histories, newer: Histories) -> None:

@@ -115,11 +115,46 @@ def test_merging_steps_requires_the_earlier_state_first(unit):
 
 
 @pytest.mark.parametrize("unit", ["step", "instant"])
-def test_a_late_event_in_steps_raises_with_the_way_out(unit):
+def test_a_late_event_in_steps_is_left_out_and_the_others_are_added(unit):
     encoder = DecayAverageUserEncoder(ITEMS, age_unit=unit).fit(batch([[(0, 1, 1.0)]]))
     state = encoder.make_state(batch([[(0, 9, 1.0)], [(0, 1, 1.0)]]))
-    with pytest.raises(ValueError, match=r"age_unit='\w+' counts later events.*time unit"):
-        encoder.update_state(state, batch([[(1, 9, 1.0)], [(1, 0, 1.0)]]))
+    with pytest.warns(UserWarning, match=r"1 of 3 events.*row 1 .*age_unit='\w+'.*time unit"):
+        state = encoder.update_state(state, batch([[(1, 9, 1.0)], [(1, 0, 1.0), (2, 3, 1.0)]]))
+    whole = batch([[(0, 9, 1.0), (1, 9, 1.0)], [(0, 1, 1.0), (2, 3, 1.0)]])
+    same_vectors(encoder, state, whole)
+
+
+def of_users(lists, user_ids):
+    return Histories.from_lists(lists, user_ids=user_ids)
+
+
+def test_new_events_are_matched_with_their_users():
+    encoder = DecayAverageUserEncoder(ITEMS, decay=0.3).fit([[0, 1]])
+    state = encoder.make_state(of_users([[0], [1], [2]], ["ann", "bob", "cy"]))
+    restored = UserStates.from_bytes(UserStates.concatenate([state[:1], state[1:]]).to_bytes())
+    new = of_users([[5], [3], []], ["cy", "ann", "bob"])
+    whole = [[0, 3], [1], [2, 5]]
+    for kept in (state, restored):
+        assert kept.user_ids.tolist() == ["ann", "bob", "cy"]
+        same_vectors(encoder, encoder.update_state(kept, new), whole)
+        same_vectors(encoder, encoder.merge_states(kept, encoder.make_state(new)), whole)
+        same_vectors(encoder, encoder.update_state(kept, [[3], [], [5]]), whole)
+
+
+@pytest.mark.parametrize(
+    ("user_ids", "message"),
+    [
+        (["bob", "ann", "dan"], "'dan' has no state.*make_state"),
+        (["bob", "dan"], "no row for 1 of the 2 users, such as 'ann'"),
+        (["bob", "bob"], "must be distinct"),
+        ([1, 2], "same type"),
+    ],
+)
+def test_new_events_of_other_users_are_refused(user_ids, message):
+    encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
+    state = encoder.make_state(of_users([[0], [1]], ["ann", "bob"]))
+    with pytest.raises(ValueError, match=message):
+        encoder.update_state(state, of_users([[3]] * len(user_ids), user_ids))
 
 
 def test_a_late_event_of_an_unknown_item_is_dropped_first():
@@ -258,7 +293,7 @@ def test_states_are_indexed_like_histories():
         (lambda data: b"other" + data[5:], "does not contain user states"),
         (
             lambda data: data[:5] + b"\x09" + data[6:],
-            "schema 9, but this skue reads 1",
+            "schema 9, but this skue reads 2",
         ),
     ],
     ids=["truncated", "altered", "empty", "other", "newer"],

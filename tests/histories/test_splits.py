@@ -146,3 +146,18 @@ def test_items_that_nobody_chose_before_stay_targets():
     (_, test) = cv[0]
     assert [target.tolist() for target in y[test]] == [[9]]
     assert 9 not in X.item_ids[X.codes]
+
+
+def test_one_wrong_clock_is_reported_and_taken_as_of_the_end():
+    rng = np.random.default_rng(0)
+    lists = [[1, 2, 3, 4]] * 40
+    times = [sorted(rng.uniform(1.7e9, 1.71e9, 4)) for _ in lists]
+    end = max(map(max, times))
+    times[0][-1], wrong = end, [*times[0][:-1], 4.07e9]
+    expected = temporal_folds(Histories.from_lists(lists, timestamps=times))
+    times[0] = wrong
+    with pytest.warns(UserWarning, match=r"1 events are later than .* such as 4 at .* of row 0"):
+        X, y, _ = temporal_folds(Histories.from_lists(lists, timestamps=times))
+    np.testing.assert_array_equal(X.timestamps, expected[0].timestamps)
+    assert listed(X) == listed(expected[0])
+    assert [target.tolist() for target in y] == [target.tolist() for target in expected[1]]
