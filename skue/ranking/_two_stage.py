@@ -345,9 +345,11 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         items = self.item_embeddings_
         if not len(queries.users):
             return training_table((), queries, items)
-        vectors = self._vectors_of(queries.histories)
+        # What nothing places, such as the only item of a user, is unknown to the encoder.
+        histories = queries.histories._keep_events(items.rows_of(queries.histories) >= 0)
+        vectors = self._vectors_of(histories)
         nearest, _ = top_k(vectors, items.vectors, self.n_candidates)
-        return training_table(self._blocks(queries.histories, vectors, nearest), queries, items)
+        return training_table(self._blocks(histories, vectors, nearest), queries, items)
 
     def _choose(self, table: TrainingTable, random_state: np.random.RandomState) -> None:
         """Fit the ranker; without one, choose among the defaults and the encoder alone."""

@@ -258,6 +258,16 @@ def test_every_item_of_the_log_is_known_afterwards():
     assert (model.counts_.popularity > 0).all()
 
 
+def test_items_that_nothing_places_do_not_stop_a_fit_that_refuses_unknown_items():
+    """The only item of a user has no neighbour in any history."""
+    lists = [[3 * user, 3 * user + 1] * 3 for user in range(20)] + [[n] * 3 for n in range(90, 110)]
+    encoder = DecayAverageUserEncoder(unknown_item="raise")
+    model = TwoStageRecommender(encoder, LogisticRegression(), random_state=0).fit(lists)
+    assert (model.item_embeddings_.lookup(np.arange(90, 110)) < 0).all()
+    with pytest.raises(ValueError, match="not in item_embeddings_"):
+        model.recommend([[90]])
+
+
 def test_a_frozen_encoder_is_used_as_it_is():
     frozen = FrozenEstimator(ENCODER.fit(LOG[:50]))
     model = TwoStageRecommender(frozen, LogisticRegression(), random_state=0).fit(LOG)
