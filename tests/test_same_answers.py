@@ -32,6 +32,7 @@ from skue import (
 pytestmark = [
     pytest.mark.filterwarnings("ignore:No two items appear together"),
     pytest.mark.filterwarnings("ignore:.*No newest instant could be held out"),
+    pytest.mark.filterwarnings("ignore:X is a table of users × items"),
 ]
 # A long search is one that the command line asks for.
 N_EXAMPLES = settings().max_examples if settings().max_examples > 100 else 20

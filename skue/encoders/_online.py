@@ -222,6 +222,10 @@ class AverageUserEncoder(UserEncoder):
     age_unit: AgeUnit
     repeat_exponent: float
 
+    @property
+    def _uses_order(self) -> bool:
+        return any(self._decays()) or self.max_history is not None
+
     @abstractmethod
     def _decays(self) -> tuple[float, ...]:
         """Return the decay of each average."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import validate_data
 
-from skue._estimator import import_optional
+from skue._estimator import import_optional, warn_caller
 from skue.histories._alignment import user_ids_of_index
 from skue.histories._columns import flatten, ids_of_table, item_ids_of
 from skue.histories._histories import Histories
@@ -22,6 +23,8 @@ _LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
 _NUMBERED = re.compile(r".*[0-9]+")
 # The smallest 2-D array that may be taken for a table of counts.
 _FEWEST_ROWS, _FEWEST_COLUMNS = 3, 3
+# In shorter histories, the order of events hardly matters.
+_FEW_EVENTS = 3
 
 
 def as_histories(X: Any) -> Histories:
@@ -123,6 +126,16 @@ def validate_histories(
             "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required: "
             "X holds no user."
         )
+    uses_order = getattr(estimator, "_uses_order", True)
+    if uses_order and not histories._is_ordered and histories.lengths.max() > _FEW_EVENTS:
+        warn_caller(
+            "X is a table of users × items, which does not say what came first, but "
+            f"{type(estimator).__name__} uses the order of events, and takes that of the columns. "
+            "Build the histories from a log with times, or use what does not depend on the order: "
+            "given item_embeddings and an average with decay=0."
+        )
+        histories = copy(histories)
+        histories._is_ordered = True  # an estimator inside of this one does not warn again
     return histories._with_used_items() if reset else histories
 
 

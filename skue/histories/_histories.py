@@ -119,6 +119,9 @@ class Histories:
     array([1, 0])
     """
 
+    # False for a table of users × items, which does not say what came first.
+    _is_ordered = True
+
     def __init__(
         self,
         codes: Any,
@@ -359,7 +362,7 @@ class Histories:
 
         Each entry that is not zero is one event, and its value is the weight. The table does not
         say what came first, so the events of a user are in the order of the columns: use
-        encoders with ``decay=0``, and do not hold out the "last" of them.
+        encoders with ``decay=0`` (the others warn), and do not hold out the "last" of them.
 
         Parameters
         ----------
@@ -404,13 +407,15 @@ class Histories:
         item_ids = np.arange(n_items) if item_ids is None else as_ids(item_ids, "item_ids")
         same_length("item_ids", item_ids, "columns", n_items)
         weights = as_weights(table.data)
-        return cls(
+        histories = cls(
             table.indices,
             table.indptr,
             item_ids,
             weights=None if (weights == 1).all() else weights,
             user_ids=user_ids,
         )
+        histories._is_ordered = False
+        return histories
 
     def to_frame(self) -> pandas.DataFrame:
         """Return the log as a pandas DataFrame with one row per event.
@@ -617,7 +622,7 @@ class Histories:
             return self
         code_of = np.full(len(is_used), -1, dtype=np.int32)
         code_of[used] = np.arange(len(used))
-        return Histories._trusted(
+        histories = Histories._trusted(
             code_of[self.codes],
             self.offsets,
             Vocabulary._trusted(self.item_ids[used]),
@@ -626,9 +631,11 @@ class Histories:
             self.user_ids,
             self.user_features,
         )
+        histories._is_ordered = self._is_ordered
+        return histories
 
     def _with_events(self, events: Any, offsets: np.ndarray, users: Any) -> Histories:
-        return Histories._trusted(
+        histories = Histories._trusted(
             self.codes[events],
             offsets,
             self.vocabulary,
@@ -637,6 +644,8 @@ class Histories:
             None if self.user_ids is None else self.user_ids[users],
             None if self.user_features is None else self.user_features[users],
         )
+        histories._is_ordered = self._is_ordered
+        return histories
 
     def _repr_html_(self) -> str:
         """Return size and period, and the newest items of the first few users."""

@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skue._estimator import check_positive_int, warn_caller
@@ -71,12 +70,12 @@ def leave_last_out(
     >>> list(X), y
     ([array([3, 1]), array([1])], array([4, 5]))
     """
-    if sp.issparse(histories):
+    histories = as_histories(histories)
+    if not histories._is_ordered:
         raise ValueError(
             "A matrix of users × items does not say which event was the last. Build histories from "
             "the log: Histories.from_frame(log, user=..., item=..., time=...)."
         )
-    histories = as_histories(histories)
     starts, cut = histories.offsets[:-1], histories.offsets[1:].copy()
     enough = np.ones(len(histories), dtype=bool)
     if by == "event":

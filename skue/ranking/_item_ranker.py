@@ -65,6 +65,10 @@ class ItemRanker(Recommender):
 
     item_embeddings_: Catalogue
 
+    @property
+    def _uses_order(self) -> bool:
+        return self._uses_times
+
     def _learn(self, histories: Histories) -> None:
         """Set the fitted attributes; ``item_embeddings_`` is set already."""
 

@@ -7,9 +7,14 @@ import pytest
 import scipy.sparse as sp
 
 from skue import (
+    CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
     ItemEmbeddings,
+    MixedUserEncoder,
+    OwnFrequencyRanker,
+    PopularityRanker,
+    TransitionItemRanker,
     as_histories,
     leave_last_out,
 )
@@ -218,3 +223,38 @@ def test_series_of_lists_times_and_weights_are_matched_by_their_index():
 def test_a_matrix_has_no_last_event_to_hold_out():
     with pytest.raises(ValueError, match="does not say which event was the last"):
         leave_last_out(sp.csr_array(COUNTS))
+    with pytest.raises(ValueError, match="does not say which event was the last"):
+        leave_last_out(Histories.from_matrix(COUNTS)[1:])
+
+
+WIDE = sp.csr_array([[1, 0, 1, 1, 1], [0, 1, 1, 1, 1]])
+SPACE = ItemEmbeddings(np.random.default_rng(0).normal(size=(5, 3)))
+
+
+@pytest.mark.parametrize("X", [WIDE, Histories.from_matrix(WIDE)[:1]], ids=["sparse", "histories"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DecayAverageUserEncoder(SPACE),
+        DecayAverageUserEncoder(SPACE, decay=0, max_history=2),
+        DecayAverageUserEncoder(decay=0.1),
+        MixedUserEncoder(SPACE),
+        CooccurrenceItemEmbedder(),
+        TransitionItemRanker(),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_the_order_of_columns_is_used_with_one_warning(estimator, X):
+    with pytest.warns(UserWarning, match=r"does not say what came first.*decay=0") as record:
+        estimator.fit(X)
+    assert len(record) == 1 and record[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [DecayAverageUserEncoder(SPACE, decay=0), PopularityRanker(), OwnFrequencyRanker()],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_a_table_of_users_and_items_suits_what_does_not_use_the_order(estimator):
+    ids, _ = estimator.fit(WIDE).recommend(WIDE, k=2)
+    assert ids.shape == (2, 2)
