@@ -12,9 +12,11 @@ from skue.encoders import (
 )
 from skue.histories import (
     Histories,
+    HistoryStatistics,
     as_histories,
     leave_last_out,
     load_interactions,
+    split_at,
     temporal_folds,
 )
 from skue.items import CooccurrenceItemEmbedder, ItemEmbeddings, ItemFeatures, share_items
@@ -57,6 +59,7 @@ __all__ = [
     "DecayCurveDisplay",
     "Events",
     "Histories",
+    "HistoryStatistics",
     "ItemEmbeddings",
     "ItemFeatures",
     "ItemRanker",
@@ -90,5 +93,6 @@ __all__ = [
     "recall_at_k",
     "rollback",
     "share_items",
+    "split_at",
     "temporal_folds",
 ]

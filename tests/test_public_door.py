@@ -114,11 +114,13 @@ def test_everything_public_documents_its_parameters_and_has_an_example(thing):
     assert documented == {name for name in signature.parameters if name != "self"}
 
 
+@pytest.mark.filterwarnings("ignore:X has no timestamps and no weights")
 @pytest.mark.parametrize(
     "name",
     [
         "CooccurrenceItemEmbedder",
         "DecayAverageUserEncoder",
+        "HistoryStatistics",
         "MixedUserEncoder",
         "OwnFrequencyRanker",
         "PopularityRanker",

@@ -122,6 +122,19 @@ def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
     return in_microseconds(times, label) if times.dtype.kind == "M" else times
 
 
+def moments_of(values: Any, times: np.ndarray, name: str, others: str) -> np.ndarray:
+    """Return points in time that a caller names, of the same kind as the times of a log."""
+    try:
+        moments = as_times(values, name)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be a time, as {others} are: a date such as '2026-01-31', or a number of "
+            f"seconds. Got {values!r}."
+        ) from error
+    refuse_other_kind(moments, times, name, others)
+    return moments
+
+
 def refuse_other_kind(times: np.ndarray, expected: np.ndarray, name: str, others: str) -> None:
     """Raise for datetimes where numbers are expected, or the other way round."""
     if times.dtype != expected.dtype:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import re
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +14,13 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from skue._estimator import check_positive_int, warn_caller
 from skue.histories._clocks import as_of_end
-from skue.histories._columns import as_times, refuse_other_kind
+from skue.histories._columns import moments_of
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.kernels._arrays import kept_offsets, offsets_of, positions_of_ranges
+from skue.kernels._clocks import end_of_log
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "D": 86_400, "W": 604_800}
 
 
 @validate_params(
@@ -187,6 +192,121 @@ def temporal_folds(
     return _concatenate(batches), np.concatenate(targets), cv
 
 
+def split_at(histories: Any, cutoff: Any, *, horizon: Any = None) -> tuple[Histories, Histories]:
+    """Split every history at a point in time, into features and labels of the same users.
+
+    ``past`` holds the events up to the cut-off, and ``future`` those after it. Both have the users
+    of the histories in the same rows, with their user ids and features. Users without an event
+    before or after the cut-off stay, with an empty row. So labels are one line each:
+
+    - churned: ``future.lengths == 0``,
+    - value: ``HistoryStatistics(columns=["weight_sum"]).fit_transform(future)``,
+    - propensity: ``[np.isin(items, category).any() for items in future]``.
+
+    Parameters
+    ----------
+    histories : Histories or any form that :func:`skue.as_histories` reads
+        With timestamps.
+    cutoff : datetime, str, number, or array-like of shape (n_cutoffs,)
+        Of the kind of the timestamps. An event at the cut-off is in the past, as in
+        :func:`temporal_folds`. A date is its first moment, so in a log of dates, the events of that
+        day are in the past. With several cut-offs, the rows are all users at the first one, then
+        all users at the second, and so on.
+    horizon : timedelta, str such as "90D", or number of seconds, default=None
+        How long the future is: an event at ``cutoff + horizon`` is the last that belongs to it.
+        The units of text are s, m (minutes), h, D and W. By default, the future ends with the log.
+
+    Returns
+    -------
+    past, future : Histories
+        With n_users rows, or n_users × n_cutoffs. They share ``item_ids``.
+
+    Raises
+    ------
+    ValueError
+        For histories without timestamps, a cut-off of another kind than the timestamps or NaT, and
+        a horizon that is not a positive length of time.
+
+    Warns
+    -----
+    UserWarning
+        If no event is before or after a cut-off, or if the log ends within its horizon: its labels
+        are then those of a shorter time.
+
+    Notes
+    -----
+    With several cut-offs, a user has several rows. In cross-validation, keep them together:
+    ``GroupKFold`` with ``groups=np.tile(np.arange(n_users), n_cutoffs)``.
+
+    What is learned from ``past`` knows nothing of the future. That includes item vectors: fit
+    encoders on ``past``, not on the whole log.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skue import Histories, HistoryStatistics, split_at
+    >>> histories = Histories.from_lists(
+    ...     [["tea", "cup", "tea"], ["saw"]],
+    ...     timestamps=[["2026-01-01", "2026-02-01", "2026-03-01"], ["2026-01-15"]],
+    ...     weights=[[3, 20, 4], [50]],
+    ... )
+    >>> past, future = split_at(histories, "2026-01-31", horizon="28D")
+    >>> [items.tolist() for items in past], [items.tolist() for items in future]
+    ([['tea'], ['saw']], [['cup'], []])
+    >>> future.lengths == 0
+    array([False,  True])
+    >>> HistoryStatistics(columns=["weight_sum"]).fit_transform(future).ravel()
+    array([20.,  0.])
+    >>> [bool(np.isin(items, ["cup", "pot"]).any()) for items in future]
+    [True, False]
+    """
+    histories = as_histories(histories)
+    times = _times_of(histories, "split_at")
+    if np.ndim(cutoff) > 1 or not np.size(cutoff):
+        raise ValueError(f"cutoff must be one time or a list of times, got {cutoff!r}.")
+    cutoffs = moments_of(cutoff, times, "cutoff", "the timestamps of the histories")
+    length: Any = None if horizon is None else _length_of_time(horizon)
+    if length is not None and times.dtype.kind == "f":
+        length = length / np.timedelta64(1, "s")
+    end = end_of_log(times)[0] if len(times) else None
+    pasts, futures = [], []
+    for at in cutoffs:
+        before = times <= at
+        after = ~before if length is None else ~before & (times <= at + length)
+        for part, marks in (("up to", before), ("in the future of", after)):
+            if not marks.any():
+                warn_caller(f"No event is {part} the cut-off {at}. The log ends at {end}.")
+        if length is not None and after.any() and end < at + length:
+            warn_caller(
+                f"The log ends at {end}, within the horizon of the cut-off {at}, so labels of its "
+                "future are those of a shorter time. Use an earlier cut-off or a shorter horizon."
+            )
+        pasts.append(histories._keep_events(before))
+        futures.append(histories._keep_events(after))
+    return _concatenate(pasts), _concatenate(futures)
+
+
+def _length_of_time(horizon: Any) -> np.timedelta64:
+    """Return a length of time in microseconds."""
+    seconds: Any = None
+    if isinstance(horizon, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhDW])", horizon.strip())
+        seconds = match and float(match[1]) * _UNIT_SECONDS[match[2]]
+    elif isinstance(horizon, datetime.timedelta):
+        seconds = horizon.total_seconds()
+    elif isinstance(horizon, np.timedelta64):
+        if np.can_cast(horizon.dtype, "timedelta64[us]", "same_kind"):  # not months
+            seconds = horizon / np.timedelta64(1, "s")
+    elif isinstance(horizon, Real) and not isinstance(horizon, bool):
+        seconds = float(horizon)
+    if seconds is None or not 0 < seconds < np.inf:
+        raise ValueError(
+            "horizon must be a positive length of time, such as '90D', '12h', a timedelta or a "
+            f"number of seconds, got {horizon!r}."
+        )
+    return np.timedelta64(round(seconds * 1e6), "us")
+
+
 def next_instants(
     histories: Histories, before: np.ndarray, in_window: np.ndarray
 ) -> tuple[Histories, np.ndarray]:
@@ -232,8 +352,7 @@ def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarr
                 "Use fewer splits, or pass cutoffs."
             )
         return cutoffs
-    cutoffs = as_times(cutoffs, "cutoffs")
-    refuse_other_kind(cutoffs, times, "cutoffs", "the timestamps of the histories")
+    cutoffs = moments_of(cutoffs, times, "cutoffs", "the timestamps of the histories")
     if cutoffs.ndim != 1 or not len(cutoffs) or (cutoffs[1:] <= cutoffs[:-1]).any():
         raise ValueError(f"cutoffs must be increasing times, got {cutoffs.tolist()}.")
     return cutoffs

@@ -7,6 +7,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
+    HistoryStatistics,
     MixedUserEncoder,
     OwnFrequencyRanker,
     PopularityRanker,
@@ -18,6 +19,7 @@ from skue import (
 
 ESTIMATORS = [
     CooccurrenceItemEmbedder(),
+    HistoryStatistics(),
     DecayAverageUserEncoder(),
     MixedUserEncoder(),
     TwoTowerUserEncoder(max_iter=2),
@@ -33,6 +35,7 @@ ESTIMATORS = [
 @pytest.mark.filterwarnings("ignore:No two items appear together")
 @pytest.mark.filterwarnings("ignore:.*too few. the encoder is a plain average")
 @pytest.mark.filterwarnings("ignore:No newest instant could be held out")
+@pytest.mark.filterwarnings("ignore:X has no timestamps and no weights, so these columns")
 @parametrize_with_checks(ESTIMATORS)
 def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
@@ -40,7 +43,7 @@ def test_every_check_of_scikit_learn_passes(estimator, check):
 
 @pytest.mark.parametrize(
     ("estimator", "n_checks"),
-    zip(ESTIMATORS, [41, 46, 46, 46, 41, 41, 41, 41, 46, 46], strict=True),
+    zip(ESTIMATORS, [41, 46, 46, 46, 46, 41, 41, 41, 41, 46, 46], strict=True),
     ids=lambda value: type(value).__name__,
 )
 def test_the_checks_are_not_quietly_fewer(estimator, n_checks):

@@ -10,6 +10,7 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
+    HistoryStatistics,
     ItemEmbeddings,
     ItemFeatures,
     MixedUserEncoder,
@@ -76,3 +77,9 @@ def test_a_skops_file_of_an_embedder_gives_the_same_items(trusted):
     embedder = CooccurrenceItemEmbedder().fit(LOG)
     loaded = saved_and_loaded(embedder, trusted)
     assert loaded.item_embeddings_.catalog_id == embedder.item_embeddings_.catalog_id
+
+
+def test_a_skops_file_of_statistics_gives_the_same_numbers(trusted):
+    statistics = HistoryStatistics(columns=["n_events", "days_since_last"]).fit(LOG)
+    loaded = saved_and_loaded(statistics, trusted)
+    np.testing.assert_array_equal(loaded.transform(LOG), statistics.transform(LOG))
