@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import DocumentationLink, atomic_fit, of_one_fit, warn_caller
+from skue.histories._clocks import described
 from skue.histories._columns import moments_of, refuse_other_kind
 from skue.histories._forms import check_columns, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
@@ -277,12 +278,12 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
                 times = times[~later]
             return histories, as_seconds(times)
         now, seconds = _seconds_of(self.now_), as_seconds(times)
-        n_later = np.count_nonzero(seconds > now + self.span_days_ * _DAY / _PART_OF_SPAN)
-        if n_later:
+        late = np.flatnonzero(seconds > now + self.span_days_ * _DAY / _PART_OF_SPAN)
+        if len(late):
             warn_caller(
-                f"{n_later} of {len(times)} events are later than the log that was fitted, which "
-                f"ends at {self.now_}, such as one at {times.max()}. They count as events of that "
-                "time. If their clocks are right, fit again or set now."
+                f"{len(late)} of {len(times)} events are later than {self.now_}, where the log "
+                f"that was fitted ends, such as {described(histories, late[0])}. They are taken as "
+                "if they were of that time. If their clocks are right, fit again or set now."
             )
         return histories, np.minimum(seconds, now)
 
