@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
@@ -34,6 +35,9 @@ _WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on", "datum", "ze
 # Parts of names that suggest that a column of numbers is a time.
 _SOUNDS_LIKE_TIME = ("time", "date", "stamp", "datum", "zeit", "unix", "epoch")
 _SOUNDS_LIKE_CLOCK = ("time", "zeit", "hour", "stunde", "clock")
+# Last words of names of numbers that are times if their values can be.
+_MAY_BE_TIME = re.compile(r"at|on|day|seen|when|[a-z]+ed|[mun]s|secs?|seconds|millis|micros|nanos")
+_WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 # Times that something took, or counts.
 _DURATIONS = (
     "watch", "run", "life", "spent", "play", "dwell", "listen", "duration", "elapsed", "times",
@@ -86,6 +90,12 @@ def sounds_like_time(column: Any) -> bool:
     plain = _plain(column)
     says_so = plain in ("ts", "when", "t") or any(word in plain for word in _SOUNDS_LIKE_TIME)
     return says_so and not any(word in plain for word in _DURATIONS)
+
+
+def may_be_time(column: Any) -> bool:
+    """Tell whether a column of numbers is one of times if its values can be, such as opened_ms."""
+    words = _WORDS.findall(str(column).split(":")[0])
+    return bool(words) and _MAY_BE_TIME.fullmatch(words[-1].lower()) is not None
 
 
 def sounds_like_clock(column: Any) -> bool:

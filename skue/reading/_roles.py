@@ -11,6 +11,7 @@ import numpy as np
 from skue.reading._column_names import (
     columns_named,
     is_number,
+    may_be_time,
     sounds_like_clock,
     sounds_like_time,
 )
@@ -186,7 +187,7 @@ def times_among(table: Table, unused: list[Any]) -> tuple[list[Any], dict[Any, A
         if (not is_text and values.dtype.kind == "M") or (is_text and looks_like_dates(values)):
             dates.append(name)
         elif numbers is not None and numbers.dtype.kind in "iuf":
-            if says_so and unit_of(numbers) is not None:
+            if (says_so or may_be_time(name)) and unit_of(numbers) is not None:
                 dates.append(name)
             elif says_so:
                 doubtful[name] = values[0]

@@ -113,6 +113,17 @@ def test_durations_and_notes_are_not_warned_of(tmp_path, name, value):
     assert load(tmp_path, f"user_id,item_id,{name}\n1,b,{value}\n").timestamps is None
 
 
+@pytest.mark.parametrize(
+    "name", ["opened_ms", "openedAt", "LAST_SEEN", "started_on", "added", "valid_us", "day"]
+)
+def test_numbers_that_can_be_times_under_a_name_that_suggests_it_are_warned_of(tmp_path, name):
+    text = f"user_id,item_id,{name}\n1,b,1700000100000\n1,a,1700000000000\n"
+    with pytest.warns(UserWarning, match=f"'{name}' holds dates.*Set time='{name}'"):
+        assert load(tmp_path, text)[0].tolist() == ["b", "a"]
+    assert load(tmp_path, text, time=name)[0].tolist() == ["a", "b"]
+    assert load(tmp_path, text.replace("00000", "")).timestamps is None
+
+
 def test_the_logger_tells_which_columns_were_read(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="skue"):
         load(tmp_path, "user_id,item_id,date,price\nu1,tea,2026-01-02,3\n")
