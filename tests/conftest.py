@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# The workers of pytest-xdist share the cores. Threads of BLAS that wait for each other are slower.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Some tests press Ctrl-C, which a shell's background jobs ignore.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -301,23 +301,21 @@ def test_a_clone_shares_the_items(encoder):
     assert clone(encoder).item_embeddings is ITEMS
 
 
-@every_encoder
-def test_a_pickled_encoder_gives_identical_vectors_in_a_new_process(encoder, tmp_path):
-    fitted = clone(encoder).fit(LISTS)
-    joblib.dump(fitted, tmp_path / "encoder.joblib")
-    joblib.dump(LISTS, tmp_path / "lists.joblib")
+def test_pickled_encoders_give_identical_vectors_in_a_new_process(tmp_path):
+    fitted = [clone(encoder).fit(LISTS) for encoder in ENCODERS]
+    joblib.dump((fitted, LISTS), tmp_path / "encoders.joblib")
     code = (
-        "import sys, joblib, numpy; folder = sys.argv[1];"
-        "encoder = joblib.load(folder + '/encoder.joblib');"
-        "numpy.save(folder + '/vectors.npy',"
-        " encoder.transform(joblib.load(folder + '/lists.joblib')));"
-        "print(encoder.encoder_id_)"
+        "import sys, joblib, numpy;"
+        "encoders, lists = joblib.load(sys.argv[1] + '/encoders.joblib');"
+        "numpy.save(sys.argv[1] + '/vectors.npy', [one.transform(lists) for one in encoders]);"
+        "print(*(one.encoder_id_ for one in encoders))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), fitted.transform(LISTS))
-    assert done.stdout.strip() == fitted.encoder_id_
+    for vectors, encoder in zip(np.load(tmp_path / "vectors.npy"), fitted, strict=True):
+        np.testing.assert_array_equal(vectors, encoder.transform(LISTS))
+    assert done.stdout.split() == [encoder.encoder_id_ for encoder in fitted]
 
 
 @every_encoder

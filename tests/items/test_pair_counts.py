@@ -109,7 +109,7 @@ def test_a_history_longer_than_a_chunk_is_counted_whole(monkeypatch):
 
 def test_counting_a_memory_mapped_log_does_not_copy_it(small_chunks, tmp_path):
     rng = np.random.default_rng(0)
-    n_users = 50_000
+    n_users = 20_000
     log = Histories(
         rng.integers(0, 20, 4 * n_users),
         np.arange(n_users + 1) * 4,

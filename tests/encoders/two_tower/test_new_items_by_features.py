@@ -39,8 +39,8 @@ LATER = ItemFeatures(sp.csr_array(np.eye(N_GROUPS)), [f"{g}" for g in range(N_GR
 
 
 def fitted(**parameters):
-    options = {"item_features": FEATURES, "max_iter": 2, "random_state": 0} | parameters
-    return TwoTowerUserEncoder(**options).fit(HISTORIES)
+    options = {"max_iter": 2, "batch_size": 1024, "hidden_layer_sizes": (16,), "random_state": 0}
+    return TwoTowerUserEncoder(**options | {"item_features": FEATURES} | parameters).fit(HISTORIES)
 
 
 @pytest.fixture(scope="module", params=["all", "sampled"])

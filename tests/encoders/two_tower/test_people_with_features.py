@@ -35,7 +35,9 @@ COLD = np.flatnonzero(LENGTHS == 0)
 
 
 def fitted(histories=X, **parameters):
-    return TwoTowerUserEncoder(**{"max_iter": 2, "random_state": 0} | parameters).fit(histories)
+    return TwoTowerUserEncoder(
+        **{"max_iter": 2, "hidden_layer_sizes": (16,), "random_state": 0} | parameters
+    ).fit(histories)
 
 
 @pytest.fixture(scope="module", params=[None, 2], ids=["all events", "newest 2"])

@@ -15,7 +15,7 @@ from skue import (
 from skue.datasets import make_user_histories
 from skue.histories import _fingerprints
 
-LOG = make_user_histories(n_users=300, n_items=200, random_state=0).histories
+LOG = make_user_histories(n_users=120, n_items=60, random_state=0).histories
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,9 @@ def items():
 
 
 def warnings_of_fit(items, histories, **parameters):
-    encoder = TwoTowerUserEncoder(items, max_iter=1, random_state=0, **parameters)
+    encoder = TwoTowerUserEncoder(
+        items, hidden_layer_sizes=(8,), max_iter=1, random_state=0, **parameters
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         encoder.fit(histories)
@@ -52,13 +54,13 @@ def test_the_warning_also_comes_for_vectors_from_a_file_a_pickle_or_with_more_it
 
 
 def test_the_warning_comes_for_histories_counted_in_parts():
-    embedder = CooccurrenceItemEmbedder(n_dims=8).fit(LOG[:150]).partial_fit(LOG[150:])
+    embedder = CooccurrenceItemEmbedder(n_dims=8).fit(LOG[:60]).partial_fit(LOG[60:])
     (message,) = warnings_of_fit(embedder.item_embeddings_, LOG)
     assert "100%" in message
 
 
 def test_vectors_that_do_not_know_the_held_out_events_give_no_warning(items):
-    other_users = make_user_histories(n_users=300, n_items=200, random_state=1).histories
+    other_users = make_user_histories(n_users=120, n_items=60, random_state=1).histories
     elsewhere = ItemEmbeddings(items.vectors, items.ids)
     assert not warnings_of_fit(items, other_users)
     assert not warnings_of_fit(elsewhere, LOG)
@@ -79,13 +81,13 @@ def test_vectors_of_earlier_events_give_no_warning():
 
 
 def test_of_a_long_log_a_sample_of_events_is_enough(monkeypatch):
-    log = make_user_histories(n_users=3000, n_items=200, random_state=0).histories
+    log = make_user_histories(n_users=500, n_items=60, random_state=0).histories
     embedder = CooccurrenceItemEmbedder(n_dims=8)
     items = embedder.fit(log).item_embeddings_
     assert len(items._learned_events) == 4096
     (message,) = warnings_of_fit(items, log)
     assert "100%" in message
-    other_users = embedder.fit(log[:1000]).item_embeddings_
+    other_users = embedder.fit(log[:160]).item_embeddings_
     assert not warnings_of_fit(other_users, log)
     monkeypatch.setattr(_fingerprints, "_STRETCH", 1000)
     assert np.array_equal(embedder.fit(log).item_embeddings_._learned_events, items._learned_events)

@@ -28,7 +28,7 @@ LISTS = made_up_lists()
 
 
 def encoder_of(item_embeddings=None, **parameters):
-    settings = {"max_iter": 2, "batch_size": 64, "random_state": 0, "warm_start": True}
+    settings = {"max_iter": 2, "batch_size": 256, "random_state": 0, "warm_start": True}
     settings |= {"early_stopping": False, "hidden_layer_sizes": (8,)}
     return TwoTowerUserEncoder(item_embeddings, **{**settings, **parameters})
 
