@@ -126,9 +126,10 @@ class Retriever:
         ids, scores : ndarray of shape (n_users, k)
             The nearest items, and their cosines. With a recommender, the best items of its second
             stage, and their scores. Users whose histories failed, or who could not be ranked
-            within the deadline of the cache, get the nearest items; this is logged. Items that the
-            index does not have are left out. Items that only the index has are ranked by cosine
-            against the known ones; see the user guide.
+            within the deadline of the cache, get the nearest items; this is logged. The deadline
+            does not bound the search of the index. Items that the index does not have are left
+            out. Items that only the index has are ranked by cosine against the known ones; see the
+            user guide.
         status : ndarray of shape (n_users,)
             Where the vector of each user came from: see :meth:`UserVectorCache.get`.
         """
