@@ -29,6 +29,7 @@ from skue.metrics import (
     RecallCurveDisplay,
     RetrievalScores,
     TrainingCurveDisplay,
+    drift,
     recall_at_k,
 )
 from skue.ranking import (
@@ -84,6 +85,7 @@ __all__ = [
     "UserVectorCache",
     "ann_recall",
     "as_histories",
+    "drift",
     "export_index",
     "leave_last_out",
     "load_interactions",

@@ -187,7 +187,7 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
         return self
 
     def _chosen_columns(self, lacking: list[str]) -> list[str]:
-        left_out = {name for need in lacking for name in _NEEDED_BY[need]}
+        left_out = _left_out(lacking)
         if isinstance(self.columns, str):
             if left_out:
                 shown = [n for n in (*_OF_TIMES, *_OF_WEIGHTS) if n in left_out]
@@ -308,6 +308,17 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def statistics_of_all(*batches: Histories) -> list[str]:
+    """Return the names of the statistics that all these histories can give."""
+    lacking = [n for n in _NEEDED_BY if any(getattr(batch, n) is None for batch in batches)]
+    return [name for name in _NAMES if name not in _left_out(lacking)]
+
+
+def _left_out(lacking: list[str]) -> set[str]:
+    """Return the statistics that need a column which is lacking."""
+    return {name for need in lacking for name in _NEEDED_BY[need]}
 
 
 def _seconds_of(time: Any) -> float:
