@@ -7,6 +7,7 @@ from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import Events
 from skue.encoders._mixed import MixedUserEncoder
 from skue.encoders._online import UserStates
+from skue.encoders._profile import ProfileUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
@@ -51,6 +52,7 @@ __all__ = [
     "NDCGAtK",
     "OwnFrequencyRanker",
     "PopularityRanker",
+    "ProfileUserEncoder",
     "RecallAtK",
     "RecallCurveDisplay",
     "RedisStore",

@@ -124,6 +124,7 @@ def test_everything_public_documents_its_parameters_and_has_an_example(thing):
         "MixedUserEncoder",
         "OwnFrequencyRanker",
         "PopularityRanker",
+        "ProfileUserEncoder",
         "SimilarUsersRanker",
         "TransitionItemRanker",
         "TwoStageRecommender",

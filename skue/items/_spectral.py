@@ -24,7 +24,7 @@ from skue.kernels._unit_rows import NEGLIGIBLE_NORM, unit_rows
 # With 1/2, the items of a dense log, where a few singular values dominate, would all be similar.
 _SPECTRUM_EXPONENT = 0.25
 # Vectors no longer than this share of the longest are mostly rounding errors.
-_NOISE = 1e-4
+NOISE = 1e-4
 # Rounds in which items get the directions of their neighbours.
 _N_ROUNDS = 2
 # Norms of the features, as shares of the norm of the counts. Without validation, the second.
@@ -122,10 +122,10 @@ def spectral_items(
     )
     norms = np.linalg.norm(vectors, axis=1)
     vectors = unit_rows(vectors, norms)
-    is_noise = norms <= _NOISE * norms.max()
+    is_noise = norms <= NOISE * norms.max()
     if is_noise.any():
         beside = table[is_noise][:, is_noise]
-        vectors[is_noise] = _of_neighbours(beside + beside.T, vectors.shape[1], random_state)
+        vectors[is_noise] = of_neighbours(beside + beside.T, vectors.shape[1], random_state)
     repeats = counts.share_of_repeats
     items = ItemEmbeddings(_with_own_directions(vectors, repeats, random_state), ids)
     if features is None or not with_all_features:
@@ -133,13 +133,20 @@ def spectral_items(
     others = features.ids_beside(ids)
     if not len(others):
         return items
-    weights = best_ridge(features.of(ids), vectors)
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    predicted = unit_rows(predictions(weights, features.of(others), mean))
+    predicted = predicted_vectors(features, ids, vectors, others)
     return items.extend(_with_own_directions(predicted, repeats, random_state), others)
 
 
-def _of_neighbours(
+def predicted_vectors(
+    features: ScaledFeatures, ids: np.ndarray, vectors: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    """Return unit vectors of other items, by ridge regression of these vectors on features."""
+    weights = best_ridge(features.of(ids), vectors)
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    return unit_rows(predictions(weights, features.of(others), mean))
+
+
+def of_neighbours(
     table: sp.csr_array, n_dims: int, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Return random directions, added up over neighbours, so that neighbours are similar.
@@ -203,7 +210,7 @@ def spectral_vectors(
     """
     n_items = table.shape[0]
     if features is not None and share:
-        beside = _scaled_to(table, features, share)
+        beside = scaled_to(table, features, share)
         blocks = [[table, beside], [beside.T, None]] if directed else [[table, beside]]
         table = sp.csr_array(sp.block_array(blocks, format="csr"))
     n_dims = min(n_dims, n_items)
@@ -215,7 +222,7 @@ def spectral_vectors(
     return (left + right if both_sides else left)[:n_items] * powers
 
 
-def _scaled_to(table: sp.csr_array, features: Any, share: float) -> sp.csr_array:
+def scaled_to(table: sp.csr_array, features: Any, share: float) -> sp.csr_array:
     """Return the features with a share of the norm of the table."""
     norms = [
         float(np.sqrt(((part.data if sp.issparse(part) else part) ** 2).sum()))

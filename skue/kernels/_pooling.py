@@ -66,7 +66,9 @@ def decayed_averages(
     """
     compiled = _compiled()
     signed = weights is not None and bool((weights < 0).any())
-    if repeat_exponent == 0:
+    if repeat_exponent == 0 and not any(decays):
+        ages = np.zeros(len(rows))
+    elif repeat_exponent == 0:
         # Only the sign of each item's sum counts, which depends on the ages relative to the item's
         # newest event. With these, the weights of old items cannot underflow to zero.
         ages = step_ages(offsets) if ages is None else ages

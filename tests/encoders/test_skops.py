@@ -16,6 +16,7 @@ from skue import (
     MixedUserEncoder,
     OwnFrequencyRanker,
     PopularityRanker,
+    ProfileUserEncoder,
     SimilarUsersRanker,
     TransitionItemRanker,
     TwoStageRecommender,
@@ -56,6 +57,7 @@ def saved_and_loaded(estimator, trusted):
     [
         (AVERAGE, LOG),
         (MixedUserEncoder(CooccurrenceItemEmbedder()), LOG),
+        (ProfileUserEncoder(n_dims=4, item_features=FEATURES), LOG),
         (TwoTowerUserEncoder(max_iter=1, random_state=0, item_features=FEATURES), LOG),
         (TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0), WITH_FEATURES),
         (PopularityRanker(), LOG),
