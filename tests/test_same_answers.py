@@ -15,6 +15,7 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
+    HistoryStatistics,
     ItemEmbeddings,
     MixedUserEncoder,
     NDCGAtK,
@@ -31,6 +32,7 @@ from skue import (
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:No two items appear together"),
+    pytest.mark.filterwarnings("ignore:X has no (timestamps|weights)"),
     pytest.mark.filterwarnings("ignore:.*No newest instant could be held out"),
     pytest.mark.filterwarnings("ignore:X is a table of users × items"),
 ]
@@ -309,6 +311,20 @@ def test_a_matrix_gives_the_answers_of_lists_in_the_order_of_its_columns(log_and
             ESTIMATORS[name](log).fit(padded(log)), padded(log), log, targets, "array"
         )
         assert_same(as_table, found[1])
+
+
+@settings(max_examples=N_EXAMPLES, deadline=None)
+@given(logs(), st.tuples(*[st.sampled_from(sorted(WAYS | PLAIN_WAYS))] * 2))
+def test_two_ways_give_the_same_statistics(log_and_targets, ways):
+    log, _ = log_and_targets
+    known = WAYS | PLAIN_WAYS if log.is_plain else WAYS
+    first, second = (known.get(way, batch)(log) for way in ways)
+    fits = [HistoryStatistics().fit(X) for X in (first, second)]
+    assert fits[0].columns_ == fits[1].columns_
+    expected = by_user(first, log, fits[0].transform(first))
+    for statistics in fits:
+        found = by_user(second, log, statistics.transform(second))
+        np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 LEARNERS = {

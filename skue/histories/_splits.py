@@ -238,6 +238,9 @@ def split_at(histories: Any, cutoff: Any, *, horizon: Any = None) -> tuple[Histo
     With several cut-offs, a user has several rows. In cross-validation, keep them together:
     ``GroupKFold`` with ``groups=np.tile(np.arange(n_users), n_cutoffs)``.
 
+    :class:`HistoryStatistics` describes all rows as of one ``now``: describe each cut-off on its
+    own, and stack the results.
+
     What is learned from ``past`` knows nothing of the future. That includes item vectors: fit
     encoders on ``past``, not on the whole log.
 
@@ -385,6 +388,8 @@ def _as_object_array(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def _concatenate(batches: list[Histories]) -> Histories:
     """Concatenate batches that share their item ids."""
+    if len(batches) == 1:
+        return batches[0]
 
     def joined(name: str) -> np.ndarray | None:
         columns = [getattr(batch, name) for batch in batches]

@@ -105,10 +105,8 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
                           events are after :math:`now - T / 4`: the rates (events per :math:`T`)
                           in the last quarter of the user's time and before it, each plus 1. 0 for
                           a steady user, and for :math:`T = 0`
-    hour_00_share, ...,   share of the events in each hour of the day, in UTC
-    hour_23_share
-    monday_share, ...,    share of the events on each day of the week, in UTC
-    sunday_share
+    hour_00_share, ...    share of the events in each hour of the day, 00 to 23, in UTC
+    monday_share, ...     share of the events on each day of the week, in UTC
     weight_sum            sum of the weights, for example the spend
     weight_mean           mean of the weights
     ===================== ==========================================================================
@@ -170,20 +168,19 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
             for ``now`` of another kind than the timestamps, and if no event is up to ``now``.
         """
         histories = validate_histories(self, X, reset=True)
+        times = histories.timestamps
+        if times is None and self.now is not None:
+            raise ValueError(
+                f"now={self.now!r} needs histories with timestamps, but X has none. Pass them, or "
+                "set now=None."
+            )
         lacking = [need for need in _NEEDED_BY if getattr(histories, need) is None]
         self.columns_ = self._chosen_columns(lacking)
         needs = {need for need, names in _NEEDED_BY.items() if names.intersection(self.columns_)}
-        self.now_ = self.span_days_ = None
-        if histories.timestamps is not None:
-            self.now_, self.span_days_ = self._end_and_span(histories.timestamps)
         if self.now is not None:
-            if histories.timestamps is None:
-                raise ValueError(
-                    f"now={self.now!r} needs histories with timestamps, but X has none. Pass them, "
-                    "or set now=None."
-                )
             needs.add("timestamps")
         self._needs = tuple(sorted(needs))
+        self.now_, self.span_days_ = (None, None) if times is None else self._end_and_span(times)
         return self
 
     def _chosen_columns(self, lacking: list[str]) -> list[str]:
@@ -204,12 +201,13 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"columns has unknown names {unknown}. The columns are {', '.join(_NAMES)}."
             )
-        refused = [name for name in columns if name in left_out]
-        if refused:
-            raise ValueError(
-                f"The columns {refused} need {' and '.join(lacking)}, but X has none. Pass "
-                "Histories or a frame with them, or leave these columns out."
-            )
+        for need in lacking:
+            refused = [name for name in columns if name in _NEEDED_BY[need]]
+            if refused:
+                raise ValueError(
+                    f"The columns {refused} need {need}, but X has none. Pass Histories or a frame "
+                    "with them, or leave these columns out."
+                )
         return columns
 
     def _end_and_span(self, times: np.ndarray) -> tuple[Any, float]:
