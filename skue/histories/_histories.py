@@ -377,7 +377,7 @@ class Histories:
         Returns
         -------
         histories : Histories
-            With ``weights``, unless all of them are 1.
+            With ``weights``.
 
         Raises
         ------
@@ -407,13 +407,7 @@ class Histories:
         item_ids = np.arange(n_items) if item_ids is None else as_ids(item_ids, "item_ids")
         same_length("item_ids", item_ids, "columns", n_items)
         weights = as_weights(table.data)
-        histories = cls(
-            table.indices,
-            table.indptr,
-            item_ids,
-            weights=None if (weights == 1).all() else weights,
-            user_ids=user_ids,
-        )
+        histories = cls(table.indices, table.indptr, item_ids, weights=weights, user_ids=user_ids)
         histories._is_ordered = False
         return histories
 

@@ -107,10 +107,9 @@ def test_ids_of_a_matrix_can_be_given():
     assert histories.user_ids.tolist() == ["x", "y", "z"]
 
 
-def test_a_matrix_of_ones_has_no_weights_and_explicit_zeros_are_no_events():
+def test_explicit_zeros_of_a_matrix_are_no_events():
     table = sp.csr_array((np.array([1, 0, 1]), [0, 1, 2], [0, 2, 3]), shape=(2, 3))
     histories = Histories.from_matrix(table)
-    assert histories.weights is None
     assert [row.tolist() for row in histories] == [[0], [2]]
     assert table.nnz == 3
 
@@ -225,6 +224,13 @@ def test_a_matrix_has_no_last_event_to_hold_out():
         leave_last_out(sp.csr_array(COUNTS))
     with pytest.raises(ValueError, match="does not say which event was the last"):
         leave_last_out(Histories.from_matrix(COUNTS)[1:])
+
+
+def test_rows_of_a_matrix_that_are_all_1_are_read_like_the_others():
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3)), decay=0)
+    table = sp.csr_array([[1, 2, 0], [1, 1, 0], [0, 1, 1]])
+    vectors = encoder.fit(table).transform(table)
+    np.testing.assert_allclose(encoder.transform(table[[1]]), vectors[[1]], atol=1e-6)
 
 
 WIDE = sp.csr_array([[1, 0, 1, 1, 1], [0, 1, 1, 1, 1]])
