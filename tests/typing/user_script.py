@@ -14,6 +14,7 @@ from skue import (
     DecayCurveDisplay,
     Events,
     Histories,
+    HistoryStatistics,
     ItemEmbeddings,
     ItemFeatures,
     ItemRanker,
@@ -38,6 +39,7 @@ from skue import (
     UserVectorCache,
     ann_recall,
     as_histories,
+    drift,
     export_index,
     leave_last_out,
     load_interactions,
@@ -47,6 +49,7 @@ from skue import (
     recall_at_k,
     rollback,
     share_items,
+    split_at,
     temporal_folds,
 )
 from skue.datasets import make_user_histories
@@ -121,6 +124,14 @@ def states(histories: Histories, items: ItemEmbeddings) -> UserStates:
     state = encoder.update_state(encoder.make_state(histories), [["tea"]])
     assert_type(encoder.transform_state(state[:1]), np.ndarray)
     return UserStates.from_bytes(state.to_bytes())
+
+
+def features(histories: Histories, encoder: DecayAverageUserEncoder) -> NDArray[np.float64]:
+    past, future = split_at(histories, "2026-01-31", horizon="90D")
+    statistics = HistoryStatistics("2026-01-31", columns=["n_events", "trend"]).fit(past)
+    assert_type(statistics, HistoryStatistics)
+    assert_type(drift(past, future, encoder, n_users=100), dict[str, float])
+    return statistics.transform(past)
 
 
 def learned(histories: Histories) -> TwoTowerUserEncoder:
