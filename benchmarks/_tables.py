@@ -315,6 +315,58 @@ def peers_short(*logs):
     return table(head, rows)
 
 
+def profiles(found):
+    """Return what the vectors of every contender say about people, alone and beside statistics."""
+    rows = {}
+    for log in found["logs"].values():
+        for way in ("alone", "beside"):
+            ranks = _mean_ranks(log, way)
+            for row in log:
+                if way in row:
+                    places = rows.setdefault(row["name"], {}).setdefault(f"ranks {way}", [])
+                    places += ranks[row["name"]]
+        base = next(row for row in log if row["name"] == found["base"])
+        for row in log:
+            cells = rows[row["name"]]
+            cells |= {task: f"{value:.3f}" for task, value in row["alone"].items()}
+            cells |= {f"{t}, beside": f"{v:.3f}" for t, v in row.get("beside", {}).items()}
+            if "look-alikes" in row:
+                cells["look-alikes"] = f"{row['look-alikes']:.3f}"
+            times = row["fit_cpu_seconds"] / base["fit_cpu_seconds"]
+            cells.setdefault("times", []).append(times)
+    tasks = [task for log in found["logs"].values() for task in log[0]["alone"]]
+    parts = []
+    for way, suffix in (("alone", ""), ("beside", ", beside")):
+        extra = ["look-alikes"] if way == "alone" and "look-alikes" in rows[found["base"]] else []
+        names = [name for name in rows if f"ranks {way}" in rows[name]]
+        names.sort(key=lambda name: statistics.mean(rows[name][f"ranks {way}"]))
+        lines = [
+            [
+                name,
+                *(rows[name].get(f"{task}{suffix}", "") for task in tasks),
+                *(rows[name][column] for column in extra),
+                f"{statistics.mean(rows[name][f'ranks {way}']):.1f}",
+                f"{statistics.median(rows[name]['times']):.1f}",
+            ]
+            for name in names
+        ]
+        title = "Alone:" if way == "alone" else "Beside `HistoryStatistics`:"
+        head = ["", *tasks, *extra, "mean rank", f"time / {found['base']}"]
+        parts.append(f"{title}\n\n{table(head, lines)}")
+    return "\n".join(parts)
+
+
+def _mean_ranks(log, way):
+    """Return the ranks of each contender over the tasks of a log, 1 for the best."""
+    rows = [row for row in log if way in row]
+    ranks = {row["name"]: [] for row in rows}
+    for task in rows[0][way]:
+        ordered = sorted(rows, key=lambda row: -row[way][task])
+        for place, row in enumerate(ordered, 1):
+            ranks[row["name"]].append(place)
+    return ranks
+
+
 def speed_short(found):
     """Return how many times as fast as the usual alternative."""
     lines = [
@@ -389,6 +441,7 @@ def table(head, rows):
 KINDS = {
     "peers": peers,
     "peers_short": peers_short,
+    "profiles": profiles,
     "published": published_table,
     "quality_log": quality_log,
     "quality_short": quality_short,
