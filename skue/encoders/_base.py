@@ -22,6 +22,8 @@ from skue.encoders._events import Events, known_events, new_items
 from skue.encoders._recommender import Pairs, Recommender
 from skue.histories._forms import columns_used, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
+from skue.histories._vocabulary import Vocabulary
+from skue.items._catalogue import ids_of_rows
 from skue.items._embedders import item_space
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
@@ -51,8 +53,9 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
 
     To write an encoder, implement ``_encode_events`` and an ``__init__`` that stores its
     parameters. The base class reads every form of X, learns the item space and the fallback, and
-    gives :meth:`transform`, :meth:`recommend`, :meth:`score`, :meth:`coverage` and
-    :meth:`iter_transform`. Metrics, pipelines, the index and the cache then work with the encoder.
+    gives :meth:`transform`, :meth:`recommend`, :meth:`score`, :meth:`similar_users`,
+    :meth:`coverage` and :meth:`iter_transform`. Metrics, pipelines, the index and the cache then
+    work with the encoder.
 
     A subclass may also
 
@@ -294,6 +297,57 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         return Bunch(
             n_events=histories.lengths, n_known=n_known, known_weight_share=share, status=status
         )
+
+    @of_one_fit
+    def similar_users(
+        self, X: Any, among: Any, k: int = 10, *, together: bool = False
+    ) -> tuple[np.ndarray, NDArray[np.float32]]:
+        """Return the k users nearest to each user of X, or to all of them together.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+            The seeds, for example the best customers.
+        among : Histories or any form that :func:`skue.as_histories` reads
+            The users to search. A user of X is not their own neighbour: if both are Histories with
+            ``user_ids``, the same id is left out, and if ``among`` is X, the same row.
+        k : int, default=10
+        together : bool, default=False
+            Whether to look for users like the seeds as a whole: those with the highest mean cosine
+            with them, other than themselves. The results then have one row.
+
+        Returns
+        -------
+        similar_ids : ndarray of shape (n_users, k) or (1, k)
+            Nearest first: the ``user_ids`` of ``among``, or its row numbers if it has none. Filled
+            with -1, or "" for string ids, if there are fewer than k other users.
+        scores : ndarray of shape (n_users, k) or (1, k), float32
+            Cosines; the mean ones with ``together``. ``-inf`` for missing users.
+
+        Examples
+        --------
+        >>> from skue import Histories, ProfileUserEncoder
+        >>> lists = [["tea", "cup"], ["cup", "pot"], ["pot", "tea"], ["saw", "nail"], ["nail"]]
+        >>> people = Histories.from_lists(lists, user_ids=["ann", "bob", "cat", "dan", "eve"])
+        >>> encoder = ProfileUserEncoder(n_dims=2).fit(people)
+        >>> encoder.similar_users(people[[0, 3]], people, k=1)[0].tolist()
+        [['bob'], ['eve']]
+        >>> encoder.similar_users(people[[0, 1]], people, k=1, together=True)[0].tolist()
+        [['cat']]
+        """
+        check_positive_int("k", k)
+        seeds, others = self._read(X), self._read(among)
+        ids = np.arange(len(others)) if others.user_ids is None else others.user_ids
+        own = np.arange(len(seeds)) if among is X else np.full(len(seeds), -1)
+        if seeds.user_ids is not None and others.user_ids is not None:
+            own = Vocabulary._trusted(ids).lookup(seeds.user_ids).astype(np.int64)
+        offsets = np.append(0, np.cumsum(own >= 0))
+        vectors = self._vectors_of(seeds)
+        if together:
+            vectors, offsets = vectors.mean(axis=0, keepdims=True), offsets[[0, -1]]
+        excluded = own[own >= 0], offsets
+        rows, scores = top_k(vectors, self._vectors_of(others), int(k), excluded=excluded)
+        return ids_of_rows(ids, rows), scores
 
     @property
     def item_vectors_(self) -> NDArray[np.float32]:

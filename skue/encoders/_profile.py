@@ -117,6 +117,8 @@ class ProfileUserEncoder(UserEncoder):
         "item_features": [None, ItemFeatures],
     }
     _output_parameters: ClassVar[tuple[str, ...]] = ()
+    _threaded: ClassVar[bool] = True
+    _uses_order: ClassVar[bool] = False
     # The items are always learned, from whole histories.
     item_embeddings = None
     max_history = None
