@@ -3,7 +3,7 @@
     python benchmarks/drift.py                            # online-retail.csv.gz from SKUE_DATA
 
 Each period is compared with the four weeks before it. The encoder is the default average, fitted on
-all events before the period. The refitted one also knows the events of the period.
+all events before both. The refitted one also knows the four weeks before the period.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def measures_of(histories, start):
     before, after = split_at(before_and_later, start)
     encoder, refitted = (
         DecayAverageUserEncoder().fit(split_at(histories, end)[0])
-        for end in (start, start + HORIZON)
+        for end in (start - HORIZON, start)
     )
     return drift(before, after, encoder, refitted=refitted)
 

@@ -40,11 +40,13 @@ def drift(
     before, after : Histories or any form that :func:`skue.as_histories` reads
         The events of the earlier and of the later period.
     encoder : fitted encoder, default=None
-        Adds the measures of user vectors.
+        Adds the measures of user vectors. It must be fitted before both periods, or on items given
+        to it: learned item vectors fit the people of ``fit`` better than others, which alone tells
+        two periods apart if only one of them was fitted.
     refitted : fitted encoder, default=None
-        The encoder of the later period. Adds the measures of both spaces. Its vectors are first
-        rotated onto those of ``encoder`` by the orthogonal Procrustes problem over the items that
-        both hold, because a new fit may turn the space as a whole.
+        A later fit. Adds the measures of both spaces. Its vectors are first rotated onto those of
+        ``encoder`` by the orthogonal Procrustes problem over the items that both hold, because a
+        new fit may turn the space as a whole.
     n_users : int, default=5000
         Size of the samples of users.
     random_state : int, RandomState instance or None, default=0
