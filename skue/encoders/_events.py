@@ -12,8 +12,7 @@ from skue.kernels._arrays import (
     elapsed_ages,
     instant_ages,
     kept_offsets,
-    offsets_of,
-    positions_of_ranges,
+    newest_events,
     step_ages,
 )
 from skue.kernels._clocks import as_seconds
@@ -110,7 +109,7 @@ def known_events(items: Catalogue, histories: Histories, max_history: int | None
     if not items.vocabulary.map_of(histories.vocabulary)[1]:
         known = rows >= 0
         events = events.take(known, kept_offsets(histories.offsets, known))
-    return events if max_history is None else _newest(events, max_history)
+    return events if max_history is None else newest_of(events, max_history)
 
 
 def new_items(items: Catalogue, histories: Histories) -> np.ndarray:
@@ -122,9 +121,8 @@ def new_items(items: Catalogue, histories: Histories) -> np.ndarray:
     return is_new
 
 
-def _newest(events: Events, n_most: int) -> Events:
-    lengths = np.diff(events.offsets)
-    if not len(lengths) or lengths.max() <= n_most:
+def newest_of(events: Events, n_most: int) -> Events:
+    """Keep each user's ``n_most`` newest events."""
+    if np.diff(events.offsets).max(initial=0) <= n_most:
         return events
-    kept = np.minimum(lengths, n_most)
-    return events.take(positions_of_ranges(events.offsets[1:] - kept, kept), offsets_of(kept))
+    return events.take(*newest_events(events.offsets, n_most))

@@ -41,6 +41,7 @@ from skue.histories._vocabulary import Vocabulary
 from skue.kernels._arrays import (
     frozen,
     kept_offsets,
+    newest_events,
     offsets_of,
     order_by_user,
     owners,
@@ -604,6 +605,12 @@ class Histories:
 
     def _keep_events(self, keep: np.ndarray) -> Histories:
         return self._with_events(keep, kept_offsets(self.offsets, keep), slice(None))
+
+    def _newest(self, n_most: int) -> Histories:
+        """Return each user's ``n_most`` newest events."""
+        if self.lengths.max(initial=0) <= n_most:
+            return self
+        return self._with_events(*newest_events(self.offsets, n_most), slice(None))
 
     def _with_used_items(self) -> Histories:
         """Return the same events with a vocabulary of only the items that have one, sorted."""

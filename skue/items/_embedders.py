@@ -34,8 +34,9 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     embedding of the graph of items. As :math:`V = -U` where an eigenvalue is negative, directions
     that separate items from those they appear with are left out. Events with a weight of zero or
     less are ignored. Items of one instant (a basket) are at distance 1, whatever their order in
-    the file. Of a history of :math:`n` events with large baskets, each event counts with
-    :math:`2^{24} / n` later ones at most, which bounds what a bot can cost.
+    the file. To bound what a bot can cost, only the 10,000 newest events of a history are counted,
+    and of :math:`n` events in large baskets, each with :math:`2^{24} / n` later ones at most. Items
+    of older events alone are unknown.
 
     If users return to the same items, an item predicts itself better than its neighbours, which
     a truncated decomposition cannot represent. Therefore, if a share :math:`\alpha` of the events
@@ -71,7 +72,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
     counted_item_ids_ : ndarray of shape (n_counted_items,)
         Items of the rows and columns of ``pair_counts_``.
     n_events_ : int
-        Number of events counted, without those that are ignored.
+        Number of events counted.
     n_repeats_ : int
         Number of those events whose item occurs earlier in the same history.
     window_ : int

@@ -13,7 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary, check_same_type
-from skue.kernels._arrays import kept_offsets
+from skue.kernels._arrays import LONGEST_HISTORY, kept_offsets
 from skue.kernels._pair_counts import n_repeats, pair_counts, renumbered
 
 # Number of events counted at a time. A longer history is a chunk of its own.
@@ -58,8 +58,8 @@ def count_pairs(
 ) -> PairCounts:
     """Count the pairs of a log. Events with a weight of zero or less are ignored.
 
-    The counts are exact sums, so they are the same for every number of workers. A memory-mapped
-    log is read chunk by chunk.
+    Of each history, the newest 10,000 events are counted. The counts are exact sums, so they are
+    the same for every number of workers. A memory-mapped log is read chunk by chunk.
     """
     n_items = len(histories.vocabulary)
     n_events = repeats = 0
@@ -84,7 +84,10 @@ def _counts_of_chunks(
     n_workers = max(1, min(effective_n_jobs(n_jobs), len(chunks)))
     with Parallel(n_jobs=n_workers, batch_size=1) as workers:
         for start in range(0, len(chunks), 2 * n_workers):
-            parts = (histories[users] for users in chunks[start : start + 2 * n_workers])
+            parts = (
+                histories[users]._newest(LONGEST_HISTORY)
+                for users in chunks[start : start + 2 * n_workers]
+            )
             columns = ((part.codes, part.offsets, part.timestamps, part.weights) for part in parts)
             yield from workers(
                 delayed(_counts_of)(*each, n_items, window, directed) for each in columns

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+LONGEST_HISTORY = 10_000
+"""What is learned of a history comes from at most this many of its newest events."""
+
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
     """Return the offsets of segments of these lengths, int64, shape (n_users + 1,)."""
@@ -42,6 +45,12 @@ def positions_of_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return the positions ``start, start + 1, ...`` of all ranges, one range after another."""
     offsets = offsets_of(lengths)
     return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+
+
+def newest_events(offsets: np.ndarray, n_most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of each user's ``n_most`` newest events, and their offsets."""
+    kept = np.minimum(np.diff(offsets), n_most)
+    return positions_of_ranges(offsets[1:] - kept, kept), offsets_of(kept)
 
 
 def kept_offsets(offsets: np.ndarray, keep: np.ndarray) -> np.ndarray:

@@ -75,16 +75,15 @@ class Evaluation:
         rows, offsets = target_rows(y, len(histories), items.lookup, histories.user_ids, items.ids)
         events = known_events(items, histories)
         seen = events.rows, events.offsets
-        seen_keys = user_item_keys(owners(events.offsets), events.rows, len(items))
+        self._seen_keys = user_item_keys(owners(events.offsets), events.rows, len(items))
         self._owners = owners(offsets)
         self.n_relevant = np.diff(offsets)
         self.cold = np.diff(events.offsets) == 0
         self.unknown = rows < 0
         self.new = self.unknown if is_new_item is None else self.unknown | is_new_item[rows]
         keys = user_item_keys(self._owners, rows, len(items))
-        self.repeated = ~self.unknown & np.isin(keys, seen_keys)
+        self.repeated = ~self.unknown & np.isin(keys, self._seen_keys)
         self._items = items
-        self._n_takers = np.bincount(np.unique(seen_keys) % len(items), minlength=len(items))
         excluded = seen if exclude_seen else None
         self.lists = np.full((len(histories), n_listed), -1, dtype=np.int64)
         if isinstance(scores, Products):
@@ -150,7 +149,9 @@ class Evaluation:
         user has it in the history.
         """
         lists = self.lists[:, :k]
-        bits = np.log2((1 + len(lists)) / (1 + self._n_takers))
+        seen = np.unique(self._seen_keys) % len(self._items)
+        n_takers = np.bincount(seen, minlength=len(self._items))
+        bits = np.log2((1 + len(lists)) / (1 + n_takers))
         listed = lists >= 0
         totals = np.where(listed, bits[lists], 0.0).sum(axis=1)
         lengths = listed.sum(axis=1)

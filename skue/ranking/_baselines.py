@@ -199,9 +199,9 @@ class TransitionItemRanker(ItemRanker):
 
     with :math:`F_{ij}` the sum of 1/distance over all pairs of j at most 5 events (with times,
     instants) after another item i (:math:`F_{ii} = 0`), :math:`n` the number of events, and the
-    age of an event e of the history in newer events (with times, instants). Items that do not
-    follow any of the history are ranked by popularity, below all others. Events with a weight of
-    zero or less are ignored.
+    age of an event e of the history in newer events (with times, instants). :math:`F` and :math:`n`
+    are of the 10,000 newest events of each history. Items that do not follow any of the history are
+    ranked by popularity, below all others. Events with a weight of zero or less are ignored.
 
     Attributes
     ----------

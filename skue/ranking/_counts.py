@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from skue.encoders._events import Events, known_events
+from skue.encoders._events import Events, known_events, newest_of
 from skue.histories._histories import Histories
 from skue.histories._splits import liked
 from skue.kernels._arrays import (
+    LONGEST_HISTORY,
     elapsed_ages,
     instant_ages,
     owners,
@@ -115,8 +116,9 @@ class LogCounts:
         mean = returned.sum() / max(self.popularity.sum(), 1.0)
         self.return_rate = (returned + _PRIOR_USERS * mean) / (self.popularity + _PRIOR_USERS)
         self.lately = np.bincount(events.rows, _recency(events), n_items)
+        newest = newest_of(events, LONGEST_HISTORY)
         self.transitions = transition_table(
-            events.rows, events.offsets, n_items, timestamps=events.timestamps
+            newest.rows, newest.offsets, n_items, timestamps=newest.timestamps
         )
         self.by_popularity = np.argsort(-self.popularity, kind="stable")
         counts, levels = np.unique(self.popularity, return_inverse=True)

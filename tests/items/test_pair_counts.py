@@ -213,12 +213,24 @@ def test_a_window_of_any_size_is_taken():
 @pytest.mark.parametrize("directed", [False, True])
 def test_the_pairs_of_one_history_with_large_baskets_are_bounded(directed):
     n_events = 200_000
-    times = np.repeat(np.arange(4.0), n_events // 4)
+    times = np.append(np.zeros(n_events - 10_000), np.repeat(np.arange(1.0, 5), 2500))
     bot = Histories(np.arange(n_events), [0, n_events], np.arange(n_events), timestamps=times)
     tracemalloc.start()
     counts = count_pairs(bot, window=5, directed=directed)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    n_later = 2**24 // n_events
-    assert 0.7 * n_later * n_events < counts.pairs.nnz <= n_later * n_events
+    n_later = 2**24 // 10_000
+    assert 0.7 * n_later * 10_000 < counts.pairs.nnz <= n_later * 10_000
     assert peak < 10**9
+
+
+@pytest.mark.parametrize("n_events", [10_000, 10_001])
+def test_only_the_newest_ten_thousand_events_of_a_history_are_counted(n_events):
+    # The oldest pair is of the only two events of its items.
+    codes = np.append([0, 1], np.arange(n_events - 2) % 2 + 2)
+    histories = Histories(np.append(codes, [4, 5]), [0, n_events, n_events + 2], np.arange(6))
+    counts = count_pairs(histories, window=1)
+    assert counts.n_events == 10_002
+    assert counts.pairs[0, 1] == (n_events == 10_000)
+    assert counts.pairs[2, 3] == n_events - 3
+    assert counts.pairs[4, 5] == 1

@@ -1,8 +1,5 @@
 """The rankers that count, and a ranker of one's own on the public base class."""
 
-import subprocess
-import sys
-
 import joblib
 import numpy as np
 import pytest
@@ -82,32 +79,6 @@ def test_it_excludes_and_allows_items():
 def test_what_follows_an_old_item_ranks_above_what_does_not_follow(n_newer):
     ranker = TransitionItemRanker().fit([["a", "b"]] * 3 + [["p"]] * 10 + [["x"]])
     assert ranker.recommend([["a", *["x"] * n_newer]], k=2)[0].tolist() == [["b", "p"]]
-
-
-def test_one_user_with_a_million_events_needs_no_gigabyte():
-    script = """
-import re
-import numpy as np
-from skue import *
-
-rng = np.random.default_rng(0)
-lists = [rng.integers(5000, size=20) for _ in range(200)] + [rng.integers(5000, size=10**6)]
-log = Histories.from_lists(lists, user_ids=np.arange(201))
-rankers = PopularityRanker(), OwnFrequencyRanker(), SimilarUsersRanker(), TransitionItemRanker()
-for ranker in rankers:
-    ranker.fit(log).recommend(log, k=5)
-items = ItemEmbeddings(rng.normal(size=(5000, 8)))
-model = TwoStageRecommender(DecayAverageUserEncoder(items), random_state=0).fit(log)
-model.recommend(log, k=5)
-model.update(Histories.from_lists([[1]], user_ids=[200]))
-# Not getrusage, whose maximum includes the process that started this one.
-status = open("/proc/self/status").read()
-print(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) / 2**20)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) < 1.0
 
 
 def test_metrics_rank_the_whole_catalogue_by_its_scores():

@@ -128,7 +128,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         Whether ``fit`` on an encoder that is fitted already continues from its towers: see Notes.
     max_history : int or None, default=None
         Use only this many newest known events per user; None uses up to 10,000. Training uses at
-        most 100.
+        most 100. Spaces are learned from up to 10,000 newest events of each user in any case.
     cold_start : {"mean", "popular", "zero", "raise"} or array-like of shape (n_dims,), \
             default="mean"
         Vector of a user without known events, or whose weights cancel.

@@ -16,8 +16,6 @@ _MONTH = 30 * 86400.0
 # An epoch uses at most about this many examples, drawn anew, and this many of one user.
 _EXAMPLES_PER_EPOCH = 2**18
 _EXAMPLES_PER_USER = 50
-# A vector comes from at most this many newest events, so that one user's memory is bounded.
-LONGEST_HISTORY = 10_000
 # Number of events handled at a time when all events of a log are read, to bound the memory.
 _STRETCH = 2**22
 

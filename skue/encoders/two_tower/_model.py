@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from scipy.special import softmax
 
-from skue.encoders.two_tower._examples import LONGEST_HISTORY, Batch, Sequences, batch_of
+from skue.encoders.two_tower._examples import Batch, Sequences, batch_of
+from skue.kernels._arrays import LONGEST_HISTORY
 from skue.kernels._unit_rows import NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT, row_norms, unit_rows
 
 Arrays: TypeAlias = dict[str, np.ndarray]

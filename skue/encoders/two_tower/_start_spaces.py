@@ -16,13 +16,13 @@ from skue.encoders.two_tower._examples import Targets, sequences_of, target_even
 from skue.encoders.two_tower._training import BestAverage, Start, TrainingData, Validation
 from skue.histories._fingerprints import LearnedHistories, share_learned
 from skue.histories._histories import Histories
-from skue.histories._splits import first_of_instant, marked_from, newest_starts
+from skue.histories._splits import first_of_instant, liked, marked_from, newest_starts
 from skue.items._embedders import CooccurrenceItemEmbedder, item_space
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ScaledFeatures
 from skue.items._pair_counts import count_pairs
 from skue.items._spectral import learned_items
-from skue.kernels._arrays import kept_offsets, owners
+from skue.kernels._arrays import LONGEST_HISTORY, kept_offsets, owners
 from skue.kernels._unit_rows import unit_rows
 
 # Candidate dimensions of each space; validation chooses.
@@ -68,10 +68,11 @@ def some_users(histories: Histories) -> Histories:
 
     Users are added until every item has at least 50 events, or all that it has.
     """
-    if len(histories.codes) <= _MOST_EVENTS:
+    n_events = np.minimum(histories.lengths, LONGEST_HISTORY).sum()
+    if n_events <= _MOST_EVENTS:
         return histories
     rng = np.random.default_rng(0)
-    share = _MOST_EVENTS / len(histories.codes)
+    share = _MOST_EVENTS / n_events
     chosen = rng.random(len(histories)) < share
     counts = np.bincount(histories[chosen].codes, minlength=len(histories.vocabulary))
     for users in np.array_split(rng.permutation(np.flatnonzero(~chosen)), 1024):
@@ -110,8 +111,7 @@ def with_new_items(items: ItemEmbeddings, n_towers: int, histories: Histories) -
     """
     if items.vocabulary.map_of(histories.vocabulary)[1]:
         return items
-    if histories.weights is not None:
-        histories = histories._keep_events(histories.weights > 0)
+    histories = liked(histories)._newest(LONGEST_HISTORY)._with_used_items()
     rows = items.lookup(histories.item_ids)
     n_events = np.bincount(histories.codes, minlength=len(rows))
     new = np.flatnonzero((rows < 0) & (n_events > 0))

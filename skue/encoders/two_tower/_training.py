@@ -13,7 +13,6 @@ from skue._estimator import warn_caller
 from skue.encoders._average_search import recall_of_averages
 from skue.encoders._events import Events
 from skue.encoders.two_tower._examples import (
-    LONGEST_HISTORY,
     Examples,
     Sequences,
     Targets,
@@ -29,7 +28,7 @@ from skue.encoders.two_tower._model import (
 from skue.encoders.two_tower._trainer import Settings, Trainer
 from skue.histories._fingerprints import LearnedHistories
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._arrays import offsets_of, positions_of_ranges
+from skue.kernels._arrays import LONGEST_HISTORY, offsets_of, positions_of_ranges
 from skue.kernels._pair_counts import n_repeats
 from skue.kernels._ranking import Products, rank_positives
 from skue.kernels._threads import spread
