@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skue.histories._histories import Histories
-from skue.histories._splits import is_liked, leave_last_out, newest_liked, next_instants
+from skue.histories._splits import is_liked, leave_last_out, next_instants, until_last_like
 from skue.kernels._arrays import owners, starts_of_runs
 
 _SHARE_BEFORE_CUTOFF = 0.8
@@ -67,14 +67,14 @@ def split_log(histories: Histories, by: str) -> Split:
         If no user has events before the held-out ones.
     """
     histories = _ordered_within_instants(histories)
-    split = _by_time(histories) if by == "time" else _by_last(_until_last_like(histories))
+    split = _by_time(histories) if by == "time" else _by_last(until_last_like(histories))
     split.has_dislikes = not is_liked(histories).all()
     return with_at_most(_SCORED_USERS, split)
 
 
 def inner_split(split: Split) -> Split:
     """Hold out once more inside the training histories, to choose parameters."""
-    queries, held_out = _last_out(_until_last_like(split.train), split.unit)
+    queries, held_out = _last_out(until_last_like(split.train), split.unit)
     return replace(split, train=queries, queries=queries, held_out=held_out)
 
 
@@ -151,16 +151,6 @@ def _by_time(histories: Histories) -> Split:
     queries, held_out = next_instants(histories, times <= cutoff, times > cutoff)
     shares = _simultaneous_share(histories), _again_share(histories)
     return Split(train[has_past], queries, held_out, "instant", *shares, left_out, shown)
-
-
-def _until_last_like(histories: Histories) -> Histories:
-    """Cut histories after their newest liked instant, of which only liked events are kept."""
-    marks = is_liked(histories)
-    if marks.all():
-        return histories
-    position = np.arange(len(marks))
-    start, last = (np.repeat(at, histories.lengths) for at in newest_liked(histories))
-    return histories._keep_events((position < start) | ((position <= last) & marks))
 
 
 def _again_share(histories: Histories) -> float:

@@ -44,6 +44,9 @@ def leave_last_out(
     X keeps events of other users that are later than a target, so encoders see a little of the
     future. :func:`temporal_folds` avoids that.
 
+    Events with a weight of zero or less are never targets. What comes after the newest event with a
+    positive weight is left out.
+
     Parameters
     ----------
     histories : Histories or any form that :func:`skue.as_histories` reads
@@ -81,6 +84,7 @@ def leave_last_out(
             "A matrix of users × items does not say which event was the last. Build histories from "
             "the log: Histories.from_frame(log, user=..., item=..., time=...)."
         )
+    histories = until_last_like(histories)
     starts, cut = histories.offsets[:-1], histories.offsets[1:].copy()
     enough = np.ones(len(histories), dtype=bool)
     if by == "event":
@@ -96,14 +100,15 @@ def leave_last_out(
         _report_dropped(histories, stay, n_last, by, min_prefix)
     X, targets = _cut(histories[stay], (cut - starts)[stay])
     if by == "event" and n_last == 1:
-        return X, targets
-    return X, _as_object_array(targets, (histories.offsets[1:] - cut)[stay])
+        return X, targets.item_ids[targets.codes]
+    return X, _item_arrays(liked(targets))
 
 
 def _report_dropped(
     histories: Histories, stay: np.ndarray, n_last: int, by: str, min_prefix: int
 ) -> None:
-    why = f"each needs {n_last} {by}(s) to hold out and {min_prefix} event(s) before"
+    likes = "" if histories.weights is None else " with a positive weight"
+    why = f"each needs {n_last} {by}(s){likes} to hold out and {min_prefix} event(s) before"
     if stay.any():
         n_dropped = int((~stay).sum())
         warn_caller(f"{n_dropped} of {len(stay)} users are left out: {why}.")
@@ -125,7 +130,8 @@ def temporal_folds(
     Each cut-off gives training rows and test rows. In a training row, the target is the user's
     newest instant up to the cut-off, and the prefix is everything before it. In a test row, the
     prefix is everything up to the cut-off, and the target is the first instant after it and up to
-    the next cut-off. No training row contains an event after the cut-off.
+    the next cut-off. No training row contains an event after the cut-off. Events with a weight of
+    zero or less are never targets.
 
     Parameters
     ----------
@@ -174,10 +180,11 @@ def temporal_folds(
     n_rows = 0
     for cutoff, following in itertools.pairwise(bounds):
         until = histories._keep_events(times <= cutoff)
-        train, y_train = _last_instants(until)
-        after = times > cutoff
-        in_window = after if following is None else after & (times <= following)
-        test, y_test = next_instants(histories, ~after, in_window)
+        train, y_train = _last_instants(until_last_like(until))
+        with_likes = histories._keep_events((times <= cutoff) | is_liked(histories))
+        later = _times_of(with_likes, "temporal_folds")
+        in_window = later > cutoff if following is None else (later > cutoff) & (later <= following)
+        test, y_test = next_instants(with_likes, later <= cutoff, in_window)
         for kind, rows in (("training", train), ("test", test)):
             if not len(rows):
                 raise ValueError(
@@ -327,9 +334,13 @@ def next_instants(
     users = np.flatnonzero(active & (n_before > 0))
     first = histories.offsets[users] + n_before[users]
     stop = _edge_of_instant(histories, first, np.less_equal)
-    events = positions_of_ranges(first, stop - first)
-    X, _ = _cut(histories[users], n_before[users])
-    return X, _as_object_array(histories.item_ids[histories.codes[events]], stop - first)
+    until = histories._with_events(
+        positions_of_ranges(histories.offsets[users], stop - histories.offsets[users]),
+        offsets_of(stop - histories.offsets[users]),
+        users,
+    )
+    X, targets = _cut(until, n_before[users])
+    return X, _item_arrays(targets)
 
 
 def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
@@ -340,7 +351,7 @@ def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
     users, n_kept = users[n_kept > 0], n_kept[n_kept > 0]
     kept = histories[users]
     X, targets = _cut(kept, n_kept)
-    return X, _as_object_array(targets, kept.lengths - n_kept)
+    return X, _item_arrays(targets)
 
 
 def _checked_cutoffs(times: np.ndarray, n_splits: int, cutoffs: Any) -> np.ndarray:
@@ -370,19 +381,22 @@ def _times_of(histories: Histories, what: str) -> np.ndarray:
     return histories.timestamps
 
 
-def _cut(histories: Histories, n_kept: np.ndarray) -> tuple[Histories, np.ndarray]:
-    """Return each user's first ``n_kept`` events, and the item ids of the others."""
+def _cut(histories: Histories, n_kept: np.ndarray) -> tuple[Histories, Histories]:
+    """Return each user's first ``n_kept`` events, and the others."""
+    n_rest = histories.lengths - n_kept
     head = positions_of_ranges(histories.offsets[:-1], n_kept)
-    tail = positions_of_ranges(histories.offsets[:-1] + n_kept, histories.lengths - n_kept)
-    X = histories._with_events(head, offsets_of(n_kept), slice(None))
-    return X, histories.item_ids[histories.codes[tail]]
+    tail = positions_of_ranges(histories.offsets[:-1] + n_kept, n_rest)
+    return (
+        histories._with_events(head, offsets_of(n_kept), slice(None)),
+        histories._with_events(tail, offsets_of(n_rest), slice(None)),
+    )
 
 
-def _as_object_array(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    arrays = np.empty(len(lengths), dtype=object)
-    offsets = offsets_of(lengths)
-    for row in range(len(lengths)):
-        arrays[row] = flat[offsets[row] : offsets[row + 1]]
+def _item_arrays(histories: Histories) -> np.ndarray:
+    """Return the item ids of each user, as an object array of arrays."""
+    arrays = np.empty(len(histories), dtype=object)
+    for row, items in enumerate(histories):
+        arrays[row] = items
     return arrays
 
 
@@ -412,6 +426,16 @@ def is_liked(histories: Histories) -> np.ndarray:
     if histories.weights is None:
         return np.ones(len(histories.codes), dtype=bool)
     return histories.weights > 0
+
+
+def until_last_like(histories: Histories) -> Histories:
+    """Cut histories after their newest liked instant, of which only liked events are kept."""
+    marks = is_liked(histories)
+    if marks.all():
+        return histories
+    position = np.arange(len(marks))
+    start, last = (np.repeat(at, histories.lengths) for at in newest_liked(histories))
+    return histories._keep_events((position < start) | ((position <= last) & marks))
 
 
 def liked(histories: Histories) -> Histories:

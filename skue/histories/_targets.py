@@ -10,6 +10,7 @@ import numpy as np
 from skue.histories._alignment import in_order_of_users
 from skue.histories._columns import flatten, ids_of_table, place_in_lists
 from skue.histories._histories import Histories
+from skue.histories._splits import liked
 from skue.histories._vocabulary import Vocabulary, check_same_type
 from skue.kernels._arrays import offsets_of, owners
 from skue.reading._ids import as_ids, refuse_as_items
@@ -22,7 +23,8 @@ def flat_targets(y: Any, user_ids: np.ndarray | None = None) -> tuple[np.ndarray
     ----------
     y : array-like of shape (n_users,), Histories, or 2-D array
         One id or one array of ids per user; a frame of one column is that column. In a 2-D array,
-        negative integers and empty text are padding.
+        negative integers and empty text are padding. Of Histories, events with a weight of zero or
+        less are no held-out items.
     user_ids : ndarray of shape (n_users,), default=None
         The users of X. If y carries user ids, it is brought into their order.
     """
@@ -34,6 +36,7 @@ def flat_targets(y: Any, user_ids: np.ndarray | None = None) -> tuple[np.ndarray
         y = y[y.columns[0]]
     y = in_order_of_users(user_ids, y, "y")
     if isinstance(y, Histories):
+        y = liked(y)
         return y.item_ids[y.codes], y.offsets
     if isinstance(y, np.ndarray) and y.ndim == 2:
         return ids_of_table(y, "y")

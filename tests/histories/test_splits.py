@@ -161,3 +161,27 @@ def test_one_wrong_clock_is_reported_and_taken_as_of_the_end():
     np.testing.assert_array_equal(X.timestamps, expected[0].timestamps)
     assert listed(X) == listed(expected[0])
     assert [target.tolist() for target in y] == [target.tolist() for target in expected[1]]
+
+
+def test_what_a_user_disliked_is_no_target():
+    lists, times = [[1, 2, 3, 4], [5, 6, 7]], [[1, 2, 3, 4], [1, 2, 2]]
+    histories = Histories.from_lists(
+        lists, timestamps=times, weights=[[1, -1, 1, -1], [1, 1, -1]], time_unit="s"
+    )
+    X, y = leave_last_out(histories)
+    assert (listed(X), y.tolist()) == ([[1, 2], [5]], [3, 6])
+    with pytest.warns(UserWarning, match="1 of 2 users are left out"):
+        X, y = leave_last_out(histories, n_last=2)
+    assert (listed(X), [target.tolist() for target in y]) == ([[1]], [[3]])
+    X, y = leave_last_out(histories, by="instant")
+    assert (listed(X), [target.tolist() for target in y]) == ([[1, 2], [5]], [[3], [6]])
+    X, y, _ = temporal_folds(histories, cutoffs=[2])
+    assert [target.tolist() for target in y] == [[6], [3]]
+    assert listed(X) == [[5], [1, 2]]
+
+
+def test_a_user_who_liked_nothing_is_left_out():
+    histories = Histories.from_lists([[1, 2], [3, 4]], weights=[[1, 1], [-1, 0]])
+    with pytest.warns(UserWarning, match=r"1 of 2 users are left out.*a positive weight"):
+        X, y = leave_last_out(histories)
+    assert (listed(X), y.tolist()) == ([[1]], [2])

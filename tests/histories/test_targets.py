@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, NDCGAtK, RecallAtK, recall_at_k
-from skue.histories._targets import append_targets
+from skue.histories._targets import append_targets, flat_targets
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(6))).fit([[0], [1]])
 X = Histories.from_lists([[1], [3]], user_ids=["ann", "bob"])
@@ -65,3 +65,11 @@ def test_targets_are_appended_to_their_own_users():
     extended, appended = append_targets(X, pd.Series([4, 5], index=["bob", "ann"]))
     assert [row.tolist() for row in extended] == [[1, 5], [3, 4]]
     assert appended.tolist() == [False, True, False, True]
+
+
+def test_what_a_user_disliked_is_no_held_out_item():
+    y = Histories.from_lists([[1, 2], [3]], weights=[[-1, 1], [2]])
+    ids, offsets = flat_targets(y)
+    assert (ids.tolist(), offsets.tolist()) == ([2, 3], [0, 1, 2])
+    with pytest.raises(ValueError, match="y must have at least one item per user"):
+        ENCODER.score([[1]], Histories.from_lists([[2]], weights=[[-1]]))
