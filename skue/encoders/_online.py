@@ -443,7 +443,7 @@ def _rows_in_order(
     if n_users == len(state):
         return at
     way_out = "Pass one row per user, and an empty history for a user without new events."
-    if at is not None:
+    if user_ids is not None and at is not None:
         stranger = user_ids[np.setdiff1d(np.arange(n_users), at)[0]]
         way_out = f"{shown(stranger)} has no state. Make one with make_state, and concatenate them."
     raise ValueError(f"{name} has {n_users} users, the state has {len(state)}. {way_out}")
