@@ -18,12 +18,14 @@ import sklearn
 
 from skue import _ctrl_c
 from skue._version import __version__
+from skue.compare._id_table import TextOptions
 from skue.compare._item_features import read_item_features
+from skue.compare._labels import read_labels
+from skue.compare._prediction import predict_labels
 from skue.compare._progress import Progress
-from skue.compare._report import check_folder, write_report
+from skue.compare._report import about_comparison, about_predictions, check_folder, write_report
 from skue.compare._run import compare
 from skue.compare._split import moment, split_log
-from skue.compare._text import as_json, notes, table, what_to_ship
 from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
 from skue.histories._load import doubt_of_times, read_interactions
@@ -64,47 +66,63 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace, arguments: list[str], progress: Progress) -> None:
+    if options.target is not None:
+        _refuse_other_question(options)
     if options.out is not None:
         check_folder(options.out)  # before any work
     histories, items, columns = _read(options, progress)
-    split = split_log(histories, options.split)
-    feature_file = None
+    roles = {"user": None, "item": None} if columns is None else columns.roles
+    text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
+    feature_file = labels = None
     if options.item_features is not None:
         with progress.aside(f"reading {options.item_features}"):
             feature_file = read_item_features(
-                options.item_features,
-                histories.item_ids,
-                item=None if columns is None else columns.roles["item"],
-                encoding=options.encoding,
-                delimiter=options.delimiter,
-                quotes=options.quotes,
-                decimal=options.decimal,
+                options.item_features, histories.item_ids, roles["item"], text
             )
+    if options.target is not None:
+        labels = read_labels(options.target, histories, roles["user"], text)
     name = options.interactions or "generated data (name a log to use your own)"
     if columns is not None:
         progress.say(str(columns))
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
-    comparison = compare(
-        split,
-        items,
-        None if options.k is None else list(dict.fromkeys(options.k)),
-        about=_about(name, histories, arguments),
-        seen=options.seen,
-        progress=progress,
-        feature_file=feature_file,
-        columns="" if columns is None else f"Read: {columns}.",
-    )
+    told: dict[str, Any] = {
+        "about": _about(name, histories, arguments),
+        "columns": "" if columns is None else f"Read: {columns}.",
+        "progress": progress,
+    }
+    if labels is not None:
+        features = None if feature_file is None else feature_file.features
+        predictions = predict_labels(histories, labels, features, **told)
+        answer = about_predictions(predictions)
+    else:
+        ks = None if options.k is None else list(dict.fromkeys(options.k))
+        split = split_log(histories, options.split)
+        comparison = compare(split, items, ks, seen=options.seen, feature_file=feature_file, **told)
+        answer = about_comparison(comparison)
     # The table is printed even if the report cannot be written.
     try:
         if options.out is not None:
-            write_report(comparison, options.out)
+            write_report(answer, options.out)
             progress.say(f"report in {options.out}")
     finally:
         if options.json:
-            _print(as_json(comparison), encoding="utf-8")
+            _print(answer.json, encoding="utf-8")
         else:
-            told = ["", *notes(comparison), "", what_to_ship(comparison)]
-            _print("\n".join([table(comparison), *told]))
+            _print("\n".join([answer.table, "", *answer.notes, "", answer.verdict]))
+
+
+def _refuse_other_question(options: argparse.Namespace) -> None:
+    """Raise for options that only the search for held-out items has."""
+    if options.interactions is None:
+        raise ValueError("--target needs a log, whose users have the labels. Name it before.")
+    others = {"-k": options.k, "--items": options.items}
+    others |= {
+        "--seen": None if options.seen == "auto" else options.seen,
+        "--split": None if options.split == "last" else options.split,
+    }
+    for flag, value in others.items():
+        if value is not None:
+            raise ValueError(f"--target and {flag} cannot be combined. Remove one.")
 
 
 def _read(
@@ -228,7 +246,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"skue {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    about = "hold out the last events of each user, and measure which encoder finds them"
+    about = "measure which encoder finds held-out events, or predicts a label of the users"
     command = commands.add_parser(
         "compare",
         help=about,
@@ -325,6 +343,13 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         help="features of the items: a .csv, .tsv or .parquet file with a column of ids and "
         "columns of text, categories or numbers; --no-quotes and --decimal hold for it, too "
         "(default: none)",
+    )
+    group.add_argument(
+        "--target",
+        type=Path,
+        metavar="FILE",
+        help="a .csv, .tsv or .parquet file with a column of user ids and a column of classes or "
+        "numbers: measure which vectors predict it, in place of held-out items (default: none)",
     )
     group.add_argument(
         "-k",

@@ -7,17 +7,20 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 
 from skue._estimator import import_optional
+from skue.compare import _prediction, _text
+from skue.compare._prediction import Prediction, Predictions
 from skue.compare._run import CURVE_KS, Comparison, Row
-from skue.compare._text import AGE_UNITS, as_json, half_life, interval, notes, what_to_ship
+from skue.compare._text import AGE_UNITS, half_life, interval
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
 MARKER = "skue-report.json"
@@ -70,8 +73,43 @@ def check_folder(folder: Path) -> list[str]:
     return []
 
 
-def write_report(comparison: Comparison, folder: Path) -> None:
-    """Write ``report.html``, ``scores.json``, each fitted encoder and the marker.
+class Answer(NamedTuple):
+    """What the command prints and writes."""
+
+    table: str
+    notes: list[str]
+    verdict: str
+    json: str
+    page: Callable[[], str]
+    encoders: dict[str, Any]
+
+
+def about_comparison(comparison: Comparison) -> Answer:
+    """Return what is told of the search for held-out items."""
+    return Answer(
+        _text.table(comparison),
+        _text.notes(comparison),
+        _text.what_to_ship(comparison),
+        _text.as_json(comparison),
+        partial(page, comparison),
+        {contender.file: contender.estimator for contender in comparison.encoders},
+    )
+
+
+def about_predictions(predictions: Predictions) -> Answer:
+    """Return what is told of the prediction of a label."""
+    return Answer(
+        _prediction.table(predictions),
+        _prediction.notes(predictions),
+        _prediction.what_to_use(predictions),
+        _prediction.as_json(predictions),
+        partial(prediction_page, predictions),
+        {row.file: row.estimator for row in predictions.rows if row.is_encoder},
+    )
+
+
+def write_report(answer: Answer, folder: Path) -> None:
+    """Write ``report.html``, ``scores.json``, the fitted encoders and the marker.
 
     All files are written to a temporary folder inside ``folder``, and moved out of it at the end.
     Until then the earlier report is unchanged.
@@ -80,20 +118,18 @@ def write_report(comparison: Comparison, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as staging:
-            _write_files(comparison, Path(staging))
+            (Path(staging) / _SCORES).write_text(answer.json + "\n", encoding="utf-8")
+            # The name of a log may have bytes that are not valid text.
+            (Path(staging) / _PAGE).write_text(
+                answer.page(), encoding="utf-8", errors="backslashreplace"
+            )
+            for file, encoder in answer.encoders.items():
+                joblib.dump(encoder, Path(staging) / file)
             _replace_files(Path(staging), folder)
     finally:
         if is_new:
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
-
-
-def _write_files(comparison: Comparison, staging: Path) -> None:
-    (staging / _SCORES).write_text(as_json(comparison) + "\n", encoding="utf-8")
-    # The name of a log may have bytes that are not valid text.
-    (staging / _PAGE).write_text(page(comparison), encoding="utf-8", errors="backslashreplace")
-    for contender in comparison.encoders:
-        joblib.dump(contender.estimator, staging / contender.file)
 
 
 def _replace_files(staging: Path, folder: Path) -> None:
@@ -132,20 +168,47 @@ def _marked_files(folder: Path) -> list[str]:
     )
 
 
-def page(comparison: Comparison) -> str:
-    """Return the page as HTML. It loads nothing from elsewhere."""
+def _rendered(template: str, **values: Any) -> str:
     jinja2 = import_optional("jinja2", "plot")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("skue.compare", "."), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    return str(environment.get_template(template).render(**values))
+
+
+def prediction_page(predictions: Predictions) -> str:
+    """Return the page about the prediction of a label as HTML. It loads nothing from elsewhere."""
+    rows = predictions.rows
+    columns = {
+        predictions.metric: _bold([row.mean for row in rows]),
+        f"against {rows[0].name}": [(interval(row.against), False) for row in rows],
+        "columns": [(str(row.n_columns), False) for row in rows],
+        "fit, s": [_cell(row.seconds, ".2f") for row in rows],
+    }
+    columns[f"against {rows[0].name}"][0] = "–", False
+    return _rendered(
+        "prediction.html.jinja",
+        about=predictions.about,
+        labels=predictions.labels,
+        metric=predictions.metric,
+        use=_prediction.what_to_use(predictions),
+        figures=_table(rows, columns),
+        notes=_prediction.notes(predictions),
+        files=[row.file for row in rows if row.is_encoder],
+    )
+
+
+def page(comparison: Comparison) -> str:
+    """Return the page about a comparison as HTML. It loads nothing from elsewhere."""
     found = comparison.search.found
-    return environment.get_template("report.html.jinja").render(
+    return _rendered(
+        "report.html.jinja",
         comparison=comparison,
         about=comparison.about,
         k=comparison.ks[0],
-        ship=what_to_ship(comparison),
-        notes=notes(comparison),
+        ship=_text.what_to_ship(comparison),
+        notes=_text.notes(comparison),
         bars=_bars(comparison),
         parts=_parts(comparison),
         lists=_lists(comparison),
@@ -216,7 +279,9 @@ def _all_figures(comparison: Comparison) -> dict[str, Any]:
     return _table(rows, columns)
 
 
-def _table(rows: list[Row], columns: dict[str, list[tuple[str, bool]]]) -> dict[str, Any]:
+def _table(
+    rows: Sequence[Row | Prediction], columns: dict[str, list[tuple[str, bool]]]
+) -> dict[str, Any]:
     """Return the header and the lines: a name, and cells with whether they are bold."""
     lines = zip(rows, zip(*columns.values(), strict=True), strict=True)
     return {"header": list(columns), "lines": [(row.name, cells) for row, cells in lines]}

@@ -32,6 +32,11 @@ def table(comparison: Comparison) -> str:
     columns["explore"] = [figure(row.explore) for row in rows]
     columns["fit s"] = [f"{row.fit_seconds:.2f}" for row in rows]
     columns["µs/user"] = [figure(row.microseconds_per_user, ".1f") for row in rows]
+    return in_columns(columns)
+
+
+def in_columns(columns: dict[str, list[str]]) -> str:
+    """Return cells in columns of fixed width. A column of dashes is left out."""
     lines = [[header, *cells] for header, cells in columns.items() if set(cells) != {"-"}]
     widths = [max(map(len, column)) for column in lines]
     return "\n".join(

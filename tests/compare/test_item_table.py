@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from skue.compare._id_table import TextOptions
 from skue.compare._item_features import read_item_features
 
 from test_command import run  # isort: skip
@@ -127,7 +128,9 @@ def test_the_delimiter_is_found(tmp_path, table, mark):
 def test_encoding_and_decimal_mark_of_the_log_are_those_of_the_table(tmp_path):
     path = tmp_path / "items.csv"
     path.write_bytes("item;preis;titel\na;1,5;säge\nb;2;öl\nc;3;öl\n".encode("cp1252"))
-    features, encoding = read_item_features(path, IDS, encoding="cp1252", decimal=",")
+    features, encoding = read_item_features(
+        path, IDS, text=TextOptions(encoding="cp1252", decimal=",")
+    )
     assert encoding.startswith("preis as numbers, titel as text")
     assert features.n_features == 1 + 2
 
@@ -135,7 +138,7 @@ def test_encoding_and_decimal_mark_of_the_log_are_those_of_the_table(tmp_path):
 def test_a_table_in_utf8_is_read_beside_a_log_in_another_encoding(tmp_path):
     path = tmp_path / "items.csv"
     path.write_text("item,titel\na,säge\nb,sage\n", encoding="utf-8")
-    features, _ = read_item_features(path, IDS, encoding="cp1252")
+    features, _ = read_item_features(path, IDS, text=TextOptions(encoding="cp1252"))
     assert features.n_features == 2
 
 
@@ -169,7 +172,7 @@ def test_the_ids_are_in_the_column_that_has_their_name_in_the_log(tmp_path):
 def test_quote_marks_of_titles_are_read_as_they_are_with_no_quotes(tmp_path):
     path = tmp_path / "items.tsv"
     path.write_text('item\ttitle\ni0\t"Heroes\ni1\tthe end" of it\n')
-    features, encoding = read_item_features(path, IDS, quotes=False)
+    features, encoding = read_item_features(path, IDS, text=TextOptions(quotes=False))
     assert features.ids.tolist() == ["i0", "i1"]
     assert "2 of 2 items of the log have features" in encoding
     with pytest.raises(ValueError, match="line 2"):

@@ -1,0 +1,331 @@
+"""Which numbers about a user predict a label best: statistics, counts, factors or user vectors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.stats import t as student
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import (
+    GridSearchCV,
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
+    cross_val_score,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
+from threadpoolctl import threadpool_limits
+
+from skue.compare._labels import Labels
+from skue.compare._progress import Progress
+from skue.compare._text import figure, in_columns, interval
+from skue.encoders._decay_average import DecayAverageUserEncoder
+from skue.encoders._profile import ProfileUserEncoder
+from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
+from skue.histories._histories import Histories
+from skue.histories._statistics import HistoryStatistics
+from skue.items._item_features import ItemFeatures
+
+_N_FOLDS, _N_REPEATS = 5, 2
+_N_DIMS = 64
+_METRIC = {"classes": "AUC", "numbers": "R²"}
+_SCORING = {"classes": "roc_auc_ovr", "numbers": "r2"}
+_CHANCE = {"classes": 0.5, "numbers": 0.0}
+
+
+@dataclass
+class Prediction:
+    """How well the numbers of one contender predict the label.
+
+    Attributes
+    ----------
+    name : str
+    estimator : estimator or None
+        What made the columns from all histories, without labels. None for columns of several.
+    n_columns : int
+    scores : list of float
+        One for each fold, the same folds for all contenders.
+    seconds : float
+        Time of fit and transform.
+    against : tuple of float
+        Difference from the reference, and its 95 % interval.
+    """
+
+    name: str
+    estimator: Any = field(repr=False)
+    n_columns: int
+    scores: list[float]
+    seconds: float
+    against: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+
+    @property
+    def mean(self) -> float:
+        """Mean score over the folds."""
+        return float(np.mean(self.scores))
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is an encoder of skue, which the report saves."""
+        return hasattr(self.estimator, "item_embeddings_")
+
+    @property
+    def file(self) -> str:
+        """Name of the file that the report saves it in."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name).strip("-") + ".joblib"
+
+
+@dataclass
+class Predictions:
+    """Everything that ``compare --target`` prints or writes. The first row is the reference."""
+
+    about: dict[str, Any]
+    labels: Labels
+    rows: list[Prediction]
+    columns: str = ""
+
+    @property
+    def metric(self) -> str:
+        """Name of the score."""
+        return _METRIC[self.labels.kind]
+
+
+def counts_of(histories: Histories) -> sp.csr_array:
+    """Return the table of users × items, with the number of events of each."""
+    # Copies, because equal pairs are added in place.
+    table = sp.csr_array(
+        (np.ones(len(histories.codes)), np.array(histories.codes), np.array(histories.offsets)),
+        shape=(len(histories), len(histories.item_ids)),
+    )
+    table.sum_duplicates()
+    return table
+
+
+class AlternatingLeastSquares(TransformerMixin, BaseEstimator):
+    """Factors of the users by the package implicit."""
+
+    def fit(self, X: Any, y: Any = None) -> AlternatingLeastSquares:
+        """Do nothing: the factors of the users are learned with them."""
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the factors of the users of a table."""
+        from implicit.als import AlternatingLeastSquares as Factors
+
+        model = Factors(_N_DIMS, random_state=0, num_threads=1)
+        with threadpool_limits(1, "blas"):  # implicit asks for it
+            model.fit(sp.csr_matrix(X), show_progress=False)
+        return np.asarray(model.user_factors)
+
+
+def contenders(
+    histories: Histories, item_features: ItemFeatures | None
+) -> Iterator[tuple[str, list[Any]]]:
+    """Return the names of the contenders, and the transformers whose columns they have.
+
+    The simplest come first, but for the reference, which is what two lines of scikit-learn give.
+    """
+    counts = FunctionTransformer(counts_of)
+    weighted = TfidfTransformer(sublinear_tf=True)
+    unit = "step" if histories.timestamps is None else "instant"
+    statistics = make_pipeline(
+        HistoryStatistics(),
+        QuantileTransformer(
+            n_quantiles=min(1000, len(histories)), output_distribution="normal", random_state=0
+        ),
+    )
+    profile = ProfileUserEncoder(_N_DIMS)
+    factors = TruncatedSVD(min(_N_DIMS, len(histories.item_ids)), random_state=0)
+    yield "SVD of TF-IDF", [make_pipeline(counts, weighted, factors)]
+    yield "statistics", [statistics]
+    yield "counts", [make_pipeline(counts, TfidfTransformer(use_idf=False, sublinear_tf=True))]
+    yield "TF-IDF", [make_pipeline(counts, weighted)]
+    if importlib.util.find_spec("implicit") is not None:
+        yield "ALS", [make_pipeline(counts, AlternatingLeastSquares())]
+    yield "profile", [profile]
+    if item_features is not None:
+        profile = ProfileUserEncoder(_N_DIMS, item_features=item_features)
+        yield "profile with item features", [profile]
+    yield "statistics and profile", [statistics, profile]
+    yield "decay average", [DecayAverageUserEncoder(age_unit=unit)]
+    yield "two-tower", [TwoTowerUserEncoder(random_state=0)]
+
+
+def predict_labels(
+    histories: Histories,
+    labels: Labels,
+    item_features: ItemFeatures | None,
+    *,
+    about: dict[str, Any],
+    progress: Progress,
+    columns: str = "",
+) -> Predictions:
+    """Cross-validate a linear model of the label on the numbers of each contender.
+
+    The numbers are learned from all histories, without labels. Only users with a label are in the
+    folds. The regularisation is chosen inside each training fold.
+    """
+    rows: list[Prediction] = []
+    made: dict[int, tuple[Any, float]] = {}
+    every = list(contenders(histories, item_features))
+    for number, (name, transformers) in enumerate(every, start=1):
+        with progress.stage(f"[{number}/{len(every)}] {name}"):
+            for transformer in transformers:
+                if id(transformer) not in made:
+                    started = time.perf_counter()
+                    block = _in_one_scale(transformer.fit_transform(histories))
+                    made[id(transformer)] = block, time.perf_counter() - started
+            blocks, seconds = zip(*(made[id(one)] for one in transformers), strict=True)
+            block = blocks[0] if len(blocks) == 1 else np.hstack(blocks)
+            scores = cross_val_score(
+                _model(labels.kind),
+                block[labels.rows],
+                labels.values,
+                cv=_folds(labels.kind),
+                scoring=_SCORING[labels.kind],
+            )
+        estimator = transformers[0] if len(transformers) == 1 else None
+        row = Prediction(name, estimator, block.shape[1], scores.tolist(), sum(seconds))
+        if rows:
+            row.against = interval_over_folds(scores, rows[0].scores)
+        rows.append(row)
+    return Predictions(about, labels, rows, columns)
+
+
+def interval_over_folds(ours: Any, theirs: Any) -> tuple[float, float, float]:
+    """Return the mean difference over folds and its 95 % interval.
+
+    Folds share most of their training users, so the variance of the mean of J differences is not
+    1 / J of theirs, but 1 / J + n_test / n_train (C. Nadeau and Y. Bengio, Inference for the
+    Generalization Error, Machine Learning 52, 2003).
+    """
+    differences = np.subtract(ours, theirs)
+    share = 1 / len(differences) + 1 / (_N_FOLDS - 1)
+    error = np.sqrt(share * differences.var(ddof=1)) * student.ppf(0.975, len(differences) - 1)
+    middle = differences.mean()
+    return float(middle), float(middle - error), float(middle + error)
+
+
+def _in_one_scale(block: Any) -> Any:
+    """Centre a dense block and divide it by one number, so that its rows have length 1 on average.
+
+    To divide each column by its own spread would make the least important ones as large as the
+    others. Rows of a sparse table have length 1 already.
+    """
+    if sp.issparse(block):
+        return sp.csr_array(block)
+    centred = np.asarray(block, dtype=np.float64)
+    centred = centred - centred.mean(axis=0)
+    return centred / max(np.sqrt((centred**2).sum(axis=1).mean()), np.finfo(float).tiny)
+
+
+def _model(kind: str) -> GridSearchCV:
+    if kind == "classes":
+        grid: dict[str, Any] = {"C": np.logspace(-1, 3, 5)}
+        return GridSearchCV(LogisticRegression(max_iter=2000), grid, scoring=_SCORING[kind])
+    return GridSearchCV(Ridge(), {"alpha": np.logspace(-3, 3, 7)}, scoring=_SCORING[kind])
+
+
+def _folds(kind: str) -> Any:
+    folds = RepeatedStratifiedKFold if kind == "classes" else RepeatedKFold
+    return folds(n_splits=_N_FOLDS, n_repeats=_N_REPEATS, random_state=0)
+
+
+def table(predictions: Predictions) -> str:
+    """Return the table of all contenders in columns of fixed width."""
+    rows = predictions.rows
+    return in_columns(
+        {
+            "": [row.name for row in rows],
+            predictions.metric: [figure(row.mean) for row in rows],
+            f"against {rows[0].name}": ["-", *(interval(row.against) for row in rows[1:])],
+            "columns": [str(row.n_columns) for row in rows],
+            "fit s": [f"{row.seconds:.2f}" for row in rows],
+        }
+    )
+
+
+def notes(predictions: Predictions) -> list[str]:
+    """Return the notes that explain the table."""
+    about, labels = predictions.about, predictions.labels
+    of_classes = (
+        "AUC is the area under the ROC curve (with more than two classes, the mean of one against "
+        "the others): .5 is chance."
+    )
+    score = of_classes if labels.kind == "classes" else "R² of 0 is that of the mean."
+    return [
+        f"Log: {about['log']} ({about['n_users']} users, {about['n_events']} events); "
+        f"{len(labels.rows)} users with a label.",
+        *([predictions.columns] if predictions.columns else []),
+        *labels.notes,
+        "The columns are learned from all histories, without labels. A linear model learns the "
+        f"label from them, in {_N_FOLDS} folds of users, {_N_REPEATS} times; its regularisation is "
+        "chosen inside each training fold.",
+        f"{score} [...] is a paired 95 % interval over folds, corrected for their shared users.",
+        "The last line follows a rule: use the simplest contender (the one further up, the "
+        "reference first) that is not significantly below the best one.",
+        "If the label is about a later time, cut the log before it with skue.split_at: otherwise "
+        "the histories contain what is to be predicted.",
+    ]
+
+
+def what_to_use(predictions: Predictions) -> str:
+    """Return the recommendation that follows from the figures."""
+    rows, metric, kind = predictions.rows, predictions.metric, predictions.labels.kind
+    best = max(rows, key=lambda row: row.mean)
+    chance = [_CHANCE[kind]] * len(best.scores)
+    if not interval_over_folds(best.scores, chance)[1] > 0:
+        return (
+            f"Nothing predicts {predictions.labels.name!r}: the best, '{best.name}', has {metric} "
+            f"{best.mean:.3f}, which is not significantly above {chance[0]:g}."
+        )
+    chosen = next(
+        row
+        for row in rows
+        if row is best or not interval_over_folds(best.scores, row.scores)[1] > 0
+    )
+    told = f"Use '{chosen.name}': {metric} {chosen.mean:.3f}"
+    if chosen is not best:
+        told += f", not significantly below '{best.name}' {best.mean:.3f}"
+    if chosen is not rows[0]:
+        told += f"; '{rows[0].name}' has {rows[0].mean:.3f}, difference {interval(chosen.against)}"
+    return told + "."
+
+
+def as_json(predictions: Predictions) -> str:
+    """Return the table, the notes and the recommendation as one JSON object."""
+    rows = [
+        {
+            "name": row.name,
+            predictions.metric: row.mean,
+            "scores": row.scores,
+            "against": None if math.isnan(row.against[0]) else row.against,
+            "n_columns": row.n_columns,
+            "fit_seconds": row.seconds,
+        }
+        for row in predictions.rows
+    ]
+    return json.dumps(
+        {
+            "about": predictions.about,
+            "target": predictions.labels.name,
+            "kind": predictions.labels.kind,
+            "metric": predictions.metric,
+            "n_labelled": len(predictions.labels.rows),
+            "rows": rows,
+            "notes": notes(predictions),
+            "what_to_use": what_to_use(predictions),
+        },
+        indent=2,
+    )
