@@ -356,6 +356,42 @@ def profiles(found):
     return "\n".join(parts)
 
 
+def profiles_short(found):
+    """Return the means of demographics, and churn and spend beside statistics."""
+    names = {
+        "HistoryStatistics": "`HistoryStatistics`",
+        "TF-IDF, L2": "TF-IDF of the items",
+        found["base"]: "`TruncatedSVD(64)` of TF-IDF",
+        "average": "`DecayAverageUserEncoder`, which finds the next item",
+        "profile": "`ProfileUserEncoder`",
+        "profile with item features": "`ProfileUserEncoder` with item features",
+    }
+    lines = []
+    for name, shown in names.items():
+        cells = [shown]
+        for log, way in (
+            ("Complete Journey", "alone"),
+            ("ml-100k", "alone"),
+            ("online retail", "beside"),
+        ):
+            row = next((row for row in found["logs"][log] if row["name"] == name), {})
+            values = dict(row.get(way, row.get("alone", {})))
+            values.pop("redeems coupons", None)
+            if way == "alone":
+                cells.append(f"{statistics.mean(values.values()):.3f}" if values else "")
+            else:
+                cells += [f"{value:.3f}" for value in values.values()] or ["", ""]
+        lines.append(cells)
+    head = [
+        "",
+        "groceries: four demographics, mean",
+        "films: gender, age, occupation, mean",
+        "shop: churn, beside statistics",
+        "spend, beside statistics",
+    ]
+    return table(head, lines)
+
+
 def _mean_ranks(log, way):
     """Return the ranks of each contender over the tasks of a log, 1 for the best."""
     rows = [row for row in log if way in row]
@@ -442,6 +478,7 @@ KINDS = {
     "peers": peers,
     "peers_short": peers_short,
     "profiles": profiles,
+    "profiles_short": profiles_short,
     "published": published_table,
     "quality_log": quality_log,
     "quality_short": quality_short,
