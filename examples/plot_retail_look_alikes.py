@@ -12,8 +12,8 @@ environment variable ``SKUE_DATA`` locates.
 """
 
 # %%
-# The kind to be found: customers who will buy Christmas goods in the last months of the year.
-# Vectors and seeds come from the months before.
+# The kind to be found: customers whose orders of the next three months are mostly things for
+# children. Vectors and seeds come from the months before.
 import os
 from pathlib import Path
 
@@ -28,9 +28,10 @@ past, future = split_at(log, "2011-09-01")
 known = (past.lengths > 1) & (future.lengths > 0)
 past, future = past[known], future[known]
 titles = pd.read_csv(folder / "online-retail-items.csv", dtype=str).set_index("item_id")["title"]
-christmas = titles.reindex(log.item_ids).fillna("").str.contains("CHRISTMAS|XMAS").to_numpy()
+named = titles.reindex(log.item_ids).fillna("")
+for_children = named.str.contains("LUNCH|CHILD|DOLLY|CIRCUS|SPACEBOY|TOY|SKITTLES").to_numpy()
 share = np.array(
-    [christmas[codes].mean() for codes in np.split(future.codes, future.offsets[1:-1])]
+    [for_children[codes].mean() for codes in np.split(future.codes, future.offsets[1:-1])]
 )
 wanted = share > np.quantile(share, 0.9)
 print(f"{wanted.sum()} of {len(past)} customers")

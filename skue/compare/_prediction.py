@@ -123,8 +123,8 @@ class AlternatingLeastSquares(TransformerMixin, BaseEstimator):
         """Return the factors of the users of a table."""
         from implicit.als import AlternatingLeastSquares as Factors
 
-        model = Factors(_N_DIMS, random_state=0, num_threads=1)
         with threadpool_limits(1, "blas"):  # implicit asks for it
+            model = Factors(_N_DIMS, random_state=0, num_threads=1)
             model.fit(sp.csr_matrix(X), show_progress=False)
         return np.asarray(model.user_factors)
 
