@@ -18,6 +18,7 @@ from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._arrays import read_only
 from skue.reading._column_names import looks_like_a_log
+from skue.reading._ids import unmasked
 
 _LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
 _NUMBERED = re.compile(r".*[0-9]+")
@@ -192,7 +193,8 @@ def collected(X: Any) -> Any:
         X = X.compute()
     if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_numpy"):
         return import_optional("pyarrow", "io").table(X).to_pandas()
-    return np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
+    X = np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
+    return unmasked(X)
 
 
 def is_frame(X: Any) -> bool:

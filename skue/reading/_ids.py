@@ -21,6 +21,13 @@ def _position(at: int) -> str:
     return f"position {at}"
 
 
+def unmasked(values: Any) -> Any:
+    """Return a masked array of ids with padding in place of what is masked."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    return values.filled("" if values.dtype.kind in "OTU" else -1)
+
+
 def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _position) -> np.ndarray:
     """Return ids as a flat array of int64 or of str objects.
 
@@ -48,6 +55,7 @@ def as_ids(values: Any, name: str = "ids", place: Callable[[int], str] = _positi
     """
     if not isinstance(values, np.ndarray):
         return _from_objects(values if isinstance(values, list) else list(values), name, place)
+    values = unmasked(values)
     if values.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}.")
     kind = values.dtype.kind

@@ -264,3 +264,13 @@ def test_the_order_of_columns_is_used_with_one_warning(estimator, X):
 def test_a_table_of_users_and_items_suits_what_does_not_use_the_order(estimator):
     ids, _ = estimator.fit(WIDE).recommend(WIDE, k=2)
     assert ids.shape == (2, 2)
+
+
+def test_what_is_masked_is_padding():
+    table = np.ma.masked_equal([[0, 1, 2], [2, 9, 9]], 9)
+    encoder = DecayAverageUserEncoder(SPACE).fit(table)
+    assert encoder.coverage(table).n_events.tolist() == [3, 1]
+    lists = encoder.recommend([[0, 1, 2], [2]], k=2, exclude=[[0, 1, 2], [2]])
+    np.testing.assert_array_equal(encoder.recommend(table, k=2, exclude=table)[0], lists[0])
+    with pytest.raises(ValueError, match="must not be negative or empty"):
+        encoder.score(table, np.ma.masked_equal([1, 9], 9))
