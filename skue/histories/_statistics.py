@@ -135,6 +135,8 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
     2       0.0             10.0           10.0          0.00
     """
 
+    # All but the columns that need times are the same in any order.
+    _uses_order: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "now": [None, Real, str, np.datetime64, datetime.date],
         "columns": [StrOptions({"all"}), "array-like"],

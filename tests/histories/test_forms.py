@@ -10,6 +10,7 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
+    HistoryStatistics,
     ItemEmbeddings,
     MixedUserEncoder,
     OwnFrequencyRanker,
@@ -264,6 +265,11 @@ def test_the_order_of_columns_is_used_with_one_warning(estimator, X):
 def test_a_table_of_users_and_items_suits_what_does_not_use_the_order(estimator):
     ids, _ = estimator.fit(WIDE).recommend(WIDE, k=2)
     assert ids.shape == (2, 2)
+
+
+def test_statistics_without_times_do_not_depend_on_the_order():
+    statistics = HistoryStatistics(columns=["n_events", "weight_sum"])
+    assert statistics.fit_transform(WIDE).tolist() == [[4, 4], [4, 4]]
 
 
 def test_what_is_masked_is_padding():
