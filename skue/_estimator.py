@@ -13,6 +13,7 @@ from numbers import Integral
 from typing import Any, TypeVar
 
 from sklearn.base import _fit_context
+from sklearn.utils.validation import check_is_fitted
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 _INSIDE = ("skue", "sklearn", "contextlib")
@@ -54,6 +55,12 @@ def _with_state(estimator: Any, state: dict[str, Any]) -> Any:
     other = object.__new__(type(estimator))
     other.__dict__ = state
     return other
+
+
+def check_fitted(estimator: Any, attribute: str) -> None:
+    """Raise if the estimator is not fitted. For calls of microseconds, in which tags cost much."""
+    if not hasattr(estimator, attribute):
+        check_is_fitted(estimator, attribute)
 
 
 def check_positive_int(name: str, value: Any) -> None:

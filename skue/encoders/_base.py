@@ -15,9 +15,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import _num_samples
 
-from skue._estimator import atomic_fit, check_positive_int, of_one_fit, warn_caller
+from skue._estimator import atomic_fit, check_fitted, check_positive_int, of_one_fit, warn_caller
 from skue.encoders._events import Events, known_events, new_items
 from skue.encoders._recommender import Pairs, Recommender
 from skue.histories._forms import columns_used, indexed_by_user, validate_histories
@@ -363,7 +363,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
     @of_one_fit
     def encoder_id_(self) -> str:
         """Hash of everything that affects the vectors."""
-        check_is_fitted(self, "fallback_vector_")
+        check_fitted(self, "fallback_vector_")
         parameters = [(name, _plain(getattr(self, name))) for name in self._output_parameters]
         items = self.item_embeddings_
         header = (type(self).__name__, sorted(parameters), items.space_id, items.catalog_id)
@@ -398,7 +398,6 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
 
     def _read(self, X: Any) -> Histories:
         """Validate X, and report items that are unknown."""
-        check_is_fitted(self, "fallback_vector_")
         histories = super()._read(X)
         self._report_unknown(histories)
         return histories

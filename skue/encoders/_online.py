@@ -12,7 +12,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import of_one_fit, warn_caller
 from skue.encoders._base import CHUNK_SIZE, UserEncoder
@@ -353,7 +352,7 @@ class AverageUserEncoder(UserEncoder):
 
     def _online_id(self) -> str:
         """Return ``encoder_id_``; raise if the vectors cannot be computed from sums."""
-        check_is_fitted(self, "fallback_vector_")
+        encoder_id = self.encoder_id_
         if self.max_history is not None:
             raise ValueError(
                 f"States are not possible with max_history={self.max_history!r}: an old event "
@@ -365,7 +364,7 @@ class AverageUserEncoder(UserEncoder):
                 f"States are not possible with repeat_exponent={self.repeat_exponent!r}: damping "
                 "repeats needs a sum per item. Set repeat_exponent=1."
             )
-        return self.encoder_id_
+        return encoder_id
 
     def _checked(self, state: UserStates, encoder_id: str) -> Columns:
         if not isinstance(state, UserStates):
@@ -381,6 +380,8 @@ class AverageUserEncoder(UserEncoder):
 
     def _columns_of(self, events: Events) -> Columns:
         n_users = events.n_users
+        if n_users <= CHUNK_SIZE:
+            return self._columns_of_events(events)
         # In chunks, to bound the memory of the vectors of all events.
         return _concatenated(
             [
@@ -424,9 +425,11 @@ class AverageUserEncoder(UserEncoder):
             spans = spans - shared
             shift_a, shift_b = b.spans - shared, np.zeros(len(b.counts))
         decays = self._decays()
+        sums_a, masses_a = aged(a.sums, a.masses, shift_a, decays)
+        sums_b, masses_b = aged(b.sums, b.masses, shift_b, decays)
         return Columns(
-            aged(a.sums, shift_a, decays) + aged(b.sums, shift_b, decays),
-            aged(a.masses, shift_a, decays) + aged(b.masses, shift_b, decays),
+            sums_a + sums_b,
+            masses_a + masses_b,
             a.counts + b.counts,
             spans,
             np.fmin(a.oldest, b.oldest),

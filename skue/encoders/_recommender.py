@@ -10,9 +10,14 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
-from skue._estimator import DocumentationLink, check_positive_int, import_optional, of_one_fit
+from skue._estimator import (
+    DocumentationLink,
+    check_fitted,
+    check_positive_int,
+    import_optional,
+    of_one_fit,
+)
 from skue._version import __version__
 from skue.encoders._events import known_events
 from skue.histories._forms import check_columns, validate_histories
@@ -84,7 +89,7 @@ class Recommender(DocumentationLink, BaseEstimator):
 
     def _read(self, X: Any) -> Histories:
         """Validate X after ``fit``."""
-        check_is_fitted(self, "item_embeddings_")
+        check_fitted(self, "item_embeddings_")
         vocabulary = self.item_embeddings_.vocabulary
         histories = validate_histories(self, X, reset=False, vocabulary=vocabulary)
         check_columns(self, histories)

@@ -51,10 +51,12 @@ def decayed_sums(
     return sums, masses
 
 
-def aged(values: np.ndarray, shifts: np.ndarray, decays: tuple[float, ...]) -> np.ndarray:
-    """Return sums or masses decayed by ``shifts`` more units of age, one shift per user."""
+def aged(
+    sums: np.ndarray, masses: np.ndarray, shifts: np.ndarray, decays: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums and masses decayed by ``shifts`` more units of age, one shift per user."""
     factors = np.exp(np.multiply.outer(shifts, np.negative(decays)))
-    return values * (factors if values.ndim == 2 else factors[:, :, None])
+    return sums * factors[:, :, None], masses * factors
 
 
 def unit_vectors_of_sums(

@@ -11,7 +11,7 @@ from sklearn.utils import _safe_indexing
 from skue.encoders._base import UserEncoder
 from skue.histories._alignment import index_of, rows_of_users
 from skue.histories._columns import features_in_order
-from skue.histories._forms import as_histories
+from skue.histories._forms import as_histories, read_histories
 from skue.histories._histories import Histories
 from skue.kernels._arrays import offsets_of, positions_of_ranges
 from skue.reading._ids import as_ids, shown
@@ -44,10 +44,13 @@ class Loaded(NamedTuple):
 def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., Any]) -> Loaded:
     """Call ``load`` once for all users, and encode each history that can be encoded."""
     rows, n_absent = load_rows(users, load)
+    vocabulary = encoder.item_embeddings_.vocabulary
     allow_zero = not encoder.fallback_vector_.any()
 
     def encoded(part: np.ndarray) -> tuple[Histories, np.ndarray]:
-        histories = as_histories(rows if len(part) == len(users) else take(rows, part))
+        histories = read_histories(
+            rows if len(part) == len(users) else take(rows, part), vocabulary
+        )
         vectors = np.asarray(encoder.transform(histories), dtype=np.float32)
         odd = np.flatnonzero(~are_sound(vectors, allow_zero))
         if len(odd):
