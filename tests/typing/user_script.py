@@ -23,6 +23,7 @@ from skue import (
     NDCGAtK,
     OwnFrequencyRanker,
     PopularityRanker,
+    ProfileUserEncoder,
     RecallAtK,
     RecallCurveDisplay,
     RedisStore,
@@ -103,6 +104,15 @@ def averages(histories: Histories, items: ItemEmbeddings) -> NDArray[np.float32]
     print(frame, encoder.encoder_id_, encoder.space_id_, encoder.coverage(histories).status)
     assert_type(encoder.score(histories, ["tea"]), float)
     return vectors
+
+
+def profiles(histories: Histories) -> NDArray[np.float32]:
+    encoder = ProfileUserEncoder(n_dims=32, cold_start="zero").fit(histories)
+    assert_type(encoder, ProfileUserEncoder)
+    ids, scores = encoder.similar_users(histories[:5], histories, k=20, together=True)
+    assert_type(ids, np.ndarray)
+    assert_type(scores, NDArray[np.float32])
+    return encoder.transform(histories)
 
 
 def ranked(histories: Histories, items: ItemEmbeddings) -> float:
