@@ -16,7 +16,7 @@ from skue.kernels._unit_rows import NEGLIGIBLE_NORM, unit_rows
 
 # Norm of the features, as a share of that of the table.
 FEATURES_SHARE = 0.3
-# With fewer, a Krylov space has blocks of few columns, and its singular vectors are less accurate.
+# With fewer, a Krylov space would have blocks of a few columns only.
 _FEWEST_DIMS = 32
 # Power iterations for small tables, whose singular values may be close to one another.
 _N_ITERATIONS = 20
@@ -89,7 +89,8 @@ def _directions(
     table: sp.csr_array, n_dims: int, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Return the right singular vectors as columns, and zeros where there are no more."""
-    n_most = min(max(n_dims, _FEWEST_DIMS), *table.shape)
+    # The last of the singular vectors found are the least accurate.
+    n_most = min(max(3 * n_dims // 2, _FEWEST_DIMS), *table.shape)
     if 3 * n_most <= min(table.shape):  # room for a Krylov space
         _, values, right = krylov_svd(table, n_most, random_state)
     else:
