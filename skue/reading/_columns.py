@@ -115,12 +115,11 @@ def _refuse_headers(table: Table, users: Any, items: Any) -> None:
 
 def _warn_of_placeholder(role: str, codes: np.ndarray, ids: np.ndarray, label: Label) -> None:
     """Warn of an id that seems to stand for missing ids and holds many events."""
-    known = [code for code, name in enumerate(ids.tolist()) if str(name).lower() in _PLACEHOLDERS]
-    for code in known:
-        n_events = int((codes == code).sum())
-        if n_events > max(1, _MOST_EVENTS * len(codes)):
+    n_events = np.bincount(codes, minlength=len(ids))
+    for code in np.flatnonzero(n_events > max(1, _MOST_EVENTS * len(codes))):
+        if str(ids[code]).lower() in _PLACEHOLDERS:
             warn_caller(
-                f"{label.full_name}: {n_events} of {len(codes)} events have the {role} "
+                f"{label.full_name}: {n_events[code]} of {len(codes)} events have the {role} "
                 f"{shown(ids[code])}, which seems to stand for a missing id. Drop these rows, or "
                 f"ignore this warning if it is one {role}."
             )

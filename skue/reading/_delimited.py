@@ -11,6 +11,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -459,9 +460,10 @@ def _first_records(
         is_whole = size >= len(letters)
         spans = list(zip(starts.tolist(), stops.tolist(), strict=True))
         spans = spans if is_whole else spans[:-1]
-        spans = [span for span in spans if letters[slice(*span)].tobytes().strip()]
-        if is_whole or len(spans) > 1:
-            return spans[:n_records]
+        filled = (span for span in spans if letters[slice(*span)].tobytes().strip())
+        found = list(islice(filled, max(n_records, 2)))
+        if is_whole or len(found) > 1:
+            return found[:n_records]
         size *= 4
 
 
