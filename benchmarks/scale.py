@@ -35,6 +35,7 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
+    ProfileUserEncoder,
     RecallAtK,
     TwoTowerUserEncoder,
     leave_last_out,
@@ -46,7 +47,7 @@ from skue.metrics._evaluation import evaluate
 K = 20
 N_SCORED = 5_000
 EVENTS_PER_USER = 20
-SKUE = ("popularity", "best average", "two-tower")
+SKUE = ("popularity", "best average", "two-tower", "profile")
 PEERS = ("implicit ALS", "implicit item-kNN")
 
 
@@ -114,6 +115,8 @@ def skue_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple
         return {"fit_seconds": time.perf_counter() - started}, hits
     if name == "best average":
         encoder = best_average(train)
+    elif name == "profile":
+        encoder = ProfileUserEncoder().fit(train)
     else:
         encoder = TwoTowerUserEncoder(random_state=0).fit(train)
     found = {"fit_seconds": time.perf_counter() - started}
