@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import math
@@ -32,6 +33,7 @@ from skue.compare._labels import Labels
 from skue.compare._progress import Progress
 from skue.compare._text import figure, in_columns, interval
 from skue.encoders._decay_average import DecayAverageUserEncoder
+from skue.encoders._events import AgeUnit
 from skue.encoders._profile import ProfileUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
@@ -121,10 +123,9 @@ class AlternatingLeastSquares(TransformerMixin, BaseEstimator):
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the factors of the users of a table."""
-        from implicit.als import AlternatingLeastSquares as Factors
-
+        als = importlib.import_module("implicit.als")
         with threadpool_limits(1, "blas"):  # implicit asks for it
-            model = Factors(_N_DIMS, random_state=0, num_threads=1)
+            model = als.AlternatingLeastSquares(_N_DIMS, random_state=0, num_threads=1)
             model.fit(sp.csr_matrix(X), show_progress=False)
         return np.asarray(model.user_factors)
 
@@ -138,7 +139,7 @@ def contenders(
     """
     counts = FunctionTransformer(counts_of)
     weighted = TfidfTransformer(sublinear_tf=True)
-    unit = "step" if histories.timestamps is None else "instant"
+    unit: AgeUnit = "step" if histories.timestamps is None else "instant"
     statistics = make_pipeline(
         HistoryStatistics(),
         QuantileTransformer(
