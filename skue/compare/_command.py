@@ -73,14 +73,13 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
     histories, items, columns = _read(options, progress)
     roles = {"user": None, "item": None} if columns is None else columns.roles
     text = TextOptions(options.encoding, options.delimiter, options.quotes, options.decimal)
-    feature_file = labels = None
+    split = split_log(histories, options.split) if options.target is None else None
+    feature_file = None
     if options.item_features is not None:
         with progress.aside(f"reading {options.item_features}"):
             feature_file = read_item_features(
                 options.item_features, histories.item_ids, roles["item"], text
             )
-    if options.target is not None:
-        labels = read_labels(options.target, histories, roles["user"], text)
     name = options.interactions or "generated data (name a log to use your own)"
     if columns is not None:
         progress.say(str(columns))
@@ -90,13 +89,13 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
         "columns": "" if columns is None else f"Read: {columns}.",
         "progress": progress,
     }
-    if labels is not None:
+    if split is None:
+        labels = read_labels(options.target, histories, roles["user"], text)
         features = None if feature_file is None else feature_file.features
         predictions = predict_labels(histories, labels, features, **told)
         answer = about_predictions(predictions)
     else:
         ks = None if options.k is None else list(dict.fromkeys(options.k))
-        split = split_log(histories, options.split)
         comparison = compare(split, items, ks, seen=options.seen, feature_file=feature_file, **told)
         answer = about_comparison(comparison)
     # The table is printed even if the report cannot be written.
