@@ -107,9 +107,10 @@ def test_a_history_longer_than_a_chunk_is_counted_whole(monkeypatch):
     np.testing.assert_array_equal(counts.pairs.toarray(), np.eye(10, k=1))
 
 
-def test_counting_a_memory_mapped_log_does_not_copy_it(small_chunks, tmp_path):
+def test_counting_a_memory_mapped_log_does_not_copy_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 1000)
     rng = np.random.default_rng(0)
-    n_users = 20_000
+    n_users = 40_000
     log = Histories(
         rng.integers(0, 20, 4 * n_users),
         np.arange(n_users + 1) * 4,
