@@ -24,7 +24,7 @@ GROUP_OF = np.repeat(np.arange(N_GROUPS), N_EACH)
 IS_NEW = np.arange(N_GROUPS * N_EACH) % N_EACH == 0
 
 
-def make_world(n_users=400):
+def make_world(n_users=200):
     """People who stay in one group. The first item of each group is not in the log."""
     rng = np.random.default_rng(0)
     groups = rng.integers(N_GROUPS, size=n_users)
