@@ -94,13 +94,16 @@ def _of_users(
         _require_enough(path, len(values))
         return Labels(name, "numbers", rows, values, [f"Read {name!r} as numbers.", *notes])
     classes, codes, sizes = np.unique(
-        np.asarray(values, dtype=str), return_inverse=True, return_counts=True
+        values.astype(str) if is_text else [f"{value:g}" for value in values],
+        return_inverse=True,
+        return_counts=True,
     )
     kept = sizes[codes] >= _FEWEST_OF_A_CLASS
     if (sizes >= _FEWEST_OF_A_CLASS).sum() < 2:
         raise ValueError(
             f"{path}: to predict classes, two or more need {_FEWEST_OF_A_CLASS} users each. Column "
-            f"{name!r} has {len(classes)} class(es), the largest of {sizes.max()} user(s)."
+            f"{name!r} has {len(classes)} class(es), the largest of {sizes.max()} user(s). "
+            "If it holds numbers with a decimal comma, add --decimal ,."
         )
     _require_enough(path, kept.sum())
     notes += _told([(~kept).sum(), f"a class of fewer than {_FEWEST_OF_A_CLASS} users"])

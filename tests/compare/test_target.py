@@ -108,7 +108,11 @@ def test_labels_are_found_by_user_id_and_the_others_are_counted(histories, tmp_p
 )
 def test_two_numbers_are_classes_and_more_are_numbers(histories, tmp_path, value, kind):
     path = written(tmp_path, [(f"u{n}", value(n)) for n in range(80)])
-    assert read_labels(path, histories).kind == kind
+    labels = read_labels(path, histories)
+    assert labels.kind == kind
+    assert labels.notes[0].startswith(
+        "Read 'label' as classes: 0 (40), 1 (40)." if kind == "classes" else "Read 'label' as num"
+    )
 
 
 @pytest.mark.parametrize(
