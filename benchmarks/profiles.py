@@ -58,6 +58,7 @@ from skue import (
     TwoTowerUserEncoder,
     split_at,
 )
+from skue.items._choices import counts_of
 
 BASE = "SVD-64 of TF-IDF"
 PENALTIES = np.logspace(-4, 1, 16)
@@ -179,15 +180,6 @@ def package_folder(name: str) -> Path | None:
 def one_hot(frame: pandas.DataFrame) -> sp.csr_array:
     """Return indicators of the values of all columns."""
     return sp.csr_array(OneHotEncoder().fit_transform(frame.fillna("unknown").astype(str)))
-
-
-def counts_of(histories: Histories) -> sp.csr_array:
-    """Return the numbers of events, users × items."""
-    ones = np.ones(len(histories.codes))
-    shape = len(histories), len(histories.item_ids)
-    table = sp.csr_array((ones, histories.codes.copy(), histories.offsets.copy()), shape=shape)
-    table.sum_duplicates()
-    return table
 
 
 def tfidf(histories: Histories) -> sp.csr_array:

@@ -63,7 +63,12 @@ class Contender:
     @property
     def file(self) -> str:
         """Name of the file that the report saves it in."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name).strip("-") + ".joblib"
+        return file_of(self.name)
+
+
+def file_of(name: str) -> str:
+    """Return the name of the file for an encoder in a report."""
+    return re.sub(r"[^a-z0-9]+", "-", name).strip("-") + ".joblib"
 
 
 class LastItem(ItemRanker):

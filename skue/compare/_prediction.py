@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import json
 import math
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
 from threadpoolctl import threadpool_limits
 
+from skue.compare._contenders import file_of
 from skue.compare._labels import Labels
 from skue.compare._progress import Progress
 from skue.compare._text import figure, in_columns, interval
@@ -38,6 +38,7 @@ from skue.encoders._profile import ProfileUserEncoder
 from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.histories._statistics import HistoryStatistics
+from skue.items._choices import counts_of
 from skue.items._item_features import ItemFeatures
 
 _N_FOLDS, _N_REPEATS = 5, 2
@@ -85,7 +86,7 @@ class Prediction:
     @property
     def file(self) -> str:
         """Name of the file that the report saves it in."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name).strip("-") + ".joblib"
+        return file_of(self.name)
 
 
 @dataclass
@@ -101,17 +102,6 @@ class Predictions:
     def metric(self) -> str:
         """Name of the score."""
         return _METRIC[self.labels.kind]
-
-
-def counts_of(histories: Histories) -> sp.csr_array:
-    """Return the table of users × items, with the number of events of each."""
-    # Copies, because equal pairs are added in place.
-    table = sp.csr_array(
-        (np.ones(len(histories.codes)), np.array(histories.codes), np.array(histories.offsets)),
-        shape=(len(histories), len(histories.item_ids)),
-    )
-    table.sum_duplicates()
-    return table
 
 
 class AlternatingLeastSquares(TransformerMixin, BaseEstimator):

@@ -54,6 +54,17 @@ def items_by_choice(
     return items.extend(predicted_vectors(features, ids, vectors, others), others)
 
 
+def counts_of(histories: Histories) -> sp.csr_array:
+    """Return the number of events of each user and item, float64."""
+    # Copies, because equal pairs are added in place, and a log may be mapped from disk.
+    table = sp.csr_array(
+        (np.ones(len(histories.codes)), np.array(histories.codes), np.array(histories.offsets)),
+        shape=(len(histories), len(histories.item_ids)),
+    )
+    table.sum_duplicates()
+    return table
+
+
 def normalized_choices(histories: Histories) -> sp.csr_array:
     r"""Return :math:`C_{ui} / \sqrt{(d_u + \tau)(d_i + \tau')}`, users × items.
 
@@ -61,13 +72,7 @@ def normalized_choices(histories: Histories) -> sp.csr_array:
     n_{ui})`. The sums of its rows and columns are :math:`d_u` and :math:`d_i`, and their means
     :math:`\tau` and :math:`\tau'`.
     """
-    counts = np.ones(len(histories.codes), dtype=np.float32)
-    # Copies, because equal pairs are added in place, and a log may be mapped from disk.
-    table = sp.csr_array(
-        (counts, np.array(histories.codes), np.array(histories.offsets)),
-        shape=(len(histories), len(histories.item_ids)),
-    )
-    table.sum_duplicates()
+    table = counts_of(histories).astype(np.float32)
     np.log1p(table.data, out=table.data)
     of_users, of_items = (table.sum(axis=axis, dtype=np.float64) for axis in (1, 0))
     by_user, by_item = (1 / np.sqrt(sums + sums.mean()) for sums in (of_users, of_items))

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skue.histories._histories import Histories
 from skue.histories._splits import newest_instants
+from skue.items._choices import counts_of
 from skue.kernels._arrays import owners
 from skue.metrics._scorers import RecallAtK
 from skue.ranking._counts import LogCounts, ages_in_instants, liked_events
@@ -128,7 +129,7 @@ class OwnFrequencyRanker(ItemRanker):
         self.beta_ = _best_beta(histories) if self.beta == "auto" else float(self.beta)
 
     def _score_items(self, histories: Histories) -> np.ndarray:
-        own = _own_counts(histories).toarray()
+        own = counts_of(histories).toarray()
         own += self.beta_ * self.popularity_
         return own
 
@@ -258,17 +259,9 @@ def _n_events(histories: Histories) -> np.ndarray:
     return np.bincount(histories.codes, minlength=len(histories.item_ids)).astype(np.float64)
 
 
-def _own_counts(histories: Histories) -> sp.csr_array:
-    """Return the number of events of each user and item."""
-    users, shape = owners(histories.offsets), (len(histories), len(histories.item_ids))
-    counts = sp.csr_array((np.ones(len(users)), (users, histories.codes)), shape=shape)
-    counts.sum_duplicates()  # older versions of SciPy keep them
-    return counts
-
-
 def _marked(histories: Histories) -> sp.csr_array:
     """Return 1 for each item of each user."""
-    counts = _own_counts(histories)
+    counts = counts_of(histories)
     counts.data[:] = 1.0
     return counts
 

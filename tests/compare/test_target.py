@@ -12,7 +12,8 @@ from test_command import run
 from skue import Histories, load_interactions
 from skue.compare import _prediction
 from skue.compare._labels import read_labels
-from skue.compare._prediction import counts_of, interval_over_folds
+from skue.compare._prediction import interval_over_folds
+from skue.items._choices import counts_of
 
 
 def lines_of(n_users=80, seed=0):
