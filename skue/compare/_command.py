@@ -113,7 +113,7 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
 def _refuse_other_question(options: argparse.Namespace) -> None:
     """Raise for options that only the search for held-out items has."""
     if options.interactions is None:
-        raise ValueError("--target needs a log, whose users have the labels. Name it before.")
+        raise ValueError("--target needs the log of its users: compare LOG --target FILE.")
     others = {"-k": options.k, "--items": options.items}
     others |= {
         "--seen": None if options.seen == "auto" else options.seen,

@@ -31,9 +31,9 @@ class ProfileUserEncoder(UserEncoder):
         v_i = \frac{V_i}{\lVert V_i \rVert}, \qquad
         u = \frac{\sum_{i \in u} v_i}{\lVert \sum_{i \in u} v_i \rVert},
 
-    where the last sum is over the distinct items of a history. Items that a user has disliked (the
-    sum of the weights is negative) are subtracted, and other than by its sign, a weight does not
-    count. Events with a weight of zero or less do not count in :math:`C`.
+    where the last sum is over the distinct items of a history. Only the sign of a weight counts:
+    items that a user has disliked (the sum of the weights is negative) are subtracted, and events
+    with a weight of zero or less do not count in :math:`C`.
 
     User vectors and item vectors are in one space. So :meth:`recommend`, the index and the cache
     work as with any encoder, though the other encoders find the next item better. There are no
