@@ -28,10 +28,10 @@ from skue.compare._run import compare
 from skue.compare._split import moment, split_log
 from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
-from skue.histories._load import doubt_of_times, read_interactions
+from skue.histories._load import read_interactions
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._clocks import end_of_log
-from skue.reading._roles import ColumnsRead
+from skue.reading._roles import ColumnsRead, doubt_of_times
 
 _LARGEST_K = 1_000_000
 
@@ -86,7 +86,7 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
     told: dict[str, Any] = {
         "about": _about(name, histories, arguments),
-        "columns": "" if columns is None else f"Read: {columns}.",
+        "columns": "" if columns is None else _about_columns(columns),
         "progress": progress,
     }
     if split is None:
@@ -108,6 +108,14 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
             _print(answer.json, encoding="utf-8")
         else:
             _print("\n".join([answer.table, "", *answer.notes, "", answer.verdict]))
+
+
+def _about_columns(columns: ColumnsRead) -> str:
+    """Return a note on which columns were read, and the options for those that may be weights."""
+    sentences = [f"Read: {columns}."]
+    for name in columns.possible_weights:
+        sentences.append(f"Column {name!r} is not used: --weight {shlex.quote(str(name))}.")
+    return " ".join(sentences)
 
 
 def _refuse_other_question(options: argparse.Namespace) -> None:

@@ -48,9 +48,10 @@ from skue.kernels._arrays import (
     positions_of_ranges,
     read_only,
 )
-from skue.reading._columns import Log, log_of_table
+from skue.reading._columns import Log
 from skue.reading._ids import as_ids, factorize, refuse_as_items, shown
 from skue.reading._numbers import numbers_of
+from skue.reading._roles import read_log, tell
 from skue.reading._table import FrameTable
 from skue.reading._times import times_of
 from skue.reading._values import Label
@@ -295,9 +296,9 @@ class Histories:
         cls,
         frame: Any,
         *,
-        user: str,
-        item: str,
-        time: str | None = None,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | Literal[False] | None = None,
         weight: str | None = None,
         time_unit: Literal["s", "ms", "us", "ns"] | None = None,
         dayfirst: bool | None = None,
@@ -312,12 +313,16 @@ class Histories:
         ----------
         frame : DataFrame of pandas, polars or dask, other Arrow data, or dict of arrays
             Of a lazy frame, a dataset or a relation of DuckDB, only these columns are computed.
-        user, item : str
-            Columns of ids. Strings of digits stay strings.
-        time : str, default=None
-            Column of datetimes (converted to UTC), of dates as text, or of numbers.
+        user, item : str, default=None
+            Columns of ids. By default, usual names are found, as by :func:`load_interactions`,
+            and the logger ``skue`` tells which columns were read (level INFO). If several columns
+            fit, name one. Strings of digits stay strings.
+        time : str or False, default=None
+            Column of datetimes (converted to UTC), of dates as text, or of numbers. By default, a
+            usual name is found. With False no column of times is read, and the order of the rows
+            is used.
         weight : str, default=None
-            Column of numbers.
+            Column of numbers. By default there are no weights, whatever the names.
         time_unit : {"s", "ms", "us", "ns"}, default=None
             Unit of numeric times; inferred by default, see :func:`skue.load_interactions`.
         dayfirst : bool, default=None
@@ -333,28 +338,34 @@ class Histories:
         Raises
         ------
         ValueError
-            For invalid data, such as a missing column, a missing id or a time in another format
-            than the others. The message names the column and the row, counted from 0.
+            If no column or several can be the user, the item or the time, and for invalid data,
+            such as a missing id or a time in another format than the others. The message names
+            the column and the row, counted from 0.
+
+        Warns
+        -----
+        UserWarning
+            As :func:`load_interactions` does, for example if no column of times is named or
+            found, but a column holds dates.
 
         Examples
         --------
         >>> from skue import Histories
-        >>> log = {"who": ["b", "a", "b"], "what": [7, 8, 9], "when": [2.0, 1.0, 1.0]}
-        >>> histories = Histories.from_frame(log, user="who", item="what", time="when")
+        >>> log = {"user": ["b", "a", "b"], "item": [7, 8, 9], "time": [2.0, 1.0, 1.0]}
+        >>> histories = Histories.from_frame(log)
         >>> histories.user_ids
         array(['a', 'b'], dtype=object)
         >>> histories[1]
         array([9, 7])
         """
-        # A frame is no text, so it needs no header and no first lines, unlike other tables.
-        table: Any = FrameTable(frame)
-        log = log_of_table(
-            table,
+        log, columns = read_log(
+            FrameTable(frame),
             {"user": user, "item": item, "time": time, "weight": weight},
             time_unit=time_unit,
             dayfirst=dayfirst,
             time_format=time_format,
         )
+        tell(columns)
         return cls._of_log(log)
 
     @classmethod

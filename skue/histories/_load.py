@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from skue._estimator import warn_caller
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.reading._columns import Log, log_of_table
-from skue.reading._ids import shown
-from skue.reading._roles import ColumnsRead, clocks_among, roles_of_columns, times_among
+from skue.reading._columns import Log
+from skue.reading._roles import ColumnsRead, read_log, tell
 from skue.reading._sequences import read_sequences
 from skue.reading._table import check_text_options, checked_paths, invalid, is_table, open_table
 from skue.reading._times import check_time_options
@@ -108,37 +103,8 @@ def load_interactions(
     text = {"encoding": encoding, "delimiter": delimiter, "quotes": quotes, "decimal": decimal}
     histories, columns = read_interactions(path, names, times, text)
     if columns is not None:
-        logging.getLogger("skue").info("%s", columns)
-        doubt = doubt_of_times(columns)
-        if doubt:
-            warn_caller(doubt)
+        tell(columns)
     return histories
-
-
-def doubt_of_times(columns: ColumnsRead) -> str:
-    """Return a warning if times may have been missed, or empty text."""
-    if columns.dates:
-        name = columns.dates[0]
-        return (
-            f"{columns.source}: column {name!r} holds dates, but no column has a usual name for "
-            f"times, so the order of the rows is used. Set time={name!r}, or time=False for no "
-            "times."
-        )
-    if not columns.doubtful:
-        return ""
-    name, value = next(iter(columns.doubtful.items()))
-    if columns.roles["time"] is None:
-        return (
-            f"{columns.source}: column {name!r} seems to hold times, such as {shown(value)}, that "
-            f"cannot be read without help, so the order of the rows is used. Set time={name!r} and "
-            "time_format= (the format of strptime, such as '%d.%m.%Y %H:%M'), or time=False for "
-            "no times."
-        )
-    return (
-        f"{columns.source}: the column of times, {columns.roles['time']!r}, holds days, and "
-        f"{name!r} may hold the time of day, such as {shown(value)}. Events of one day are "
-        "in the order of the rows. Write date and time of day into one column."
-    )
 
 
 def read_interactions(
@@ -168,24 +134,8 @@ def read_interactions(
     table = open_table(
         path, paths, given, **{name: text[name] for name in ("encoding", "delimiter", "quotes")}
     )
-    roles = roles_of_columns(table, given)
-    unused = [name for name in table.names if name not in roles.values()]
-    dates: list[Any] = []
-    doubtful: dict[Any, Any] = {}
-    if "time" in given and roles["time"] is None:
-        dates, doubtful = times_among(table, unused)
-    log = log_of_table(table, roles, decimal=decimal if table.is_text else None, **times)
-    if log.timestamps is not None and _are_days(log.timestamps):
-        doubtful = clocks_among(table, unused)
-    first = {"user": log.users[1][log.users[0][0]], "item": log.items[1][log.items[0][0]]}
-    if log.timestamps is not None:
-        first["time"] = log.timestamps[0]
-    columns = ColumnsRead(table.source, roles, unused, dates, doubtful, first)
+    log, columns = read_log(table, names, decimal=decimal if table.is_text else None, **times)
     return Histories._of_log(log), columns
-
-
-def _are_days(times: np.ndarray) -> bool:
-    return times.dtype.kind == "M" and bool((times == times.astype("datetime64[D]")).all())
 
 
 def _histories_of_sequences(path: Path, encoding: str) -> Histories:

@@ -32,6 +32,11 @@ _DONE = (
     "occurred", "logged", "bestell", "bestellt", "kauf", "gekauft", "rechnungs",
 )  # fmt: skip
 _WHEN = ("timestamp", "time", "datetime", "date", "ts", "at", "on", "datum", "zeitpunkt", "am")
+# Of columns that may be weights. They are never read unless they are named.
+_WEIGHTS = (
+    "weight", "rating", "ratings", "score", "stars", "overall", "quantity", "qty", "count",
+    "plays", "playcount", "amount", "menge", "anzahl", "bewertung",
+)  # fmt: skip
 # Parts of names that suggest that a column of numbers is a time.
 _SOUNDS_LIKE_TIME = ("time", "date", "stamp", "datum", "zeit", "unix", "epoch")
 _SOUNDS_LIKE_CLOCK = ("time", "zeit", "hour", "stunde", "clock")
@@ -79,6 +84,11 @@ def columns_named(columns: Iterable[Any], role: str) -> list[Any]:
     held = [column for column in dict.fromkeys(columns) if _plain(column) in usual]
     names = sorted(held, key=lambda column: usual[_plain(column)])
     return [name for name in names if not _is_weak(_plain(name))] or names
+
+
+def may_be_weight(column: Any) -> bool:
+    """Tell whether a column of numbers may be one of weights, by its name."""
+    return _plain(column) in _WEIGHTS
 
 
 def _is_weak(plain: str) -> bool:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from skue._estimator import warn_caller
 from skue.reading._column_names import (
     columns_named,
     is_number,
     may_be_time,
+    may_be_weight,
     sounds_like_clock,
     sounds_like_time,
 )
+from skue.reading._columns import Log, log_of_table
+from skue.reading._ids import shown
 from skue.reading._table import Table, checked
 from skue.reading._times import TIME_OF_DAY, looks_like_dates, times_of, unit_of
 from skue.reading._values import Label, is_arrow
@@ -61,7 +66,94 @@ class ColumnsRead(NamedTuple):
         )
         unused = f"; not read: {', '.join(map(repr, self.unused))}" if self.unused else ""
         first = ", ".join(f"{role} {value}" for role, value in self.first_row.items())
-        return f"{self.source}: {read}{unused}; the first row is {first}"
+        first = f"; the first row is {first}" if first else ""
+        return f"{self.source}: {read}{unused}{first}"
+
+    @property
+    def possible_weights(self) -> list[Any]:
+        """Unused columns whose names are usual for weights, if no column was read as the weight."""
+        return [] if self.roles["weight"] is not None else [*filter(may_be_weight, self.unused)]
+
+
+def read_log(
+    table: Table, names: dict[str, Any], *, decimal: str | None = None, **time_options: Any
+) -> tuple[Log, ColumnsRead]:
+    """Return a log, and tell which columns were read.
+
+    Parameters
+    ----------
+    table : Table
+    names : dict of role to name
+        The columns of "user", "item", "time" and "weight". None is found by its name (a weight
+        never is); a time of False means that no column is read as the time.
+    decimal, **time_options : see :func:`skue.reading._columns.log_of_table`
+
+    Raises
+    ------
+    ValueError
+        If it is unclear which column is which, and for invalid values.
+    """
+    given = {role: name for role, name in names.items() if name is not False}
+    roles = roles_of_columns(table, given)
+    unused = [name for name in table.names if name not in roles.values()]
+    dates: list[Any] = []
+    doubtful: dict[Any, Any] = {}
+    if "time" in given and roles["time"] is None:
+        dates, doubtful = times_among(table, unused)
+    log = log_of_table(table, roles, decimal=decimal, **time_options)
+    if log.timestamps is not None and _are_days(log.timestamps):
+        doubtful = clocks_among(table, unused)
+    first = {}
+    if len(log.users[0]):
+        first = {"user": log.users[1][log.users[0][0]], "item": log.items[1][log.items[0][0]]}
+        if log.timestamps is not None:
+            first["time"] = log.timestamps[0]
+    return log, ColumnsRead(_named(table), roles, unused, dates, doubtful, first)
+
+
+def tell(columns: ColumnsRead) -> None:
+    """Log which columns were read, and warn if times may have been missed."""
+    hint = "".join(
+        f". Column {name!r} is not used: weight={name!r}" for name in columns.possible_weights
+    )
+    logging.getLogger("skue").info("%s%s", columns, hint)
+    doubt = doubt_of_times(columns)
+    if doubt:
+        warn_caller(doubt)
+
+
+def doubt_of_times(columns: ColumnsRead) -> str:
+    """Return a warning if times may have been missed, or empty text."""
+    if columns.dates:
+        name = columns.dates[0]
+        return (
+            f"{columns.source}: column {name!r} holds dates, but no column has a usual name for "
+            f"times, so the order of the rows is used. Set time={name!r}, or time=False for no "
+            "times."
+        )
+    if not columns.doubtful:
+        return ""
+    name, value = next(iter(columns.doubtful.items()))
+    if columns.roles["time"] is None:
+        return (
+            f"{columns.source}: column {name!r} seems to hold times, such as {shown(value)}, that "
+            f"cannot be read without help, so the order of the rows is used. Set time={name!r} and "
+            "time_format= (the format of strptime, such as '%d.%m.%Y %H:%M'), or time=False for "
+            "no times."
+        )
+    return (
+        f"{columns.source}: the column of times, {columns.roles['time']!r}, holds days, and "
+        f"{name!r} may hold the time of day, such as {shown(value)}. Events of one day are "
+        "in the order of the rows. Write date and time of day into one column."
+    )
+
+
+def _are_days(times: np.ndarray) -> bool:
+    return times.dtype.kind == "M" and bool((times == times.astype("datetime64[D]")).all())
+
+
+def _named(table: Table) -> str:
+    return table.source or "The frame"
 
 
 def roles_of_columns(table: Table, given: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +169,7 @@ def roles_of_columns(table: Table, given: dict[str, Any]) -> dict[str, Any]:
     for role, name in named.items():
         if name not in table.names:
             raise ValueError(
-                f"{table.source} has no column {name!r} ({role}); it has {table.names}."
+                f"{_named(table)} has no column {name!r} ({role}); it has {table.names}."
             )
     others = [name for name in table.names if name not in named.values()]
     options = {role: columns_named(others, role) for role in given if role not in named}
@@ -87,7 +179,7 @@ def roles_of_columns(table: Table, given: dict[str, Any]) -> dict[str, Any]:
         n_columns = table.names.count(name)
         if n_columns > 1:
             raise ValueError(
-                f"{table.source} has {n_columns} columns {name!r}. Rename all but one of them."
+                f"{_named(table)} has {n_columns} columns {name!r}. Rename all but one of them."
             )
     unclear = {
         role: names
@@ -109,7 +201,7 @@ def _unclear(table: Table, unclear: dict[str, list[Any]]) -> ValueError:
             f"Columns of {table.source} are given by position, so give the {role} column by "
             f"position too: {role}=..., from 0 to {table.names[-1]}."
         )
-    if any(map(is_number, table.names)):
+    if table.is_text and any(map(is_number, table.names)):
         return ValueError(
             f"{table.source} seems to have no header line: it starts with {table.names}. Give the "
             "positions of the columns, counted from 0, for example user=0, item=1, time=3."
@@ -121,7 +213,7 @@ def _unclear(table: Table, unclear: dict[str, list[Any]]) -> ValueError:
     if "time" in unclear:
         set_one[-1] += " (or time=False to use the order of the rows)"
     return ValueError(
-        f"{table.source}: which column is the {' and which the '.join(unclear)}? It has the "
+        f"{_named(table)}: which column is the {' and which the '.join(unclear)}? It has the "
         f"columns {table.names}. Set {', '.join(set_one)}"
     )
 
@@ -174,8 +266,10 @@ def times_among(table: Table, unused: list[Any]) -> tuple[list[Any], dict[Any, A
 
     A column of numbers counts if its name suggests a time.
     """
-    dates, doubtful = [], {}
-    for name, column in table.first_rows().items():
+    dates: list[Any] = []
+    doubtful: dict[Any, Any] = {}
+    rows = table.first_rows() if unused else {}
+    for name, column in rows.items():
         if name not in unused:
             continue
         values = _values(column)

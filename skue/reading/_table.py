@@ -69,10 +69,11 @@ class FrameTable:
 
     source = ""
     is_text = False
+    has_header = True
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
-        self.names = _names_of(frame)
+        self.names = self.first_line = _names_of(frame)
 
     place = staticmethod(row_of_frame)
 
@@ -82,16 +83,8 @@ class FrameTable:
         Raises
         ------
         ValueError
-            For a missing column, missing values and types other than numbers, text and dates.
+            For missing values and types other than numbers, text and dates.
         """
-        for name in names:
-            if name not in self.names:
-                raise ValueError(f"There is no column {name!r}; the columns are {self.names}.")
-            if self.names.count(name) > 1:
-                raise ValueError(
-                    f"There are {self.names.count(name)} columns {name!r}. Rename all but one of "
-                    "them."
-                )
         frame = _selected(self._frame, names)
         if not isinstance(frame, dict) and not hasattr(frame, "iloc"):
             table = _arrow_table(frame, names)
@@ -104,6 +97,15 @@ class FrameTable:
                     f"{len(columns[names[0]])}. Columns must have equal lengths."
                 )
         return columns
+
+    def first_rows(self) -> dict[Any, Any]:
+        """Return the first rows of the columns that pyarrow can hold and whose names are unique."""
+        if hasattr(self._frame, "read_all"):  # a stream, which is read only once
+            self._frame = self._frame.read_all()
+        names = [name for name in self.names if self.names.count(name) == 1]
+        first = _head(self._frame, names)
+        columns = {name: _as_arrow(first[name]) for name in names}
+        return {name: column for name, column in columns.items() if column is not None}
 
     def _label(self, name: Any) -> Label:
         return Label(f"column {name!r}", self.place, self.source)
@@ -160,6 +162,43 @@ def _arrow_table(frame: Any, names: list[Any]) -> Any:
             f"pyarrow cannot read one of the columns {names}: {error}. Cast it to integers, text "
             "or dates first."
         ) from None
+
+
+def _head(frame: Any, names: list[Any]) -> Any:
+    """Return the first rows of a frame, computed if it is lazy."""
+    library = _library(frame)
+    if isinstance(frame, dict):
+        columns = {name: frame[name] for name in names}
+        return {
+            name: (column.iloc if hasattr(column, "iloc") else column)[:_N_FIRST_ROWS]
+            for name, column in columns.items()
+        }
+    if library.startswith("dask"):
+        frame = frame.get_partition(0).compute()
+    if hasattr(frame, "iloc"):
+        return frame.iloc[:_N_FIRST_ROWS]
+    if library == "datasets":
+        frame = frame.select(range(min(_N_FIRST_ROWS, len(frame)))).with_format("arrow")[:]
+    if library == "polars":
+        frame = frame.head(_N_FIRST_ROWS)
+        return frame.collect() if hasattr(frame, "collect") else frame
+    if library == "pyarrow" and hasattr(frame, "to_table"):  # a dataset
+        return frame.head(_N_FIRST_ROWS)
+    if hasattr(frame, "limit"):  # DuckDB
+        frame = frame.limit(_N_FIRST_ROWS)
+    return _arrow_table(frame, names).slice(0, _N_FIRST_ROWS)
+
+
+def _as_arrow(column: Any) -> Any:
+    """Return a column as a pyarrow column, or None if pyarrow cannot hold it."""
+    arrow = import_optional("pyarrow", "io")
+    try:
+        if isinstance(column, arrow.ChunkedArray):
+            return column
+        found = arrow.array(column, from_pandas=True)
+        return arrow.chunked_array([found] if isinstance(found, arrow.Array) else found)
+    except (arrow.ArrowException, TypeError, ValueError):
+        return None
 
 
 def _column(column: Any, label: Label) -> Any:

@@ -470,13 +470,15 @@ def test_two_columns_for_one_role_are_a_question_that_names_the_flags(tmp_path, 
 def test_the_notes_tell_which_columns_were_read_and_which_were_not(tmp_path, capsys):
     path = tmp_path / "log.csv"
     lines = [f"{line},{n}" for n, line in enumerate(rows(12))]
-    path.write_text("user,item,time,price\n" + "\n".join(lines) + "\n")
+    path.write_text("user,item,time,rating\n" + "\n".join(lines) + "\n")
     assert main(["compare", str(path), "--json"]) == 0
     printed = capsys.readouterr()
     (note,) = [n for n in json.loads(printed.out)["notes"] if n.startswith("Read: ")]
-    assert "user = 'user', item = 'item', time = 'time'; not read: 'price'" in note
+    assert "user = 'user', item = 'item', time = 'time'; not read: 'rating'" in note
     assert "the first row is user u0, item i" in note
-    assert note.removeprefix("Read: ").rstrip(".") in printed.err
+    read, way_out = note.removeprefix("Read: ").split(". ")
+    assert read in printed.err
+    assert way_out == "Column 'rating' is not used: --weight rating."
 
 
 def test_numeric_times_are_read_in_the_given_unit(tmp_path):

@@ -225,7 +225,7 @@ def test_arrow_dates_of_pandas_are_read(kind, expected):
 
 def test_duplicate_column_names_are_refused():
     frame = pandas.DataFrame([[1, 2, 3]], columns=["u", "i", "u"])
-    with pytest.raises(ValueError, match=r"There are 2 columns 'u'\. Rename all but one"):
+    with pytest.raises(ValueError, match=r"The frame has 2 columns 'u'\. Rename all but one"):
         Histories.from_frame(frame, user="u", item="i")
 
 
