@@ -17,7 +17,12 @@ from skue.histories._columns import flatten, ids_of_table, item_ids_of
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
 from skue.kernels._arrays import read_only
-from skue.reading._column_names import looks_like_a_log
+from skue.reading._column_names import (
+    guess_column,
+    looks_like_a_log,
+    may_be_weight,
+    sounds_like_time,
+)
 from skue.reading._ids import unmasked
 
 _LIST_COLUMNS = ("items", "timestamps", "weights", "user_features")
@@ -34,12 +39,10 @@ def as_histories(X: Any) -> Histories:
     Parameters
     ----------
     X : Histories, list of lists, 1-D object array, Series of lists, 2-D array, or DataFrame
-        A DataFrame (of pandas, polars or Arrow) has a list column ``items`` and, optionally, list
-        columns ``timestamps``, ``weights`` and ``user_features`` (see
-        :meth:`Histories.with_user_features`). A 2-D array contains item ids; negative numbers are
-        padding. A scipy sparse array has one row per user and one column per item; see
-        :meth:`Histories.from_matrix`. The index of a pandas object becomes ``user_ids`` if it has
-        a name or holds text.
+        A DataFrame (of pandas, polars or Arrow) has list columns: see Notes. A 2-D array contains
+        item ids; negative numbers are padding. A scipy sparse array has one row per user and one
+        column per item; see :meth:`Histories.from_matrix`. The index of a pandas object becomes
+        ``user_ids`` if it has a name or holds text.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def read_histories(X: Any, vocabulary: Vocabulary | None = None) -> Histories:
     if not hasattr(X, "__len__") or isinstance(X, (str, bytes, dict)):
         raise ValueError(
             f"X must be Histories, a list of lists, a Series of lists, a 2-D array of item ids, a "
-            f"sparse array of users × items or a DataFrame with a list column 'items', got "
+            f"sparse array of users × items or a DataFrame of list columns, got "
             f"{type(X).__name__}."
         )
     return _of_lists(X, vocabulary)
@@ -194,6 +197,8 @@ def collected(X: Any) -> Any:
     if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_numpy"):
         return import_optional("pyarrow", "io").table(X).to_pandas()
     X = np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.shape == (len(X), 1):
+        return X[:, 0] if _is_list(X.flat[0]) else X  # one list column of a frame
     return unmasked(X)
 
 
@@ -219,7 +224,7 @@ def is_matrix(X: Any) -> bool:
     names = list(X.columns)
     if not all(_NUMBERED.fullmatch(str(name)) for name in names) or looks_like_a_log(names):
         return False
-    return not any(_list_columns(X) or _other_columns(X))
+    return not (_list_columns(X) or _other_columns(X))
 
 
 def _of_lists(lists: Any, vocabulary: Vocabulary | None) -> Histories:
@@ -279,32 +284,28 @@ def _with_index(histories: Histories, X: Any) -> Histories:
 
 
 def _of_list_columns(frame: Any) -> Histories:
+    if not len(frame):
+        return Histories.from_lists([])
     lists = _list_columns(frame)
-    if "items" not in lists:
-        if lists:
-            raise ValueError(
-                f"A DataFrame of list columns needs one named 'items', got {lists}. Rename the "
-                "column, or pass it alone as a Series."
-            )
-        others = _other_columns(frame)
-        held = f", where {others[0]!r} holds {_first_cell(frame[others[0]])!r}" if others else ""
+    others = [str(name) for name in frame.columns if name not in lists]
+    if not lists:
+        held = _other_columns(frame)
+        example = f", where {held[0]!r} holds {_first_cell(frame[held[0]])!r}" if held else ""
         raise ValueError(
             f"X looks like a long log with one row per interaction (columns "
-            f"{list(frame.columns)}{held}). Convert it to histories first: "
+            f"{list(frame.columns)}{example}). Convert it to histories first: "
             "Histories.from_frame(frame, user=..., item=..., time=...). If it is a table of users "
             "× items, use Histories.from_matrix(frame); if its rows are item ids, pass "
             "frame.to_numpy()."
         )
-    unknown = sorted(set(map(str, frame.columns)) - set(_LIST_COLUMNS))
-    if unknown:
+    if others:
         raise ValueError(
-            f"A DataFrame of histories may have only the columns {', '.join(_LIST_COLUMNS)}, but "
-            f"it also has {unknown}. Select columns with a ColumnTransformer."
+            f"A DataFrame of histories may have only list columns, but it also has {others}. "
+            "Select columns with a ColumnTransformer."
         )
     columns = {
-        name: [_as_row(value) for value in frame[name].to_list()]
-        for name in _LIST_COLUMNS
-        if name in frame.columns
+        role: [_as_row(value) for value in frame[name].to_list()]
+        for role, name in _roles_of_lists(frame).items()
     }
     histories = Histories.from_lists(
         columns["items"], timestamps=columns.get("timestamps"), weights=columns.get("weights")
@@ -313,8 +314,31 @@ def _of_list_columns(frame: Any) -> Histories:
     return histories if features is None else histories.with_user_features(features)
 
 
-def _list_columns(frame: Any) -> list[str]:
-    return [str(name) for name in frame.columns if _holds_lists(frame[name])]
+def _roles_of_lists(frame: Any) -> dict[str, Any]:
+    """Return which list column holds what, by the rule of :func:`as_histories`."""
+    names = list(frame.columns)
+    if len(names) == 1:
+        return {"items": names[0]}
+    roles = {name: name for name in _LIST_COLUMNS if name in names}
+    left = [name for name in names if name not in roles]
+    moments = [name for name in left if _says_time(name) or _holds_dates(frame[name])]
+    if "timestamps" not in roles and len(moments) == 1:
+        roles["timestamps"] = moments[0]
+        left.remove(moments[0])
+    if "items" not in roles and len(left) == 1 and not may_be_weight(left[0]):
+        roles["items"] = left.pop()
+    if left or "items" not in roles:
+        read = [f"{name!r} as the {role}" for role, name in roles.items()]
+        raise ValueError(
+            f"X has the list columns {names}, and it is not clear which holds what "
+            f"({', '.join(read) or 'none'} could be read). Rename them to 'items', 'timestamps', "
+            "'weights' and 'user_features', leave out the others, or use Histories.from_lists."
+        )
+    return roles
+
+
+def _list_columns(frame: Any) -> list[Any]:
+    return [name for name in frame.columns if _holds_lists(frame[name])]
 
 
 def _other_columns(frame: Any) -> list[str]:
@@ -323,13 +347,26 @@ def _other_columns(frame: Any) -> list[str]:
 
 
 def _holds_lists(column: Any) -> bool:
-    first = _first_cell(column)
-    return not isinstance(first, (str, bytes)) and hasattr(first, "__len__")
+    return _is_list(_first_cell(column))
+
+
+def _is_list(cell: Any) -> bool:
+    return not isinstance(cell, (str, bytes)) and hasattr(cell, "__len__")
 
 
 def _holds_text_or_dates(column: Any) -> bool:
     first = _first_cell(column)
     return isinstance(first, (str, bytes)) or hasattr(first, "year")
+
+
+def _says_time(name: Any) -> bool:
+    return sounds_like_time(name) or guess_column([name], "time") is not None
+
+
+def _holds_dates(column: Any) -> bool:
+    filled = (cell for cell in column if hasattr(cell, "__len__") and len(cell))
+    first = next(iter(next(filled, [None])))
+    return hasattr(first, "year") or isinstance(first, np.datetime64)
 
 
 def _first_cell(column: Any) -> Any:

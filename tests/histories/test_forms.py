@@ -5,6 +5,7 @@ import datetime
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.compose import ColumnTransformer
 
 from skue import (
     CooccurrenceItemEmbedder,
@@ -280,3 +281,100 @@ def test_what_is_masked_is_padding():
     np.testing.assert_array_equal(encoder.recommend(table, k=2, exclude=table)[0], lists[0])
     with pytest.raises(ValueError, match="must not be negative or empty"):
         encoder.score(table, np.ma.masked_equal([1, 9], 9))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_one_list_column_alone_holds_the_items_whatever_its_name(library):
+    frame = pytest.importorskip(library).DataFrame({"when": [[1, 2], [], [3]]})
+    assert [row.tolist() for row in as_histories(frame)] == [[1, 2], [], [3]]
+    assert [row.tolist() for row in as_histories(frame["when"])] == [[1, 2], [], [3]]
+
+
+def test_a_column_of_an_object_array_holds_the_items():
+    frame = pandas.DataFrame({"movies": [[1, 2], [3]]})
+    assert [row.tolist() for row in as_histories(frame.to_numpy())] == [[1, 2], [3]]
+
+
+DAYS = [[datetime.datetime(2026, 1, day) for day in (3, 1)], [datetime.datetime(2026, 1, 2)]]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("when", [[3.0, 1.0], [2.0]]),
+        ("viewed_at", [[3.0, 1.0], [2.0]]),
+        ("dates", [["2026-01-03", "2026-01-01"], ["2026-01-02"]]),
+        ("moments", DAYS),
+        ("moments", [[], DAYS[1]]),
+    ],
+)
+@pytest.mark.parametrize("items", ["items", "movies", "basket", "history"])
+def test_of_two_list_columns_one_says_time_and_the_other_holds_the_items(
+    library, items, name, times
+):
+    ids = [["a", "b"][: len(times[0])], ["c"]]
+    frame = pytest.importorskip(library).DataFrame({name: times, items: ids})
+    histories = as_histories(frame)
+    assert [row.tolist() for row in histories] == [["b", "a"][: len(times[0])], ["c"]]
+    assert histories.timestamps is not None
+
+
+def test_usual_names_of_list_columns_win_over_what_they_hold():
+    frame = pandas.DataFrame({"items": [[1, 2]], "timestamps": [[2, 1]], "weights": [[5, 6]]})
+    histories = as_histories(frame)
+    assert histories[0].tolist() == [2, 1]
+    assert histories.weights.tolist() == [6, 5]
+
+
+def test_list_columns_of_users_without_events_need_no_types():
+    frame = pandas.DataFrame({"movies": [[], []], "when": [[], []]})
+    assert as_histories(frame).lengths.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"movies": [[1]], "shops": [[2]]},
+        {"movies": [[1]], "ratings": [[2.0]]},
+        {"ratings": [[1]], "when": [[2.0]]},
+        {"movies": [[1]], "when": [[2.0]], "dates": [[3.0]]},
+        {"items": [[1]], "movies": [[2]]},
+        {"items": [[1]], "timestamps": [[2.0]], "when": [[2.0]]},
+        {"timestamps": [[1]], "weights": [[2.0]]},
+        {"when": [[1]], "dates": [[2.0]]},
+    ],
+)
+def test_unclear_list_columns_are_named_with_the_way_out(columns):
+    frame = pandas.DataFrame(columns)
+    with pytest.raises(ValueError, match=r"not clear which holds what .*Rename.*from_lists") as e:
+        as_histories(frame)
+    assert all(repr(name) in str(e.value) for name in columns)
+
+
+def test_columns_beside_the_lists_are_named():
+    frame = pandas.DataFrame({"movies": [[1]], "age": [30]})
+    with pytest.raises(ValueError, match=r"only list columns, but it also has \['age'\]"):
+        as_histories(frame)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_column_transformer_hands_list_columns_to_an_encoder(library):
+    frame = pytest.importorskip(library).DataFrame(
+        {"age": [30, 40], "movies": [["a", "b"], ["b"]], "when": [[2, 1], [3]]}
+    )
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2), ids=["a", "b"]), decay=1)
+    histories = Histories.from_lists([["a", "b"], ["b"]], timestamps=[[2, 1], [3]])
+    expected = encoder.fit_transform(histories)
+    assert expected[0, 0] > expected[0, 1]
+    table = ColumnTransformer([("h", encoder, ["movies", "when"])])
+    assert np.array_equal(table.fit_transform(frame), expected)
+    for columns in ("movies", ["movies"]):
+        alone = ColumnTransformer([("h", encoder, columns)]).fit_transform(frame)
+        assert np.array_equal(alone, encoder.fit_transform([["a", "b"], ["b"]]))
+
+
+def test_a_frame_without_rows_has_no_users():
+    assert len(as_histories(pandas.DataFrame({"movies": [], "when": []}))) == 0
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        CooccurrenceItemEmbedder().fit(pandas.DataFrame({"movies": []}))
