@@ -278,6 +278,50 @@ def features_in_order(features: np.ndarray | None, rows: np.ndarray) -> np.ndarr
     return found
 
 
+def joined(columns: Sequence[np.ndarray | None], lengths: Sequence[int], name: str) -> Any:
+    """Return the column of several batches, one batch after another; None if no batch has it.
+
+    Raises
+    ------
+    ValueError
+        If a batch with events lacks a column that another one has.
+    """
+    filled = [at for at, length in enumerate(lengths) if length]
+    have = [at for at in filled if columns[at] is not None]
+    if not have:  # without events, one batch is as good as another
+        given = [column for column in columns if column is not None]
+        return given[0] if given and not filled else None
+    lacking = sorted(set(filled) - set(have))
+    if lacking:
+        raise ValueError(
+            f"The batch at position {lacking[0]} has no {name}, but the one at position {have[0]} "
+            f"has. Give all of them {name}, or none."
+        )
+    found = [column for at in have if (column := columns[at]) is not None]
+    for at, column in zip(have[1:], found[1:], strict=True):
+        refuse_other_kind(column, found[0], f"{name} of the batch at position {at}", "those before")
+    return np.concatenate(found)
+
+
+def joined_features(
+    features: Sequence[np.ndarray | None], rows: Sequence[np.ndarray], n_users: int
+) -> np.ndarray | None:
+    """Return the features of the users of several batches: the last ones that are known."""
+    widths = sorted({part.shape[1] for part in features if part is not None})
+    if not widths:
+        return None
+    if len(widths) > 1:
+        raise ValueError(
+            f"user_features must have the same columns in all batches, got {widths} columns."
+        )
+    together = np.full((n_users, widths[0]), np.nan, dtype=np.float32)
+    for part, of_users in zip(features, rows, strict=True):
+        if part is not None:
+            known = ~np.isnan(part).any(axis=1)
+            together[of_users[known]] = part[known]
+    return together
+
+
 def positions_in(key: Any, n_users: int) -> int | slice | np.ndarray:
     """Return the users that an index selects: one, a slice of step 1, or an array of positions."""
     if isinstance(key, tuple):

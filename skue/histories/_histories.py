@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -31,13 +31,15 @@ from skue.histories._columns import (
     flatten,
     flatten_like,
     item_ids_of,
+    joined,
+    joined_features,
     place_in_lists,
     positions_in,
     refuse_decreasing,
     same_length,
     without_padding,
 )
-from skue.histories._vocabulary import Vocabulary
+from skue.histories._vocabulary import Vocabulary, union_of
 from skue.kernels._arrays import (
     frozen,
     kept_offsets,
@@ -421,6 +423,85 @@ class Histories:
         weights = as_weights(table.data)
         histories = cls(table.indices, table.indptr, item_ids, weights=weights, user_ids=user_ids)
         histories._is_ordered = False
+        return histories
+
+    @classmethod
+    def concat(cls, batches: Iterable[Histories]) -> Histories:
+        """Join batches, such as those of yesterday and today, by their users.
+
+        Parameters
+        ----------
+        batches : sequence of Histories
+            With ``user_ids``, by which users are matched. All of them, or none, have timestamps,
+            and so for weights; a batch without events may lack both.
+
+        Returns
+        -------
+        histories : Histories
+            Users and items are in the order in which they first appear, so those of the first
+            batch keep their rows and codes. Each user's events are sorted by time; at equal times,
+            and without times, those of earlier batches come first. An event that is in two batches
+            is kept twice: see Notes. Of a user with ``user_features`` in several batches, the last
+            row that is known counts.
+
+        Raises
+        ------
+        ValueError
+            For batches without user ids, or with a user twice; if one has times or weights and
+            another has none; for ids, times or features of different kinds.
+
+        Notes
+        -----
+        Nothing is dropped. If periods may overlap, drop the rows that are equal from the log:
+        ``Histories.from_frame(histories.to_frame().drop_duplicates())``. This also drops an item
+        that was bought twice at one time.
+
+        Examples
+        --------
+        >>> from skue import Histories
+        >>> yesterday = Histories.from_lists([["tea"], ["saw"]], user_ids=["ann", "bob"])
+        >>> today = Histories.from_lists([["axe"], ["cup", "tea"]], user_ids=["bob", "eve"])
+        >>> histories = Histories.concat([yesterday, today])
+        >>> [f"{user}: {' '.join(items)}" for user, items in zip(histories.user_ids, histories)]
+        ['ann: tea', 'bob: saw axe', 'eve: cup tea']
+        """
+        batches = list(batches)
+        if not batches:
+            raise ValueError("batches must hold at least one batch of histories, got none.")
+        of_batches = []
+        for at, batch in enumerate(batches):
+            if not isinstance(batch, Histories):
+                raise ValueError(
+                    f"batches must be a list of Histories, got {type(batch).__name__} at position "
+                    f"{at}."
+                )
+            if batch.user_ids is None:
+                raise ValueError(
+                    f"Users are matched by user_ids, but the batch at position {at} has none. "
+                    "Build it with user_ids, as from_frame and load_interactions do."
+                )
+            name = f"user_ids of the batch at position {at}"
+            of_batches.append(Vocabulary(batch.user_ids, name))
+        users = union_of(of_batches, "user_ids")
+        items = union_of([batch.vocabulary for batch in batches], "item_ids")
+        rows = [users.lookup(batch.user_ids) for batch in batches]
+        codes = []
+        for batch in batches:
+            places, _ = items.map_of(batch.vocabulary)
+            codes.append(batch.codes if places is None else places[batch.codes])
+        n_events = [len(batch.codes) for batch in batches]
+        timestamps = joined([batch.timestamps for batch in batches], n_events, "timestamps")
+        weights = joined([batch.weights for batch in batches], n_events, "weights")
+        features = joined_features([batch.user_features for batch in batches], rows, len(users))
+        owner = np.concatenate(
+            [np.repeat(r, b.lengths) for r, b in zip(rows, batches, strict=True)]
+        )
+        histories = cls._of_log(
+            Log((owner, users.ids), (np.concatenate(codes), items.ids), timestamps, weights)
+        )
+        histories.vocabulary = items
+        histories.user_features = None if features is None else read_only(features)
+        histories._is_ordered = all(batch._is_ordered for batch in batches)
         return histories
 
     def to_frame(self) -> pandas.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,22 @@ def check_same_type(ids: np.ndarray, others: np.ndarray, name: str, whose: str) 
             f"{name} must be of one type, got {shown(ids[0])}, but {whose} {shown(others[0])}. "
             "Convert all ids to integers or all to strings."
         )
+
+
+def union_of(vocabularies: Sequence[Vocabulary], name: str) -> Vocabulary:
+    """Return all ids in the order in which they first appear, of one type."""
+    first = vocabularies[0]
+    for vocabulary in vocabularies[1:]:
+        check_same_type(vocabulary.ids, first.ids, name, "those before are such as")
+        first = first if len(first) else vocabulary
+    if all(first.map_of(vocabulary)[1] for vocabulary in vocabularies):
+        return first
+    ids = np.concatenate([vocabulary.ids for vocabulary in vocabularies if len(vocabulary)])
+    if is_text(ids):
+        distinct = dict.fromkeys(ids.tolist())
+        return Vocabulary._trusted(np.fromiter(distinct, dtype=object, count=len(distinct)))
+    _, places = np.unique(ids, return_index=True)
+    return Vocabulary._trusted(ids[np.sort(places)])
 
 
 def _repeated(ids: np.ndarray) -> np.ndarray:
