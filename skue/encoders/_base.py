@@ -130,6 +130,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         "unknown_item": [StrOptions({"ignore", "warn", "raise"})],
         "n_jobs": [None, Integral],
     }
+    _defaults_of_none: ClassVar[dict[str, str]] = {"item_embeddings": "CooccurrenceItemEmbedder()"}
     _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
     _uses_times: ClassVar[bool] = False
     # Whether threads share the chunks. False where BLAS uses threads itself.

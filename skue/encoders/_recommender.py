@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overload
 
 import numpy as np
 import sklearn
@@ -47,6 +47,37 @@ class Recommender(DocumentationLink, BaseEstimator):
     item_embeddings_: Any
     # What fit used besides the items and their order. Without it, other items would be best.
     _needs: tuple[str, ...] = ()
+    # What stands in for parameters that are None.
+    _defaults_of_none: ClassVar[dict[str, str]] = {}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of a nested estimator.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name, such as ``item_embeddings__n_dims`` for those of an embedder.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            For a parameter that does not exist, or one of an estimator that is not given.
+        """
+        own = self.get_params(deep=False) | params
+        for name in params:
+            outer, nested, _ = name.partition("__")
+            if nested and outer in own and not hasattr(own[outer], "set_params"):
+                held = "None" if own[outer] is None else f"of type {type(own[outer]).__name__}"
+                way_out = self._defaults_of_none.get(outer, "an object with parameters")
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {name!r}, because {outer} is {held}. "
+                    f"Set {outer}={way_out} first."
+                )
+        return super().set_params(**params)
 
     @abstractmethod
     def _score_items(self, histories: Histories) -> np.ndarray:

@@ -156,6 +156,10 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
+    _defaults_of_none: ClassVar[dict[str, str]] = {
+        "encoder": "TwoTowerUserEncoder()",
+        "ranker": "HistGradientBoostingClassifier()",
+    }
 
     def __init__(
         self,

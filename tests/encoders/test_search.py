@@ -14,11 +14,15 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
 
 from skue import (
+    CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
     ItemEmbeddings,
+    MixedUserEncoder,
+    ProfileUserEncoder,
     RecallAtK,
     RetrievalScores,
+    TwoStageRecommender,
     TwoTowerUserEncoder,
     leave_last_out,
     temporal_folds,
@@ -155,3 +159,56 @@ def test_a_search_does_not_copy_a_million_items_to_its_workers(tmp_path):
     with_many = private_memory_of_a_search(many, tmp_path / "many")
     # A copy of the vectors would be 250 MB by itself.
     assert with_many - with_few < 125_000
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name", "way_out"),
+    [
+        (DecayAverageUserEncoder(), "item_embeddings__n_dims", "CooccurrenceItemEmbedder()"),
+        (MixedUserEncoder(), "item_embeddings__window", "CooccurrenceItemEmbedder()"),
+        (TwoTowerUserEncoder(), "item_embeddings__n_dims", "CooccurrenceItemEmbedder()"),
+        (TwoTowerUserEncoder(), "item_features__x", "an object with parameters"),
+        (ProfileUserEncoder(), "item_features__x", "an object with parameters"),
+        (TwoStageRecommender(), "encoder__n_dims", "TwoTowerUserEncoder()"),
+        (TwoStageRecommender(), "ranker__max_iter", "HistGradientBoostingClassifier()"),
+        (TwoStageRecommender(DecayAverageUserEncoder()), "encoder__item_embeddings__n_dims", "Coo"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_parameter_of_an_estimator_that_is_none_is_refused_with_the_way_out(
+    estimator, name, way_out
+):
+    outer = name.split("__")[-2]
+    message = rf"has no parameter '{outer}__\w+', because {outer} is None. Set {outer}={way_out}"
+    with pytest.raises(ValueError, match=message.replace("()", r"\(\)")):
+        estimator.set_params(**{name: 32})
+    with pytest.raises(ValueError, match="because"):
+        GridSearchCV(Pipeline([("e", estimator)]), {f"e__{name}": [2]}, scoring=RecallAtK(5)).fit(
+            X, Y
+        )
+
+
+@pytest.mark.parametrize(
+    ("items", "held"),
+    [(DATA.item_embeddings, "ItemEmbeddings"), (np.eye(60), "ndarray")],
+)
+def test_a_parameter_of_given_vectors_is_refused(items, held):
+    with pytest.raises(
+        ValueError, match=f"item_embeddings is of type {held}. Set item_embeddings="
+    ):
+        DecayAverageUserEncoder(items).set_params(item_embeddings__n_dims=8)
+
+
+def test_an_embedder_can_be_set_together_with_its_parameters():
+    encoder = DecayAverageUserEncoder().set_params(
+        item_embeddings__n_dims=8, item_embeddings=CooccurrenceItemEmbedder()
+    )
+    assert encoder.item_embeddings.n_dims == 8
+    found = GridSearchCV(encoder, {"item_embeddings__n_dims": [2, 16]}, scoring=RecallAtK(5), cv=2)
+    assert found.fit(X, Y).best_params_.keys() == {"item_embeddings__n_dims"}
+
+
+def test_a_parameter_that_does_not_exist_is_refused_by_scikit_learn():
+    for name in ("fit__x", "no__x", "no"):
+        with pytest.raises(ValueError, match="Invalid parameter"):
+            DecayAverageUserEncoder().set_params(**{name: 1})
