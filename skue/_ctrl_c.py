@@ -1,8 +1,15 @@
-"""Ctrl-C while the command is imported ends it without a traceback."""
+"""Ctrl-C and SIGTERM end the command without a traceback."""
 
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM, which stops work as Ctrl-C does."""
 
 
 def is_command() -> bool:
@@ -13,10 +20,22 @@ def is_command() -> bool:
     return os.path.basename(started) in ("skue", "skue.exe")
 
 
-def raise_again() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt, when the imports are done."""
+@contextmanager
+def raising() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt again, and SIGTERM raise Terminated inside the block."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _raise_terminated(*_: Any) -> NoReturn:
+    raise Terminated
 
 
 # Until then it ends the process: during an import, an exception could become another one.

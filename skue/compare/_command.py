@@ -18,13 +18,14 @@ import sklearn
 
 from skue import _ctrl_c
 from skue._version import __version__
+from skue.compare import _prediction, _text
 from skue.compare._id_table import TextOptions
 from skue.compare._item_features import read_item_features
 from skue.compare._labels import read_labels
-from skue.compare._prediction import predict_labels
+from skue.compare._prediction import Predictions, predict_labels
 from skue.compare._progress import Progress
 from skue.compare._report import about_comparison, about_predictions, check_folder, write_report
-from skue.compare._run import compare
+from skue.compare._run import Comparison, compare
 from skue.compare._split import moment, split_log
 from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
@@ -42,14 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0; 2 after an error, which is one line; 130 when interrupted.
+        0; 2 after an error, which is one line; 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     progress = Progress(sys.stderr, quiet=options.quiet)
     try:
-        _ctrl_c.raise_again()
-        with warnings.catch_warnings():
+        with _ctrl_c.raising(), warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda message, *rest, **named: progress.note(
                 f"note: {_as_flags(message)}"
@@ -59,9 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         reason = "not enough memory. " if isinstance(error, MemoryError) else ""
         progress.note(f"error: {reason}{_as_flags(error) or type(error).__name__}")
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         progress.note("interrupted")
-        return 130
+        return 143 if isinstance(stop, _ctrl_c.Terminated) else 130
     return 0
 
 
@@ -89,15 +89,19 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
         "columns": "" if columns is None else _about_columns(columns),
         "progress": progress,
     }
+    printed = _PrintedTable()
+    if not options.json:
+        told["on_row"] = printed.grow
+    result: Comparison | Predictions
     if split is None:
         labels = read_labels(options.target, histories, roles["user"], text)
         features = None if feature_file is None else feature_file.features
-        predictions = predict_labels(histories, labels, features, **told)
-        answer = about_predictions(predictions)
+        result = predict_labels(histories, labels, features, **told)
+        answer = about_predictions(result)
     else:
         ks = None if options.k is None else list(dict.fromkeys(options.k))
-        comparison = compare(split, items, ks, seen=options.seen, feature_file=feature_file, **told)
-        answer = about_comparison(comparison)
+        result = compare(split, items, ks, seen=options.seen, feature_file=feature_file, **told)
+        answer = about_comparison(result)
     # The table is printed even if the report cannot be written.
     try:
         if options.out is not None:
@@ -107,7 +111,11 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
         if options.json:
             _print(answer.json, encoding="utf-8")
         else:
-            _print("\n".join([answer.table, "", *answer.notes, "", answer.verdict]))
+            printed.grow(result)
+            _print("\n".join(["", *answer.notes, "", answer.verdict]))
+            printed.raise_error()
+    if result.stopped is not None:
+        raise result.stopped
 
 
 def _about_columns(columns: ColumnsRead) -> str:
@@ -209,6 +217,30 @@ def _about(name: str, histories: Histories, arguments: list[str]) -> dict[str, A
     }
 
 
+class _PrintedTable:
+    """The table on stdout, to which lines are added when they are known."""
+
+    def __init__(self) -> None:
+        self.n_lines = 0
+        self.error: OSError | None = None
+
+    def grow(self, result: Comparison | Predictions) -> None:
+        """Print the rows that are new. The report is made even if this fails."""
+        whole = _text.table(result) if isinstance(result, Comparison) else _prediction.table(result)
+        lines = whole.splitlines()[self.n_lines :]
+        self.n_lines += len(lines)
+        try:
+            if lines:
+                _print("\n".join(lines))
+        except OSError as error:
+            self.error = error
+
+    def raise_error(self) -> None:
+        """Raise the error of the first line that could not be printed."""
+        if self.error is not None:
+            raise self.error
+
+
 def _print(text: str, encoding: str | None = None) -> None:
     if sys.stdout is None:
         return
@@ -258,7 +290,8 @@ def parser() -> argparse.ArgumentParser:
         "compare",
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
-        epilog="Exit code: 0, 2 for an error in the input or the options, 130 after Ctrl-C.",
+        epilog="Exit code: 0, 2 for an error in the input or the options, 130 after Ctrl-C "
+        "and 143 after SIGTERM, when the rows that are done are printed and written.",
         allow_abbrev=False,
     )
     command.add_argument(

@@ -10,12 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from skue.compare._search import Search
 from skue.compare._split import Split
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
 from skue.encoders._mixed import MixedUserEncoder
-from skue.encoders.two_tower._encoder import TwoTowerUserEncoder
 from skue.histories._histories import Histories
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
@@ -51,6 +49,8 @@ class Contender:
         Time spent before the fit on what the estimator is given, such as item vectors.
     first_stage : Contender or None
         A contender that is fitted before, and is the encoder of this one.
+    is_searched : bool
+        Whether its parameters are to be found by :func:`search_decay`.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Contender:
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     first_stage: Contender | None = None
+    is_searched: bool = False
 
     @property
     def file(self) -> str:
@@ -105,12 +106,10 @@ def rankers(split: Split, *, exclude_seen: bool) -> list[Contender]:
 def encoders(
     split: Split,
     items: ItemEmbeddings,
-    search: Search,
     *,
     items_given: bool,
     item_features: ItemFeatures | None,
     items_seconds: float,
-    search_seconds: float,
 ) -> list[Contender]:
     """Return the encoders and the recommender, the simplest first."""
     unit: AgeUnit = "step" if split.unit == "event" else "instant"
@@ -123,24 +122,22 @@ def encoders(
     if split.unit == "instant":
         monthly = DecayAverageUserEncoder(items, decay=math.log(2) / 30, age_unit="D")
         averages.append(Contender("decay average, 30 days", "encoder", monthly))
-    searched = DecayAverageUserEncoder(items, **search.found)
-    averages.append(
-        Contender("decay average, searched", "encoder", searched, search.found, search_seconds)
-    )
+    searched = DecayAverageUserEncoder(items)
+    averages.append(Contender("decay average, searched", "encoder", searched, is_searched=True))
     averages.append(Contender("mix", "encoder", MixedUserEncoder(items, age_unit=unit)))
     for average in averages:
         average.seconds += items_seconds
 
-    given = items if items_given else None
-    options: dict[str, Any] = {"item_features": item_features, "random_state": 0}
-    two_tower = Contender("two-tower", "encoder", TwoTowerUserEncoder(given, **options))
-    encoder = default_encoder(len(split.train)).set_params(item_embeddings=given, **options)
-    shared = None
-    if encoder.validation_fraction == two_tower.estimator.validation_fraction:
-        encoder, shared = FrozenEstimator(two_tower.estimator), two_tower  # not fitted twice
-    two_stage = TwoStageRecommender(encoder, random_state=0)
+    # One that holds out enough for the second stage, so that it need not be fitted twice.
+    encoder = default_encoder(len(split.train)).set_params(
+        item_embeddings=items if items_given else None,
+        item_features=item_features,
+        random_state=0,
+    )
+    two_tower = Contender("two-tower", "encoder", encoder)
+    two_stage = TwoStageRecommender(FrozenEstimator(encoder), random_state=0)
     return [
         *averages,
         two_tower,
-        Contender("two-stage", "recommender", two_stage, first_stage=shared),
+        Contender("two-stage", "recommender", two_stage, first_stage=two_tower),
     ]

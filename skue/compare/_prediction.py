@@ -7,7 +7,7 @@ import importlib.util
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 from skue.compare._contenders import file_of
 from skue.compare._labels import Labels
 from skue.compare._progress import Progress
-from skue.compare._text import figure, in_columns, interval
+from skue.compare._text import figure, in_columns, interval, stopped_before
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
 from skue.encoders._profile import ProfileUserEncoder
@@ -91,12 +91,22 @@ class Prediction:
 
 @dataclass
 class Predictions:
-    """Everything that ``compare --target`` prints or writes. The first row is the reference."""
+    """Everything that ``compare --target`` prints or writes. The first row is the reference.
+
+    ``stopped`` is the interrupt or error that ended it before the last of the ``names``.
+    """
 
     about: dict[str, Any]
     labels: Labels
-    rows: list[Prediction]
+    names: list[str]
     columns: str = ""
+    rows: list[Prediction] = field(default_factory=list)
+    stopped: BaseException | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the contenders that are not done."""
+        return self.names[len(self.rows) :]
 
     @property
     def metric(self) -> str:
@@ -161,37 +171,50 @@ def predict_labels(
     about: dict[str, Any],
     progress: Progress,
     columns: str = "",
+    on_row: Callable[[Predictions], None] = lambda predictions: None,
 ) -> Predictions:
     """Cross-validate a linear model of the label on the numbers of each contender.
 
     The numbers are learned from all histories, without labels. Only users with a label are in the
     folds. The regularisation is chosen inside each training fold.
+
+    ``on_row`` is called with the rows so far after the second row and each later one. If an
+    interrupt or an error comes after the first row, the rows are returned, and the reason is in
+    ``stopped``.
     """
-    rows: list[Prediction] = []
-    made: dict[int, tuple[Any, float]] = {}
     every = list(contenders(histories, item_features))
-    for number, (name, transformers) in enumerate(every, start=1):
-        with progress.stage(f"[{number}/{len(every)}] {name}"):
-            for transformer in transformers:
-                if id(transformer) not in made:
-                    started = time.perf_counter()
-                    block = _in_one_scale(transformer.fit_transform(histories))
-                    made[id(transformer)] = block, time.perf_counter() - started
-            blocks, seconds = zip(*(made[id(one)] for one in transformers), strict=True)
-            block = blocks[0] if len(blocks) == 1 else np.hstack(blocks)
-            scores = cross_val_score(
-                _model(labels.kind),
-                block[labels.rows],
-                labels.values,
-                cv=_folds(labels.kind),
-                scoring=_SCORING[labels.kind],
-            )
-        estimator = transformers[0] if len(transformers) == 1 else None
-        row = Prediction(name, estimator, block.shape[1], scores.tolist(), sum(seconds))
-        if rows:
-            row.against = interval_over_folds(scores, rows[0].scores)
-        rows.append(row)
-    return Predictions(about, labels, rows, columns)
+    predictions = Predictions(about, labels, [name for name, _ in every], columns)
+    rows = predictions.rows
+    made: dict[int, tuple[Any, float]] = {}
+    try:
+        for number, (name, transformers) in enumerate(every, start=1):
+            with progress.stage(f"[{number}/{len(every)}] {name}"):
+                for transformer in transformers:
+                    if id(transformer) not in made:
+                        started = time.perf_counter()
+                        block = _in_one_scale(transformer.fit_transform(histories))
+                        made[id(transformer)] = block, time.perf_counter() - started
+                blocks, seconds = zip(*(made[id(one)] for one in transformers), strict=True)
+                block = blocks[0] if len(blocks) == 1 else np.hstack(blocks)
+                scores = cross_val_score(
+                    _model(labels.kind),
+                    block[labels.rows],
+                    labels.values,
+                    cv=_folds(labels.kind),
+                    scoring=_SCORING[labels.kind],
+                )
+            estimator = transformers[0] if len(transformers) == 1 else None
+            row = Prediction(name, estimator, block.shape[1], scores.tolist(), sum(seconds))
+            if rows:
+                row.against = interval_over_folds(scores, rows[0].scores)
+            rows.append(row)
+            if len(rows) > 1:
+                on_row(predictions)
+    except BaseException as reason:
+        if not rows:
+            raise
+        predictions.stopped = reason
+    return predictions
 
 
 def interval_over_folds(ours: Any, theirs: Any) -> tuple[float, float, float]:
@@ -243,7 +266,8 @@ def table(predictions: Predictions) -> str:
             f"against {rows[0].name}": ["-", *(interval(row.against) for row in rows[1:])],
             "columns": [str(row.n_columns) for row in rows],
             "fit s": [f"{row.seconds:.2f}" for row in rows],
-        }
+        },
+        {"": max(map(len, predictions.names)), predictions.metric: 7, "fit s": 9},
     )
 
 
@@ -273,6 +297,12 @@ def notes(predictions: Predictions) -> list[str]:
 
 def what_to_use(predictions: Predictions) -> str:
     """Return the recommendation that follows from the figures."""
+    if predictions.missing:
+        return f"{stopped_before(predictions.missing)} Of the others: {_verdict(predictions)}"
+    return _verdict(predictions)
+
+
+def _verdict(predictions: Predictions) -> str:
     rows, metric, kind = predictions.rows, predictions.metric, predictions.labels.kind
     best = max(rows, key=lambda row: row.mean)
     chance = [_CHANCE[kind]] * len(best.scores)
@@ -315,6 +345,7 @@ def as_json(predictions: Predictions) -> str:
             "metric": predictions.metric,
             "n_labelled": len(predictions.labels.rows),
             "rows": rows,
+            "missing": predictions.missing,
             "notes": notes(predictions),
             "what_to_use": what_to_use(predictions),
         },

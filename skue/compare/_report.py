@@ -201,7 +201,7 @@ def prediction_page(predictions: Predictions) -> str:
 
 def page(comparison: Comparison) -> str:
     """Return the page about a comparison as HTML. It loads nothing from elsewhere."""
-    found = comparison.search.found
+    search = comparison.search
     return _rendered(
         "report.html.jinja",
         comparison=comparison,
@@ -213,8 +213,8 @@ def page(comparison: Comparison) -> str:
         parts=_parts(comparison),
         lists=_lists(comparison),
         figures=_all_figures(comparison),
-        found=found,
-        half_life=half_life(found),
+        found=None if search is None else search.found,
+        half_life="" if search is None else half_life(search.found),
         pictures=[_recall_curves(comparison), *_search_curves(comparison)],
     )
 
@@ -316,10 +316,11 @@ def _recall_curves(comparison: Comparison) -> dict[str, str]:
 def _search_curves(comparison: Comparison) -> list[dict[str, str]]:
     """Return plots of recall against decay, one for each age unit."""
     pictures = []
-    for unit in dict.fromkeys(trial["age_unit"] for trial in comparison.search.trials):
+    trials = [] if comparison.search is None else comparison.search.trials
+    for unit in dict.fromkeys(trial["age_unit"] for trial in trials):
         figure, axes = _axes()
         curves: dict[float, list[tuple[float, float]]] = {}
-        for trial in comparison.search.trials:
+        for trial in trials:
             if trial["age_unit"] == unit:
                 point = (trial["decay"], trial["recall"])
                 curves.setdefault(trial["repeat_exponent"], []).append(point)

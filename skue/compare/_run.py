@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -76,20 +77,21 @@ class Comparison:
     items : ItemEmbeddings
         The item vectors of the averages.
     contenders : list of Contender
+    feature_file : FeatureFile or None
+    columns : str
+        Which columns of the log were read as what.
     rows : list of Row
-        The figures of the contenders, in the same order.
+        The figures of the contenders that are done, in the same order.
     per_user : dict
-        Recall at the first k of each user, for each name of a contender.
-    best_ranker : str
-        Name of the best ranker without vectors.
-    search : Search
+        Recall at the first k of each user, for each name of a contender that is done.
+    search : Search or None
+        None until it is done.
     shares : dict
         Share of the held-out items that are in the history (``"repeat"``), outside of the
         catalogue (``"unknown"``), or of no training history (``"new"``), and of the users without
         a known event (``"cold"``).
-    feature_file : FeatureFile or None
-    columns : str
-        Which columns of the log were read as what.
+    stopped : BaseException or None
+        The interrupt or error that ended the comparison before the last row.
     """
 
     about: dict[str, Any]
@@ -100,18 +102,49 @@ class Comparison:
     exclude_seen: bool
     items: ItemEmbeddings
     contenders: list[Contender]
-    rows: list[Row]
-    per_user: dict[str, np.ndarray]
-    best_ranker: str
-    search: Search
-    shares: dict[str, float]
     feature_file: FeatureFile | None = None
     columns: str = ""
+    rows: list[Row] = field(default_factory=list)
+    per_user: dict[str, np.ndarray] = field(default_factory=dict)
+    search: Search | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+    stopped: BaseException | None = None
 
     @property
     def encoders(self) -> list[Contender]:
-        """The contenders with vectors, which the report saves."""
-        return [contender for contender in self.contenders if contender.kind != "ranker"]
+        """The contenders with vectors that are done, which the report saves."""
+        return [c for c in self.contenders if c.kind != "ranker" and c.name in self.per_user]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the contenders that are not done."""
+        return [each.name for each in self.contenders if each.name not in self.per_user]
+
+    @property
+    def has_rankers(self) -> bool:
+        """Whether all rankers are done, so that the best one is known."""
+        return all(each.name in self.per_user for each in self.contenders if each.kind == "ranker")
+
+    @property
+    def best_ranker(self) -> str:
+        """Name of the best ranker without vectors."""
+        names = [row.name for row in self.rows if not row.is_encoder]
+        return max(names, key=lambda name: self.per_user[name].mean())
+
+    def add(self, row: Row, recall: np.ndarray) -> None:
+        """Add a contender that is done, with its recall for each user."""
+        names = [contender.name for contender in self.contenders]
+        self.rows.append(row)
+        self.rows.sort(key=lambda row: names.index(row.name))
+        self.per_user[row.name] = recall
+
+    def set_intervals(self) -> None:
+        """Compare all rows with the best ranker and the plain average."""
+        for row in self.rows:
+            for other in dict.fromkeys([self.best_ranker, "plain average"]):
+                if other not in (row.name, *row.against):
+                    ours, theirs = self.per_user[row.name], self.per_user[other]
+                    row.against[other] = paired_interval(ours, theirs)
 
     def row(self, name: str) -> Row:
         """Return the figures of a contender."""
@@ -128,12 +161,17 @@ def compare(
     progress: Progress,
     feature_file: FeatureFile | None = None,
     columns: str = "",
+    on_row: Callable[[Comparison], None] = lambda comparison: None,
 ) -> Comparison:
     """Fit and score rankers and encoders. The first of ``ks`` decides which one is best.
 
     If no item vectors are given, they are learned from the log. If ``ks`` is None, they depend on
     the number of items. With ``seen="auto"``, items of the history are excluded if very few
     events repeat an item.
+
+    ``on_row`` is called with the rows so far after each row from which on the best ranker is
+    known. If the comparison is interrupted or fails later than that it has two rows, these are
+    returned, and the reason is in ``stopped``.
     """
     exclude_seen = seen == "exclude" or (seen == "auto" and split.again_share < _RARELY_AGAIN)
     features = None if feature_file is None else feature_file.features
@@ -147,50 +185,14 @@ def compare(
     _require_known_items(split, items)
     chosen_ks = ks or usual_ks(len(items))
 
-    started = time.perf_counter()
-    with progress.stage("searching the decay"):
-        search = search_decay(
-            split,
-            given,
-            k=chosen_ks[0],
-            exclude_seen=exclude_seen,
-            on_trial=partial(progress.advance, part="candidate"),
-        )
-    search_seconds = time.perf_counter() - started
-
     contenders = rankers(split, exclude_seen=exclude_seen) + encoders(
         split,
         items,
-        search,
         items_given=given is not None,
         item_features=features,
         items_seconds=items_seconds,
-        search_seconds=search_seconds,
     )
-    rows, per_user, shares = [], {}, {}
-    for number, contender in enumerate(contenders, start=1):
-        with progress.stage(f"[{number}/{len(contenders)}] {contender.name}"):
-            microseconds = _fit(contender, split, progress)
-            evaluation = evaluate(
-                contender.estimator,
-                split.queries,
-                split.held_out,
-                exclude_seen=exclude_seen,
-                n_listed=chosen_ks[0],
-            )
-        rows.append(_row(contender, evaluation, chosen_ks, items, microseconds))
-        per_user[contender.name] = _recall(chosen_ks[0]).per_user(evaluation)
-        if contender.name == "plain average":
-            shares = _shares(evaluation)
-    best = max(
-        (row.name for row in rows if not row.is_encoder), key=lambda name: per_user[name].mean()
-    )
-    for row in rows:
-        for other in dict.fromkeys([best, "plain average"]):
-            if other == row.name:
-                continue
-            row.against[other] = paired_interval(per_user[row.name], per_user[other])
-    return Comparison(
+    comparison = Comparison(
         about,
         split,
         chosen_ks,
@@ -199,14 +201,37 @@ def compare(
         exclude_seen,
         items,
         contenders,
-        rows,
-        per_user,
-        best,
-        search,
-        shares,
         feature_file,
         columns,
     )
+    # The plain average first: it tells how many held-out items can be found.
+    in_order = sorted(contenders, key=lambda contender: contender.name != "plain average")
+    try:
+        for number, contender in enumerate(in_order, start=1):
+            with progress.stage(f"[{number}/{len(contenders)}] {contender.name}"):
+                if contender.is_searched:
+                    comparison.search = _search(contender, comparison, given, progress)
+                microseconds = _fit(contender, split, progress)
+                evaluation = evaluate(
+                    contender.estimator,
+                    split.queries,
+                    split.held_out,
+                    exclude_seen=exclude_seen,
+                    n_listed=chosen_ks[0],
+                )
+            if contender.name == "plain average":
+                comparison.shares = _shares(evaluation)
+            row = _row(contender, evaluation, chosen_ks, items, microseconds)
+            comparison.add(row, _recall(chosen_ks[0]).per_user(evaluation))
+            if comparison.has_rankers:
+                comparison.set_intervals()
+                on_row(comparison)
+    except BaseException as reason:
+        if len(comparison.rows) < 2:
+            raise
+        comparison.stopped = reason
+        comparison.set_intervals()
+    return comparison
 
 
 def usual_ks(n_items: int) -> list[int]:
@@ -241,6 +266,24 @@ def _require_known_items(split: Split, items: ItemEmbeddings) -> None:
             f"{split.train.item_ids[:3].tolist()}, but --items has ids such as "
             f"{items.ids[:3].tolist()}."
         )
+
+
+def _search(
+    contender: Contender, comparison: Comparison, given: ItemEmbeddings | None, progress: Progress
+) -> Search:
+    """Find the parameters of a contender."""
+    started = time.perf_counter()
+    search = search_decay(
+        comparison.split,
+        given,
+        k=comparison.ks[0],
+        exclude_seen=comparison.exclude_seen,
+        on_trial=partial(progress.advance, part="candidate"),
+    )
+    contender.estimator.set_params(**search.found)
+    contender.parameters = search.found
+    contender.seconds += time.perf_counter() - started
+    return search
 
 
 def _fit(contender: Contender, split: Split, progress: Progress) -> float:

@@ -10,15 +10,19 @@ from typing import Any
 from sklearn.model_selection import ParameterGrid
 
 from skue.compare._split import Split, inner_split, with_at_most
-from skue.encoders._decay_average import DecayAverageUserEncoder
+from skue.encoders._events import known_events
 from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
+from skue.kernels._pooling import decayed_averages
+from skue.kernels._ranking import Products
+from skue.metrics._evaluation import Evaluation
 from skue.metrics._scorers import RecallAtK
 
 _DECAYS = [0.0, 0.03, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0]
 _HALF_LIVES_IN_DAYS = [1, 3, 7, 14, 30, 60, 120, 365, 730]
 _REPEAT_EXPONENTS = [1.0, 0.5, 0.3, 0.0]
 _SEARCHED_USERS = 10_000
+_SEARCHED = ("age_unit", "decay", "repeat_exponent")
 
 
 @dataclass
@@ -67,16 +71,28 @@ def search_decay(
         return Search({"age_unit": unit, "decay": 0.07, "repeat_exponent": 1.0})
     items = given or CooccurrenceItemEmbedder().fit(inner.train).item_embeddings_
     inner = with_at_most(_SEARCHED_USERS, inner)
-    scorer = RecallAtK(k, exclude_seen=exclude_seen, normalize="min")
+    events = known_events(items, inner.queries)
+    recall_at_k = RecallAtK(k, normalize="min")
+    trials: list[dict[str, Any]] = []
     candidates = list(ParameterGrid(_grids(split.unit)))
-    trials = []
-    for n_done, parameters in enumerate(candidates):
-        on_trial(n_done, len(candidates))
-        encoder = DecayAverageUserEncoder(items, cold_start="popular", **parameters)
-        recall = scorer(encoder.fit(inner.queries), inner.queries, inner.held_out)
-        trials.append({**parameters, "recall": recall})
-    best = max(range(len(trials)), key=lambda at: trials[at]["recall"])
-    return Search(candidates[best], trials)
+    for parameters in candidates:
+        on_trial(len(trials), len(candidates))
+        # One decay at a time: numba compiles the pooling of several anew for every number.
+        unit, decay, exponent = (parameters[name] for name in _SEARCHED)
+        (users,), _ = decayed_averages(
+            events.rows,
+            events.offsets,
+            events.ages(unit),
+            events.weights,
+            [decay],
+            exponent,
+            items.vectors,
+        )
+        scores, held_out = Products(users, items.vectors), inner.held_out
+        found = Evaluation(scores, items, inner.queries, held_out, exclude_seen=exclude_seen)
+        trials.append({**parameters, "recall": float(recall_at_k.per_user(found).mean())})
+    best = max(trials, key=lambda trial: trial["recall"])
+    return Search({name: best[name] for name in _SEARCHED}, trials)
 
 
 def _grids(unit: str) -> list[dict[str, list[Any]]]:

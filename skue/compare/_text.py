@@ -32,13 +32,17 @@ def table(comparison: Comparison) -> str:
     columns["explore"] = [figure(row.explore) for row in rows]
     columns["fit s"] = [f"{row.fit_seconds:.2f}" for row in rows]
     columns["µs/user"] = [figure(row.microseconds_per_user, ".1f") for row in rows]
-    return in_columns(columns)
+    names = max(len(contender.name) for contender in comparison.contenders)
+    return in_columns(columns, {"": names, "fit s": 9, "µs/user": 9})
 
 
-def in_columns(columns: dict[str, list[str]]) -> str:
-    """Return cells in columns of fixed width. A column of dashes is left out."""
+def in_columns(columns: dict[str, list[str]], least: dict[str, int]) -> str:
+    """Return cells in columns of fixed width. A column of dashes is left out.
+
+    Some columns have at least a given width, so that later rows fit below the earlier ones.
+    """
     lines = [[header, *cells] for header, cells in columns.items() if set(cells) != {"-"}]
-    widths = [max(map(len, column)) for column in lines]
+    widths = [max(least.get(column[0], 0), *map(len, column)) for column in lines]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if index == 0 else cell.rjust(width)
@@ -86,7 +90,7 @@ def _of_the_users(split: Split) -> list[str]:
     scored = f"Scored: {_count(n_scored, 'user')}"
     if split.n_not_scored:
         scored += f", drawn at random; {split.n_not_scored} others only took part in training"
-    lines = [scored + (f". Left out: {_listed(reasons)}." if reasons else ".")]
+    lines = [scored + (f". Left out: {listed(reasons)}." if reasons else ".")]
     n_possible = n_scored + split.n_not_scored
     share = n_possible / (n_possible + sum(split.left_out.values()))
     if share < _SMALL_SHARE:
@@ -99,12 +103,22 @@ def _of_the_users(split: Split) -> list[str]:
 
 
 def _of_the_examples(comparison: Comparison) -> list[str]:
-    encoder = next(c.estimator for c in comparison.contenders if c.name == "two-tower")
-    n_seen, n_examples = encoder.n_examples_seen_, encoder.n_examples_
-    if not 0 < n_seen < n_examples:
-        return []
-    share = f"{n_seen / n_examples:.1%}"
-    return [f"The two-tower learned from {n_seen} examples, drawn from {n_examples} ({share})."]
+    estimators = {contender.name: contender.estimator for contender in comparison.encoders}
+    lines = []
+    if "two-tower" in estimators:
+        encoder = estimators["two-tower"]
+        n_seen, n_examples = encoder.n_examples_seen_, encoder.n_examples_
+        if 0 < n_seen < n_examples:
+            share = f"{n_seen / n_examples:.1%}"
+            lines.append(
+                f"The two-tower learned from {n_seen} examples, drawn from {n_examples} ({share})."
+            )
+    if "two-stage" in estimators:
+        lines.append(
+            "The encoder of 'two-stage' is the two-tower, which is fitted once; its seconds count "
+            "in both rows."
+        )
+    return lines
 
 
 def _of_k(comparison: Comparison) -> list[str]:
@@ -117,7 +131,7 @@ def _of_k(comparison: Comparison) -> list[str]:
             "contenders. Choose a smaller k with -k."
         ]
     if not comparison.ks_given and comparison.ks != USUAL_KS:
-        chosen = _listed([str(k) for k in comparison.ks])
+        chosen = listed([str(k) for k in comparison.ks])
         return [f"There are only {n_items} items, so k is {chosen} (change it with -k)."]
     return []
 
@@ -192,6 +206,8 @@ def _of_new_items(comparison: Comparison) -> list[str]:
 
 def _of_the_search(comparison: Comparison) -> list[str]:
     search = comparison.search
+    if search is None:
+        return []
     shown = ", ".join(f"{name}={value!r}" for name, value in sorted(search.found.items()))
     done = "Searched" if search.trials else "No history is long enough to search, so the default"
     lines = [f"{done}: {shown}; {half_life(search.found)}."]
@@ -219,6 +235,17 @@ def what_to_ship(comparison: Comparison) -> str:
     It is the simplest encoder that is not significantly below the best one, if it is significantly
     above the best ranker without vectors. Otherwise it is that ranker.
     """
+    if comparison.missing:
+        return f"{stopped_before(comparison.missing)} Of the others: {_verdict(comparison)}"
+    return _verdict(comparison)
+
+
+def stopped_before(missing: list[str]) -> str:
+    """Return a sentence that names the contenders that are missing."""
+    return f"Stopped before {listed([repr(name) for name in missing])}, which are missing."
+
+
+def _verdict(comparison: Comparison) -> str:
     k = comparison.ks[0]
     first, *others = comparison.per_user.values()
     if all(np.array_equal(first, other) for other in others):
@@ -297,7 +324,8 @@ def as_json(comparison: Comparison) -> str:
         "exclude_seen": comparison.exclude_seen,
         "best_ranker": comparison.best_ranker,
         "rows": [{name: row[name] for name in row if name not in empty} for row in rows],
-        "search": comparison.search.trials,
+        "missing": comparison.missing,
+        "search": [] if comparison.search is None else comparison.search.trials,
         "notes": notes(comparison),
         "what_to_ship": what_to_ship(comparison),
     }
@@ -323,7 +351,7 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _listed(parts: list[str]) -> str:
+def listed(parts: list[str]) -> str:
     """Return parts as "a, b and c"."""
     if len(parts) < 2:
         return "".join(parts)

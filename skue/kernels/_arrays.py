@@ -41,6 +41,15 @@ def user_item_keys(users: np.ndarray, rows: np.ndarray, n_items: int | None = No
     return users * np.int64(n_items) + rows
 
 
+def is_among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return whether each integer is among others, many times faster than ``np.isin`` for few."""
+    if not len(others):
+        return np.zeros(len(values), dtype=bool)
+    others = np.sort(others)
+    found: np.ndarray = others[np.searchsorted(others[:-1], values)] == values
+    return found
+
+
 def positions_of_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return the positions ``start, start + 1, ...`` of all ranges, one range after another."""
     offsets = offsets_of(lengths)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skue.kernels._arrays import owners, pairs_of_block, user_item_keys
+from skue.kernels._arrays import is_among, owners, pairs_of_block, user_item_keys
 from skue.kernels._threads import pooling_backend, spread
 from skue.kernels._topk import top_k
 
@@ -178,7 +178,7 @@ def _block(
     if len(out_rows):
         out = user_item_keys(out_users, out_rows, n_items)
         # Unknown items (row -1) are dropped already, so their keys do not matter.
-        keep &= ~np.isin(user_item_keys(users, own_rows, n_items), out)
+        keep &= ~is_among(user_item_keys(users, own_rows, n_items), out)
     positions = offsets[start] + np.flatnonzero(keep)
     return _Block(start, stop, positions, users[keep], own_rows[keep], out_users, out_rows)
 

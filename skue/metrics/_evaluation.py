@@ -14,7 +14,7 @@ from skue.histories._forms import as_histories
 from skue.histories._histories import Histories
 from skue.histories._targets import target_rows
 from skue.items._item_embeddings import Catalogue, ItemEmbeddings
-from skue.kernels._arrays import owners, user_item_keys
+from skue.kernels._arrays import is_among, owners, user_item_keys
 from skue.kernels._ranking import BLOCK_BYTES, Products, rank_positives
 from skue.kernels._ties import TiedGroups, tied_groups
 from skue.kernels._topk import apply_limits, best_of_rows
@@ -82,7 +82,7 @@ class Evaluation:
         self.unknown = rows < 0
         self.new = self.unknown if is_new_item is None else self.unknown | is_new_item[rows]
         keys = user_item_keys(self._owners, rows, len(items))
-        self.repeated = ~self.unknown & np.isin(keys, self._seen_keys)
+        self.repeated = ~self.unknown & is_among(keys, self._seen_keys)
         self._items = items
         excluded = seen if exclude_seen else None
         self.lists = np.full((len(histories), n_listed), -1, dtype=np.int64)

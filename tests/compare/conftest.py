@@ -8,6 +8,7 @@ from skue.compare._command import _about
 from skue.compare._progress import Progress
 from skue.compare._run import compare
 from skue.compare._split import split_log
+from skue.kernels import _pooling
 
 N_ITEMS = 12
 
@@ -27,3 +28,11 @@ def small():
         seen="auto",
         progress=Progress(None),
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_compilation():
+    """Pool without numba, which compiles for seconds for every new number of dimensions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_pooling, "_compiled", lambda: None)
+        yield

@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 
 import skue
-from skue import load_interactions
+from skue import (
+    CooccurrenceItemEmbedder,
+    TransitionItemRanker,
+    TwoStageRecommender,
+    TwoTowerUserEncoder,
+    load_interactions,
+)
+from skue._ctrl_c import Terminated
 from skue.compare import _report
 from skue.compare._command import main, parser, read_log
 
@@ -339,16 +346,104 @@ def test_ctrl_c_during_the_imports_gives_no_traceback(log):
     assert "Traceback" not in errors
 
 
+ENDLESS = """
+import sys, time
+from skue import TwoTowerUserEncoder
+from skue.compare._command import main
+TwoTowerUserEncoder.fit = lambda *_: time.sleep(60)
+sys.exit(main())
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
-def test_ctrl_c_is_one_line_and_leaves_no_files(log, tmp_path):
-    process = started("-m", "skue", "compare", log, "--out", tmp_path / "report")
+def test_sigterm_prints_and_writes_the_rows_that_are_done(log, tmp_path):
+    process = started("-c", ENDLESS, "compare", log, "--out", tmp_path / "report")
+    table = [process.stdout.readline() for _ in range(12)]  # before the two-tower is done
     while "two-tower" not in process.stderr.readline():
         pass
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     printed, errors = process.communicate()
-    assert (process.returncode, printed) == (130, "")
-    assert errors.splitlines() == ["skue compare: interrupted"]
+    assert process.returncode == 143
+    assert table[-1].startswith("mix  ")
+    assert "Stopped before 'two-tower' and 'two-stage', which are missing." in printed
+    assert errors.splitlines()[-1] == "skue compare: interrupted"
+    assert "mix.joblib" in os.listdir(tmp_path / "report")
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(), 143, "interrupted"),
+        (MemoryError(), 2, "error: not enough memory. MemoryError"),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "memory"],
+)
+def test_a_stop_keeps_the_rows_that_are_done_and_names_the_missing_ones(
+    log, tmp_path, monkeypatch, without_pictures, stop, code, said
+):
+    def fit(*_):
+        raise stop
+
+    monkeypatch.setattr(TwoStageRecommender, "fit", fit)
+    monkeypatch.setattr(TwoTowerUserEncoder, "fit", fit)
+    done = run("compare", log, "-k", 3, "--out", tmp_path / "report")
+    assert (done.returncode, done.stderr.splitlines()[-1].strip()) == (
+        code,
+        f"skue compare: {said}",
+    )
+    lines = done.stdout.splitlines()
+    names = [line.split("  ")[0] for line in lines[1 : lines.index("")]]
+    assert names[-3:] == ["decay average, 30 days", "decay average, searched", "mix"]
+    assert lines[-1].startswith("Stopped before 'two-tower' and 'two-stage', which are missing.")
+    assert "Of the others: " in lines[-1]
+    scores = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert [row["name"] for row in scores["rows"]] == names
+    assert scores["missing"] == ["two-tower", "two-stage"]
+    assert "two-tower.joblib" not in os.listdir(tmp_path / "report")
+
+
+def test_a_stop_in_a_ranker_keeps_the_earlier_ones(log, tmp_path, monkeypatch, without_pictures):
+    def fit(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TransitionItemRanker, "fit", fit)
+    done = run("compare", log, "--json", "--out", tmp_path / "report")
+    scores = json.loads(done.stdout)
+    assert done.returncode == 130
+    assert [row["name"] for row in scores["rows"]] == [
+        "popularity", "last item", "own frequency", "own count + popularity", "plain average",
+    ]  # fmt: skip
+    assert scores["search"] == []
+    assert "two-stage" in scores["missing"]
+    assert "plain-average.joblib" in os.listdir(tmp_path / "report")
+
+
+def test_a_stop_before_the_second_row_leaves_nothing(log, tmp_path, monkeypatch):
+    def fit(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CooccurrenceItemEmbedder, "fit", fit)
+    done = run("compare", log, "--quiet", "--out", tmp_path / "report")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "skue compare: interrupted\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_every_row_is_printed_when_it_is_done_in_columns_that_stay(log, monkeypatch):
+    shown, fit = [], TwoTowerUserEncoder.fit
+
+    def fit_and_look(encoder, *given):
+        shown.append(sys.stdout.getvalue())
+        return fit(encoder, *given)
+
+    monkeypatch.setattr(TwoTowerUserEncoder, "fit", fit_and_look)
+    done = run("compare", log, "-k", 3)
+    (first,) = shown  # the two-tower is fitted once, for the two-stage too
+    assert first.splitlines()[-1].startswith("mix  ")
+    assert done.stdout.startswith(first)
+    table = done.stdout.splitlines()[:14]
+    assert len({len(line) for line in table}) == 1
 
 
 def test_columns_can_be_given_by_position(tmp_path, capsys):

@@ -6,10 +6,9 @@ import joblib
 import numpy as np
 import pytest
 
-from skue import Histories, TwoTowerUserEncoder, UserVectorCache
-from skue.compare import _contenders
+from skue import Histories, UserVectorCache
 from skue.compare._command import _about
-from skue.compare._contenders import Contender, LastItem, encoders
+from skue.compare._contenders import Contender, LastItem
 from skue.compare._run import Row, paired_interval
 from skue.compare._split import moment, split_log, with_at_most
 from skue.compare._text import _of_the_examples, half_life, interval, what_to_ship
@@ -60,7 +59,12 @@ def comparison(explores=(0.0, 0.2, 0.2), n_users=400, **recalls):
         for (name, values), explore in zip(per_user.items(), explores, strict=False)
     ]
     return SimpleNamespace(
-        ks=[10], rows=rows, best_ranker="ranker", per_user=per_user, items=range(1000)
+        ks=[10],
+        rows=rows,
+        best_ranker="ranker",
+        per_user=per_user,
+        items=range(1000),
+        missing=[],
     )
 
 
@@ -141,8 +145,8 @@ def test_an_encoder_above_the_ranker_is_preferred_to_a_simpler_one_that_may_equa
 )
 def test_the_report_tells_from_which_share_of_a_long_log_the_two_tower_learned(n_seen, notes):
     encoder = SimpleNamespace(n_examples_seen_=n_seen, n_examples_=1000)
-    contenders = [Contender("two-tower", "encoder", encoder)]
-    assert _of_the_examples(SimpleNamespace(contenders=contenders)) == notes
+    encoders = [Contender("two-tower", "encoder", encoder)]
+    assert _of_the_examples(SimpleNamespace(encoders=encoders)) == notes
 
 
 def test_the_lists_of_all_contenders_are_measured_by_the_same_item_vectors(small):
@@ -225,24 +229,10 @@ def test_a_wrong_clock_is_told_and_does_not_move_the_cut_off():
     assert _about("log", other, [])["late"].startswith("1 event(s) are later than 2023-11-2")
 
 
-def test_a_recommender_that_shares_the_two_tower_can_be_served(small, tmp_path, monkeypatch):
-    def same_fraction(n_users):  # as from 10,000 users on
-        return TwoTowerUserEncoder()
-
-    monkeypatch.setattr(_contenders, "default_encoder", same_fraction)
-    contenders = encoders(
-        small.split,
-        small.items,
-        small.search,
-        items_given=False,
-        item_features=None,
-        items_seconds=0,
-        search_seconds=0,
-    )
-    two_tower, two_stage = contenders[-2:]
+def test_a_recommender_that_shares_the_two_tower_can_be_served(small, tmp_path):
+    two_tower, two_stage = small.contenders[-2:]
     assert two_stage.first_stage is two_tower
-    two_tower.estimator.set_params(max_iter=1).fit(small.split.train)
-    joblib.dump(two_stage.estimator.fit(small.split.train), tmp_path / two_stage.file)
+    joblib.dump(two_stage.estimator, tmp_path / two_stage.file)
     recommender = joblib.load(tmp_path / "two-stage.joblib")
     cache = UserVectorCache(recommender.encoder_)
     vectors, status = cache.get(["u0", "u1"], lambda users: small.split.queries[:2])

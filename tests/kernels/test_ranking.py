@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skue.kernels import _ranking
-from skue.kernels._arrays import offsets_of, owners
+from skue.kernels._arrays import is_among, offsets_of, owners
 from skue.kernels._ranking import Products, count_with_numpy, rank_positives
 
 
@@ -136,3 +136,10 @@ def test_numba_and_numpy_count_alike():
         count(scores, users, lower, lower + np.float32(0.1), above, reached)
     np.testing.assert_array_equal(counts[0], counts[1])
     assert (counts[0][1] > counts[0][0]).any()
+
+
+@pytest.mark.parametrize("n_others", [0, 1, 40])
+def test_membership_agrees_with_numpy(n_others):
+    rng = np.random.default_rng(0)
+    values, others = rng.integers(-9, 30, size=60), rng.integers(-9, 30, size=n_others)
+    assert is_among(values, others).tolist() == np.isin(values, others).tolist()
