@@ -22,9 +22,10 @@ from skue.encoders._events import Events, known_events, new_items
 from skue.encoders._recommender import Pairs, Recommender
 from skue.histories._forms import columns_used, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
+from skue.histories._splits import is_liked
 from skue.histories._vocabulary import Vocabulary
 from skue.items._catalogue import ids_of_rows
-from skue.items._embedders import item_space
+from skue.items._embedders import CooccurrenceItemEmbedder, item_space, no_items
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ItemFeatures
@@ -176,7 +177,12 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
 
     def _learn(self, histories: Histories, y: Any) -> None:
         """Set ``item_embeddings_``, ``is_new_item_`` and the other fitted attributes."""
-        self.item_embeddings_ = item_space(self.item_embeddings, histories)
+        given = self.item_embeddings
+        embedder = CooccurrenceItemEmbedder() if given is None else given
+        if isinstance(embedder, CooccurrenceItemEmbedder) and not is_liked(histories).any():
+            self.item_embeddings_ = no_items(embedder.n_dims, histories)
+        else:
+            self.item_embeddings_ = item_space(given, histories)
         self.is_new_item_ = new_items(self.item_embeddings_, histories)
 
     def _fitted_arrays(self) -> list[np.ndarray]:
@@ -202,7 +208,14 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         Raises
         ------
         ValueError
-            If X has no event of a known item and ``cold_start`` is learned from events.
+            If no item of X is known and this looks like a mistake: the ids have another type than
+            those of ``item_embeddings``, or there are at least 30 events.
+
+        Warns
+        -----
+        UserWarning
+            If X has no event of a known item, as a small fold of a cross-validation may. Every
+            user without known events then gets the same vector.
         """
         histories = validate_histories(self, X, reset=True)
         if y is not None and _num_samples(y) != len(histories):
@@ -212,7 +225,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
             )
         self._needs = columns_used(histories, times=self._uses_times, weights=True)
         self._learn(histories, y)
-        self._refuse_nothing_known(histories)
+        self._check_something_known(histories)
         if not (self.item_embeddings is None or hasattr(self.item_embeddings, "fit")):
             self._report_unknown(histories)  # vectors learned from this log have what it says
         self.fallback_vector_ = self._fallback(histories)
@@ -497,7 +510,8 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         if cold_start == "zero":
             return np.zeros(vectors.shape[1], dtype=np.float32)
         # If a sum cancels out, the next one replaces it.
-        sums = [self._sum_of_items, lambda _: vectors[0].astype(np.float64)]
+        first = vectors[0] if len(vectors) else np.eye(1, vectors.shape[1])[0]
+        sums = [self._sum_of_items, lambda _: first.astype(np.float64)]
         if cold_start != "popular":
             sums.insert(0, self._sum_of_vectors)
         found = (total(histories) for total in sums)
@@ -518,17 +532,22 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
             counts += np.bincount(events.rows, minlength=len(counts))
         return counts @ self.item_vectors_.astype(np.float64)
 
-    def _refuse_nothing_known(self, histories: Histories) -> None:
-        """Raise if no event is known and ``cold_start`` has to be learned from events."""
+    def _check_something_known(self, histories: Histories) -> None:
+        """Warn if no event is known and ``cold_start`` has to be learned, or raise.
+
+        A small fold may hold new users with new items alone, but not other ids than the items.
+        """
         cold_start, items = self.cold_start, self.item_embeddings_
-        if not isinstance(cold_start, str) or cold_start == "zero":
+        is_learned = isinstance(cold_start, str) and cold_start != "zero"
+        if not is_learned or not len(items) or (items.rows_of(histories) >= 0).any():
             return
-        if not (items.rows_of(histories) >= 0).any():
-            raise ValueError(
-                f"{nothing_known(items, histories)} cold_start={cold_start!r} cannot be learned "
-                "from them. Pass histories with items of item_embeddings, or set "
-                "cold_start='zero' or a vector."
-            )
+        told = f"{nothing_known(items, histories)} cold_start={cold_start!r} cannot be learned from"
+        way_out = (
+            "Pass histories with items of item_embeddings, or set cold_start='zero' or a vector."
+        )
+        if len(histories.codes) and _looks_like_a_mistake(items, histories):
+            raise ValueError(f"{told} them. {way_out}")
+        warn_caller(f"{told} them, so every user gets the vector of the first item. {way_out}")
 
     def _report_unknown(
         self, histories: Histories, *, also_known: ItemFeatures | None = None
@@ -590,10 +609,18 @@ def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
     )
 
 
-def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
+def _looks_like_a_mistake(items: ItemEmbeddings, histories: Histories) -> bool:
+    """Tell whether events of unknown items are of another type than the items, or are many."""
+    if not len(items):
+        return False
     same_type = is_text(histories.item_ids) == is_text(items.ids)
-    if same_type and len(histories.codes) < _MANY_EVENTS:
+    return not same_type or len(histories.codes) >= _MANY_EVENTS
+
+
+def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
+    if not _looks_like_a_mistake(items, histories):
         return
+    same_type = is_text(histories.item_ids) == is_text(items.ids)
     way_out = "Pass the same ids as in item_embeddings"
     if not same_type:
         way_out += ", with the same type"

@@ -11,7 +11,9 @@ from sklearn.utils._param_validation import Interval
 from skue.encoders._base import ColdStart, UnknownItem, UserEncoder
 from skue.encoders._events import Events, new_items
 from skue.histories._histories import Histories
+from skue.histories._splits import is_liked
 from skue.items._choices import items_by_choice
+from skue.items._embedders import no_items
 from skue.items._item_features import ItemFeatures, scaled_features
 from skue.kernels._pooling import decayed_averages
 
@@ -139,8 +141,11 @@ class ProfileUserEncoder(UserEncoder):
         self.n_jobs = n_jobs
 
     def _learn(self, histories: Histories, y: Any) -> None:
-        features = scaled_features(self.item_features, histories)
-        self.item_embeddings_ = items_by_choice(histories, self.n_dims, features=features)
+        if is_liked(histories).any():
+            features = scaled_features(self.item_features, histories)
+            self.item_embeddings_ = items_by_choice(histories, self.n_dims, features=features)
+        else:
+            self.item_embeddings_ = no_items(self.n_dims, histories)
         self.is_new_item_ = new_items(self.item_embeddings_, histories)
 
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:

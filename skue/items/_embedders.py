@@ -255,6 +255,16 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         return tags
 
 
+def no_items(n_dims: int, histories: Histories) -> ItemEmbeddings:
+    """Return a space without items, for histories to learn nothing from, and warn."""
+    held = "only events of weight zero or less" if len(histories.codes) else "no event"
+    warn_caller(
+        f"X holds {held}, so no item vectors can be learned, and every user gets the same vector. "
+        "Pass histories with events, or pass item_embeddings."
+    )
+    return ItemEmbeddings(np.empty((0, n_dims)), histories.item_ids[:0])
+
+
 def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
     """Return the items for an encoder's parameter ``item_embeddings``.
 
@@ -265,8 +275,7 @@ def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
         ``CooccurrenceItemEmbedder()``.
     histories : Histories
     """
-    if given is None:
-        given = CooccurrenceItemEmbedder()
+    given = CooccurrenceItemEmbedder() if given is None else given
     if isinstance(given, ItemEmbeddings):
         return given
     if not hasattr(given, "fit"):

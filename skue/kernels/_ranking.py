@@ -127,8 +127,8 @@ def rank_positives(
     backend = pooling_backend() if tiled else "scipy"
     count = _counter(backend)
     most_users, width = _TILES[backend] if tiled else (n_users, n_items)
-    width = min(width, n_items)
-    size = max(1, min(most_users, block_bytes // max(4 * width, 1)))
+    width = max(1, min(width, n_items))
+    size = max(1, min(most_users, block_bytes // (4 * width)))
 
     def rank(start: int) -> tuple[np.ndarray, ...]:
         block = _block(rows, offsets, excluded, n_items, start, min(start + size, n_users))

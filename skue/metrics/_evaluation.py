@@ -80,7 +80,8 @@ class Evaluation:
         self.n_relevant = np.diff(offsets)
         self.cold = np.diff(events.offsets) == 0
         self.unknown = rows < 0
-        self.new = self.unknown if is_new_item is None else self.unknown | is_new_item[rows]
+        # Row -1, of an unknown item, is the last one.
+        self.new = self.unknown if is_new_item is None else np.append(is_new_item, True)[rows]
         keys = user_item_keys(self._owners, rows, len(items))
         self.repeated = ~self.unknown & is_among(keys, self._seen_keys)
         self._items = items

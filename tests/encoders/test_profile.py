@@ -180,9 +180,3 @@ def test_people_without_known_items_get_the_fallback():
     np.testing.assert_allclose(
         vectors[2], encoder.item_vectors_[encoder.item_embeddings_.lookup([3])[0]], atol=1e-6
     )
-
-
-def test_a_log_of_dislikes_alone_is_refused_with_the_way_out():
-    X = Histories.from_lists([["tea"]], weights=[[-1.0]])
-    with pytest.raises(ValueError, match=r"X holds no event.*events of positive weight"):
-        ProfileUserEncoder().fit(X)
