@@ -47,9 +47,9 @@ def pair_counts(
     counts : csr_array of shape (n_items, n_items), float64
         If directed, entry (i, j) is for j after i. If not, it is for both orders, and i < j.
     """
-    events = _instants(codes, offsets, n_items, timestamps)
+    events = instants_of(codes, offsets, n_items, timestamps)
     window = min(window, len(events.codes))
-    weights = _weights(window)
+    weights = pair_weights(window)
     instants = np.arange(len(events.ends))
     last = np.minimum(instants + window, events.ends - 1)
     stops = events.starts[last + 1][events.instants]
@@ -73,7 +73,7 @@ def pair_counts(
     return counts - sp.diags_array(counts.diagonal(), format="csr")  # drops the entries
 
 
-class _Events(NamedTuple):
+class Instants(NamedTuple):
     """Events by instant, without repeats inside an instant."""
 
     codes: np.ndarray
@@ -85,33 +85,35 @@ class _Events(NamedTuple):
     ends: np.ndarray
 
 
-def _instants(
+def instants_of(
     codes: np.ndarray, offsets: np.ndarray, n_items: int, timestamps: np.ndarray | None
-) -> _Events:
+) -> Instants:
+    """Return the events by instant; without timestamps, every event is an instant."""
     n_events = len(codes)
     users = owners(offsets)
     ends = offsets[1:][users]
     if timestamps is None:
-        return _Events(codes, np.arange(n_events), np.arange(n_events + 1), users, ends)
+        return Instants(codes, np.arange(n_events), np.arange(n_events + 1), users, ends)
     opens = starts_of_runs(timestamps, offsets)
     instants = np.cumsum(opens) - 1
     n_before = np.append(0, instants + 1)
     ends = n_before[ends[opens]]
     if not opens.all():
-        keys = np.unique(user_item_keys(instants, codes, n_items))
+        keys = np.sort(user_item_keys(instants, codes, n_items))
+        keys = keys[np.append(True, keys[1:] != keys[:-1])]
         instants, codes = keys // n_items, (keys % n_items).astype(codes.dtype)
     starts = offsets_of(np.bincount(instants, minlength=len(ends)))
-    return _Events(codes, instants, starts, users[opens], ends)
+    return Instants(codes, instants, starts, users[opens], ends)
 
 
-def _weights(window: int) -> np.ndarray:
+def pair_weights(window: int) -> np.ndarray:
     """Return the weight of a pair at each distance; distance 0 is the same instant."""
     distances = np.maximum(np.arange(window + 1), 1)
     return np.rint(_PRECISION / distances) / _PRECISION
 
 
 def _counts_between(
-    events: _Events,
+    events: Instants,
     starts: np.ndarray,
     pairs: np.ndarray,
     weights: np.ndarray,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skue.kernels._arrays import pairs_of_block
+from skue.kernels._arrays import owners, pairs_of_block, user_item_keys
 
 _BLOCK_BYTES = 64 * 2**20
 _SCORE_BYTES = 32 * 2**20
@@ -74,6 +74,31 @@ def apply_limits(
         scores[_not_allowed(allowed, start, stop, n_items)] = -np.inf
     if excluded is not None:
         scores[pairs_of_block(*excluded, start, stop)] = -np.inf
+
+
+def are_permitted(
+    users: np.ndarray,
+    items: np.ndarray,
+    n_items: int,
+    excluded: tuple[np.ndarray, np.ndarray] | None,
+    allowed: tuple[np.ndarray, np.ndarray | None] | None,
+) -> np.ndarray:
+    """Mark the pairs of a user and an item that the limits permit."""
+    keys = user_item_keys(users, items, n_items)
+    permitted = np.ones(len(keys), dtype=bool)
+    if allowed is not None:
+        rows, offsets = allowed
+        if offsets is None:
+            permitted = np.isin(items, rows)
+        else:
+            permitted = np.isin(keys, _keys(rows, offsets, n_items))
+    if excluded is not None:
+        permitted &= ~np.isin(keys, _keys(*excluded, n_items))
+    return permitted
+
+
+def _keys(rows: np.ndarray, offsets: np.ndarray, n_items: int) -> np.ndarray:
+    return user_item_keys(owners(offsets), rows, n_items)
 
 
 def _not_allowed(

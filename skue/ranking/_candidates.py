@@ -6,10 +6,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from skue.encoders._events import Events
-from skue.kernels._arrays import user_item_keys
-from skue.kernels._topk import best_of_rows
+from skue.kernels._arrays import owners, user_item_keys
+from skue.kernels._topk import best_of_row
 from skue.ranking._counts import LogCounts, OwnItems
 
 
@@ -52,10 +53,9 @@ def candidates_of(
     n_users, n_items = len(user_vectors), len(item_vectors)
     transitions, history = counts.transition_scores(events), OwnItems(events, n_items)
     everyone = np.arange(n_users)[:, None]
-    following, scores = best_of_rows(transitions, min(n_more, n_items))
     keys = [
         user_item_keys(everyone, nearest, n_items)[nearest >= 0],
-        user_item_keys(everyone, following, n_items)[scores > 0],
+        _largest_keys(transitions, n_more),
         user_item_keys(everyone, counts.by_popularity[:n_more], n_items).ravel(),
         history.keys,
     ]
@@ -65,11 +65,30 @@ def candidates_of(
         users,
         rows,
         _cosines(user_vectors, item_vectors, users, rows),
-        transitions[users, rows].astype(np.float64),
+        _values_at(transitions, pairs),
         history.find(pairs),
         history,
         counts,
     )
+
+
+def _largest_keys(scores: sp.csr_array, n_best: int) -> np.ndarray:
+    """Return the keys of the largest entries of each user."""
+    keys = [np.empty(0, dtype=np.int64)]
+    for user, (start, stop) in enumerate(pairwise(scores.indptr.tolist())):
+        if start < stop:
+            best, _ = best_of_row(scores.data[start:stop], min(n_best, stop - start))
+            keys.append(user_item_keys(user, scores.indices[start:stop][best], scores.shape[1]))
+    return np.concatenate(keys)
+
+
+def _values_at(scores: sp.csr_array, keys: np.ndarray) -> np.ndarray:
+    """Return the entry of each pair of user and item, 0 where there is none."""
+    if not scores.nnz:
+        return np.zeros(len(keys))
+    known = user_item_keys(owners(scores.indptr), scores.indices, scores.shape[1])
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[at] == keys, scores.data[at], 0.0)
 
 
 def _cosines(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from skue.encoders._events import Events, known_events, newest_of
 from skue.histories._histories import Histories
@@ -125,14 +126,14 @@ class LogCounts:
         # From -1 to 0, apart enough that no two counts are taken for a tie.
         self._below_transitions = (levels + 1) / (len(counts) + 1) - 1
 
-    def transition_scores(self, events: Events) -> np.ndarray:
+    def transition_scores(self, events: Events) -> sp.csr_array:
         """Return the transition scores of the items that follow, shape (n_users, n_items)."""
         ages = ages_in_instants(events)
         return transition_scores(events.rows, events.offsets, ages, self.transitions)
 
     def scores_by_transitions(self, events: Events) -> np.ndarray:
         """Return the transition scores; items that do not follow are below, by popularity."""
-        scores = self.transition_scores(events)
+        scores = self.transition_scores(events).toarray()
         return np.where(scores > 0, scores, self._below_transitions)
 
 

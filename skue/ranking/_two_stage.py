@@ -25,7 +25,7 @@ from skue.histories._vocabulary import check_same_type
 from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._topk import apply_limits, best_of_rows, blocks_of_users, top_k
+from skue.kernels._topk import apply_limits, are_permitted, best_of_rows, top_k
 from skue.ranking._candidates import Candidates, candidates_of
 from skue.ranking._counted_log import counted_log, updated_log
 from skue.ranking._counts import LogCounts, liked_events
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 # The default encoder holds out more than a tenth of the users, if that would be fewer than these.
 _FEWEST_USERS = 1_000
+# The number of users whose candidates are held at a time.
+_BLOCK_USERS = 256
 
 
 def default_encoder(n_users: int) -> TwoTowerUserEncoder:
@@ -393,7 +395,8 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         """
         items = self.item_embeddings_
         events = liked_events(items, histories)
-        for start, stop in blocks_of_users(len(histories), len(items)):
+        for start in range(0, len(histories), _BLOCK_USERS):
+            stop = min(start + _BLOCK_USERS, len(histories))
             block = events.of_users(start, stop), vectors[start:stop], nearest[start:stop]
             yield start, stop, self._candidates(*block)
 
@@ -454,9 +457,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             new = _new_items(nearest_rows[start:stop], is_new[start:stop], users, found)
             lowered = permitted[1][start:stop] + _below(users, found, stop - start)[:, None]
             if limited:
-                limits = np.zeros((stop - start, n_items), dtype=np.float32)
-                apply_limits(limits, start, excluded, allowed)
-                kept = limits[users, items] == 0
+                kept = are_permitted(users + start, items, n_items, excluded, allowed)
                 users, items, found = users[kept], items[kept], found[kept]
             if len(new[0]):
                 kept = (permitted[0][start:stop][new[0]] == new[1][:, None]).any(axis=1)

@@ -18,7 +18,7 @@ COSINES = RNG.uniform(-1, 1, size=(len(LISTS), N_ITEMS)).astype(np.float32)
 HISTORIES = Histories.from_lists(LISTS, timestamps=TIMES)
 COUNTS = LogCounts(ITEMS, HISTORIES)
 EVENTS = liked_events(ITEMS, HISTORIES)
-TRANSITIONS = COUNTS.transition_scores(EVENTS)
+TRANSITIONS = COUNTS.transition_scores(EVENTS).toarray()
 
 
 def candidates(n_nearest=2, n_more=1, histories=HISTORIES):

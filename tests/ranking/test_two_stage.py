@@ -176,10 +176,8 @@ def test_one_user_alone_gets_the_same_as_in_a_batch(fitted):
 
 
 def test_the_size_of_a_block_does_not_matter(fitted, monkeypatch):
-    from skue.kernels import _topk
-
     expected = fitted.recommend(LOG, k=8)
-    monkeypatch.setattr(_topk, "_SCORE_BYTES", 8 * N_ITEMS * 7)
+    monkeypatch.setattr(_two_stage, "_BLOCK_USERS", 7)
     ids, scores = fitted.recommend(LOG, k=8)
     np.testing.assert_array_equal(ids, expected[0])
     np.testing.assert_allclose(scores, expected[1], rtol=1e-4, atol=1e-5)
