@@ -73,9 +73,11 @@ if TYPE_CHECKING:
 class Histories:
     """A batch of users' interactions, oldest first, in flat columns.
 
-    User ``i`` owns the events ``offsets[i]:offsets[i + 1]``. The batch is immutable. Indexing
-    selects users, and slices share ``item_ids``. The usual ways to build a batch are
-    :meth:`from_frame`, :meth:`from_lists` and :func:`skue.load_interactions`.
+    User ``i`` owns the events ``offsets[i]:offsets[i + 1]``. The batch is immutable: its arrays are
+    read-only, so copy them before handing them to what changes arrays in place, such as
+    ``sum_duplicates`` of scipy (:meth:`to_csr` does). Indexing selects users, and slices share
+    ``item_ids``. The usual ways to build a batch are :meth:`from_frame`, :meth:`from_lists` and
+    :func:`skue.load_interactions`.
 
     Parameters
     ----------
@@ -537,6 +539,40 @@ class Histories:
                 if column is not None
             }
         )
+
+    def to_csr(self) -> sp.csr_array:
+        """Return the table of users × items, for libraries that take one.
+
+        Returns
+        -------
+        table : scipy.sparse.csr_array of shape (n_users, n_items), float64
+            Row ``i`` is user ``i``, column ``j`` is ``item_ids[j]``. An entry is the number of
+            events of the user with the item, or with ``weights`` their sum; sums of zero are not
+            stored. The arrays are copies, which may be changed in place. The order and the times
+            of the events are lost: ``Histories.from_matrix(table).to_csr()`` gives the table
+            again, but ``from_matrix(histories.to_csr())`` has one event per user and item.
+
+        Examples
+        --------
+        >>> from skue import Histories
+        >>> Histories.from_lists([["tea", "cup", "tea"], ["cup"]]).to_csr().toarray()
+        array([[1., 2.],
+               [1., 0.]])
+        """
+        values = np.ones(len(self.codes)) if self.weights is None else np.array(self.weights)
+        table = self._table_of(values)
+        table.eliminate_zeros()
+        return table
+
+    def _table_of(self, values: np.ndarray) -> sp.csr_array:
+        """Return the sums of one value per event, users × items. The values may be overwritten."""
+        # Copies, because equal pairs are added in place, and a log may be mapped from disk.
+        table = sp.csr_array(
+            (values, np.array(self.codes), np.array(self.offsets)),
+            shape=(len(self), len(self.vocabulary)),
+        )
+        table.sum_duplicates()
+        return table
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the batch to an ``.npz`` file in one atomic step.

@@ -56,13 +56,7 @@ def items_by_choice(
 
 def counts_of(histories: Histories) -> sp.csr_array:
     """Return the number of events of each user and item, float64."""
-    # Copies, because equal pairs are added in place, and a log may be mapped from disk.
-    table = sp.csr_array(
-        (np.ones(len(histories.codes)), np.array(histories.codes), np.array(histories.offsets)),
-        shape=(len(histories), len(histories.item_ids)),
-    )
-    table.sum_duplicates()
-    return table
+    return histories._table_of(np.ones(len(histories.codes)))
 
 
 def normalized_choices(histories: Histories) -> sp.csr_array:

@@ -1,0 +1,75 @@
+"""Histories as a table of users × items, and their arrays in scipy."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skue import Histories
+
+EVENTS = st.lists(
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-1.0, 0.0, 0.5, 1.0])), max_size=6),
+    max_size=5,
+)
+
+
+@given(EVENTS, st.booleans())
+def test_entries_are_counts_or_sums_of_weights(rows, weighted):
+    histories = Histories.from_lists(
+        [[item for item, _ in row] for row in rows],
+        weights=[[weight for _, weight in row] for row in rows] if weighted else None,
+    )
+    table = histories.to_csr()
+    assert table.shape == (len(rows), len(histories.item_ids))
+    expected = np.zeros(table.shape)
+    for user, row in enumerate(rows):
+        for item, weight in row:
+            expected[user, histories.item_ids.tolist().index(item)] += weight if weighted else 1
+    np.testing.assert_array_equal(table.toarray(), expected)
+    assert table.nnz == np.count_nonzero(expected)
+    assert table.has_canonical_format
+
+
+@given(EVENTS)
+def test_the_table_of_a_table_is_the_same(rows):
+    table = np.zeros((len(rows), 5))
+    for user, row in enumerate(rows):
+        for item, weight in row:
+            table[user, item] = weight
+    again = Histories.from_matrix(table).to_csr()
+    np.testing.assert_array_equal(again.toarray(), table)
+
+
+def test_columns_are_those_of_item_ids_also_for_a_slice():
+    histories = Histories.from_lists([["b", "a"], ["c"], []])
+    assert histories[1:].to_csr().toarray().tolist() == [[0, 0, 1], [0, 0, 0]]
+
+
+def changed_in_place(table):
+    table.sum_duplicates()
+    table.data[:] = 7
+    table.indices[:] = 0
+    table.indptr[:] = 0
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_the_table_can_be_changed_and_the_histories_stay_as_they_are(tmp_path, mmap):
+    Histories.from_lists([[3, 1, 3], [2]], weights=[[1, 2, 3], [4]]).save(tmp_path / "h.npz")
+    histories = Histories.load(tmp_path / "h.npz", mmap=mmap)
+    before = histories.to_csr().toarray()
+    changed_in_place(histories.to_csr())
+    assert [row.tolist() for row in histories] == [[3, 1, 3], [2]]
+    np.testing.assert_array_equal(histories.to_csr().toarray(), before)
+
+
+def test_scipy_takes_the_arrays_and_cannot_change_them_in_place():
+    histories = Histories.from_lists([[3, 1, 3], [2]])
+    offsets = histories.offsets.astype(np.int32)
+    table = sp.csr_array((np.ones(4), histories.codes, offsets), shape=(2, 3))
+    assert np.shares_memory(table.indices, histories.codes)
+    np.testing.assert_array_equal(table.toarray(), histories.to_csr().toarray())
+    np.testing.assert_array_equal((table @ table.T).toarray(), [[5, 0], [0, 1]])
+    with pytest.raises(ValueError, match="read-only"):
+        table.sort_indices()
+    assert histories[0].tolist() == [3, 1, 3]
