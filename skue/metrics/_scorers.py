@@ -74,9 +74,13 @@ class RecallAtK(_Metric):
     others, ``s = min(max(k - a, 0), t)`` are among the first k, with ``s r / t`` expected hits.
     Unknown held-out items are misses. Duplicates count once.
 
+    It is a scorer: ``GridSearchCV(encoder, grid, scoring=RecallAtK(20))``. There is no string for
+    it.
+
     Parameters
     ----------
     k : int, default=20
+        How many of the first items count.
     exclude_seen : bool, default=False
         Leave the items of each history out of the ranking. A held-out item that occurs in the
         history is then a miss.

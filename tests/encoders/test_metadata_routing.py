@@ -1,0 +1,87 @@
+"""With metadata routing enabled, everything gives the same."""
+
+import numpy as np
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import make_pipeline, make_union
+
+from skue import (
+    CooccurrenceItemEmbedder,
+    DecayAverageUserEncoder,
+    HistoryStatistics,
+    MixedUserEncoder,
+    ProfileUserEncoder,
+    RecallAtK,
+    RetrievalScores,
+    TwoStageRecommender,
+    TwoTowerUserEncoder,
+    leave_last_out,
+)
+from skue.datasets import make_user_histories
+
+DATA = make_user_histories(n_users=60, n_events=6, n_items=20, n_dims=4)
+X, Y = leave_last_out(DATA.histories)
+LABELS = np.arange(len(X)) % 2
+ITEMS = DATA.item_embeddings
+
+
+def same_with_routing(compute):
+    """Return what is computed with routing, after a look that it is the same without."""
+    expected = compute()
+    with config_context(enable_metadata_routing=True):
+        found = compute()
+    np.testing.assert_array_equal(found, expected)
+    return found
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        DecayAverageUserEncoder(CooccurrenceItemEmbedder(n_dims=4)),
+        MixedUserEncoder(ITEMS),
+        ProfileUserEncoder(n_dims=4),
+        TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0),
+        TwoStageRecommender(DecayAverageUserEncoder(ITEMS), LogisticRegression(), random_state=0),
+    ],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_every_encoder_gives_the_same_vectors(encoder):
+    assert np.isfinite(same_with_routing(lambda: clone(encoder).fit_transform(X, Y))).all()
+
+
+@pytest.mark.parametrize("scoring", [None, RecallAtK(5), {"r": RecallAtK(5)}, RetrievalScores()])
+def test_a_search_scores_the_same(scoring):
+    grid = {"decay": [0.0, 1.0]}
+    refit = scoring is None or isinstance(scoring, RecallAtK)
+
+    def results():
+        search = GridSearchCV(
+            DecayAverageUserEncoder(ITEMS), grid, scoring=scoring, refit=refit, cv=2
+        )
+        results = search.fit(X, Y).cv_results_
+        return np.array([results[name] for name in sorted(results) if name.startswith("mean_test")])
+
+    assert len(same_with_routing(results))
+
+
+def test_pipelines_and_unions_score_the_same():
+    union = make_union(HistoryStatistics(columns=["n_events"]), ProfileUserEncoder(n_dims=3))
+    model = make_pipeline(union, LogisticRegression())
+    same_with_routing(lambda: cross_validate(model, X, LABELS, cv=3)["test_score"])
+    same_with_routing(lambda: CalibratedClassifierCV(model, cv=2).fit(X, LABELS).predict_proba(X))
+    steps = make_pipeline(DecayAverageUserEncoder(ITEMS), "passthrough")
+    same_with_routing(lambda: RecallAtK(5)(steps.fit(X), X, Y))
+
+
+def test_groups_and_weights_reach_the_steps_that_ask_for_them():
+    params = {"groups": np.arange(len(X)) // 2, "sample_weight": np.ones(len(X))}
+    with config_context(enable_metadata_routing=True):
+        last = LogisticRegression().set_fit_request(sample_weight=True)
+        last.set_score_request(sample_weight=True)
+        model = make_pipeline(ProfileUserEncoder(n_dims=3), last)
+        scores = cross_validate(model, X, LABELS, cv=GroupKFold(3), params=params)["test_score"]
+    assert np.isfinite(scores).all()
