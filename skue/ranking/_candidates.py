@@ -52,10 +52,11 @@ def candidates_of(
     """
     n_users, n_items = len(user_vectors), len(item_vectors)
     transitions, history = counts.transition_scores(events), OwnItems(events, n_items)
+    following = user_item_keys(owners(transitions.indptr), transitions.indices, n_items)
     everyone = np.arange(n_users)[:, None]
     keys = [
         user_item_keys(everyone, nearest, n_items)[nearest >= 0],
-        _largest_keys(transitions, n_more),
+        following[_places_of_largest(transitions, n_more)],
         user_item_keys(everyone, counts.by_popularity[:n_more], n_items).ravel(),
         history.keys,
     ]
@@ -65,30 +66,29 @@ def candidates_of(
         users,
         rows,
         _cosines(user_vectors, item_vectors, users, rows),
-        _values_at(transitions, pairs),
+        _values_at(transitions.data, following, pairs).astype(np.float64),
         history.find(pairs),
         history,
         counts,
     )
 
 
-def _largest_keys(scores: sp.csr_array, n_best: int) -> np.ndarray:
-    """Return the keys of the largest entries of each user."""
-    keys = [np.empty(0, dtype=np.int64)]
-    for user, (start, stop) in enumerate(pairwise(scores.indptr.tolist())):
+def _places_of_largest(scores: sp.csr_array, n_best: int) -> np.ndarray:
+    """Return the places of the largest entries of each user among all entries."""
+    places = [np.empty(0, dtype=np.int64)]
+    for start, stop in pairwise(scores.indptr.tolist()):
         if start < stop:
             best, _ = best_of_row(scores.data[start:stop], min(n_best, stop - start))
-            keys.append(user_item_keys(user, scores.indices[start:stop][best], scores.shape[1]))
-    return np.concatenate(keys)
+            places.append(start + best)
+    return np.concatenate(places)
 
 
-def _values_at(scores: sp.csr_array, keys: np.ndarray) -> np.ndarray:
-    """Return the entry of each pair of user and item, 0 where there is none."""
-    if not scores.nnz:
+def _values_at(values: np.ndarray, known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return the value of each key; ``known`` are the keys of the values, sorted; others are 0."""
+    if not len(known):
         return np.zeros(len(keys))
-    known = user_item_keys(owners(scores.indptr), scores.indices, scores.shape[1])
     at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return np.where(known[at] == keys, scores.data[at], 0.0)
+    return np.where(known[at] == keys, values[at], 0.0)
 
 
 def _cosines(
