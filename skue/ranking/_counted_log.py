@@ -10,14 +10,14 @@ from skue._estimator import warn_caller
 from skue.histories._clocks import as_of_end, described
 from skue.histories._columns import refuse_other_kind
 from skue.histories._histories import Histories
-from skue.histories._vocabulary import Vocabulary
+from skue.histories._vocabulary import Vocabulary, check_same_type
 from skue.kernels._arrays import (
     offsets_of,
     owners,
     positions_of_ranges,
 )
 from skue.ranking._counts import liked_events
-from skue.reading._ids import is_text, shown
+from skue.reading._ids import as_ids, is_text, shown
 
 
 def counted_log(items: Any, histories: Histories) -> Histories:
@@ -55,6 +55,24 @@ def updated_log(log: Histories, items: Any, histories: Histories) -> Histories:
     codes = np.concatenate([part.codes for part in parts])[order]
     offsets = offsets_of(np.bincount(users, minlength=len(user_ids)))
     return Histories._trusted(codes, offsets, log.vocabulary, timestamps, None, user_ids)
+
+
+def log_without(log: Histories, user_ids: Any) -> Histories:
+    """Return a counted log without some of its users."""
+    if log.user_ids is None:
+        raise ValueError(
+            "forget needs user_ids to find the events of a user, but the histories of fit have "
+            "none. Build them with Histories.from_frame or from_lists(..., user_ids=...)."
+        )
+    forgotten = as_ids(user_ids, "user_ids")
+    check_same_type(forgotten, log.user_ids, "user_ids", "those of fit are such as")
+    unknown = forgotten[~np.isin(forgotten, log.user_ids)]
+    if len(unknown):
+        raise ValueError(
+            f"{len(unknown)} of {len(forgotten)} user_ids are not in the log, such as "
+            f"{shown(unknown[0])}. Pass only those that are in log_.user_ids."
+        )
+    return log[~np.isin(log.user_ids, forgotten)]
 
 
 def _liked(items: Any, histories: Histories) -> Histories:

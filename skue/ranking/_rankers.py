@@ -20,6 +20,7 @@ from sklearn.preprocessing import (
 
 from skue.kernels._threads import few_openmp_threads
 
+_BLOCK = 2**17
 _SCALERS = MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 
@@ -66,6 +67,12 @@ def fitted_ranker(ranker: Any, features: np.ndarray, chosen: np.ndarray) -> Any:
 
 def ranker_scores(ranker: Any, features: np.ndarray) -> np.ndarray:
     """Return the decision of a classifier that an item is chosen, one number per candidate."""
+    # Splines of a feature need many times its memory.
+    starts = range(0, max(len(features), 1), _BLOCK)
+    return np.concatenate([_scores(ranker, features[start : start + _BLOCK]) for start in starts])
+
+
+def _scores(ranker: Any, features: np.ndarray) -> np.ndarray:
     with (
         config_context(assume_finite=True, skip_parameter_validation=True),
         few_openmp_threads(len(features)),

@@ -29,6 +29,8 @@ SHARE = 0.25
 """The share of the users whose newest events are held out, at most :data:`MOST_USERS`."""
 MOST_USERS = 10_000
 """The ranker needs no more users, and the table of their candidates has to fit into memory."""
+MOST_CANDIDATES = 500_000
+"""The ranker learns from at most this many candidates."""
 _K = 10
 _N_FOLDS = 3
 # If a smaller share of the held-out items is in the history, items of the history are left out.
@@ -197,6 +199,17 @@ def training_table(
     return TrainingTable(keys // n_items, features, cosine, chosen, queries.users, n_held_out)
 
 
+def learned_rows(chosen: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+    """Return the candidates to learn from: the chosen ones, and others at random."""
+    rows = np.arange(len(chosen))
+    n_others = MOST_CANDIDATES - chosen.sum()
+    others = rows[~chosen]
+    if len(others) <= n_others:
+        return rows
+    others = random_state.choice(others, n_others, replace=False)
+    return np.sort(np.concatenate([rows[chosen], others]))
+
+
 def cross_validated(
     table: TrainingTable, rankers: dict[str, Any], random_state: np.random.RandomState
 ) -> dict[str, np.ndarray]:
@@ -210,10 +223,12 @@ def cross_validated(
         scores = np.zeros(len(table.queries))
         for fold in range(_N_FOLDS):
             test = folds[table.queries] == fold
-            if len(np.unique(table.chosen[~test])) < 2:
+            rows = np.flatnonzero(~test)
+            if len(np.unique(table.chosen[rows])) < 2:
                 return found  # too few users to compare
             if test.any():
-                fitted = fitted_ranker(clone(ranker), table.features[~test], table.chosen[~test])
+                rows = rows[learned_rows(table.chosen[rows], random_state)]
+                fitted = fitted_ranker(clone(ranker), table.features[rows], table.chosen[rows])
                 scores[test] = ranker_scores(fitted, table.features[test])
         found[name] = table.ndcg(scores)
     return found

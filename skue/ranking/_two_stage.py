@@ -27,7 +27,7 @@ from skue.items._id_lists import Rows
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._topk import apply_limits, are_permitted, best_of_rows, top_k
 from skue.ranking._candidates import Candidates, candidates_of
-from skue.ranking._counted_log import counted_log, updated_log
+from skue.ranking._counted_log import counted_log, log_without, updated_log
 from skue.ranking._counts import LogCounts, liked_events
 from skue.ranking._features import FEATURES, feature_table, ranks_of_user
 from skue.ranking._rankers import (
@@ -44,6 +44,7 @@ from skue.ranking._training import (
     chosen_stage,
     cross_validated,
     fitted_encoder,
+    learned_rows,
     queries_before,
     training_table,
 )
@@ -79,7 +80,8 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
     of its user. They know later events of other users, as those do that
     :func:`leave_last_out` keeps. Then the counts are made anew from all events, and encoders that
     hold out nothing themselves are fitted anew, so that no item of the log is missing. Events with
-    a weight of zero or less are neither counted nor learned as items to find.
+    a weight of zero or less are neither counted nor learned as items to find. The classifier learns
+    from at most 500,000 candidates: those that are held out, and others at random.
 
     Parameters
     ----------
@@ -205,9 +207,8 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         self._choose(self._training_table(queries), random_state)
         if not is_final:
             self.encoder_.fit(histories, None)
-        items = self.item_embeddings_
-        self.log_ = counted_log(items, histories)
-        self.counts_ = LogCounts(items, self.log_)
+        self.log_ = log = counted_log(self.item_embeddings_, histories)
+        self.counts_ = LogCounts(self.item_embeddings_, log)
         self.feature_names_in_ranker_ = np.array(list(FEATURES), dtype=object)
         return self
 
@@ -241,15 +242,58 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             histories start with all that is counted already.
         """
         newer = self._read(X)
+        self._check_log("update")
+        check_same_type(newer.item_ids, self.item_embeddings_.ids, "The item ids", "fit had")
+        self._count(updated_log(self.log_, self.item_embeddings_, newer))
+        return self
+
+    @atomic_fit
+    def forget(self, user_ids: Any) -> Self:
+        """Take the events of users out of the log and the counts.
+
+        The counts are the same as if the users had never been in the log. The encoder and the
+        ranker keep what they learned from them until they are fitted again, and so do copies made
+        by :meth:`without_log`.
+
+        Parameters
+        ----------
+        user_ids : array-like of shape (n_forgotten,)
+
+        Returns
+        -------
+        self : TwoStageRecommender
+
+        Raises
+        ------
+        ValueError
+            If the log has no ``user_ids``, or not some of these.
+
+        Examples
+        --------
+        >>> from skue import DecayAverageUserEncoder, Histories, TwoStageRecommender
+        >>> from skue.datasets import make_user_histories
+        >>> data = make_user_histories(n_users=300)
+        >>> log = data.histories
+        >>> log = Histories(log.codes, log.offsets, log.item_ids, user_ids=range(300))
+        >>> encoder = DecayAverageUserEncoder(data.item_embeddings)
+        >>> recommender = TwoStageRecommender(encoder, random_state=0).fit(log)
+        >>> len(recommender.forget([7, 12]).log_)
+        298
+        """
+        check_is_fitted(self, "encoder_")
+        self._check_log("forget")
+        self._count(log_without(self.log_, user_ids))
+        return self
+
+    def _check_log(self, method: str) -> None:
         if not hasattr(self, "log_"):
             raise ValueError(
-                "This recommender is a copy without the log, so there is nothing to add events to. "
-                "Update the recommender that without_log was called on."
+                f"This recommender is a copy without the log, so {method} cannot change its "
+                f"counts. Call {method} of the recommender that without_log was called on."
             )
-        check_same_type(newer.item_ids, self.item_embeddings_.ids, "The item ids", "fit had")
-        log = updated_log(self.log_, self.item_embeddings_, newer)
+
+    def _count(self, log: Histories) -> None:
         self.log_, self.counts_ = log, LogCounts(self.item_embeddings_, log)
-        return self
 
     def without_log(self) -> Self:
         """Return a copy to serve, without ``log_``, which has the events and ids of all users.
@@ -376,7 +420,8 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
             self.second_stage_ = chosen_stage(ndcg)
             chosen = rankers.get(self.second_stage_)
         if chosen is not None:
-            self.ranker_ = fitted_ranker(chosen, table.features, table.chosen)
+            rows = learned_rows(table.chosen, random_state)
+            self.ranker_ = fitted_ranker(chosen, table.features[rows], table.chosen[rows])
 
     def _vectors_of(self, histories: Histories) -> np.ndarray:
         return np.asarray(self.encoder_.transform(histories), dtype=np.float32)

@@ -34,7 +34,7 @@ from skue import (
     leave_last_out,
 )
 from skue.histories._splits import newest_instants
-from skue.ranking import _two_stage
+from skue.ranking import _rankers, _training, _two_stage
 from skue.ranking._counted_log import counted_log
 from skue.ranking._counts import LogCounts
 from skue.ranking._features import FEATURES
@@ -316,7 +316,7 @@ def test_a_copy_without_the_log_recommends_the_same_and_holds_no_user(fitted):
     assert b"u007" in pickle.dumps(fitted)
     assert b"u007" not in pickle.dumps(served)
     np.testing.assert_array_equal(served.recommend(LOG, k=5)[0], fitted.recommend(LOG, k=5)[0])
-    with pytest.raises(ValueError, match="Update the recommender that without_log was called on"):
+    with pytest.raises(ValueError, match="Call update of the recommender that without_log"):
         served.update(LOG)
     assert hasattr(fitted, "log_")
 
@@ -511,6 +511,60 @@ def test_an_update_without_times_takes_repeats_and_warns_if_they_look_like_whole
     assert len(model.log_.codes) == 2 * len(early.codes)
     model = recommender(ranker=LogisticRegression()).fit(early).update(late)
     assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, without_times(LOG))))
+
+
+def test_forgotten_users_leave_the_counts_that_the_others_alone_give():
+    model = recommender(ranker=LogisticRegression()).fit(LOG)
+    coefficients = model.ranker_.coef_.copy()
+    gone = LOG.user_ids[[0, 5, 149]]
+    model.forget(gone)
+    others = LOG[~np.isin(LOG.user_ids, gone)]
+    assert len(others) == len(LOG) - 3
+    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, others)))
+    assert not np.isin(gone, model.log_.user_ids).any()
+    np.testing.assert_array_equal(model.ranker_.coef_, coefficients)
+
+
+@pytest.mark.parametrize(
+    ("user_ids", "message"),
+    [
+        (["u001", "who"], "1 of 2 user_ids are not in the log, such as 'who'"),
+        ([3], "user_ids must be of one type, got 3, but those of fit are such as 'u000'"),
+    ],
+)
+def test_users_that_are_not_in_the_log_cannot_be_forgotten(user_ids, message):
+    model = recommender(ranker=LogisticRegression()).fit(LOG)
+    with pytest.raises(ValueError, match=message):
+        model.forget(user_ids)
+    assert len(model.log_) == len(LOG)
+
+
+def test_nobody_can_be_forgotten_without_user_ids_or_without_the_log():
+    log = Histories(LOG.codes, LOG.offsets, LOG.item_ids)
+    with pytest.raises(ValueError, match="forget needs user_ids"):
+        recommender(ranker=LogisticRegression()).fit(log).forget(["u000"])
+    served = recommender(ranker=LogisticRegression()).fit(LOG).without_log()
+    with pytest.raises(ValueError, match="copy without the log, so forget cannot"):
+        served.forget(["u000"])
+
+
+def test_a_ranker_learns_from_all_held_out_candidates_and_some_of_the_others(monkeypatch):
+    monkeypatch.setattr(_training, "MOST_CANDIDATES", 30)
+    chosen = np.arange(100) % 10 == 3
+    rows = _training.learned_rows(chosen, np.random.RandomState(0))
+    assert len(rows) == 30
+    assert (np.diff(rows) > 0).all()
+    assert chosen[rows].sum() == 10
+    every = _training.learned_rows(chosen[:30], np.random.RandomState(0))
+    assert every.tolist() == list(range(30))
+
+
+def test_scores_do_not_depend_on_the_size_of_a_block_of_candidates(monkeypatch):
+    features = np.random.default_rng(0).normal(size=(25, len(FEATURES))).astype(np.float32)
+    ranker = LogisticRegression().fit(features, np.arange(25) % 2)
+    expected = ranker_scores(ranker, features)
+    monkeypatch.setattr(_rankers, "_BLOCK", 7)
+    np.testing.assert_allclose(ranker_scores(ranker, features), expected, rtol=1e-5)
 
 
 def test_two_histories_of_one_user_in_an_update_are_one():
