@@ -54,10 +54,13 @@ def make_user_histories(
     Parameters
     ----------
     n_users : int, default=3000
+        Number of users.
     n_events : int, default=30
         Number of events of each user.
     n_items : int, default=1500
+        Number of items.
     n_dims : int, default=48
+        Length of the true vectors.
     random_state : int or Generator, default=3
         Seed for ``numpy.random.default_rng``.
     drift_scale : float, default=0.4

@@ -198,6 +198,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to learn from, one per user.
         y : array-like of shape (n_users,), default=None
             Ignored, unless the encoder says otherwise.
 
@@ -238,6 +239,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to encode, one per user.
 
         Returns
         -------
@@ -288,6 +290,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to look at, one per user.
 
         Returns
         -------
@@ -326,6 +329,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
             The users to search. A user of X is not their own neighbour: if both are Histories with
             ``user_ids``, the same id is left out, and if ``among`` is X, the same row.
         k : int, default=10
+            Number of neighbours.
         together : bool, default=False
             Whether to look for users like the seeds as a whole: those with the highest mean cosine
             with them, other than themselves. The results then have one row.

@@ -33,10 +33,13 @@ class Events(NamedTuple):
     rows : ndarray of shape (n_events,), int32
         Row of each event's item in ``item_embeddings_``.
     offsets : ndarray of shape (n_users + 1,), int64
+        Where the events of each user start; the last entry is ``n_events``.
     timestamps : ndarray of shape (n_events,), datetime64 or float64 (seconds), or None
+        Time of each event.
     weights : ndarray of shape (n_events,), float64, or None
         None is a weight of 1 for every event.
     user_features : ndarray of shape (n_users, n_features), or None
+        Numbers known of each user.
 
     Examples
     --------
@@ -59,7 +62,17 @@ class Events(NamedTuple):
         return len(self.offsets) - 1
 
     def of_users(self, start: int, stop: int) -> Events:
-        """Return the events of the users ``start:stop``, without copying."""
+        """Return the events of some users, without copying.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first user, and the one after the last.
+
+        Returns
+        -------
+        events : Events
+        """
         events = slice(self.offsets[start], self.offsets[stop])
         return Events(
             self.rows[events],
@@ -70,7 +83,19 @@ class Events(NamedTuple):
         )
 
     def take(self, events: np.ndarray, offsets: np.ndarray) -> Events:
-        """Return the selected events with new offsets."""
+        """Return the selected events with new offsets.
+
+        Parameters
+        ----------
+        events : slice, mask or ndarray of int
+            The events to keep, in the order of the users.
+        offsets : ndarray of shape (n_users + 1,), int64
+            Where the kept events of each user start.
+
+        Returns
+        -------
+        events : Events
+        """
         return Events(
             self.rows[events],
             offsets,

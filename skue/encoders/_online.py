@@ -59,11 +59,14 @@ class UserStates:
     encoder_id : str
         Id of the encoder that the sums belong to.
     columns : Columns
+        Arrays with one row per user.
     user_ids : ndarray of shape (n_users,), default=None
+        Id of each user.
 
     Attributes
     ----------
     encoder_id : str
+        Id of the encoder that the sums belong to.
     columns : Columns
         Arrays with one row per user.
     user_ids : ndarray of shape (n_users,) or None
@@ -133,6 +136,7 @@ class UserStates:
         Parameters
         ----------
         data : bytes-like
+            What ``to_bytes`` returned.
 
         Returns
         -------
@@ -276,6 +280,7 @@ class AverageUserEncoder(UserEncoder):
         Parameters
         ----------
         state : UserStates
+            States of this encoder. They are not changed.
         X_new : Histories or any form that :func:`skue.as_histories` reads
             New events of the same users, one row per user; empty for users without new events.
             The rows are matched by ``user_ids`` if both have them, otherwise they are in the
@@ -341,6 +346,7 @@ class AverageUserEncoder(UserEncoder):
         Parameters
         ----------
         state : UserStates
+            States of this encoder.
 
         Returns
         -------

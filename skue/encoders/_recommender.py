@@ -166,7 +166,9 @@ class Recommender(DocumentationLink, BaseEstimator):
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories of the users who get recommendations.
         k : int, default=10
+            Number of items per user.
         exclude_seen : bool, default=False
             Whether to leave out the items of the user's history.
         exclude : array-like of ids, Histories, or one sequence of ids a user, default=None
@@ -226,6 +228,7 @@ class Recommender(DocumentationLink, BaseEstimator):
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            Histories without their held-out items.
         y : array-like of shape (n_users,)
             Held-out item ids, one per user or one array per user.
 

@@ -93,18 +93,26 @@ class Histories:
     weights : array-like of shape (n_events,), default=None
         Weight of each event; negative means dislike. By default every event weighs 1.
     user_ids : array-like of shape (n_users,), default=None
+        Id of each user, integers or strings. They need not be distinct.
     user_features : array-like of shape (n_users, n_features), default=None
         Numbers known of each user; see :meth:`with_user_features`.
 
     Attributes
     ----------
     codes : ndarray of shape (n_events,), int32
+        Position of each event's item in ``item_ids``.
     offsets : ndarray of shape (n_users + 1,), int64
+        Where each user's events start; the last entry is ``n_events``.
     item_ids : ndarray of shape (n_items,), int64 or object (str)
+        Distinct ids of the items. Not each of them need have an event.
     timestamps : ndarray of shape (n_events,), datetime64[us] or float64, or None
+        Time of each event, in UTC or in seconds.
     weights : ndarray of shape (n_events,), float64, or None
+        Weight of each event; None is a weight of 1.
     user_ids : ndarray of shape (n_users,), int64 or object (str), or None
+        Id of each user.
     user_features : ndarray of shape (n_users, n_features), float32, or None
+        Numbers known of each user; a row of NaN means that nothing is known.
     vocabulary : Vocabulary
         Looks up positions in ``item_ids``; shared by all slices.
 
@@ -253,6 +261,7 @@ class Histories:
             Datetimes (in UTC, or with a time zone), dates as text, or numbers. Each user's events
             are sorted by time; the sort is stable.
         weights : sequence of n_users sequences, default=None
+            One number per event; by default every event weighs 1.
         user_ids : array-like of shape (n_users,), default=None
             By default the index of a pandas Series of lists, if it has a name or holds text. A
             Series of timestamps or weights is matched with them by its index.
@@ -592,6 +601,7 @@ class Histories:
         Parameters
         ----------
         path : str or path
+            The file.
         mmap : bool, default=False
             Map the columns from disk and read them when they are used, for batches larger than
             memory. Do not change the file while the batch is in use.

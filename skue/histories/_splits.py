@@ -50,6 +50,7 @@ def leave_last_out(
     Parameters
     ----------
     histories : Histories or any form that :func:`skue.as_histories` reads
+        The histories to cut, one per user.
     n_last : int, default=1
         Number of events (or instants) to hold out.
     by : {"event", "instant"}, default="event"

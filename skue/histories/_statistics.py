@@ -156,6 +156,7 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to learn from, one per user.
         y : None
             Ignored.
 

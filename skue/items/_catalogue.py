@@ -30,6 +30,7 @@ class Catalogue:
         Parameters
         ----------
         ids : array-like of shape (n_ids,)
+            Integers or strings. Ids of the other type are unknown.
 
         Returns
         -------
@@ -45,6 +46,7 @@ class Catalogue:
         Parameters
         ----------
         histories : Histories
+            The events to look up.
 
         Returns
         -------

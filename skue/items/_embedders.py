@@ -149,6 +149,7 @@ class CooccurrenceItemEmbedder(DocumentationLink, BaseEstimator):
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to learn from, one per user.
         y : None
             Ignored.
 

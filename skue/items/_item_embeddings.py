@@ -56,8 +56,11 @@ class ItemEmbeddings(Catalogue):
     Attributes
     ----------
     vectors : ndarray of shape (n_items, n_dims), float32
+        Rows of length 1, read-only.
     ids : ndarray of shape (n_items,), int64 or str
+        Id of each row.
     space_id, aligned_with, agreement : as given
+        The parameters; ``space_id`` is a hash of the content if none was given.
     catalog_id : str
         Hash of the ids and the vectors. Changes whenever an item changes.
     vocabulary : Vocabulary
@@ -110,7 +113,9 @@ class ItemEmbeddings(Catalogue):
         Parameters
         ----------
         keyed_vectors : object
+            Such as ``model.wv`` of gensim.
         space_id : str, default=None
+            Name of the vector space; by default a hash of the content.
 
         Returns
         -------
@@ -159,7 +164,9 @@ class ItemEmbeddings(Catalogue):
         Parameters
         ----------
         ids : array-like of shape (n_ids,)
+            Known items.
         k : int, default=10
+            Number of neighbours of each.
 
         Returns
         -------
@@ -206,7 +213,9 @@ class ItemEmbeddings(Catalogue):
         Parameters
         ----------
         vectors : array-like of shape (n_new, n_dims)
+            Vectors of the new items, in the same space.
         ids : array-like of shape (n_new,)
+            Ids of the new items.
 
         Returns
         -------
@@ -262,6 +271,7 @@ class ItemEmbeddings(Catalogue):
         Parameters
         ----------
         path : str or path
+            The file.
         mmap : bool, default=False
             Map the vectors from disk instead of reading them, so that processes share them. Do
             not change the file while the items are in use.

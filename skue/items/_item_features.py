@@ -42,6 +42,7 @@ class ItemFeatures(Catalogue):
     values : ndarray or csr_array of shape (n_items, n_features), float32
         Read-only.
     ids : ndarray of shape (n_items,), int64 or str
+        Id of each row.
     vocabulary : Vocabulary
         The ids, with lookup of their rows.
 
@@ -77,7 +78,9 @@ class ItemFeatures(Catalogue):
         Parameters
         ----------
         values : array-like, scipy sparse array or DataFrame of shape (n_new, n_features)
+            Features of the new items, with the same columns.
         ids : array-like of shape (n_new,)
+            Ids of the new items.
 
         Returns
         -------
@@ -132,6 +135,7 @@ class ItemFeatures(Catalogue):
         Parameters
         ----------
         path : str or path
+            The file.
 
         Returns
         -------

@@ -22,7 +22,9 @@ def share_items(client: Any, items: ItemEmbeddings) -> Iterator[ItemEmbeddings]:
     Parameters
     ----------
     client : dask.distributed.Client
+        A client of the cluster.
     items : ItemEmbeddings
+        The items to send.
 
     Yields
     ------

@@ -24,19 +24,24 @@ class DecayCurveDisplay:
     Parameters
     ----------
     decays : array-like of shape (n_points,)
+        The decays, on the horizontal axis.
     scores : array-like of shape (n_points, n_folds)
         Score at each decay, on each fold.
     param_name : str, default="decay"
         The parameter that was varied.
     score_name : str, default="Recall@20"
+        Label of the vertical axis.
     name : str, default=None
         Label in the legend.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes of the curve.
     figure_ : matplotlib Figure
+        The figure of the axes.
     line_ : matplotlib Line2D
+        The mean over folds.
     band_ : matplotlib PolyCollection
         One standard error of the mean over folds on either side. All four are set by :meth:`plot`.
 
@@ -101,12 +106,14 @@ class DecayCurveDisplay:
         estimator : encoder, or Pipeline or ColumnTransformer that holds one
             It is cloned and stays unfitted.
         X : Histories or any form that :func:`skue.as_histories` reads
+            Histories without their held-out items.
         y : array-like of shape (n_users,)
             Held-out item ids, one or an array of ids per user.
         param_name : str, default="decay"
             The parameter to vary, such as ``"encode__decay"`` in a pipeline or ``"short_decay"``
             of a MixedUserEncoder.
         decays : array-like of float, default=(0, .01, .02, .05, .1, .2, .5, 1, 2)
+            Values of the parameter; they are sorted.
         scoring : callable, default=None
             By default ``RecallAtK(20)``.
         cv : int, splitter or iterable of (train, test), default=None
@@ -205,6 +212,7 @@ class RecallCurveDisplay:
     Parameters
     ----------
     k : array-like of shape (n_points,), int
+        The numbers of items, on the horizontal axis.
     recall : array-like of shape (n_points,)
         Recall at each k.
     name : str, default=None
@@ -213,7 +221,9 @@ class RecallCurveDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes of the curve.
     figure_ : matplotlib Figure
+        The figure of the axes.
     line_ : matplotlib Line2D
         All three are set by :meth:`plot`.
 
@@ -259,9 +269,11 @@ class RecallCurveDisplay:
         estimator : encoder, or Pipeline or ColumnTransformer that holds one
             Fitted.
         X : Histories or any form that :func:`skue.as_histories` reads
+            Histories without their held-out items.
         y : array-like of shape (n_users,)
             Held-out item ids, one or an array of ids per user.
         k : array-like of int, default=(1, 2, 5, 10, 20, 50, 100)
+            Numbers of items at which recall is measured.
         exclude_seen : bool, default=False
             As for :class:`RecallAtK`.
         normalize : {"relevant", "min", "hit"}, default="relevant"
@@ -301,10 +313,13 @@ class RecallCurveDisplay:
         Parameters
         ----------
         user_vectors : array-like of shape (n_users, n_dims)
+            One vector per user.
         item_vectors : array-like of shape (n_items, n_dims), or ItemEmbeddings
+            One vector per item of the catalogue, in the same space.
         targets : array-like of shape (n_users,)
             As for :func:`recall_at_k`.
         k : array-like of int, default=(1, 2, 5, 10, 20, 50, 100)
+            Numbers of items at which recall is measured.
         name : str, default=None
             Label in the legend.
         ax : matplotlib Axes, default=None
@@ -384,7 +399,9 @@ class TrainingCurveDisplay:
     validation_ax_ : matplotlib Axes or None
         Axes of the validation recall, over the same epochs.
     figure_ : matplotlib Figure
+        The figure of the axes.
     loss_line_ : matplotlib Line2D
+        The loss of each epoch.
     validation_line_ : matplotlib Line2D or None
         All five are set by :meth:`plot`.
 

@@ -134,6 +134,7 @@ class NDCGAtK(_Metric):
     Parameters
     ----------
     k : int, default=20
+        How many of the first items count.
     exclude_seen : bool, default=False
         Leave the items of each history out of the ranking.
 
@@ -198,6 +199,7 @@ class RetrievalScores:
     Parameters
     ----------
     k : tuple of int, default=(20, 50)
+        Numbers of first items; each gives scores of its own.
     exclude_seen : bool, default=False
         Leave the items of each history out of the ranking.
     normalize : {"relevant", "min", "hit"}, default="relevant"
@@ -298,10 +300,12 @@ def recall_at_k(user_vectors: Any, item_vectors: Any, targets: Any, k: int = 20)
         Scaled to length 1 here. In a pandas DataFrame, an index of text holds the user ids, by
         which targets with an index of text are aligned.
     item_vectors : array-like of shape (n_items, n_dims), or ItemEmbeddings
+        One vector per item of the catalogue, in the space of the user vectors.
     targets : array-like of shape (n_users,)
         Row number of each user's item, or an array of row numbers. With ItemEmbeddings, ids
         instead of row numbers.
     k : int, default=20
+        How many of the nearest items count.
 
     Returns
     -------

@@ -81,6 +81,7 @@ class ItemRanker(Recommender):
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to learn from, one per user.
         y : None
             Ignored.
 

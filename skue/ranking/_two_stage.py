@@ -187,6 +187,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to learn from, one per user.
         y : None
             Ignored.
 
@@ -327,6 +328,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to encode, one per user.
 
         Returns
         -------
@@ -341,7 +343,9 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories of the users who get recommendations.
         k : int, default=10
+            Number of items per user.
 
         Returns
         -------

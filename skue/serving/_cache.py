@@ -134,8 +134,11 @@ class UserVectorCache:
     Attributes
     ----------
     encoder : UserEncoder
+        A copy of the given encoder.
     encoder_id, space_id : str
+        ``encoder_id_`` and ``space_id_`` of the encoder.
     deadline, max_age, max_entries : as given
+        The given values.
 
     Examples
     --------
@@ -239,6 +242,7 @@ class UserVectorCache:
         Parameters
         ----------
         user_ids : array-like of shape (n_users,)
+            The users to compute; each counts once.
         load : callable
             As for :meth:`get`; called for about a thousand users at a time.
 
@@ -283,6 +287,7 @@ class UserVectorCache:
         Parameters
         ----------
         user_ids : array-like of shape (n_users,)
+            The users whose histories have changed.
         """
         users = user_list(user_ids)
         with self._lock:

@@ -88,6 +88,7 @@ class VectorIndex:
     Parameters
     ----------
     items : ItemEmbeddings
+        The items to search.
     backend : {"exact", "faiss", "hnswlib"}, default="exact"
         ``"exact"`` compares every item. The others build an approximate index of that library and
         tune its effort: with faiss the number of cells that are read, with hnswlib the number of
@@ -109,7 +110,9 @@ class VectorIndex:
     Attributes
     ----------
     items : ItemEmbeddings
+        The given items.
     backend, version, encoder_id, space_id, catalog_id, accept : str
+        The parameters, and the ids of the items.
     aligned_with : str or None
         The earlier space that the items are aligned with.
     agreement : float or None
@@ -174,6 +177,7 @@ class VectorIndex:
         user_vectors : array-like of shape (n_users, n_dims)
             Scaled to length 1, so that scores are cosines.
         k : int, default=10
+            Number of items per user.
         space_id : str or None
             The space of the user vectors: ``space_id_`` of their encoder. None skips the check.
         exclude : array-like of ids, Histories, or one sequence of ids a user, default=None
@@ -233,8 +237,11 @@ class VectorIndex:
         Parameters
         ----------
         encoder : fitted encoder, or a Pipeline or ColumnTransformer around one
+            Encodes X, in a space that the index accepts.
         X : histories in any form that the encoder accepts
+            One history per user.
         k : int, default=10
+            Number of items per user.
         exclude, allow : as for :meth:`search`, default=None
             In the order of the users of X if both carry user ids.
 
@@ -287,9 +294,11 @@ def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
     Parameters
     ----------
     index : VectorIndex
+        The index to measure.
     queries : array-like of shape (n_users, n_dims)
         User vectors, such as those of a sample of users.
     k : int, default=10
+        Number of nearest items per user.
 
     Returns
     -------

@@ -38,6 +38,7 @@ class Retriever:
     Parameters
     ----------
     cache : UserVectorCache
+        Gives the user vectors, and with a recommender the encoder.
     index : VectorIndex
         An index of the same space as the encoder of the cache.
     recommender : TwoStageRecommender or None, default=None
@@ -52,10 +53,13 @@ class Retriever:
     Attributes
     ----------
     cache : UserVectorCache
+        The given cache.
     index : VectorIndex
+        The given index.
     recommender : TwoStageRecommender or None
         The copy.
     accept : str
+        The given value.
 
     Raises
     ------
@@ -113,10 +117,12 @@ class Retriever:
         Parameters
         ----------
         user_ids : array-like of shape (n_users,)
+            The users who get recommendations.
         load : callable
             As for :meth:`UserVectorCache.get`. With a recommender, it is called once for all
             users, because the second stage needs all histories. Vectors still come from the cache.
         k : int, default=10
+            Number of items per user.
         exclude, allow : default=None
             As for :meth:`VectorIndex.search`. Lists that carry user ids are brought into the order
             of ``user_ids``.

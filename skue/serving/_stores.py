@@ -106,6 +106,7 @@ class RedisStore(_BulkStore):
     Parameters
     ----------
     url : str, default="redis://localhost:6379/0"
+        Address of the server, with the number of the database.
     timeout : float, default=0.1
         Seconds after which a call without an answer fails. Without a timeout, a server that hangs
         would block a thread forever.

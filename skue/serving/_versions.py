@@ -229,6 +229,7 @@ def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
     Parameters
     ----------
     folder : str or path
+        The folder of the index.
     version : str, default=None
         By default the newest intact version before the current one.
 
@@ -297,6 +298,7 @@ def prune(folder: str | os.PathLike[str], *, keep: int = 2) -> list[str]:
     Parameters
     ----------
     folder : str or path
+        The folder of the index.
     keep : int, default=2
         How many versions to keep. The default keeps the current one and one to roll back to.
 

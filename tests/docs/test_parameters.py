@@ -1,0 +1,58 @@
+"""Every parameter and attribute in a public docstring has a description."""
+
+import inspect
+import re
+
+import pytest
+
+import skue
+import skue.datasets
+import skue.serving
+
+MODULES = (skue, skue.datasets, skue.serving)
+# Not described yet.
+LACKING = {("TwoTowerUserEncoder", "batch_size"), ("TwoTowerUserEncoder", "random_state")}
+LACKING |= {("TwoTowerUserEncoder.fit", "X")}
+
+
+def public_docstrings():
+    """Return the docstrings of public classes, functions and methods by their names."""
+    things = {name: getattr(module, name) for module in MODULES for name in module.__all__}
+    for thing in list(things.values()):
+        if inspect.isclass(thing):
+            for name, method in inspect.getmembers(thing, inspect.isroutine):
+                is_own = (getattr(method, "__module__", None) or "").startswith("skue")
+                if is_own and not name.startswith("_"):
+                    things[method.__qualname__] = method
+    return {name: inspect.getdoc(thing) or "" for name, thing in things.items()}
+
+
+def described(text, section):
+    """Return the description of each entry of a numpydoc section, empty if there is none."""
+    found = re.search(rf"^{section}\n-+\n(.*?)(?=\n\n[A-Z][\w ]*\n-+\n|\Z)", text, re.S | re.M)
+    descriptions: dict[str, str] = {}
+    name = ""
+    # A type may go on after a backslash.
+    for line in re.sub(r"\\\n\s*", "", found.group(1) if found else "").splitlines():
+        if line and not line[0].isspace():
+            name = line.split(" : ")[0]
+            descriptions[name] = ""
+        elif name:
+            descriptions[name] += line.strip()
+    return descriptions
+
+
+@pytest.mark.parametrize("section", ["Parameters", "Attributes"])
+def test_every_entry_of_a_public_docstring_has_a_description(section):
+    entries = {
+        (thing, name): description
+        for thing, text in public_docstrings().items()
+        for name, description in described(text, section).items()
+    }
+    assert len(entries) > 80
+    assert {entry for entry, description in entries.items() if not description} <= LACKING
+
+
+def test_an_entry_without_a_description_is_found():
+    text = "Do.\n\nParameters\n----------\na : {1, \\\n        2}\nb : int\n    Text.\n\nReturns\n---\n"
+    assert described(text, "Parameters") == {"a": "", "b": "Text."}
