@@ -54,5 +54,5 @@ def test_every_entry_of_a_public_docstring_has_a_description(section):
 
 
 def test_an_entry_without_a_description_is_found():
-    text = "Do.\n\nParameters\n----------\na : {1, \\\n        2}\nb : int\n    Text.\n\nReturns\n---\n"
+    text = "Do.\n\nParameters\n---\na : {1, \\\n    2}\nb : int\n    Text.\n\nReturns\n---\n"
     assert described(text, "Parameters") == {"a": "", "b": "Text."}
