@@ -259,6 +259,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         Parameters
         ----------
         user_ids : array-like of shape (n_forgotten,)
+            The users to remove.
 
         Returns
         -------
