@@ -197,8 +197,8 @@ def collected(X: Any) -> Any:
     if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_numpy"):
         return import_optional("pyarrow", "io").table(X).to_pandas()
     X = np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
-    if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.shape == (len(X), 1):
-        return X[:, 0] if _is_list(X.flat[0]) else X  # one list column of a frame
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "O" and X.shape[1] == 1:
+        return X[:, 0] if len(X) and _is_list(X[0, 0]) else X  # one list column of a frame
     return unmasked(X)
 
 
@@ -286,7 +286,11 @@ def _with_index(histories: Histories, X: Any) -> Histories:
 def _of_list_columns(frame: Any) -> Histories:
     if not len(frame):
         return Histories.from_lists([])
-    lists = _list_columns(frame)
+    names = list(frame.columns)
+    if len(set(names)) < len(names):
+        raise ValueError(f"X has several columns of one name: {names}. Rename all but one of them.")
+    is_empty = all(_first_cell(frame[name]) is None for name in names)
+    lists = names if is_empty else _list_columns(frame)
     others = [str(name) for name in frame.columns if name not in lists]
     if not lists:
         held = _other_columns(frame)
@@ -328,11 +332,11 @@ def _roles_of_lists(frame: Any) -> dict[str, Any]:
     if "items" not in roles and len(left) == 1 and not may_be_weight(left[0]):
         roles["items"] = left.pop()
     if left or "items" not in roles:
-        read = [f"{name!r} as the {role}" for role, name in roles.items()]
+        unclear = f"it is not clear what {' and '.join(map(repr, left))} hold"
         raise ValueError(
-            f"X has the list columns {names}, and it is not clear which holds what "
-            f"({', '.join(read) or 'none'} could be read). Rename them to 'items', 'timestamps', "
-            "'weights' and 'user_features', leave out the others, or use Histories.from_lists."
+            f"X has the list columns {names}, but {unclear if left else 'none holds the items'}. "
+            "Rename them to 'items', 'timestamps', 'weights' and 'user_features', leave out the "
+            "others, or use Histories.from_lists."
         )
     return roles
 
@@ -360,7 +364,8 @@ def _holds_text_or_dates(column: Any) -> bool:
 
 
 def _says_time(name: Any) -> bool:
-    return sounds_like_time(name) or guess_column([name], "time") is not None
+    names = (name, str(name).removesuffix("s"))  # timestamps
+    return any(map(sounds_like_time, names)) or guess_column(names, "time") is not None
 
 
 def _holds_dates(column: Any) -> bool:

@@ -93,7 +93,7 @@ def read_log(
     ValueError
         If it is unclear which column is which, and for invalid values.
     """
-    given = {role: name for role, name in names.items() if name is not False}
+    given = {role: name for role, name in names.items() if (role, name) != ("time", False)}
     roles = roles_of_columns(table, given)
     unused = [name for name in table.names if name not in roles.values()]
     dates: list[Any] = []

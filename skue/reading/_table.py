@@ -72,8 +72,8 @@ class FrameTable:
     has_header = True
 
     def __init__(self, frame: Any) -> None:
-        self._frame = frame
-        self.names = self.first_line = _names_of(frame)
+        self._frame = _readable_again(frame)
+        self.names = self.first_line = _names_of(self._frame)
 
     place = staticmethod(row_of_frame)
 
@@ -100,8 +100,6 @@ class FrameTable:
 
     def first_rows(self) -> dict[Any, Any]:
         """Return the first rows of the columns that pyarrow can hold and whose names are unique."""
-        if hasattr(self._frame, "read_all"):  # a stream, which is read only once
-            self._frame = self._frame.read_all()
         names = [name for name in self.names if self.names.count(name) == 1]
         first = _head(self._frame, names)
         columns = {name: _as_arrow(first[name]) for name in names}
@@ -115,10 +113,26 @@ def _library(frame: Any) -> str:
     return type(frame).__module__.partition(".")[0]
 
 
+def _readable_again(frame: Any) -> Any:
+    """Return a frame, or the table that a stream holds, which may be read only once."""
+    is_stream = hasattr(frame, "__arrow_c_stream__") and not isinstance(frame, dict)
+    if hasattr(frame, "read_all") or (is_stream and not _has_names(frame)):
+        arrow = import_optional("pyarrow", "io")
+        try:
+            return arrow.table(frame)
+        except arrow.ArrowException:
+            pass  # a column, not a table
+    return frame
+
+
+def _has_names(frame: Any) -> bool:
+    return any(hasattr(frame, name) for name in ("columns", "column_names", "schema"))
+
+
 def _names_of(frame: Any) -> list[Any]:
     if isinstance(frame, dict):
         return list(frame)
-    if _library(frame) == "polars":
+    if hasattr(frame, "collect_schema"):  # polars
         return list(frame.collect_schema().names())
     if _library(frame) == "pyarrow":
         return list(frame.schema.names)
@@ -126,8 +140,6 @@ def _names_of(frame: Any) -> list[Any]:
         return list(frame.columns)
     if hasattr(frame, "column_names"):  # Hugging Face
         return list(frame.column_names)
-    if hasattr(frame, "__arrow_c_stream__"):
-        return list(import_optional("pyarrow", "io").table(frame).column_names)
     raise ValueError(
         f"A log must be a DataFrame, got {type(frame).__name__}. Frames of pandas, polars, dask "
         "and pyarrow, others that hand over Arrow data, and dicts of arrays are read."
@@ -168,11 +180,7 @@ def _head(frame: Any, names: list[Any]) -> Any:
     """Return the first rows of a frame, computed if it is lazy."""
     library = _library(frame)
     if isinstance(frame, dict):
-        columns = {name: frame[name] for name in names}
-        return {
-            name: (column.iloc if hasattr(column, "iloc") else column)[:_N_FIRST_ROWS]
-            for name, column in columns.items()
-        }
+        return {name: _start_of(frame[name]) for name in names}
     if library.startswith("dask"):
         frame = frame.get_partition(0).compute()
     if hasattr(frame, "iloc"):
@@ -187,6 +195,11 @@ def _head(frame: Any, names: list[Any]) -> Any:
     if hasattr(frame, "limit"):  # DuckDB
         frame = frame.limit(_N_FIRST_ROWS)
     return _arrow_table(frame, names).slice(0, _N_FIRST_ROWS)
+
+
+def _start_of(column: Any) -> Any:
+    column = column.iloc if hasattr(column, "iloc") else column
+    return column[:_N_FIRST_ROWS] if hasattr(column, "__getitem__") else ()
 
 
 def _as_arrow(column: Any) -> Any:

@@ -305,6 +305,7 @@ DAYS = [[datetime.datetime(2026, 1, day) for day in (3, 1)], [datetime.datetime(
         ("when", [[3.0, 1.0], [2.0]]),
         ("viewed_at", [[3.0, 1.0], [2.0]]),
         ("dates", [["2026-01-03", "2026-01-01"], ["2026-01-02"]]),
+        ("Timestamps", [[3.0, 1.0], [2.0]]),
         ("moments", DAYS),
         ("moments", [[], DAYS[1]]),
     ],
@@ -347,9 +348,10 @@ def test_list_columns_of_users_without_events_need_no_types():
 )
 def test_unclear_list_columns_are_named_with_the_way_out(columns):
     frame = pandas.DataFrame(columns)
-    with pytest.raises(ValueError, match=r"not clear which holds what .*Rename.*from_lists") as e:
+    message = r"(not clear what|none holds the items).*Rename.*from_lists"
+    with pytest.raises(ValueError, match=message) as error:
         as_histories(frame)
-    assert all(repr(name) in str(e.value) for name in columns)
+    assert all(repr(name) in str(error.value) for name in columns)
 
 
 def test_columns_beside_the_lists_are_named():
@@ -378,3 +380,21 @@ def test_a_frame_without_rows_has_no_users():
     assert len(as_histories(pandas.DataFrame({"movies": [], "when": []}))) == 0
     with pytest.raises(ValueError, match="minimum of 1 is required"):
         CooccurrenceItemEmbedder().fit(pandas.DataFrame({"movies": []}))
+
+
+def test_list_columns_of_which_every_cell_is_missing_are_not_a_log():
+    frame = pandas.DataFrame({"movies": [None], "when": [None]})
+    for columns in (["movies"], ["movies", "when"]):
+        with pytest.raises(ValueError, match=r"got None at row 0.*write a user without events"):
+            as_histories(frame[columns])
+
+
+def test_list_columns_of_one_name_are_refused():
+    frame = pandas.DataFrame([[[1], [2]]], columns=["movies", "movies"])
+    with pytest.raises(ValueError, match=r"several columns of one name: \['movies', 'movies'\]"):
+        as_histories(frame)
+
+
+def test_an_object_array_without_rows_has_no_users():
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        CooccurrenceItemEmbedder().fit(np.empty((0, 1), dtype=object))

@@ -137,6 +137,10 @@ def test_columns_named_by_numbers_can_be_given():
         np.ones((3, 2)),
         np.array(["2026-01-01T10"] * 3, dtype="datetime64[h]"),
         [object(), object(), object()],
+        [1],
+        5,
+        None,
+        (value for value in [1, 2, 3]),
     ],
 )
 def test_columns_that_are_not_read_may_hold_anything(other):
@@ -147,3 +151,32 @@ def test_columns_that_are_not_read_may_hold_anything(other):
 def test_no_value_of_a_column_that_is_not_read_changes_the_result():
     frame = pandas.DataFrame({"user": [1, 2], "item": [3, 4], "items": [None, None]})
     assert Histories.from_frame(frame).item_ids.tolist() == [3, 4]
+
+
+class ReadOnce:
+    """Data of Arrow that can be read once, without names of columns."""
+
+    def __init__(self, table):
+        self._streams = [table]
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._streams.pop().__arrow_c_stream__(requested_schema)
+
+
+def test_a_stream_that_can_be_read_once_is_a_log():
+    log = {"user": [1, 1], "item": [8, 9], "date": ["2026-01-01"] * 2, "price": [2, 3]}
+    assert Histories.from_frame(ReadOnce(pyarrow.table(log)))[0].tolist() == [8, 9]
+    with pytest.warns(UserWarning, match="'letzter' holds dates"):
+        log["letzter"] = log.pop("date")
+        Histories.from_frame(ReadOnce(pyarrow.table(log)))
+
+
+@pytest.mark.parametrize("frame", [pandas.Series([1, 2]), polars.Series([1, 2])])
+def test_a_single_column_is_no_log(frame):
+    with pytest.raises(ValueError, match="must be a DataFrame, got Series"):
+        Histories.from_frame(frame)
+
+
+def test_only_the_time_can_be_left_out():
+    with pytest.raises(ValueError, match=r"no column False \(user\)"):
+        Histories.from_frame({"user": [1], "item": [2]}, user=False)
