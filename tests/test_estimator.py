@@ -87,6 +87,6 @@ def test_a_failed_fit_of_an_encoder_changes_nothing():
     encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
     before = encoder.transform([[0]])
     encoder.set_params(item_embeddings=ItemEmbeddings(np.eye(3)))
-    with pytest.raises(ValueError, match=r"no event|None of"):
-        encoder.fit([[7]])
+    with pytest.raises(ValueError, match="None of"):
+        encoder.fit([["7"]])
     np.testing.assert_array_equal(encoder.transform([[0]]), before)

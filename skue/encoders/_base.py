@@ -227,7 +227,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         self._needs = columns_used(histories, times=self._uses_times, weights=True)
         self._learn(histories, y)
         self._check_something_known(histories)
-        if not (self.item_embeddings is None or hasattr(self.item_embeddings, "fit")):
+        if self._items_are_given():
             self._report_unknown(histories)  # vectors learned from this log have what it says
         self.fallback_vector_ = self._fallback(histories)
         return self
@@ -536,6 +536,9 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
             counts += np.bincount(events.rows, minlength=len(counts))
         return counts @ self.item_vectors_.astype(np.float64)
 
+    def _items_are_given(self) -> bool:
+        return not (self.item_embeddings is None or hasattr(self.item_embeddings, "fit"))
+
     def _check_something_known(self, histories: Histories) -> None:
         """Warn if no event is known and ``cold_start`` has to be learned, or raise.
 
@@ -570,7 +573,8 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
             return  # the usual case, found without reading all events
         known = items.rows_of(histories) >= 0
         if ignored:
-            if not known.any():
+            # Without an event to learn items from, fit has warned.
+            if not known.any() and (len(items) or self._items_are_given()):
                 _warn_of_nothing_known(items, histories)
             return
         if also_known is not None:
@@ -615,8 +619,6 @@ def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
 
 def _looks_like_a_mistake(items: ItemEmbeddings, histories: Histories) -> bool:
     """Tell whether events of unknown items are of another type than the items, or are many."""
-    if not len(items):
-        return False
     same_type = is_text(histories.item_ids) == is_text(items.ids)
     return not same_type or len(histories.codes) >= _MANY_EVENTS
 

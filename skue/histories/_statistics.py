@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skue._estimator import DocumentationLink, atomic_fit, of_one_fit, warn_caller
 from skue.histories._clocks import described
-from skue.histories._columns import moments_of, refuse_other_kind
+from skue.histories._columns import as_times, moments_of, refuse_other_kind
 from skue.histories._forms import check_columns, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
 from skue.kernels._arrays import kept_offsets, owners, starts_of_runs, user_item_keys
@@ -64,7 +64,8 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
     columns_ : list of str
         Names of the columns of the output.
     now_ : datetime64 or float, or None
-        The time as of which users are described. None without timestamps.
+        The time as of which users are described. None without timestamps, and if it is neither
+        given nor known from an event; all events are then taken as of one time.
     span_days_ : float or None
         Length of the log in days, from its first event to ``now_``, where a few events with a
         wrong clock do not count. None without timestamps.
@@ -76,7 +77,8 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
     Warns
     -----
     UserWarning
-        In ``fit``, if columns are left out. In ``transform``, if events are later than ``now_``.
+        In ``fit``, if columns are left out, or if X has no event. In ``transform``, if events are
+        later than ``now_``.
 
     See Also
     --------
@@ -168,7 +170,8 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
         ------
         ValueError
             For unknown columns, for columns that need timestamps or weights that X does not have,
-            for ``now`` of another kind than the timestamps, and if no event is up to ``now``.
+            for ``now`` of another kind than the timestamps, and if all events are later than
+            ``now``.
         """
         histories = validate_histories(self, X, reset=True)
         times = histories.timestamps
@@ -215,14 +218,21 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
 
     def _end_and_span(self, times: np.ndarray) -> tuple[Any, float]:
         """Return ``now_`` and ``span_days_``."""
-        if self.now is not None:
-            (now,) = moments_of([self.now], times, "now", "the timestamps of X")
-            times = times[times <= now]
-        if not len(times):
-            until = "" if self.now is None else f" up to now={self.now!r}"
-            raise ValueError(f"X has no event{until}, so the length of the log is unknown.")
+        if not len(times):  # and their type says nothing
+            warn_caller(
+                "X has no event, so the length of the log is unknown and taken as 0. Pass "
+                "histories with events."
+            )
+            return None if self.now is None else as_times([self.now], "now")[0], 0.0
         if self.now is None:
             now, _ = end_of_log(times)
+        else:
+            (now,) = moments_of([self.now], times, "now", "the timestamps of X")
+            times = times[times <= now]
+            if not len(times):
+                raise ValueError(
+                    f"X has no event up to now={self.now!r}, so the length of the log is unknown."
+                )
         first, _ = end_of_log(-as_seconds(times))
         return now, max(0.0, (_seconds_of(now) + float(first)) / _DAY)
 
@@ -250,7 +260,8 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
         if chosen.intersection(_OF_ITEMS):
             found |= _of_items(histories)
         if chosen.intersection(_OF_TIMES):
-            found |= _of_times(seconds, offsets, _seconds_of(self.now_), self.span_days_)
+            now = 0.0 if self.now_ is None else _seconds_of(self.now_)
+            found |= _of_times(seconds, offsets, now, self.span_days_)
         if chosen.intersection(_OF_WEIGHTS):
             found |= _of_weights(histories)
         if chosen.intersection(_OF_HOURS):
@@ -265,8 +276,10 @@ class HistoryStatistics(DocumentationLink, TransformerMixin, BaseEstimator):
     def _as_of_now(self, histories: Histories) -> tuple[Histories, np.ndarray]:
         """Return the histories up to ``now_``, and the times in seconds."""
         times = histories.timestamps
-        if times is None or not len(times) or self.now_ is None:
+        if times is None or not len(times):
             return histories, np.empty(0)
+        if self.now_ is None:
+            return histories, np.zeros(len(times))
         refuse_other_kind(times, np.asarray(self.now_), "the timestamps of X", "those in fit")
         if self.now is not None:
             later = times > self.now_

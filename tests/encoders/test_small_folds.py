@@ -10,13 +10,14 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, learning_curve
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, learning_curve
 from sklearn.pipeline import make_pipeline
 
 from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
+    HistoryStatistics,
     ItemEmbeddings,
     ItemFeatures,
     MixedUserEncoder,
@@ -37,6 +38,7 @@ LEARNING = [
 every_learning_encoder = pytest.mark.parametrize(
     ("encoder", "n_dims"), LEARNING, ids=[f"{type(e).__name__}-{n}" for e, n in LEARNING]
 )
+STATISTICS = ["n_events", "days_since_last", "monday_share"]
 LABELS = np.arange(60) % 2
 # Most people have no event, as in a table of customers of whom few have ever bought.
 PEOPLE = [[1, 2] if row >= 56 else [] for row in range(60)]
@@ -150,3 +152,25 @@ def test_a_second_stage_without_events_recommends_nothing():
         warnings.simplefilter("ignore")
         recommender.fit([[], []])
     assert np.isneginf(recommender.recommend([[1], []], k=3)[1]).all()
+
+
+@pytest.mark.parametrize("now", [None, "2026-02-01"])
+def test_statistics_without_an_event_to_learn_from_are_finite(now):
+    empty = Histories.from_lists([[], []], timestamps=np.empty((2, 0), dtype="datetime64[us]"))
+    with pytest.warns(UserWarning, match="X has no event, so the length of the log is unknown"):
+        statistics = HistoryStatistics(now, columns=STATISTICS).fit(empty)
+    assert statistics.transform(empty).tolist() == [[0] * 3] * 2
+    later = Histories.from_lists([[1, 2], []], timestamps=[["2026-01-02", "2026-01-12"], []])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = [2, 20, 1 / 2] if now else [2, 0, 0]
+        assert statistics.transform(later).tolist() == [expected, [0] * 3]
+
+
+def test_the_statistics_of_a_fold_of_people_without_events_are_scored():
+    days = [["2026-01-02"] if row < 5 else [] for row in range(40)]
+    X = Histories.from_lists([[1] * len(row) for row in days], timestamps=days)
+    model = make_pipeline(HistoryStatistics(columns=STATISTICS), LogisticRegression())
+    with pytest.warns(UserWarning, match="X has no event|events are later"):
+        scores = cross_val_score(model, X, LABELS[:40], cv=KFold(8), error_score="raise")
+    assert np.isfinite(scores).all()
