@@ -325,11 +325,12 @@ class Histories:
         Parameters
         ----------
         frame : DataFrame of pandas, polars or dask, other Arrow data, or dict of arrays
-            Of a lazy frame, a dataset or a relation of DuckDB, only these columns are computed.
+            Of a lazy frame, a dataset or a relation of DuckDB, only these columns are computed,
+            and the first rows of others if it is not clear which column is the time.
         user, item : str, default=None
-            Columns of ids. By default, usual names are found, as by :func:`load_interactions`,
-            and the logger ``skue`` tells which columns were read (level INFO). If several columns
-            fit, name one. Strings of digits stay strings.
+            Columns of ids. By default, usual names are found, as by
+            :func:`skue.load_interactions`, and the logger ``skue`` tells which columns were read
+            (level INFO). If several columns fit, name one. Strings of digits stay strings.
         time : str or False, default=None
             Column of datetimes (converted to UTC), of dates as text, or of numbers. By default, a
             usual name is found. With False no column of times is read, and the order of the rows
@@ -358,7 +359,7 @@ class Histories:
         Warns
         -----
         UserWarning
-            As :func:`load_interactions` does, for example if no column of times is named or
+            As :func:`skue.load_interactions` does, for example if no column of times is named or
             found, but a column holds dates.
 
         Examples

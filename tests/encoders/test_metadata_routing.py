@@ -6,6 +6,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline, make_union
 
@@ -81,7 +82,9 @@ def test_groups_and_weights_reach_the_steps_that_ask_for_them():
     params = {"groups": np.arange(len(X)) // 2, "sample_weight": np.ones(len(X))}
     with config_context(enable_metadata_routing=True):
         last = LogisticRegression().set_fit_request(sample_weight=True)
-        last.set_score_request(sample_weight=True)
         model = make_pipeline(ProfileUserEncoder(n_dims=3), last)
-        scores = cross_validate(model, X, LABELS, cv=GroupKFold(3), params=params)["test_score"]
-    assert np.isfinite(scores).all()
+        scoring = get_scorer("accuracy").set_score_request(sample_weight=True)
+        found = cross_validate(
+            model, X, LABELS, scoring=scoring, cv=GroupKFold(3), params=params, error_score="raise"
+        )
+    assert np.isfinite(found["test_score"]).all()
