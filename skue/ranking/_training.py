@@ -29,7 +29,7 @@ SHARE = 0.25
 """The share of the users whose newest events are held out, at most :data:`MOST_USERS`."""
 MOST_USERS = 10_000
 """The ranker needs no more users, and the table of their candidates has to fit into memory."""
-MOST_CANDIDATES = 500_000
+MOST_CANDIDATES = 200_000
 """The ranker learns from at most this many candidates."""
 _K = 10
 _N_FOLDS = 3

@@ -81,7 +81,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
     :func:`leave_last_out` keeps. Then the counts are made anew from all events, and encoders that
     hold out nothing themselves are fitted anew, so that no item of the log is missing. Events with
     a weight of zero or less are neither counted nor learned as items to find. The classifier learns
-    from at most 500,000 candidates: those that are held out, and others at random.
+    from at most 200,000 candidates: those that are held out, and others at random.
 
     Parameters
     ----------
