@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -85,6 +86,10 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         contribute to the vector.
     n_jobs : int or None, default=None
         Number of joblib workers used by ``transform``. It does not change the result.
+    memory : None, path or joblib.Memory, default=None
+        Where item vectors that are learned from X are kept. A fit on the same X with the same
+        embedder reads them, so a search over other parameters learns them once for each split. The
+        vectors are the same. By default they are learned in every fit.
 
     Attributes
     ----------
@@ -130,6 +135,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         "cold_start": [StrOptions({"mean", "popular", "zero", "raise"}), "array-like"],
         "unknown_item": [StrOptions({"ignore", "warn", "raise"})],
         "n_jobs": [None, Integral],
+        "memory": [None, str, os.PathLike, HasMethods(["cache"])],
     }
     _defaults_of_none: ClassVar[dict[str, str]] = {"item_embeddings": "CooccurrenceItemEmbedder()"}
     _output_parameters: ClassVar[tuple[str, ...]] = ("max_history",)
@@ -149,12 +155,14 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         cold_start: ColdStart = "mean",
         unknown_item: UnknownItem = "ignore",
         n_jobs: int | None = None,
+        memory: Any = None,
     ) -> None:
         self.item_embeddings = item_embeddings
         self.max_history = max_history
         self.cold_start = cold_start
         self.unknown_item = unknown_item
         self.n_jobs = n_jobs
+        self.memory = memory
 
     @abstractmethod
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +190,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         if isinstance(embedder, CooccurrenceItemEmbedder) and not is_liked(histories).any():
             self.item_embeddings_ = no_items(embedder.n_dims, histories)
         else:
-            self.item_embeddings_ = item_space(given, histories)
+            self.item_embeddings_ = item_space(given, histories, self.memory)
         self.is_new_item_ = new_items(self.item_embeddings_, histories)
 
     def _fitted_arrays(self) -> list[np.ndarray]:

@@ -60,6 +60,10 @@ class DecayAverageUserEncoder(AverageUserEncoder):
         contribute to the vector.
     n_jobs : int or None, default=None
         Number of joblib workers used by ``transform``. It does not change the result.
+    memory : None, path or joblib.Memory, default=None
+        Where item vectors that are learned from X are kept. A fit on the same X with the same
+        embedder reads them, so a search over ``decay`` learns them once for each split. The
+        vectors are the same. By default they are learned in every fit.
 
     Attributes
     ----------
@@ -121,6 +125,7 @@ class DecayAverageUserEncoder(AverageUserEncoder):
         cold_start: ColdStart = "mean",
         unknown_item: UnknownItem = "ignore",
         n_jobs: int | None = None,
+        memory: Any = None,
     ) -> None:
         self.item_embeddings = item_embeddings
         self.decay = decay
@@ -130,6 +135,7 @@ class DecayAverageUserEncoder(AverageUserEncoder):
         self.cold_start = cold_start
         self.unknown_item = unknown_item
         self.n_jobs = n_jobs
+        self.memory = memory
 
     def _decays(self) -> tuple[float, ...]:
         return (float(self.decay),)

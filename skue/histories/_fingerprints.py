@@ -16,7 +16,7 @@ import numpy as np
 
 from skue.histories._histories import Histories
 from skue.kernels._arrays import kept_offsets, starts_of_runs
-from skue.reading._ids import is_text
+from skue.reading._ids import is_text, pack_text
 
 # Number of hashes in a sample of events.
 _IN_SAMPLE = 4096
@@ -150,6 +150,22 @@ def _ends_in_parts(histories: Histories, held_out: np.ndarray | None = None) -> 
 def _kind_of_ids(histories: Histories) -> str | None:
     ids = histories.user_ids
     return None if ids is None else "text" if is_text(ids) else "integers"
+
+
+def content_hash(histories: Histories) -> str:
+    """Return a hash of all columns that is the same in every process."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(vars(histories).items()):
+        column = value.ids if name == "vocabulary" else value
+        if isinstance(column, np.ndarray) and column.dtype == object:
+            column, ends = pack_text(column)
+            digest.update(ends.tobytes())
+        if isinstance(column, np.ndarray):
+            digest.update(f"{name} {column.dtype} {column.shape} ".encode())
+            digest.update(column.tobytes())
+        else:
+            digest.update(f"{name} {column!r} ".encode())
+    return digest.hexdigest()
 
 
 def sample_of_events(histories: Histories, before: np.ndarray | None = None) -> np.ndarray:

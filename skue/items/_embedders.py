@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -9,9 +10,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_memory
 
 from skue._estimator import DocumentationLink, atomic_fit, warn_caller
-from skue.histories._fingerprints import sample_of_events
+from skue._version import __version__
+from skue.histories._fingerprints import content_hash, sample_of_events
 from skue.histories._forms import validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import liked
@@ -266,7 +269,7 @@ def no_items(n_dims: int, histories: Histories) -> ItemEmbeddings:
     return ItemEmbeddings(np.empty((0, n_dims)), histories.item_ids[:0])
 
 
-def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
+def item_space(given: Any, histories: Histories, memory: Any = None) -> ItemEmbeddings:
     """Return the items for an encoder's parameter ``item_embeddings``.
 
     Parameters
@@ -275,16 +278,30 @@ def item_space(given: Any, histories: Histories) -> ItemEmbeddings:
         An embedder is cloned and fitted on the histories. None stands for
         ``CooccurrenceItemEmbedder()``.
     histories : Histories
+    memory : path, joblib.Memory or None, default=None
+        Keeps what is learned, and gives it back for the same histories and embedder.
     """
     given = CooccurrenceItemEmbedder() if given is None else given
     if isinstance(given, ItemEmbeddings):
         return given
     if not hasattr(given, "fit"):
         return ItemEmbeddings(given)
-    embedder = clone(given).fit(histories)
+    if memory is None:
+        return _learned_items(clone(given), histories)
+    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
+    # The hash stands for the histories, because joblib would hash text ids one by one.
+    learn = memory.cache(_learned_items, ignore=["histories"])
+    items: ItemEmbeddings = learn(clone(given), histories, content_hash(histories), __version__)
+    return items
+
+
+def _learned_items(embedder: Any, histories: Histories, *key: str) -> ItemEmbeddings:
+    """Fit the embedder, and return its items. The key only names the result in a memory."""
+    embedder.fit(histories)
     if not hasattr(embedder, "item_embeddings_"):
         raise ValueError(
-            f"item_embeddings={given!r} has no item_embeddings_ after fit. Pass an embedder such "
-            "as CooccurrenceItemEmbedder, vectors, or ItemEmbeddings."
+            f"item_embeddings={embedder!r} has no item_embeddings_ after fit. Pass an embedder "
+            "such as CooccurrenceItemEmbedder, vectors, or ItemEmbeddings."
         )
-    return embedder.item_embeddings_
+    items: ItemEmbeddings = embedder.item_embeddings_
+    return items

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import check_cv, cross_val_score
 
 from skue._estimator import new_axes
 from skue.kernels._ties import expected_hits
@@ -118,7 +119,8 @@ class DecayCurveDisplay:
             By default ``RecallAtK(20)``.
         cv : int, splitter or iterable of (train, test), default=None
             As for :func:`sklearn.model_selection.cross_val_score`. Rows are users, so each fold
-            scores users that were not used for fitting.
+            scores users that were not used for fitting. All decays are scored on the same folds,
+            and item vectors are learned once for each fold.
         n_jobs : int or None, default=None
             Number of folds fitted and scored in parallel.
         name : str, default=None
@@ -134,20 +136,27 @@ class DecayCurveDisplay:
         """
         scoring = RecallAtK(20) if scoring is None else scoring
         decays = np.sort(np.asarray(decays, dtype=np.float64).ravel())
-        scores = np.array(
-            [
-                cross_val_score(
-                    clone(estimator).set_params(**{param_name: float(decay)}),
-                    X,
-                    y,
-                    scoring=scoring,
-                    cv=cv,
-                    n_jobs=n_jobs,
-                    error_score="raise",
-                )
-                for decay in decays
-            ]
-        )
+        cv = list(check_cv(cv).split(X, y))
+        estimator = clone(estimator)
+        prefix, separator, _ = param_name.rpartition("__")
+        memory = f"{prefix}{separator}memory"  # of the encoder whose decay is varied
+        with TemporaryDirectory() as folder:
+            if estimator.get_params().get(memory, folder) is None:
+                estimator.set_params(**{memory: folder})
+            scores = np.array(
+                [
+                    cross_val_score(
+                        estimator.set_params(**{param_name: float(decay)}),
+                        X,
+                        y,
+                        scoring=scoring,
+                        cv=cv,
+                        n_jobs=n_jobs,
+                        error_score="raise",
+                    )
+                    for decay in decays
+                ]
+            )
         display = cls(
             decays, scores, param_name=param_name, score_name=_score_name(scoring), name=name
         )
