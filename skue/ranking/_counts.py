@@ -25,8 +25,10 @@ _OWN_DECAY = 0.2
 _LATELY_DAYS = 30.0
 _LATELY_INSTANTS = 2.0
 _DAY = 86400.0
-# Number of users that the mean return rate counts as.
+# Number of users, of instants and of gaps that the mean of all items counts as.
 _PRIOR_USERS = 5.0
+_PRIOR_INSTANTS = 50.0
+_PRIOR_GAPS = 5.0
 
 
 def liked_events(items: Any, histories: Histories) -> Events:
@@ -72,7 +74,7 @@ class OwnItems:
         self.decayed = np.bincount(group, np.exp(-_OWN_DECAY * instants), len(first))
         self.age = instants[last]
         self.days = days[order][last]
-        self.span = instants[first] - instants[last]
+        self.first_age = instants[first]
         # Of the users.
         self.n_events = np.diff(events.offsets)
         self.n_distinct = np.bincount(self.users, minlength=events.n_users)
@@ -102,6 +104,10 @@ class LogCounts:
         for every two newer events of the same user.
     return_rate : ndarray of shape (n_items,)
         Share of its users who chose the item at two or more instants, smoothed.
+    returns_per_instant : ndarray of shape (n_items,)
+        How often its users came back to the item, over their instants since the first, smoothed.
+    return_gap : ndarray of shape (n_items,)
+        Mean number of instants from one choice of the item to the next of a user, smoothed.
     transitions : csr_array of shape (n_items, n_items)
         See :func:`transition_table`.
     by_popularity : ndarray of shape (n_items,)
@@ -113,9 +119,18 @@ class LogCounts:
         events = liked_events(items, histories)
         own = OwnItems(events, n_items)
         self.popularity = np.bincount(own.rows, minlength=n_items).astype(np.float64)
-        returned = np.bincount(own.rows, own.instants > 1, n_items)
-        mean = returned.sum() / max(self.popularity.sum(), 1.0)
-        self.return_rate = (returned + _PRIOR_USERS * mean) / (self.popularity + _PRIOR_USERS)
+        returned, returns, instants, gaps = (
+            np.bincount(own.rows, column, n_items)
+            for column in (
+                own.instants > 1,
+                own.instants - 1,
+                own.first_age,
+                own.first_age - own.age,
+            )
+        )
+        self.return_rate = _smoothed(returned, self.popularity, _PRIOR_USERS)
+        self.returns_per_instant = _smoothed(returns, instants, _PRIOR_INSTANTS)
+        self.return_gap = _smoothed(gaps, returns, _PRIOR_GAPS)
         self.lately = np.bincount(events.rows, _recency(events), n_items)
         newest = newest_of(events, LONGEST_HISTORY)
         self.transitions = transition_table(
@@ -135,6 +150,12 @@ class LogCounts:
         """Return the transition scores; items that do not follow are below, by popularity."""
         scores = self.transition_scores(events).toarray()
         return np.where(scores > 0, scores, self._below_transitions)
+
+
+def _smoothed(sums: np.ndarray, n: np.ndarray, n_prior: float) -> np.ndarray:
+    """Return means of items, to which the mean of all adds ``n_prior`` more."""
+    smoothed: np.ndarray = (sums + n_prior * sums.sum() / max(n.sum(), 1.0)) / (n + n_prior)
+    return smoothed
 
 
 def _recency(events: Events) -> np.ndarray:

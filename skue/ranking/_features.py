@@ -67,10 +67,27 @@ def own_days(c: Candidates) -> np.ndarray:
     return np.log1p(_own(c, c.history.days, c.history.n_days[c.users]))
 
 
+def own_rate(c: Candidates) -> np.ndarray:
+    """Logarithm of how often per instant the user comes back to the item; 0 if it is new.
+
+    This is log(.0001 + (returns + 10 r) / (instants since the first choice + 10)), with r the
+    returns per instant of all users of the item: few instants say little of a user.
+    """
+    expected = 10 * c.counts.returns_per_instant[c.rows]
+    rate = (_returns(c) + expected) / (_own(c, c.history.first_age) + 10)
+    return np.where(c.own >= 0, np.log(rate + 1e-4), 0.0)
+
+
 def own_overdue(c: Candidates) -> np.ndarray:
-    """Logarithm of the age of the item over its mean gap in instants; 0 below two instants."""
-    gap = _own(c, c.history.span) / np.maximum(_own(c, c.history.instants) - 1, 1)
-    return np.log1p(np.where(gap > 0, _own(c, c.history.age) / np.where(gap > 0, gap, 1), 0.0))
+    """log((age + 1) / (usual gap + 1)) of the item in instants; 0 if it is new.
+
+    The usual gap is (sum of the user's gaps + 3 g) / (returns + 3), with g the mean gap of all
+    users of the item. A large value says that the item is due.
+    """
+    age = _own(c, c.history.age)
+    gaps = _own(c, c.history.first_age) - age + 3 * c.counts.return_gap[c.rows]
+    gap = gaps / (_returns(c) + 3)
+    return np.where(c.own >= 0, np.log((age + 1) / (gap + 1)), 0.0)
 
 
 def is_new(c: Candidates) -> np.ndarray:
@@ -136,6 +153,7 @@ FEATURES: dict[str, Callable[[Candidates], np.ndarray]] = {
         own_instant_share,
         own_age,
         own_days,
+        own_rate,
         own_overdue,
         is_new,
         return_rate,
@@ -162,6 +180,11 @@ def _own(c: Candidates, column: np.ndarray, missing: np.ndarray | float = 0.0) -
     has = c.own >= 0
     values[has] = column[c.own[has]]
     return values
+
+
+def _returns(c: Candidates) -> np.ndarray:
+    """Return how often the user came back to the item at another instant."""
+    return _own(c, c.history.instants - 1)
 
 
 def _new_above(c: Candidates, scores: np.ndarray) -> np.ndarray:

@@ -62,9 +62,23 @@ def slow_features(user, item, chosen):
     def comes_back(u, i):
         return len({t for j, t in zip(LISTS[u], TIMES[u], strict=True) if j == i}) > 1
 
+    def ages_of(u, i):
+        newer = sorted({*TIMES[u]}, reverse=True)
+        return {newer.index(t) for j, t in zip(LISTS[u], TIMES[u], strict=True) if j == i}
+
+    def pace_and_gap(pairs):
+        ages = [ages_of(*pair) for pair in pairs]
+        returns, first = sum(len(own) - 1 for own in ages), sum(max(own) for own in ages)
+        return returns, first, first - sum(min(own) for own in ages)
+
+    returns, first, gaps = pace_and_gap(pairs)
+    pace, usual = returns / first, gaps / returns
+    returns, first, gaps = pace_and_gap([(u, i) for u, i in pairs if i == item])
+    pace, usual = (returns + 50 * pace) / (first + 50), (gaps + 5 * usual) / (returns + 5)
     mean = sum(comes_back(*pair) for pair in pairs) / len(pairs)
     back = sum(comes_back(u, i) for u, i in pairs if i == item)
-    gap = span / max(len(instants) - 1, 1)
+    returns = len(instants) - 1
+    gap = (span + 3 * usual) / (returns + 3)
     best = max((COSINES[user, i] for i in new), default=0.0)
     return {
         "cosine": COSINES[user, item],
@@ -77,7 +91,8 @@ def slow_features(user, item, chosen):
         "own_instant_share": len(instants) / (len(days) + 1),
         "own_age": np.log1p(min(ages) if own else len(days)),
         "own_days": np.log1p(newest - max(own) if own else newest - min(days, default=0.0)),
-        "own_overdue": np.log1p(min(ages) / gap) if gap else 0.0,
+        "own_rate": np.log((returns + 10 * pace) / (max(ages) + 10) + 1e-4) if own else 0.0,
+        "own_overdue": np.log((min(ages) + 1) / (gap + 1)) if own else 0.0,
         "is_new": float(not own),
         "return_rate": (back + 5 * mean) / (popular + 5) if own else 0.0,
         "popularity": np.log1p(popular),
@@ -132,5 +147,11 @@ def test_ranks_are_counted_within_each_user():
 
 def test_an_empty_log_has_finite_counts():
     counts = LogCounts(ITEMS, Histories.from_lists([[], []]))
-    for values in (counts.popularity, counts.lately, counts.return_rate):
+    for values in (
+        counts.popularity,
+        counts.lately,
+        counts.return_rate,
+        counts.returns_per_instant,
+        counts.return_gap,
+    ):
         assert np.isfinite(values).all()

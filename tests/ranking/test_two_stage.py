@@ -403,7 +403,8 @@ def cut_in_two(log, day):
 
 
 def assert_same_counts(one, other):
-    for name in ("popularity", "lately", "return_rate", "by_popularity"):
+    names = "popularity", "lately", "return_rate", "returns_per_instant", "return_gap"
+    for name in (*names, "by_popularity"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_array_equal(one.transitions.toarray(), other.transitions.toarray())
 
