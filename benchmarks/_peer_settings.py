@@ -15,6 +15,7 @@ from _peers import (
     ItemNeighbours,
     ItemScorer,
     Prod2Vec,
+    SequentialLinear,
 )
 from _quality_parts import REPEAT_EXPONENTS
 
@@ -29,8 +30,9 @@ from skue import (
 )
 
 DECAYS = (0.0, 0.2, 0.5, 1.0)
-# A dense matrix of items × items.
-MOST_ITEMS_OF_EASE = 20_000
+# They have a dense matrix of items × items.
+DENSE = ("EASE", "sequential linear (SLIT)")
+MOST_ITEMS_OF_DENSE = 20_000
 # A dense matrix of people × people, a block of people at a time.
 MOST_PEOPLE_COMPARED = 50_000
 
@@ -66,7 +68,7 @@ def contenders(split):
     def counting(name, ranker):
         return Contender(name, lambda: ItemScorer(ranker, exclude_seen=seen))
 
-    found = [
+    return [
         counting("popularity", PopularityRanker()),
         counting("own frequency", OwnFrequencyRanker(beta=0.5)),
         counting("own count + β × popularity", OwnFrequencyRanker()),
@@ -86,6 +88,12 @@ def contenders(split):
         ),
         Contender("BPR (implicit)", BPR, grid(factors=(64, 128), iterations=(100, 300))),
         Contender("EASE", EASE, grid(regularization=(100, 300, 1000)), weighting),
+        Contender(
+            "sequential linear (SLIT)",
+            SequentialLinear,
+            grid(regularization=(10, 100, 1000), decay=(0.2, 0.5, 1.0)),
+            grid(decay=(*DECAYS, 2.0)),
+        ),
         counting("transitions", TransitionItemRanker()),
         Contender("UP-CF", UPCF, grid(n_recent=(5, 25, 100)), grid(locality=(1, 5, 10, 25))),
         Contender(
@@ -120,13 +128,17 @@ def contenders(split):
             is_skue=True,
         ),
     ]
-    return [contender for contender in found if _fits(contender.name, split)]
 
 
-def _fits(name, split):
-    """Return whether a contender can say anything about this log."""
-    if name.startswith("own"):
-        return not split.exclude_seen
+def reason_to_leave_out(name, split):
+    """Return why a contender cannot be measured on this log, or None."""
+    if name.startswith("own") and split.exclude_seen:
+        return "the log has no repeats"
     if name in ("UP-CF", "TIFU-KNN"):
-        return split.by == "instant" and len(split.train) <= MOST_PEOPLE_COMPARED
-    return name != "EASE" or len(split.train.vocabulary) <= MOST_ITEMS_OF_EASE
+        if split.by != "instant":
+            return "the log has no times"
+        if len(split.train) > MOST_PEOPLE_COMPARED:
+            return f"more than {MOST_PEOPLE_COMPARED:,} people"
+    if name in DENSE and len(split.train.vocabulary) > MOST_ITEMS_OF_DENSE:
+        return f"more than {MOST_ITEMS_OF_DENSE:,} items"
+    return None

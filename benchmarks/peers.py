@@ -13,7 +13,8 @@ validation targets of at most 5,000 people. The test targets are ranked once, by
 settings, and the query is everything before the target. The whole catalogue is ranked; ties count
 with their expected value. Items that the person already has are left out, unless the log contains
 repeats. Recall is hits / min(k, held out). Intervals are paired 95 % bootstrap intervals over
-people, against the best peer on the test targets. Times are CPU seconds of all threads: of one fit
+people, against the best peer on the test targets. Peers that the log is too large for are left out,
+and named below the table. Times are CPU seconds of all threads: of one fit
 with the chosen settings, and of the first ten items of each person. The packages are in the extra
 "bench".
 """
@@ -31,7 +32,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 from _log_file import log_path
-from _peer_settings import contenders
+from _peer_settings import contenders, reason_to_leave_out
 from _result_file import write
 from quality import machine, say
 
@@ -179,17 +180,26 @@ def table(result):
                 f"{row['microseconds_a_person']:.0f}",
             ]
         )
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    found = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    left_out = [f"{name} ({reason})" for name, reason in result.get("left_out", {}).items()]
+    return found + (f"\nLeft out: {', '.join(left_out)}.\n" if left_out else "")
 
 
 def run(histories, *, only=None, refit=False, keep=None):
     """Measure the contenders on a log."""
     split = Split(histories, refit=refit)
-    rows, people = [], {}
+    rows, people, left_out = [], {}, {}
     for contender in contenders(split):
-        if only is None or any(part in contender.name for part in only):
-            row, people[contender.name] = kept(contender, split, keep)
-            rows.append(row)
+        name = contender.name
+        if only is not None and not any(part in name for part in only):
+            continue
+        reason = reason_to_leave_out(name, split)
+        if reason is not None:
+            left_out[name] = reason
+            say(f"{name}: left out, {reason}")
+            continue
+        row, people[name] = kept(contender, split, keep)
+        rows.append(row)
     best = set_against_the_best_peer(rows, people)
     return {
         "by": split.by,
@@ -200,6 +210,7 @@ def run(histories, *, only=None, refit=False, keep=None):
         "n_learned_from": len(split.learned_from.codes),
         "best_peer": best,
         "rows": rows,
+        "left_out": left_out,
     }
 
 

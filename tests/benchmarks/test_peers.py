@@ -116,6 +116,52 @@ def test_ease_agrees_with_its_definition(modules):
         assert peer.weights_[:, item] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_the_sequential_linear_model_agrees_with_its_definition(modules, decay):
+    # With repeats, baskets, dislikes, and people of one event or none.
+    lists = [list("abcab"), list("cabda"), list("bdc"), list("a"), []]
+    times = [[1, 1, 2, 3, 3], [1, 2, 3, 4, 5], [1, 2, 2], [1], []]
+    weights = [[1, 1, 1, 1, 1], [1, 1, 1, -1, 1], [1, 1, 1], [1], []]
+    X = Histories.from_lists(lists, timestamps=times, weights=weights)
+    peer = modules[0].SequentialLinear(regularization=0.7, decay=decay).fit(X)
+    names = list("abcd")
+    so_far, targets = [], []
+    for items, at, liked in zip(lists, times, weights, strict=True):
+        events = [
+            (t, names.index(item)) for item, t, w in zip(items, at, liked, strict=True) if w > 0
+        ]
+        instants = sorted({t for t, _ in events})
+        for t, item in events:
+            before = np.zeros(4)
+            for other, past in events:
+                if other < t:
+                    age = instants.index(t) - 1 - instants.index(other)
+                    before[past] += np.exp(-decay * age)
+            so_far.append(before)
+            targets.append(np.eye(4)[item])
+    S, T = np.array(so_far), np.array(targets)
+    weights = np.linalg.solve(S.T @ S + 0.7 * np.eye(4), S.T @ T)
+    order = peer.items.lookup(np.array(names))
+    assert peer.weights_[np.ix_(order, order)] == pytest.approx(weights, abs=1e-5)
+    query = Histories.from_lists([list("ab"), list("d")])
+    scores = peer.scores(query, decay=1.0)(0, 2)[:, order]
+    expected = np.array([weights[1] + np.exp(-1) * weights[0], weights[3]])
+    assert scores == pytest.approx(expected, abs=1e-5)
+
+
+def test_peers_that_a_log_is_too_large_for_are_named(modules, monkeypatch):
+    import _peer_settings
+
+    monkeypatch.setattr(_peer_settings, "MOST_ITEMS_OF_DENSE", 14)
+    result = modules[1].run(sessions(), only=["EASE", "SLIT", "transitions", "UP-CF"])
+    assert [row["name"] for row in result["rows"]] == ["transitions"]
+    told = modules[1].table(result).splitlines()[-1]
+    assert told == (
+        "Left out: EASE (more than 14 items), sequential linear (SLIT) (more than 14 items), "
+        "UP-CF (the log has no times)."
+    )
+
+
 def test_tifu_knn_decays_baskets_within_and_across_groups(modules):
     lists = [["a", "b", "b", "c"], ["d"]]
     X = Histories.from_lists(lists, timestamps=[[1, 2, 3, 3], [1]], user_ids=["1", "2"])
@@ -165,7 +211,7 @@ def planted(name, modules, **settings):
     split = peers.Split(Histories.from_lists(lists, user_ids=[str(row) for row in range(300)]))
     assert split.exclude_seen
     peer = getattr(_peers, name)(**settings).fit(split.train)
-    query = {} if name == "BPR" else {"decay": 0.2}
+    query = {} if name == "BPR" else {"decay": 0.0 if name == "SequentialLinear" else 0.2}
     # Two items of the group are left.
     return np.mean(RecallAtK(2).per_user(peers.evaluation(peer, *split.test, True, **query)))
 
@@ -177,10 +223,11 @@ def planted(name, modules, **settings):
         ("ALS", {"factors": 8, "alpha": 1, "regularization": 0.1}),
         ("BPR", {"factors": 8, "iterations": 50}),
         ("EASE", {"regularization": 10}),
+        ("SequentialLinear", {"regularization": 10, "decay": 0.2}),
     ],
 )
 def test_a_peer_finds_planted_neighbours(modules, name, settings):
-    if name != "EASE":
+    if name not in ("EASE", "SequentialLinear"):
         pytest.importorskip("implicit")
     # By chance, 2 in 14.
     assert planted(name, modules, **settings) > 0.9
