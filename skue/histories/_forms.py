@@ -324,6 +324,11 @@ def _roles_of_lists(frame: Any) -> dict[str, Any]:
     if len(names) == 1:
         return {"items": names[0]}
     roles = {name: name for name in _LIST_COLUMNS if name in names}
+    of_events = [name for name in names if name != "user_features"]
+    if of_events and not any(_first_list(frame[name]) for name in of_events):
+        # Nobody has an event, so it does not matter which column holds what.
+        features = {name: name for name in roles if name == "user_features"}
+        return {"items": of_events[0], **features}
     left = [name for name in names if name not in roles]
     moments = [name for name in left if _says_time(name) or _holds_dates(frame[name])]
     if "timestamps" not in roles and len(moments) == 1:
@@ -369,9 +374,14 @@ def _says_time(name: Any) -> bool:
 
 
 def _holds_dates(column: Any) -> bool:
-    filled = (cell for cell in column if hasattr(cell, "__len__") and len(cell))
-    first = next(iter(next(filled, [None])))
+    first = next(iter(_first_list(column)), None)
     return hasattr(first, "year") or isinstance(first, np.datetime64)
+
+
+def _first_list(column: Any) -> list[Any]:
+    """Return the first cell that is a list with elements, or an empty list."""
+    cells = (list(cell) for cell in column if _is_list(cell) and len(cell))
+    return next(cells, [])
 
 
 def _first_cell(column: Any) -> Any:

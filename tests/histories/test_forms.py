@@ -330,9 +330,23 @@ def test_usual_names_of_list_columns_win_over_what_they_hold():
     assert histories.weights.tolist() == [6, 5]
 
 
-def test_list_columns_of_users_without_events_need_no_types():
-    frame = pandas.DataFrame({"movies": [[], []], "when": [[], []]})
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_list_columns_of_users_without_events_need_no_types(library):
+    frame = pytest.importorskip(library).DataFrame({"basket": [[], []], "moment": [[], []]})
     assert as_histories(frame).lengths.tolist() == [0, 0]
+
+
+def test_a_column_transformer_encodes_a_new_user_alone():
+    moments = [[datetime.datetime(2026, 1, 1)], []]
+    frame = pandas.DataFrame({"basket": [[0], []], "moment": moments})
+    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2)), age_unit="D")
+    table = ColumnTransformer([("h", encoder, ["basket", "moment"])]).fit(frame)
+    np.testing.assert_array_equal(table.transform(frame[1:]), table.transform(frame)[1:])
+
+
+def test_features_of_users_without_events_are_kept():
+    frame = pandas.DataFrame({"basket": [[]], "moment": [[]], "user_features": [[3.0]]})
+    assert as_histories(frame).user_features.tolist() == [[3.0]]
 
 
 @pytest.mark.parametrize(
