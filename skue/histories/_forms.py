@@ -324,11 +324,6 @@ def _roles_of_lists(frame: Any) -> dict[str, Any]:
     if len(names) == 1:
         return {"items": names[0]}
     roles = {name: name for name in _LIST_COLUMNS if name in names}
-    of_events = [name for name in names if name != "user_features"]
-    if of_events and not any(_first_list(frame[name]) for name in of_events):
-        # Nobody has an event, so it does not matter which column holds what.
-        features = {name: name for name in roles if name == "user_features"}
-        return {"items": of_events[0], **features}
     left = [name for name in names if name not in roles]
     moments = [name for name in left if _says_time(name) or _holds_dates(frame[name])]
     if "timestamps" not in roles and len(moments) == 1:
@@ -336,6 +331,9 @@ def _roles_of_lists(frame: Any) -> dict[str, Any]:
         left.remove(moments[0])
     if "items" not in roles and len(left) == 1 and not may_be_weight(left[0]):
         roles["items"] = left.pop()
+    of_events = [name for name in names if name != "user_features"]
+    if of_events and not any(_first_list(frame[name]) for name in of_events):
+        return {"items": of_events[0], **roles}  # nobody has an event, so any column will do
     if left or "items" not in roles:
         unclear = f"it is not clear what {' and '.join(map(repr, left))} hold"
         raise ValueError(

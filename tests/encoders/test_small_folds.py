@@ -174,3 +174,12 @@ def test_the_statistics_of_a_fold_of_people_without_events_are_scored():
     with pytest.warns(UserWarning, match="X has no event|events are later"):
         scores = cross_val_score(model, X, LABELS[:40], cv=KFold(8), error_score="raise")
     assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("now", [None, "2026-03-01"])
+def test_list_columns_of_a_fold_without_events_say_that_there_are_times(now):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"movies": [[], [1]], "when": [[], ["2026-02-01"]]})
+    with pytest.warns(UserWarning, match="X has no event"):
+        statistics = HistoryStatistics(now, columns=STATISTICS).fit(frame[:1])
+    assert statistics.transform(frame)[:, :2].tolist() == [[0, 0], [1, 28 if now else 0]]
