@@ -91,7 +91,7 @@ def contenders(split):
         Contender(
             "sequential linear (SLIT)",
             SequentialLinear,
-            grid(regularization=(10, 100, 1000), decay=(0.2, 0.5, 1.0)),
+            grid(regularization=(10, 100, 1000, 10_000), learned_decay=(0.1, 0.2, 0.5)),
             grid(decay=(*DECAYS, 2.0)),
         ),
         counting("transitions", TransitionItemRanker()),

@@ -131,9 +131,9 @@ class EASE(Linear):
 class SequentialLinear(Linear):
     """The linear map from the items so far to the next item (SLIT), in closed form.
 
-    Rows of S are histories before an event, each event with the weight exp(-decay · age), and rows
-    of T the item of the event: B = (SᵀS + λI)⁻¹ SᵀT. As in SLIT, the decay of the query may be
-    another one. Of TALE it has the single next item as the target, without the weights by time
+    Rows of S are histories before an event, each event with the weight exp(-learned_decay · age),
+    and rows of T the item of the event: B = (SᵀS + λI)⁻¹ SᵀT. As in SLIT, the decay of the query
+    may be another one. Of TALE it has the single next item as the target, without weights by time
     intervals and the normalization by trends. Of each person, the 1,000 newest events are learned.
 
     M. Choi, J. Kim, J. Lee, H. Shim, J. Lee (2021). Session-aware linear item-item models for
@@ -141,8 +141,8 @@ class SequentialLinear(Linear):
     item-item model for sequential recommendation. WSDM.
     """
 
-    def __init__(self, regularization, decay):
-        self.regularization, self.decay = regularization, decay
+    def __init__(self, regularization, learned_decay):
+        self.regularization, self.learned_decay = regularization, learned_decay
 
     def fit(self, histories):
         self.items = Catalogue(histories.vocabulary)
@@ -157,7 +157,7 @@ class SequentialLinear(Linear):
                 continue
             taken = np.zeros((ages[own][0] + 1, len(rows)))  # instants × items
             np.add.at(taken, (ages[own][0] - ages[own], columns), 1)
-            so_far = lfilter([1], [1, -np.exp(-self.decay)], taken, axis=0)[:-1]
+            so_far = lfilter([1], [1, -np.exp(-self.learned_decay)], taken, axis=0)[:-1]
             n_next, table = taken[1:].sum(axis=1), np.ix_(rows, rows)
             gram[table] += (so_far.T * n_next) @ so_far
             followed[table] += so_far.T @ taken[1:]

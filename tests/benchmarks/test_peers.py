@@ -123,7 +123,7 @@ def test_the_sequential_linear_model_agrees_with_its_definition(modules, decay):
     times = [[1, 1, 2, 3, 3], [1, 2, 3, 4, 5], [1, 2, 2], [1], []]
     weights = [[1, 1, 1, 1, 1], [1, 1, 1, -1, 1], [1, 1, 1], [1], []]
     X = Histories.from_lists(lists, timestamps=times, weights=weights)
-    peer = modules[0].SequentialLinear(regularization=0.7, decay=decay).fit(X)
+    peer = modules[0].SequentialLinear(regularization=0.7, learned_decay=decay).fit(X)
     names = list("abcd")
     so_far, targets = [], []
     for items, at, liked in zip(lists, times, weights, strict=True):
@@ -223,7 +223,7 @@ def planted(name, modules, **settings):
         ("ALS", {"factors": 8, "alpha": 1, "regularization": 0.1}),
         ("BPR", {"factors": 8, "iterations": 50}),
         ("EASE", {"regularization": 10}),
-        ("SequentialLinear", {"regularization": 10, "decay": 0.2}),
+        ("SequentialLinear", {"regularization": 10, "learned_decay": 0.2}),
     ],
 )
 def test_a_peer_finds_planted_neighbours(modules, name, settings):
