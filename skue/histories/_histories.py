@@ -444,8 +444,8 @@ class Histories:
         Parameters
         ----------
         batches : sequence of Histories
-            With ``user_ids``, by which users are matched. All of them, or none, have timestamps,
-            and so for weights; a batch without events may lack both.
+            With ``user_ids``, by which users are matched. Either all of them have timestamps, or
+            none has, and the same holds for weights. A batch without events may lack both.
 
         Returns
         -------
