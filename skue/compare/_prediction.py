@@ -188,7 +188,7 @@ def predict_labels(
     made: dict[int, tuple[Any, float]] = {}
     try:
         for number, (name, transformers) in enumerate(every, start=1):
-            with progress.stage(f"[{number}/{len(every)}] {name}"):
+            with progress.stage(f"[{number}/{len(every)}] {name}", is_row=True):
                 for transformer in transformers:
                     if id(transformer) not in made:
                         started = time.perf_counter()

@@ -40,8 +40,11 @@ class Progress:
         self._write(f"skue compare: {message}", "\n")
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Show a stage while the block runs, and on a terminal how long it took."""
+    def stage(self, name: str, *, is_row: bool = False) -> Iterator[None]:
+        """Show a stage while the block runs, and on a terminal how long it took.
+
+        A stage that is a row of the table gives way to the row on a terminal.
+        """
         began = time.monotonic()
         if not self.moves:
             self.say(name)
@@ -54,7 +57,10 @@ class Progress:
         except BaseException:
             self._write("", "\r")  # the error takes the line
             raise
-        self._write(f"skue compare: {name}: {duration(time.monotonic() - began)}", "\n")
+        if is_row:
+            self._write("", "\r")
+        else:
+            self._write(f"skue compare: {name}: {duration(time.monotonic() - began)}", "\n")
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:

@@ -208,7 +208,7 @@ def compare(
     in_order = sorted(contenders, key=lambda contender: contender.name != "plain average")
     try:
         for number, contender in enumerate(in_order, start=1):
-            with progress.stage(f"[{number}/{len(contenders)}] {contender.name}"):
+            with progress.stage(f"[{number}/{len(contenders)}] {contender.name}", is_row=True):
                 if contender.is_searched:
                     comparison.search = _search(contender, comparison, given, progress)
                 microseconds = _fit(contender, split, progress)

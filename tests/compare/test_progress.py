@@ -95,6 +95,14 @@ def test_work_continues_if_stderr_is_closed():
     progress.note("note: mind this")
 
 
+def test_a_row_of_the_table_replaces_its_stage_on_a_terminal():
+    stream = Terminal()
+    with Progress(stream).stage("two-tower", is_row=True):
+        pass
+    line, blank, rest = stream.getvalue().removeprefix("\r").split("\r")
+    assert (line, blank, rest) == ("skue compare: two-tower", " " * len(line), "")
+
+
 def test_the_error_replaces_the_line_of_a_stage_that_fails():
     stream = Terminal()
     progress = Progress(stream)
