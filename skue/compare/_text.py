@@ -242,7 +242,8 @@ def what_to_ship(comparison: Comparison) -> str:
 
 def stopped_before(missing: list[str]) -> str:
     """Return a sentence that names the contenders that are missing."""
-    return f"Stopped before {listed([repr(name) for name in missing])}, which are missing."
+    are = "is" if len(missing) == 1 else "are"
+    return f"Stopped before {listed([repr(name) for name in missing])}, which {are} missing."
 
 
 def _verdict(comparison: Comparison) -> str:

@@ -154,3 +154,25 @@ def test_the_interval_over_folds_is_wider_than_that_of_a_t_test_by_the_known_fac
     assert middle == pytest.approx((ours - theirs).mean())
     factor = np.sqrt((1 / 10 + 1 / 4) / (1 / 10))
     assert high - low == pytest.approx(factor * (plain.high - plain.low))
+
+
+def test_a_stop_keeps_the_rows_that_are_done_and_names_the_missing_one(log, tmp_path, monkeypatch):
+    class Stopping:
+        def fit_transform(self, X):
+            raise KeyboardInterrupt
+
+    every = _prediction.contenders
+    monkeypatch.setattr(
+        _prediction,
+        "contenders",
+        lambda *given: [*islice(every(*given), 2), ("stopping", [Stopping()])],
+    )
+    monkeypatch.setattr(_prediction, "_N_REPEATS", 1)
+    labels = written(tmp_path, [(f"u{n}", n % 2) for n in range(80)])
+    done = run("compare", log, "--target", labels, "--out", tmp_path / "report")
+    assert done.returncode == 130
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["SVD of TF-IDF", "statistics"]
+    assert lines[-1].startswith("Stopped before 'stopping', which is missing. Of the others: Use")
+    scores = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert scores["missing"] == ["stopping"]
