@@ -4,6 +4,7 @@
     python benchmarks/scale.py --events 10_000_000      # any size; half a million users
     python benchmarks/scale.py --peers                  # with implicit's ALS and item-kNN
     python benchmarks/scale.py --only two-tower         # some contenders
+    python benchmarks/scale.py --items 1_000_000        # of a larger catalogue
     python benchmarks/scale.py --events 10_000_000 --write LOG.csv   # only write the log
 
 In the generated log, the next item can be learned: items belong to clusters that follow one
@@ -37,6 +38,7 @@ from skue import (
     Histories,
     ProfileUserEncoder,
     RecallAtK,
+    TwoStageRecommender,
     TwoTowerUserEncoder,
     leave_last_out,
 )
@@ -47,7 +49,7 @@ from skue.metrics._evaluation import evaluate
 K = 20
 N_SCORED = 5_000
 EVENTS_PER_USER = 20
-SKUE = ("popularity", "best average", "two-tower", "profile")
+SKUE = ("popularity", "best average", "two-tower", "two-stage", "profile")
 PEERS = ("implicit ALS", "implicit item-kNN")
 
 
@@ -117,12 +119,26 @@ def skue_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple
         encoder = best_average(train)
     elif name == "profile":
         encoder = ProfileUserEncoder().fit(train)
+    elif name == "two-stage":
+        encoder = TwoStageRecommender(random_state=0).fit(train)
     else:
         encoder = TwoTowerUserEncoder(random_state=0).fit(train)
     found = {"fit_seconds": time.perf_counter() - started}
+    if name in ("two-tower", "two-stage"):
+        found["ms_a_user"] = ms_of_one_request(encoder, X[:100])
     if name == "two-tower":
         found |= {"n_examples_seen": encoder.n_examples_seen_, "best_iter": encoder.best_iter_}
     return found, RecallAtK(K, normalize="hit").per_user(evaluate(encoder, X, y))
+
+
+def ms_of_one_request(estimator: TwoTowerUserEncoder | TwoStageRecommender, X: Histories) -> float:
+    """Return the median milliseconds of a recommendation for one user, without an index."""
+    seconds = []
+    for row in range(len(X)):
+        started = time.perf_counter()
+        estimator.recommend(X[row : row + 1])
+        seconds.append(time.perf_counter() - started)
+    return 1e3 * float(np.median(seconds))
 
 
 def peer_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple[dict, np.ndarray]:
@@ -168,11 +184,11 @@ def one(name: str, folder: Path) -> None:
     print(json.dumps(found))
 
 
-def measure(n_events: int, names: Sequence[str]) -> list[dict]:
+def measure(n_events: int, n_items: int | None, names: Sequence[str]) -> list[dict]:
     """Return one row for each contender on one log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        histories = generated_log(n_events)
+        histories = generated_log(n_events, n_items=n_items)
         train, held_out = leave_last_out(histories)
         scored = np.random.default_rng(1).choice(len(train), min(N_SCORED, len(train)), False)
         train.save(folder / "train.npz")
@@ -210,6 +226,7 @@ def main() -> None:
     """Measure every size, and write the figures where ``--out`` says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, nargs="+", default=[200_000, 2_000_000])
+    parser.add_argument("--items", type=int, help="number of items, a multiple of 20")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--only", nargs="+", choices=SKUE + PEERS)
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
@@ -224,7 +241,7 @@ def main() -> None:
         write(generated_log(options.events[0]), options.write)
         return
     names = options.only or SKUE + (PEERS if options.peers else ())
-    rows = [row for n_events in options.events for row in measure(n_events, names)]
+    rows = [row for n_events in options.events for row in measure(n_events, options.items, names)]
     if options.out:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine()}
         options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
