@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from skue import ItemEmbeddings, NDCGAtK, RecallAtK, TwoTowerUserEncoder
+from skue import NDCGAtK, RecallAtK, TwoTowerUserEncoder
 from skue.encoders.two_tower import _start_spaces, _trainer, _training
 from skue.encoders.two_tower._start_spaces import learned_spaces
 from skue.metrics._evaluation import evaluate
@@ -53,10 +53,8 @@ def with_(**fields):
 
 
 def one_space(histories, *options):
-    """Yield only the spaces of near neighbourhoods, for one pair of towers."""
-    for items, n_towers in learned_spaces(histories, *options):
-        vectors = np.split(items.vectors, n_towers, axis=1)[0]
-        yield ItemEmbeddings(vectors, items.ids), 1
+    """Return only the space of near neighbourhoods, for one pair of towers."""
+    return learned_spaces(histories, *options)[:1]
 
 
 def patched(module, name, value):
@@ -77,7 +75,11 @@ VARIANTS = {
     "no support": less("support"),
     "no item gate": less("gate"),
     "no MLP": with_(hidden_layer_sizes=()),
-    "no MLP, no linear map": patched(_training, "start_of_dense", lambda *sizes: {}),
+    "no MLP, no linear map": [
+        patched(_training, "start_of_dense", lambda *sizes: {}),
+        patched(_start_spaces, "_linear_maps", lambda *inputs: []),
+    ],
+    "linear map from zero": patched(_start_spaces, "_linear_maps", lambda *inputs: []),
     "item tower: the other": lambda settings: replace(
         settings, learn_items=not settings.learn_items
     ),

@@ -25,7 +25,7 @@ from skue.encoders.two_tower._features import (
 )
 from skue.encoders.two_tower._model import Towers, encode, in_float64, with_gates
 from skue.encoders.two_tower._start_spaces import data_from_scratch, with_new_items
-from skue.encoders.two_tower._trainer import N_UNIFORM, Settings
+from skue.encoders.two_tower._trainer import LONGEST_HISTORY, N_UNIFORM, Settings
 from skue.encoders.two_tower._training import TrainingData, train
 from skue.encoders.two_tower._warm_start import (
     LastFit,
@@ -53,7 +53,7 @@ HAS_CALLBACKS = hasattr(CallbackSupportMixin, "set_callbacks")
 # A sampled negative costs about this many times an item of a full softmax, because the rows of a
 # sample are gathered, and their gradients scattered.
 _COST_OF_SAMPLING = 2
-_MOST_EPOCHS = {"trained": 5, "frozen": 12}
+_MOST_EPOCHS = {"trained": 3, "frozen": 12}
 # From fitted towers, this many epochs are enough, at this multiple of the learning rate.
 _WARM_EPOCHS = {"trained": 1, "frozen": 2}
 _WARM_RATE = {"trained": 2.0, "frozen": 0.5}
@@ -75,11 +75,12 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     ----------
     item_embeddings : ItemEmbeddings, array-like of shape (n_items, n_dims), embedder or None, \
             default=None
-        The item space, as in :class:`DecayAverageUserEncoder`. None learns two spaces from the
-        log: one of wide neighbourhoods (:class:`CooccurrenceItemEmbedder` with a window of 10 and
-        smoothing 1, with negative eigenvalues kept), and one of transitions, that is which items
-        follow which. Each has 192, 96 or 48 dimensions, whichever gives averages with the highest
-        validation recall. Each space gets its own pair of towers.
+        The item space, as in :class:`DecayAverageUserEncoder`. None learns three spaces from
+        the log: one of wide neighbourhoods (:class:`CooccurrenceItemEmbedder` with a window of 10
+        and smoothing 1, with negative eigenvalues kept), one of transitions, that is which items
+        follow which, and one of whole histories, that is which items the same users chose (as in
+        :class:`ProfileUserEncoder`). Each has 192 dimensions, or as many as there are items. The
+        two in which linear maps have the highest validation recall get a pair of towers each.
     item_features : ItemFeatures, default=None
         Features of items, with or without events. They are part of the spaces that
         are learned from the log, and all their items are in ``item_embeddings_``.
@@ -112,6 +113,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     alpha : float, default=0.01
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
+        Number of examples per step of the optimizer.
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen.
         With a warm start it is 1, at twice the learning rate, or 2, at half of it. The learning
@@ -136,6 +138,8 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         What to do about events of items that are not in ``item_embeddings_``. They never
         contribute to the vector.
     random_state : int, RandomState instance or None, default=None
+        Seed of the weights, the held-out users, the order of the examples and the sampled
+        negatives.
     n_jobs : int or None, default=None
         Number of joblib workers that encode, and count pairs for learned start vectors. It does
         not change the result.
@@ -245,6 +249,9 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     If X has ``user_features`` :math:`z`, the vector is :math:`n u + \kappa z B / \|z B\|` at length
     1, with :math:`n` events and the ridge regression :math:`B` of the mean item vectors of
     histories on features. Validation chooses :math:`\kappa`, how many events the features count as.
+
+    Training starts from decayed averages, with :math:`A` the ridge regression of the vector of the
+    next item on :math:`x`, or zero if that has a lower validation recall than the best average.
 
     When ``item_embeddings`` is None, two pairs of towers start from different item spaces. Their
     vectors are concatenated, so the cosine is the mean of both.
@@ -361,6 +368,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         Parameters
         ----------
         X : Histories or any form that :func:`skue.as_histories` reads
+            The histories to learn from, one per user.
         y : array-like of shape (n_users,), default=None
             With ``targets="y"``, the item ids that came next, one per user or one array per user.
             Unknown ids are ignored and counted. With ``targets="history"``, y is ignored.
@@ -425,7 +433,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         last = self._last_fit(sizes, decays)
         self.item_tower_ = self._item_tower()
         features, user_features = scaled_features(self.item_features, histories), None
-        data = self._training_data(histories, last, features, rng)
+        data = self._training_data(histories, last, features, decays, rng)
         # Whatever is wrong with the data is raised before training, not after it.
         _check_known(data.items, histories, appended)
         if histories.user_features is not None:
@@ -492,12 +500,22 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         histories: Histories,
         last: LastFit | None,
         features: ScaledFeatures | None,
+        decays: tuple[float, ...],
         rng: np.random.Generator,
     ) -> TrainingData:
         given = self.item_embeddings
         fraction = self.validation_fraction if self.early_stopping else None
         if last is None:
-            return data_from_scratch(given, histories, fraction, rng, self.n_jobs, features)
+            return data_from_scratch(
+                given,
+                histories,
+                fraction,
+                rng,
+                decays=decays,
+                max_history=min(self.max_history or LONGEST_HISTORY, LONGEST_HISTORY),
+                n_jobs=self.n_jobs,
+                features=features,
+            )
         last.check_user_features(histories)
         return data_from_last_fit(last, given, self.item_tower_, histories, fraction, rng)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,10 +13,20 @@ from scipy.sparse.csgraph import connected_components
 from skue._estimator import warn_caller
 from skue.encoders._events import known_events
 from skue.encoders.two_tower._examples import Targets, sequences_of, target_events
-from skue.encoders.two_tower._training import BestAverage, Start, TrainingData, Validation
+from skue.encoders.two_tower._linear_start import fitted_linear_map
+from skue.encoders.two_tower._model import Arrays, side_by_side
+from skue.encoders.two_tower._trainer import LONGEST_HISTORY as LONGEST_TRAINED
+from skue.encoders.two_tower._training import (
+    BestAverage,
+    Start,
+    TrainingData,
+    Validation,
+    pooling_from,
+)
 from skue.histories._fingerprints import LearnedHistories, share_learned
 from skue.histories._histories import Histories
 from skue.histories._splits import first_of_instant, liked, marked_from, newest_starts
+from skue.items._choices import items_by_choice
 from skue.items._embedders import CooccurrenceItemEmbedder, item_space
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.items._item_features import ScaledFeatures
@@ -25,42 +35,51 @@ from skue.items._spectral import learned_items
 from skue.kernels._arrays import LONGEST_HISTORY, kept_offsets, owners
 from skue.kernels._unit_rows import unit_rows
 
-# Candidate dimensions of each space; validation chooses.
-_N_DIMS = (192, 96, 48)
-# One space of wide neighbourhoods, and one of what follows what. Towers with different starting
-# points make different errors, so averaging them helps.
+_N_DIMS = 192
+# One space of wide neighbourhoods, one of what follows what, and one of who chose what over whole
+# histories. Two pairs of towers with different starting points make different errors, so averaging
+# them helps.
 _WIDE: dict[str, Any] = {"window": 10, "smoothing": 1.0}
 _TRANSITIONS: dict[str, Any] = {"window": 5, "smoothing": 0.1, "directed": True}
+# Penalties of the linear maps that towers start from. Dimensions of who chose what differ most in
+# how much they matter.
+_PENALTY, _CHOICE_PENALTY = 0.003, 0.03
 # Of a longer log, pairs are counted in the histories of some users.
 _MOST_EVENTS = 2**24
 # Further users are added for items with fewer events than this among those users.
 _ENOUGH_EVENTS = 50
 
 
+class Space(NamedTuple):
+    """A space of items, and the penalty of the linear map that towers start from in it."""
+
+    items: ItemEmbeddings
+    penalty: float = _PENALTY
+
+
 def learned_spaces(
     histories: Histories, n_jobs: int | None = None, features: ScaledFeatures | None = None
-) -> Iterator[tuple[ItemEmbeddings, int]]:
-    """Yield candidate spaces, and how many spaces are concatenated in each.
+) -> list[Space]:
+    """Return the spaces that a log can teach, all of the same items.
 
-    A space with fewer dimensions has the first ones of a larger space, because singular vectors
-    are sorted by singular value.
+    Without pairs of different items, there is only one, of random directions.
     """
     histories = some_users(histories)
-    n_dims = _N_DIMS[0]
-    first = learned_items(histories, n_dims, **_WIDE, n_jobs=n_jobs, features=features)
-    if first is None:  # random directions, with a warning
-        first = CooccurrenceItemEmbedder(n_dims).fit(histories).item_embeddings_
-    second = learned_items(histories, n_dims, **_TRANSITIONS, n_jobs=n_jobs, features=features)
-    tables = [first.vectors]
-    if second is not None and first.n_dims == second.n_dims:
-        tables.append(vectors_of(second, first.ids))
-    yield ItemEmbeddings(np.hstack(tables), first.ids), len(tables)
-    for n_dims in _N_DIMS[1:]:
-        parts = [table[:, :n_dims] for table in tables]
-        norms = [np.linalg.norm(part, axis=1) for part in parts]
-        if n_dims < first.n_dims and all(norm.min() > 1e-6 for norm in norms):
-            shorter = list(map(unit_rows, parts, norms))
-            yield ItemEmbeddings(np.hstack(shorter), first.ids), len(tables)
+    options: dict[str, Any] = {"n_jobs": n_jobs, "features": features}
+    wide = learned_items(histories, _N_DIMS, **_WIDE, **options)
+    if wide is None:  # random directions, with a warning
+        return [Space(CooccurrenceItemEmbedder(_N_DIMS).fit(histories).item_embeddings_)]
+    spaces = [Space(wide)]
+    transitions = learned_items(histories, _N_DIMS, **_TRANSITIONS, **options)
+    if transitions is not None and transitions.n_dims == wide.n_dims:
+        spaces.append(Space(_of_the_same_items(transitions, wide.ids)))
+    choices = items_by_choice(histories, wide.n_dims, features=features)
+    spaces.append(Space(_of_the_same_items(choices, wide.ids), _CHOICE_PENALTY))
+    return spaces
+
+
+def _of_the_same_items(items: ItemEmbeddings, ids: np.ndarray) -> ItemEmbeddings:
+    return ItemEmbeddings(vectors_of(items, ids), ids)
 
 
 def some_users(histories: Histories) -> Histories:
@@ -173,10 +192,13 @@ def data_from_scratch(
     histories: Histories,
     validation_fraction: float | None,
     rng: np.random.Generator,
+    *,
+    decays: tuple[float, ...],
+    max_history: int = LONGEST_TRAINED,
     n_jobs: int | None = None,
     features: ScaledFeatures | None = None,
 ) -> TrainingData:
-    """Return what to learn in the space whose best average has the highest validation recall.
+    """Return what to learn in given items, or in the best pair of spaces learned from the log.
 
     Spaces learned from the histories do not see the held-out events. If ``validation_fraction``
     is None, nothing is held out.
@@ -188,16 +210,58 @@ def data_from_scratch(
     if item_embeddings is None:
         spaces = learned_spaces(rest, n_jobs, features)
     else:
-        spaces = iter([(item_space(item_embeddings, rest), 1)])
-    items, n_towers = next(spaces)
+        spaces = [Space(item_space(item_embeddings, rest))]
     learned = LearnedHistories.of(histories, held_out)
-    best = data_in(items, n_towers, histories, held_out, learned, split_rng)
-    # All candidate spaces have the same items, so the examples are the same for all.
-    for items, _ in spaces:
-        average = best.validation.best_average(items.vectors)
-        if average.recall > best.best.recall:
-            best = best._replace(items=items, best=average)
-    return best
+    data = data_in(spaces[0].items, 1, histories, held_out, learned, split_rng)
+    # What follows what tells decays apart best.
+    best = data.validation.best_average(spaces[:2][-1].items.vectors)
+    pooling = pooling_from(best, decays, len(data.items))
+    maps = _linear_maps(data.training, spaces, pooling, max_history) if len(data.training) else []
+    chosen = _best_pair(data.validation, spaces, pooling, maps)
+    vectors = side_by_side([spaces[at].items.vectors for at in chosen])
+    best = best._replace(recall=data.validation.recall_of(best, vectors))
+    items = ItemEmbeddings(vectors, data.items.ids) if len(chosen) > 1 else data.items
+    towers = [maps[at] for at in chosen if maps]
+    return data._replace(items=items, n_towers=len(chosen), best=best, linear_maps=towers)
+
+
+def _linear_maps(
+    training: Targets, spaces: list[Space], pooling: Arrays, max_history: int
+) -> list[np.ndarray]:
+    """Return the linear map that towers start from in each space."""
+    return [
+        fitted_linear_map(
+            training,
+            space.items.vectors,
+            pooling,
+            space.penalty,
+            max_history,
+            np.random.default_rng(0),
+        )
+        for space in spaces
+    ]
+
+
+def _best_pair(
+    validation: Validation, spaces: list[Space], pooling: Arrays, maps: list[np.ndarray]
+) -> tuple[int, ...]:
+    """Return the pair of spaces in which linear maps have the highest validation recall.
+
+    Without validation, it is the first pair.
+    """
+    pairs: list[tuple[int, ...]] = [*itertools.combinations(range(len(spaces)), 2)] or [(0,)]
+    if len(pairs) == 1 or not maps or not len(validation):
+        return pairs[0]
+    tables = [space.items.vectors for space in spaces]
+    users = [
+        validation.vectors([pooling | {"linear": linear}], table, None)[0]
+        for linear, table in zip(maps, tables, strict=True)
+    ]
+    recalls = []
+    for pair in pairs:
+        of_users, of_items = (side_by_side([part[at] for at in pair]) for part in (users, tables))
+        recalls.append(float(validation.hits(of_users[None], of_items).mean()))
+    return pairs[int(np.argmax(recalls))]
 
 
 def held_out_of(

@@ -38,7 +38,8 @@ class Settings:
 
 _TINY = np.float32(1e-12)
 _TEMPERATURES = (0.02, 1.0)
-_LONGEST_HISTORY = 100
+# Training uses this many newest events of a history.
+LONGEST_HISTORY = 100
 # Batches have examples of similar length, sorted within groups of this many batches.
 _SORTED_BATCHES = 16
 # Share of the past in the moving average of the weights, at every step.
@@ -46,7 +47,7 @@ _AVERAGING = 0.995
 # Share of all steps during which the learning rate rises; then it falls to zero.
 _WARM_UP = 0.05
 # With few examples, an epoch makes several passes, up to this many steps.
-_STEPS_PER_EPOCH = 256
+_STEPS_PER_EPOCH = 128
 _MOST_PASSES = 4
 
 
@@ -80,7 +81,7 @@ class Trainer:
         self.rng = rng
         self.stopped = False
         self.n_seen = self.n_epochs = 0
-        self.max_history = min(settings.max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
+        self.max_history = min(settings.max_history or LONGEST_HISTORY, LONGEST_HISTORY)
         parameters = {name: np.array(value, dtype=np.float32) for name, value in start.items()}
         temperature = 0.07 if settings.temperature is None else settings.temperature
         parameters["log_temperature"] = np.array([np.log(temperature)], dtype=np.float32)

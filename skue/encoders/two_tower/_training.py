@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from skue.encoders.two_tower._examples import (
     examples_of,
 )
 from skue.encoders.two_tower._model import (
+    Arrays,
     Towers,
     encode,
     side_by_side,
@@ -104,6 +105,25 @@ class Validation:
         users, _ = self.vectors(towers, item_vectors, max_history)
         return self.hits(users[None], item_vectors)[0]
 
+    def recall_of(self, average: BestAverage, item_vectors: np.ndarray) -> float:
+        """Return the recall of a plain average with these item vectors, or -1 without examples."""
+        if not len(self):
+            return -1.0
+        decay, exponent, _ = average
+        return float(self._recalls(item_vectors, (decay,), (exponent,))[0, 0])
+
+    def _recalls(
+        self, item_vectors: np.ndarray, decays: Sequence[float], exponents: Sequence[float]
+    ) -> np.ndarray:
+        return recall_of_averages(
+            self.prefixes,
+            "step" if self.prefixes.timestamps is None else "instant",
+            item_vectors,
+            decays,
+            exponents,
+            lambda users: self.hits(users, item_vectors).mean(axis=1),
+        )
+
     def best_average(self, item_vectors: np.ndarray) -> BestAverage:
         """Return the best plain average of a small grid of decays and repeat exponents.
 
@@ -112,14 +132,7 @@ class Validation:
         if not len(self):
             return BestAverage(0.1, 1.0, -1.0)
         prefixes = self.prefixes
-        recalls = recall_of_averages(
-            prefixes,
-            "step" if prefixes.timestamps is None else "instant",
-            item_vectors,
-            _DECAYS,
-            _REPEAT_EXPONENTS,
-            lambda users: self.hits(users, item_vectors).mean(axis=1),
-        )
+        recalls = self._recalls(item_vectors, _DECAYS, _REPEAT_EXPONENTS)
         at_decay, at_exponent = np.unravel_index(recalls.argmax(), recalls.shape)
         decay, exponent = _DECAYS[at_decay], _REPEAT_EXPONENTS[at_exponent]
         if not n_repeats(prefixes.rows, prefixes.offsets):
@@ -138,8 +151,9 @@ class TrainingData(NamedTuple):
     """A space of items, the examples in it, and where training starts.
 
     The item vectors are those of ``n_towers`` spaces, concatenated. Training starts from ``best``,
-    the best average, or with a warm start from ``start``. ``held_out`` are the positions of the
-    held-out events in the log, and ``learned`` the histories without them.
+    the best average, with a linear map in each space, or with a warm start from ``start``.
+    ``held_out`` are the positions of the held-out events in the log, and ``learned`` the histories
+    without them.
     """
 
     items: ItemEmbeddings
@@ -151,6 +165,7 @@ class TrainingData(NamedTuple):
     held_out: np.ndarray
     learned: LearnedHistories
     start: Start | None = None
+    linear_maps: Sequence[np.ndarray] = ()
 
     def if_enough(self, *, validated: bool) -> TrainingData:
         """Return the data, without training examples and with a warning if there are too few.
@@ -323,27 +338,49 @@ def _start_of_training(data: TrainingData, settings: Settings) -> tuple[Towers, 
     return start, result
 
 
+def pooling_from(average: BestAverage, decays: Sequence[float], n_items: int) -> Arrays:
+    """Return the pooling that training starts from, with the mix of its channels.
+
+    The weight of an event that is not repeated decays by the exponent times the decay.
+    """
+    exponent = max(average.repeat_exponent, _LOWEST_EXPONENT)
+    of_channels = np.asarray(decays, dtype=np.float32)
+    pooling = start_of_pooling(of_channels / np.float32(exponent), exponent, n_items)
+    return pooling | {"mix": np.zeros(len(of_channels), dtype=np.float32)}
+
+
 def _start_from_average(data: TrainingData, settings: Settings) -> tuple[Towers, Towers, float]:
-    """Return the best average, the starting weights, and the validation recall of the start."""
-    decay, exponent, _ = data.best
+    """Return the best average, the starting weights, and the validation recall of the start.
+
+    The linear maps are left out if the average has a higher recall.
+    """
+    decay, exponent, recall_of_average = data.best
     decays = np.asarray(settings.decays, dtype=np.float32)
     n_items, n_channels = len(data.items), len(decays)
     average = start_of_pooling(np.array([decay]), exponent, n_items)
     average["mix"] = np.zeros(1, dtype=np.float32)
-    # The weight of an event that is not repeated decays by the exponent times the decay.
-    exponent = max(exponent, _LOWEST_EXPONENT)
-    start = start_of_pooling(decays / np.float32(exponent), exponent, n_items)
-    start["mix"] = np.zeros(n_channels, dtype=np.float32)
-    recall = -1.0
-    towers = [start] * data.n_towers
-    if len(data.validation):
-        hits, hits_of_average = (
-            data.validation.hits_of_towers(each, data.items.vectors, settings.max_history)
-            for each in (towers, [average])
-        )
-        recall, gains = float(hits.mean()), hits_of_average - hits
-        if n_channels > 1 and gains.mean() > gains.std() / np.sqrt(len(gains)):
-            nearest = int(np.argmin(np.abs(decays - decay * exponent)))
-            start["decay"][nearest] = decay
-            start["mix"][nearest] = np.log(_START_SHARE / (1 - _START_SHARE) * (n_channels - 1))
-    return [average], [dict(start) for _ in towers], recall
+    pooling = pooling_from(data.best, settings.decays, n_items)
+    start = [pooling] * data.n_towers
+
+    def hits_of(towers: Towers) -> np.ndarray:
+        return data.validation.hits_of_towers(towers, data.items.vectors, settings.max_history)
+
+    if not len(data.validation):
+        return [average], _with_maps(start, data.linear_maps), -1.0
+    with_maps = _with_maps(start, data.linear_maps)
+    if data.linear_maps and (recall := float(hits_of(with_maps).mean())) >= recall_of_average:
+        return [average], with_maps, recall
+    hits = hits_of(start)
+    gains = hits_of([average]) - hits
+    if n_channels > 1 and gains.mean() > gains.std() / np.sqrt(len(gains)):
+        nearest = int(np.argmin(np.abs(decays - decay * max(exponent, _LOWEST_EXPONENT))))
+        pooling["decay"][nearest] = decay
+        pooling["mix"][nearest] = np.log(_START_SHARE / (1 - _START_SHARE) * (n_channels - 1))
+    return [average], [dict(tower) for tower in start], float(hits.mean())
+
+
+def _with_maps(towers: Towers, linear_maps: Sequence[np.ndarray]) -> Towers:
+    """Return the towers with their linear maps, if there are any."""
+    if not linear_maps:
+        return [dict(tower) for tower in towers]
+    return [tower | {"linear": linear} for tower, linear in zip(towers, linear_maps, strict=True)]

@@ -12,21 +12,24 @@ from skue.encoders.two_tower._model import side_by_side
 from skue.encoders.two_tower._start_spaces import learned_spaces, vectors_of
 from skue.encoders.two_tower._trainer import pace
 from skue.encoders.two_tower._training import _may_be_best
+from skue.items._choices import items_by_choice
 from skue.items._spectral import learned_items
 
 WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
 
 
-def test_the_learned_space_is_both_embeddings_side_by_side():
-    items, n_towers = next(learned_spaces(WORLD.histories))
-    wide = learned_items(WORLD.histories, 192, window=10, smoothing=1.0)
-    transitions = learned_items(WORLD.histories, 192, window=5, smoothing=0.1, directed=True)
-    assert n_towers == 2
-    np.testing.assert_array_equal(items.ids, wide.ids)
-    in_both = np.isin(wide.ids, transitions.ids)
-    assert in_both.mean() > 0.9
-    parts = wide.vectors[in_both], transitions.vectors[transitions.lookup(wide.ids[in_both])]
-    np.testing.assert_allclose(items.vectors[in_both], np.hstack(parts) / np.sqrt(2), atol=1e-6)
+def test_a_log_teaches_three_spaces_of_the_same_items():
+    wide, transitions, choices = (space.items for space in learned_spaces(WORLD.histories))
+    near = learned_items(WORLD.histories, 192, window=10, smoothing=1.0)
+    following = learned_items(WORLD.histories, 192, window=5, smoothing=0.1, directed=True)
+    chosen = items_by_choice(WORLD.histories, 192)
+    np.testing.assert_array_equal(wide.vectors, near.vectors)
+    for items, expected in ((transitions, following), (choices, chosen)):
+        np.testing.assert_array_equal(items.ids, wide.ids)
+        known = np.isin(wide.ids, expected.ids)
+        assert known.mean() > 0.9
+        rows = expected.lookup(wide.ids[known])
+        np.testing.assert_array_equal(items.vectors[known], expected.vectors[rows])
 
 
 def test_an_item_unknown_to_one_space_gets_a_random_direction_there():
@@ -37,23 +40,16 @@ def test_an_item_unknown_to_one_space_gets_a_random_direction_there():
     assert abs(vectors[1] @ vectors[3]) < 0.99
 
 
-def test_spaces_with_fewer_dimensions_follow():
-    widths = [items.n_dims for items, _ in learned_spaces(WORLD.histories)]
-    assert widths == [384, 192, 96]
-
-
-def test_a_small_catalogue_gives_one_number_of_dimensions():
+def test_a_small_catalogue_has_spaces_of_equally_few_dimensions():
     few = make_user_histories(100, 8, 20, 4, random_state=0).histories
-    widths = [items.n_dims for items, _ in learned_spaces(few)]
-    assert widths == [40]
+    assert [space.items.n_dims for space in learned_spaces(few)] == [20, 20, 20]
 
 
-def test_a_log_of_single_baskets_has_one_space():
+def test_a_log_of_single_baskets_has_no_space_of_transitions():
     """Nothing follows anything, but items of a basket appear together."""
     baskets = np.random.default_rng(0).integers(30, size=(60, 4))
     histories = Histories.from_lists(baskets, timestamps=np.zeros(baskets.shape))
-    _, n_towers = next(learned_spaces(histories))
-    assert n_towers == 1
+    assert len(learned_spaces(histories)) == 2
 
 
 def test_an_epoch_draws_a_limited_number_of_examples_anew(monkeypatch):
