@@ -30,7 +30,7 @@ def small():
     )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def without_compilation():
     """Pool without numba, which compiles for seconds for every new number of dimensions."""
     with pytest.MonkeyPatch.context() as patch:
