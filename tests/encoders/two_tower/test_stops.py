@@ -86,7 +86,7 @@ def test_callbacks_are_called_every_epoch_and_know_their_number():
     ("parameters", "n_epochs"),
     [
         ({"max_iter": "auto"}, 12),
-        ({"max_iter": "auto", "item_tower": "trained"}, 5),
+        ({"max_iter": "auto", "item_tower": "trained"}, 3),
         ({"max_iter": 7}, 7),
     ],
 )

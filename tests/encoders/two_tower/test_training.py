@@ -89,7 +89,7 @@ def test_the_last_weights_are_kept_unless_they_are_worse(scores, kept):
     assert _may_be_best(scores, task) is kept
 
 
-@pytest.mark.parametrize(("n_users", "n_passes"), [(20, 4), (3000, 2), (6000, 1)])
+@pytest.mark.parametrize(("n_users", "n_passes"), [(20, 4), (1500, 2), (3000, 1)])
 def test_an_epoch_makes_several_passes_over_small_data(n_users, n_passes, monkeypatch):
     seen = []
     monkeypatch.setattr(
