@@ -44,8 +44,9 @@ _TRANSITIONS: dict[str, Any] = {"window": 5, "smoothing": 0.1, "directed": True}
 # Penalties of the linear maps that towers start from. Dimensions of who chose what differ most in
 # how much they matter.
 _PENALTY, _CHOICE_PENALTY = 0.003, 0.03
-# Of a longer log, pairs are counted in the histories of some users.
-_MOST_EVENTS = 2**24
+# Of a longer log, pairs are counted in the histories of some users, and choices, whose table has a
+# row for each user, in those of fewer.
+_MOST_EVENTS, _MOST_CHOICES = 2**24, 2**21
 # Further users are added for items with fewer events than this among those users.
 _ENOUGH_EVENTS = 50
 
@@ -64,7 +65,7 @@ def learned_spaces(
 
     Without pairs of different items, there is only one, of random directions.
     """
-    histories = some_users(histories)
+    histories = some_users(histories, _MOST_EVENTS)
     options: dict[str, Any] = {"n_jobs": n_jobs, "features": features}
     wide = learned_items(histories, _N_DIMS, **_WIDE, **options)
     if wide is None:  # random directions, with a warning
@@ -73,7 +74,8 @@ def learned_spaces(
     transitions = learned_items(histories, _N_DIMS, **_TRANSITIONS, **options)
     if transitions is not None and transitions.n_dims == wide.n_dims:
         spaces.append(Space(_of_the_same_items(transitions, wide.ids)))
-    choices = items_by_choice(histories, wide.n_dims, features=features)
+    some = some_users(histories, _MOST_CHOICES)
+    choices = items_by_choice(some, wide.n_dims, features=features)
     spaces.append(Space(_of_the_same_items(choices, wide.ids), _CHOICE_PENALTY))
     return spaces
 
@@ -82,16 +84,16 @@ def _of_the_same_items(items: ItemEmbeddings, ids: np.ndarray) -> ItemEmbeddings
     return ItemEmbeddings(vectors_of(items, ids), ids)
 
 
-def some_users(histories: Histories) -> Histories:
-    """Return the histories of random users, with about 16 million events at most.
+def some_users(histories: Histories, most: int) -> Histories:
+    """Return the histories of random users, with about ``most`` events at most.
 
     Users are added until every item has at least 50 events, or all that it has.
     """
     n_events = np.minimum(histories.lengths, LONGEST_HISTORY).sum()
-    if n_events <= _MOST_EVENTS:
+    if n_events <= most:
         return histories
     rng = np.random.default_rng(0)
-    share = _MOST_EVENTS / n_events
+    share = most / n_events
     chosen = rng.random(len(histories)) < share
     counts = np.bincount(histories[chosen].codes, minlength=len(histories.vocabulary))
     for users in np.array_split(rng.permutation(np.flatnonzero(~chosen)), 1024):

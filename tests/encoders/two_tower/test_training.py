@@ -7,9 +7,9 @@ import pytest
 
 from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
-from skue.encoders.two_tower import _examples, _start_spaces, _trainer
+from skue.encoders.two_tower import _examples, _trainer
 from skue.encoders.two_tower._model import side_by_side
-from skue.encoders.two_tower._start_spaces import learned_spaces, vectors_of
+from skue.encoders.two_tower._start_spaces import learned_spaces, some_users, vectors_of
 from skue.encoders.two_tower._trainer import pace
 from skue.encoders.two_tower._training import _may_be_best
 from skue.items._choices import items_by_choice
@@ -119,19 +119,17 @@ def test_the_score_of_two_pairs_of_towers_is_the_mean_of_their_scores():
     np.testing.assert_allclose(users @ items.T, np.mean(parts, axis=0), atol=1e-5)
 
 
-def test_a_part_of_a_long_log_has_events_of_every_item(monkeypatch):
+def test_a_part_of_a_long_log_has_events_of_every_item():
     rng = np.random.default_rng(0)
     shares = 1 / np.arange(1, 201) ** 1.5
     log = Histories.from_lists(rng.choice(200, size=(4000, 5), p=shares / shares.sum()))
-    monkeypatch.setattr(_start_spaces, "_MOST_EVENTS", 2000)
-    part = _start_spaces.some_users(log)
+    part = some_users(log, 2000)
     counts = [np.bincount(histories.codes, minlength=200) for histories in (log, part)]
     assert len(part.codes) < 0.8 * len(log.codes)
     assert (counts[1] >= np.minimum(counts[0], 50)).all()
-    again = _start_spaces.some_users(log)
+    again = some_users(log, 2000)
     np.testing.assert_array_equal(again.codes, part.codes)
-    monkeypatch.setattr(_start_spaces, "_MOST_EVENTS", len(log.codes))
-    assert _start_spaces.some_users(log) is log
+    assert some_users(log, len(log.codes)) is log
 
 
 @pytest.mark.parametrize(
