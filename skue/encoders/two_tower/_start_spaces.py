@@ -317,7 +317,10 @@ def data_in(
     rng: np.random.Generator,
     start: Start | None = None,
 ) -> TrainingData:
-    """Return what to learn in a space; the events that ``held_out`` marks validate."""
+    """Return what to learn in a space; the events that ``held_out`` marks validate.
+
+    The best average is not searched for.
+    """
     sequences = sequences_of(known_events(items, histories, None))
     held_out_and_known = held_out[items.rows_of(histories) >= 0]
     can = target_events(sequences)
@@ -326,10 +329,14 @@ def data_in(
     if len(validating) > _MOST_VALIDATING:
         validating = np.sort(rng.choice(validating, _MOST_VALIDATING, replace=False))
     validation = Validation(sequences, validating)
-    best = BestAverage(0.1, 1.0, -1.0)
-    if start is None:
-        best = validation.best_average(items.vectors)
-    positions = np.flatnonzero(held_out)
     return TrainingData(
-        items, n_towers, sequences, training, validation, best, positions, learned, start
+        items,
+        n_towers,
+        sequences,
+        training,
+        validation,
+        BestAverage(0.1, 1.0, -1.0),
+        np.flatnonzero(held_out),
+        learned,
+        start,
     )
