@@ -200,9 +200,12 @@ def training_table(
 
 
 def learned_rows(chosen: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
-    """Return the candidates to learn from: the chosen ones, and others at random."""
-    rows = np.arange(len(chosen))
-    n_others = MOST_CANDIDATES - chosen.sum()
+    """Return the candidates to learn from: the chosen ones, and at least as many others at random.
+
+    There are more than ``MOST_CANDIDATES`` only if more than half of that are chosen.
+    """
+    rows, n_chosen = np.arange(len(chosen)), np.count_nonzero(chosen)
+    n_others = max(MOST_CANDIDATES - n_chosen, n_chosen)
     others = rows[~chosen]
     if len(others) <= n_others:
         return rows

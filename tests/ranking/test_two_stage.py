@@ -560,6 +560,13 @@ def test_a_ranker_learns_from_all_held_out_candidates_and_some_of_the_others(mon
     assert every.tolist() == list(range(30))
 
 
+def test_the_ranker_learns_from_as_many_others_if_very_many_items_are_held_out(monkeypatch):
+    monkeypatch.setattr(_training, "MOST_CANDIDATES", 30)
+    chosen = np.arange(100) < 40
+    rows = _training.learned_rows(chosen, np.random.RandomState(0))
+    assert np.bincount(chosen[rows]).tolist() == [40, 40]
+
+
 def test_scores_do_not_depend_on_the_size_of_a_block_of_candidates(monkeypatch):
     features = np.random.default_rng(0).normal(size=(25, len(FEATURES))).astype(np.float32)
     ranker = LogisticRegression().fit(features, np.arange(25) % 2)
