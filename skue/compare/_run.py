@@ -169,9 +169,9 @@ def compare(
     the number of items. With ``seen="auto"``, items of the history are excluded if very few
     events repeat an item.
 
-    ``on_row`` is called with the rows so far after each row from which on the best ranker is
-    known. If the comparison is interrupted or fails later than that it has two rows, these are
-    returned, and the reason is in ``stopped``.
+    As soon as the best ranker is known, ``on_row`` is called with the rows so far after each row.
+    If the comparison is interrupted or fails when at least two rows are done, these are returned,
+    and the reason is in ``stopped``.
     """
     exclude_seen = seen == "exclude" or (seen == "auto" and split.again_share < _RARELY_AGAIN)
     features = None if feature_file is None else feature_file.features

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from sklearn.model_selection import ParameterGrid
 
 from skue.compare._split import Split, inner_split, with_at_most
+from skue.encoders._average_search import recall_of_averages
 from skue.encoders._events import known_events
 from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.kernels._pooling import decayed_averages
 from skue.kernels._ranking import Products
 from skue.metrics._evaluation import Evaluation
 from skue.metrics._scorers import RecallAtK
@@ -75,22 +76,18 @@ def search_decay(
     recall_at_k = RecallAtK(k, normalize="min")
     trials: list[dict[str, Any]] = []
     candidates = list(ParameterGrid(_grids(split.unit)))
+
+    def recall(vectors: np.ndarray) -> np.ndarray:
+        scores, held_out = Products(vectors[0], items.vectors), inner.held_out
+        found = Evaluation(scores, items, inner.queries, held_out, exclude_seen=exclude_seen)
+        return recall_at_k.per_user(found).mean(keepdims=True)
+
     for parameters in candidates:
         on_trial(len(trials), len(candidates))
         # One decay at a time: numba compiles the pooling of several anew for every number.
         unit, decay, exponent = (parameters[name] for name in _SEARCHED)
-        (users,), _ = decayed_averages(
-            events.rows,
-            events.offsets,
-            events.ages(unit),
-            events.weights,
-            [decay],
-            exponent,
-            items.vectors,
-        )
-        scores, held_out = Products(users, items.vectors), inner.held_out
-        found = Evaluation(scores, items, inner.queries, held_out, exclude_seen=exclude_seen)
-        trials.append({**parameters, "recall": float(recall_at_k.per_user(found).mean())})
+        found = recall_of_averages(events, unit, items.vectors, [decay], [exponent], recall)
+        trials.append({**parameters, "recall": float(found[0, 0])})
     best = max(trials, key=lambda trial: trial["recall"])
     return Search({name: best[name] for name in _SEARCHED}, trials)
 

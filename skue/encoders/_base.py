@@ -627,16 +627,18 @@ def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
 
 def _looks_like_a_mistake(items: ItemEmbeddings, histories: Histories) -> bool:
     """Tell whether events of unknown items are of another type than the items, or are many."""
-    same_type = is_text(histories.item_ids) == is_text(items.ids)
-    return not same_type or len(histories.codes) >= _MANY_EVENTS
+    return not _same_type(items, histories) or len(histories.codes) >= _MANY_EVENTS
+
+
+def _same_type(items: ItemEmbeddings, histories: Histories) -> bool:
+    return is_text(histories.item_ids) == is_text(items.ids)
 
 
 def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
     if not _looks_like_a_mistake(items, histories):
         return
-    same_type = is_text(histories.item_ids) == is_text(items.ids)
     way_out = "Pass the same ids as in item_embeddings"
-    if not same_type:
+    if not _same_type(items, histories):
         way_out += ", with the same type"
     warn_caller(
         f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skue.kernels._arrays import owners, pairs_of_block, user_item_keys
+from skue.kernels._arrays import is_among, owners, pairs_of_block, user_item_keys
 
 _BLOCK_BYTES = 64 * 2**20
 _SCORE_BYTES = 32 * 2**20
@@ -89,11 +89,11 @@ def are_permitted(
     if allowed is not None:
         rows, offsets = allowed
         if offsets is None:
-            permitted = np.isin(items, rows)
+            permitted = is_among(items, rows)
         else:
-            permitted = np.isin(keys, _keys(rows, offsets, n_items))
+            permitted = is_among(keys, _keys(rows, offsets, n_items))
     if excluded is not None:
-        permitted &= ~np.isin(keys, _keys(*excluded, n_items))
+        permitted &= ~is_among(keys, _keys(*excluded, n_items))
     return permitted
 
 

@@ -33,9 +33,9 @@ def transition_table(
     .. math:: T_{ij} = \frac{F_{ij} + F_{ji} / 2}{\sqrt{n_i}\, n_j^{0.1}},
 
     with :math:`F_{ij}` the sum of 1/distance over all pairs of j at most 5 events (with times,
-    instants) after i, and :math:`n` the number of events. After the next instant, only those are
-    looked at that have at most 100 events before them. The 200 largest entries of a row are kept,
-    so a log of large baskets needs no more memory than its items.
+    instants) after i, and :math:`n` the number of events. An instant after the next one
+    counts only if at most 100 events lie in between. Of each row, the 200 largest entries are kept,
+    which bounds the memory for logs of large baskets.
     """
     instants = instants_of(rows, offsets, n_items, timestamps)
     bounds = instants.starts.astype(np.int32)

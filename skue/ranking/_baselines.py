@@ -204,8 +204,8 @@ class TransitionItemRanker(ItemRanker):
     are of the 10,000 newest events of each history. Items that do not follow any of the history are
     ranked by popularity, below all others. Events with a weight of zero or less are ignored.
 
-    What a log of large baskets costs is bounded: after the next instant, only those count that have
-    at most 100 events before them, each item i keeps its 200 largest :math:`T_{ij}`, and the sum is
+    Three limits keep logs of large baskets fast: an instant after the next one counts only if at
+    most 100 events lie in between, each item i keeps its 200 largest :math:`T_{ij}`, and the sum is
     over the 50 items of a history with the largest weights.
 
     Attributes

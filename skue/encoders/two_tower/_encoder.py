@@ -25,7 +25,7 @@ from skue.encoders.two_tower._features import (
 )
 from skue.encoders.two_tower._model import Towers, encode, in_float64, with_gates
 from skue.encoders.two_tower._start_spaces import data_from_scratch, with_new_items
-from skue.encoders.two_tower._trainer import LONGEST_HISTORY, N_UNIFORM, Settings
+from skue.encoders.two_tower._trainer import N_UNIFORM, Settings
 from skue.encoders.two_tower._training import TrainingData, train
 from skue.encoders.two_tower._warm_start import (
     LastFit,
@@ -439,7 +439,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         if histories.user_features is not None:
             user_features = histories.user_features
             users_to_learn_from(data, user_features)
-        are_given = not (self.item_embeddings is None or hasattr(self.item_embeddings, "fit"))
+        are_given = self._items_are_given()
         self.item_embeddings_ = data.items
         if are_given and self.unknown_item == "raise":
             self._report_unknown(histories, also_known=self.item_features)
@@ -512,7 +512,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
                 fraction,
                 rng,
                 decays=decays,
-                max_history=min(self.max_history or LONGEST_HISTORY, LONGEST_HISTORY),
+                max_history=self.max_history,
                 n_jobs=self.n_jobs,
                 features=features,
             )
@@ -586,8 +586,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         """Return ``item_tower`` with "auto" resolved: items learned from the log are trained."""
         if self.item_tower != "auto":
             return self.item_tower
-        given = self.item_embeddings
-        return "trained" if given is None or hasattr(given, "fit") else "frozen"
+        return "frozen" if self._items_are_given() else "trained"
 
     def _negatives(self, n_items: int) -> str:
         """Return ``negatives`` with "auto" resolved: whichever makes a step cost less."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from skue.encoders.two_tower._examples import Targets, batch_of, examples_of
+from skue.encoders.two_tower._examples import Examples, Sequences, batch_of
 from skue.encoders.two_tower._model import Arrays, pool
 
-# The regression learns from at most this many examples, pooled this many at a time.
-_MOST_EXAMPLES = 2**15
+# This many examples are pooled at a time.
 _BATCH_SIZE = 512
 # Root mean square of the map's output. The mix of channels, which it is added to, has about 1.
 _SCALE = 2.0
@@ -17,12 +16,12 @@ _TINY = 1e-300
 
 
 def fitted_linear_map(
-    targets: Targets,
+    sequences: Sequences,
+    examples: Examples,
     vectors: np.ndarray,
     pooling: Arrays,
     penalty: float,
     max_history: int,
-    rng: np.random.Generator,
 ) -> np.ndarray:
     r"""Return the linear map :math:`A` of channels :math:`x` that predicts the next item :math:`y`.
 
@@ -33,20 +32,19 @@ def fitted_linear_map(
     scaled so that :math:`x A` has a root mean square of 2, because shrinking by the penalty
     :math:`\lambda` says nothing about its share beside the mix of channels.
     """
-    events = targets.draw(rng)[:_MOST_EXAMPLES]
-    starts, stops, rows = examples_of(targets.sequences, events)
+    starts, stops, rows = examples
     order = np.argsort(np.minimum(stops - starts, max_history), kind="stable")
     n_inputs = len(pooling["decay"]) * vectors.shape[1]
     squares = np.zeros((n_inputs, n_inputs), dtype=np.float32)
     products = np.zeros((n_inputs, vectors.shape[1]), dtype=np.float32)
     for at in range(0, len(order), _BATCH_SIZE):
         own = order[at : at + _BATCH_SIZE]
-        batch = batch_of(targets.sequences, starts[own], stops[own], max_history=max_history)
+        batch = batch_of(sequences, starts[own], stops[own], max_history=max_history)
         inputs = pool(batch, pooling, vectors).channels.reshape(len(own), -1)
         squares += inputs.T @ inputs
         products += inputs.T @ vectors[rows[own]]
-    mean_squares = squares.astype(np.float64) / len(events)
+    mean_squares = squares.astype(np.float64) / len(rows)
     penalized = mean_squares + penalty * np.eye(n_inputs)
-    linear = linalg.solve(penalized, products / np.float64(len(events)), assume_a="pos")
+    linear = linalg.solve(penalized, products / np.float64(len(rows)), assume_a="pos")
     mean_square = np.einsum("xd,xd->", linear, mean_squares @ linear)
     return np.asarray(linear * (_SCALE / np.sqrt(max(mean_square, _TINY))), dtype=np.float32)

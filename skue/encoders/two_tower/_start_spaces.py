@@ -12,10 +12,15 @@ from scipy.sparse.csgraph import connected_components
 
 from skue._estimator import warn_caller
 from skue.encoders._events import known_events
-from skue.encoders.two_tower._examples import Targets, sequences_of, target_events
+from skue.encoders.two_tower._examples import (
+    Targets,
+    examples_of,
+    sequences_of,
+    target_events,
+)
 from skue.encoders.two_tower._linear_start import fitted_linear_map
 from skue.encoders.two_tower._model import Arrays, side_by_side
-from skue.encoders.two_tower._trainer import LONGEST_HISTORY as LONGEST_TRAINED
+from skue.encoders.two_tower._trainer import trained_length
 from skue.encoders.two_tower._training import (
     BestAverage,
     Start,
@@ -44,6 +49,8 @@ _TRANSITIONS: dict[str, Any] = {"window": 5, "smoothing": 0.1, "directed": True}
 # Penalties of the linear maps that towers start from. Dimensions of who chose what differ most in
 # how much they matter.
 _PENALTY, _CHOICE_PENALTY = 0.003, 0.03
+# The linear maps are learned from at most this many examples.
+_MOST_EXAMPLES = 2**15
 # Of a longer log, pairs are counted in the histories of some users, and choices, whose table has a
 # row for each user, in those of fewer.
 _MOST_EVENTS, _MOST_CHOICES = 2**24, 2**21
@@ -196,7 +203,7 @@ def data_from_scratch(
     rng: np.random.Generator,
     *,
     decays: tuple[float, ...],
-    max_history: int = LONGEST_TRAINED,
+    max_history: int | None = None,
     n_jobs: int | None = None,
     features: ScaledFeatures | None = None,
 ) -> TrainingData:
@@ -215,43 +222,46 @@ def data_from_scratch(
         spaces = [Space(item_space(item_embeddings, rest))]
     learned = LearnedHistories.of(histories, held_out)
     data = data_in(spaces[0].items, 1, histories, held_out, learned, split_rng)
-    # What follows what tells decays apart best.
+    # Decays differ most in the space of transitions.
     best = data.validation.best_average(spaces[:2][-1].items.vectors)
     pooling = pooling_from(best, decays, len(data.items))
-    maps = _linear_maps(data.training, spaces, pooling, max_history) if len(data.training) else []
+    maps = _linear_maps(data.training, spaces, pooling, trained_length(max_history))
+    if len(spaces) == 1:
+        return data._replace(best=best, linear_maps=maps)
     chosen = _best_pair(data.validation, spaces, pooling, maps)
     vectors = side_by_side([spaces[at].items.vectors for at in chosen])
-    best = best._replace(recall=data.validation.recall_of(best, vectors))
-    items = ItemEmbeddings(vectors, data.items.ids) if len(chosen) > 1 else data.items
-    towers = [maps[at] for at in chosen if maps]
-    return data._replace(items=items, n_towers=len(chosen), best=best, linear_maps=towers)
+    return data._replace(
+        items=ItemEmbeddings(vectors, data.items.ids),
+        n_towers=len(chosen),
+        best=best._replace(recall=data.validation.recall_of(best, vectors)),
+        linear_maps=[maps[at] for at in chosen if maps],
+    )
 
 
 def _linear_maps(
     training: Targets, spaces: list[Space], pooling: Arrays, max_history: int
 ) -> list[np.ndarray]:
-    """Return the linear map that towers start from in each space."""
+    """Return the linear map that towers start from in each space; none without examples."""
+    if not len(training):
+        return []
+    events = training.draw(np.random.default_rng(0))[:_MOST_EXAMPLES]
+    examples = examples_of(training.sequences, events)
     return [
         fitted_linear_map(
-            training,
-            space.items.vectors,
-            pooling,
-            space.penalty,
-            max_history,
-            np.random.default_rng(0),
+            training.sequences, examples, items.vectors, pooling, penalty, max_history
         )
-        for space in spaces
+        for items, penalty in spaces
     ]
 
 
 def _best_pair(
     validation: Validation, spaces: list[Space], pooling: Arrays, maps: list[np.ndarray]
-) -> tuple[int, ...]:
+) -> tuple[int, int]:
     """Return the pair of spaces in which linear maps have the highest validation recall.
 
     Without validation, it is the first pair.
     """
-    pairs: list[tuple[int, ...]] = [*itertools.combinations(range(len(spaces)), 2)] or [(0,)]
+    pairs = list(itertools.combinations(range(len(spaces)), 2))
     if len(pairs) == 1 or not maps or not len(validation):
         return pairs[0]
     tables = [space.items.vectors for space in spaces]

@@ -38,8 +38,7 @@ class Settings:
 
 _TINY = np.float32(1e-12)
 _TEMPERATURES = (0.02, 1.0)
-# Training uses this many newest events of a history.
-LONGEST_HISTORY = 100
+_LONGEST_HISTORY = 100
 # Batches have examples of similar length, sorted within groups of this many batches.
 _SORTED_BATCHES = 16
 # Share of the past in the moving average of the weights, at every step.
@@ -82,7 +81,7 @@ class Trainer:
         self.rng = rng
         self.stopped = False
         self.n_seen = self.n_epochs = 0
-        self.max_history = min(settings.max_history or LONGEST_HISTORY, LONGEST_HISTORY)
+        self.max_history = trained_length(settings.max_history)
         parameters = {name: np.array(value, dtype=np.float32) for name, value in start.items()}
         temperature = 0.07 if settings.temperature is None else settings.temperature
         parameters["log_temperature"] = np.array([np.log(temperature)], dtype=np.float32)
@@ -269,6 +268,11 @@ class Trainer:
         if "log_temperature" not in self.fixed:
             low, high = np.log(_TEMPERATURES)
             np.clip(parameters["log_temperature"], low, high, out=parameters["log_temperature"])
+
+
+def trained_length(max_history: int | None) -> int:
+    """Return how many newest events of a history training uses."""
+    return min(max_history or _LONGEST_HISTORY, _LONGEST_HISTORY)
 
 
 def pace(done: float) -> float:

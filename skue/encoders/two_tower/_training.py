@@ -365,9 +365,9 @@ def _start_from_average(data: TrainingData, settings: Settings) -> tuple[Towers,
     def hits_of(towers: Towers) -> np.ndarray:
         return data.validation.hits_of_towers(towers, data.items.vectors, settings.max_history)
 
-    if not len(data.validation):
-        return [average], _with_maps(start, data.linear_maps), -1.0
     with_maps = _with_maps(start, data.linear_maps)
+    if not len(data.validation):
+        return [average], with_maps, -1.0
     if data.linear_maps and (recall := float(hits_of(with_maps).mean())) >= recall_of_average:
         return [average], with_maps, recall
     hits = hits_of(start)

@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 
 from skue import Histories, ItemEmbeddings
 from skue.datasets import make_user_histories
+from skue.encoders.two_tower._examples import examples_of
 from skue.encoders.two_tower._linear_start import fitted_linear_map
 from skue.encoders.two_tower._model import encode, side_by_side
 from skue.encoders.two_tower._start_spaces import data_from_scratch, learned_spaces
@@ -95,10 +96,10 @@ def test_the_best_average_gets_most_of_the_mix_if_it_is_clearly_better(n_better,
 def test_the_linear_map_is_the_ridge_regression_of_the_next_item_at_its_scale():
     data = start_in(ITEMS, Histories.from_lists(RANDOM.integers(30, size=(40, 9))))
     pooling = pooling_from(data.best, DECAYS, len(ITEMS))
-    rng = np.random.default_rng(0)
-    found = fitted_linear_map(data.training, ITEMS.vectors, pooling, 0.01, 100, rng)
     inputs, targets = [], []
     sequences = data.training.sequences
+    examples = examples_of(sequences, np.flatnonzero(data.training.chosen))
+    found = fitted_linear_map(sequences, examples, ITEMS.vectors, pooling, 0.01, 100)
     for event in np.flatnonzero(data.training.chosen):
         start = sequences.offsets[sequences.users_of(np.array([event]))][0]
         history = sequences.rows[start:event][::-1]
@@ -126,11 +127,13 @@ def test_towers_start_in_the_pair_of_spaces_in_which_linear_maps_find_most():
         towers = [pooling | {"linear": linear} for linear in maps]
         return data.validation.hits_of_towers(towers, vectors, None).mean()
 
+    drawn = data.training.draw(np.random.default_rng(0))
+    examples = examples_of(data.training.sequences, drawn)
     of_pairs = []
     for pair in itertools.combinations(learned_spaces(histories._keep_events(~held_out)), 2):
         maps = [
             fitted_linear_map(
-                data.training, items.vectors, pooling, penalty, 100, np.random.default_rng(0)
+                data.training.sequences, examples, items.vectors, pooling, penalty, 100
             )
             for items, penalty in pair
         ]
