@@ -46,17 +46,16 @@ def test_cache_get_with_one_long_id_needs_little_memory(encoder):
     cache.close()
 
 
-@pytest.mark.parametrize("option", ["exclude", "allow"])
-def test_index_search_with_one_long_id_needs_little_memory(option):
+def test_index_search_with_one_long_id_needs_little_memory():
     index = VectorIndex(ITEMS)
-    lists = {option: [["a", *SHORT, LONG]]}
+    lists = {"exclude": [["a", *SHORT, LONG]]}
     found = []
     peak = peak_bytes(lambda: found.extend(index.search([[1, 0]], 1, space_id=None, **lists)))
     assert peak < MOST_BYTES
-    assert found[0].tolist() == [["b" if option == "exclude" else "a"]]
+    assert found[0].tolist() == [["b"]]
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "txt"])
+@pytest.mark.parametrize("ending", ["csv", "parquet", "txt"])
 def test_load_interactions_with_one_long_id_needs_little_memory(tmp_path, ending):
     path = tmp_path / f"log.{ending}"
     users, items = [*SHORT, LONG], [*SHORT[1:], LONG, "a"]
@@ -67,8 +66,7 @@ def test_load_interactions_with_one_long_id_needs_little_memory(tmp_path, ending
     elif ending == "txt":
         path.write_text("".join(f"{u} {i}\n" for u, i in zip(users, items, strict=True)))
     else:
-        sign = {"csv": ",", "tsv": "\t"}[ending]
-        lines = [f"user_id{sign}item_id", *map(sign.join, zip(users, items, strict=True))]
+        lines = ["user_id,item_id", *map(",".join, zip(users, items, strict=True))]
         path.write_text("\n".join(lines) + "\n")
     loaded = []
     assert peak_bytes(lambda: loaded.append(load_interactions(path))) < MOST_BYTES

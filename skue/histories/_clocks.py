@@ -31,15 +31,7 @@ def as_of_end(histories: Histories, times: np.ndarray | None = None) -> Historie
         f"{described(histories, later[0])}. They are taken as if they were of that time. Correct "
         "the clock that they come from."
     )
-    return Histories._trusted(
-        histories.codes,
-        histories.offsets,
-        histories.vocabulary,
-        np.minimum(own, end),
-        histories.weights,
-        histories.user_ids,
-        histories.user_features,
-    )
+    return histories._replace(timestamps=np.minimum(own, end))
 
 
 def described(histories: Histories, at: int) -> str:

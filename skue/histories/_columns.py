@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from skue.kernels._arrays import frozen, kept_offsets, offsets_of
 from skue.reading._ids import as_ids, is_text, refuse_as_items
 from skue.reading._numbers import numbers_of
-from skue.reading._times import in_microseconds, times_of
+from skue.reading._times import times_of
 from skue.reading._values import Label, row_of_frame
 
 # Events checked at once, which bounds the memory of the checks.
@@ -111,15 +111,9 @@ def as_times(values: Any, name: str = "timestamps") -> np.ndarray:
     times = np.atleast_1d(np.asarray(values))
     if times.dtype.kind not in "iufM":
         return times_of(times, label)
-    if times.dtype.kind != "M":
-        times = times.astype(np.float64, copy=False)
-    row = _first(times, np.isnat if times.dtype.kind == "M" else _is_not_finite)
-    if row is not None:
-        raise ValueError(
-            f"{name} must not be missing or infinite, got {times[row]} at row {row}. "
-            "Drop this event, or give it a time."
-        )
-    return in_microseconds(times, label) if times.dtype.kind == "M" else times
+    times = times.astype("datetime64[us]" if times.dtype.kind == "M" else np.float64, copy=False)
+    _refuse_not_finite(times, name, row_of_frame)
+    return times
 
 
 def moments_of(values: Any, times: np.ndarray, name: str, others: str) -> np.ndarray:
@@ -153,26 +147,20 @@ def as_weights(
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers.") from None
-    row = _first(array, _is_not_finite)
-    if row is not None:
-        raise ValueError(
-            f"{name} must be finite, got {array[row]} at {place(row)}. "
-            "Drop this event, or give it a weight."
-        )
+    _refuse_not_finite(array, name, place)
     return array
 
 
-def _first(values: np.ndarray, marks: Callable[[np.ndarray], np.ndarray]) -> int | None:
-    """Return the first marked position, or None."""
+def _refuse_not_finite(values: np.ndarray, name: str, place: Callable[[int], str]) -> None:
+    """Raise for NaN, NaT and infinity, naming the first."""
     for start in range(0, len(values), _STRETCH):
-        marked = marks(values[start : start + _STRETCH])
-        if marked.any():
-            return start + int(marked.argmax())
-    return None
-
-
-def _is_not_finite(values: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(values)
+        finite = np.isfinite(values[start : start + _STRETCH])
+        if not finite.all():
+            at = start + int(finite.argmin())
+            raise ValueError(
+                f"{name} must be finite, got {values[at]} at {place(at)}. Drop this event, or "
+                "correct it."
+            )
 
 
 def checked_offsets(offsets: Any) -> np.ndarray:
@@ -182,13 +170,11 @@ def checked_offsets(offsets: Any) -> np.ndarray:
             f"offsets must be n_users + 1 integers, got {offsets.dtype} of shape {offsets.shape}."
         )
     offsets = offsets.astype(np.int64)
-    if offsets[0] != 0:
-        raise ValueError(f"offsets must start at 0, got {offsets[0]}.")
-    falls = np.flatnonzero(np.diff(offsets) < 0)
-    if len(falls):
-        at = int(falls[0])
+    wrong = np.flatnonzero(np.append(offsets[0] != 0, np.diff(offsets) < 0))
+    if len(wrong):
+        at = int(wrong[0])
         raise ValueError(
-            f"offsets must not decrease, got {offsets[at]} then {offsets[at + 1]} at user {at}. "
+            f"offsets must start at 0 and not decrease, got {offsets[at]} at position {at}. "
             "Histories.from_lists and from_frame compute them."
         )
     return offsets

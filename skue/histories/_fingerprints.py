@@ -205,20 +205,10 @@ def _event_hashes(histories: Histories, events: np.ndarray, ids: np.ndarray) -> 
     Events with fewer events before them are left out, because different users may have the same.
     """
     users = np.searchsorted(histories.offsets, events, side="right") - 1
-    starts = events - (_N_EVENTS - 1)
-    whole = starts >= histories.offsets[users]
-    return _end_hashes(histories, starts[whole], events[whole] + 1, ids)
-
-
-def _end_hashes(
-    histories: Histories, starts: np.ndarray, stops: np.ndarray, ids: np.ndarray
-) -> np.ndarray:
-    """Return the hash of the newest events of each range ``starts:stops``, none of them empty."""
-    total = np.zeros(len(stops), dtype=np.uint64)
-    for n_back in range(1, _N_EVENTS + 1):
-        at = stops - n_back
-        own = at >= starts
-        total[own] = total[own] * _FACTOR + ids[histories.codes[at[own]]]
+    newest = events[events - (_N_EVENTS - 1) >= histories.offsets[users]]
+    total = np.zeros(len(newest), dtype=np.uint64)
+    for n_back in range(_N_EVENTS):
+        total = total * _FACTOR + ids[histories.codes[newest - n_back]]
     return _mixed(total)
 
 

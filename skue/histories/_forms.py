@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from skue.histories._alignment import user_ids_of_index
 from skue.histories._columns import flatten, ids_of_table, item_ids_of
 from skue.histories._histories import Histories
 from skue.histories._vocabulary import Vocabulary
-from skue.kernels._arrays import read_only
 from skue.reading._column_names import (
     guess_column,
     looks_like_a_log,
@@ -138,8 +136,8 @@ def validate_histories(
             "Build the histories from a log with times, or use what does not depend on the order: "
             "given item_embeddings and an average with decay=0."
         )
-        histories = copy(histories)
-        histories._is_ordered = True  # an estimator inside of this one does not warn again
+        # An estimator inside of this one does not warn again.
+        histories = histories._replace(_is_ordered=True)
     return histories._with_used_items() if reset else histories
 
 
@@ -278,19 +276,13 @@ def _refuse_counts(matrix: np.ndarray) -> None:
 def _with_index(histories: Histories, X: Any) -> Histories:
     """Take the index of a pandas object as user ids, if it has a name or holds text."""
     ids = user_ids_of_index(X)
-    if ids is not None:
-        histories.user_ids = read_only(ids)
-    return histories
+    return histories if ids is None else histories._replace(user_ids=ids)
 
 
 def _of_list_columns(frame: Any) -> Histories:
     if not len(frame):
         return Histories.from_lists([])
-    names = list(frame.columns)
-    if len(set(names)) < len(names):
-        raise ValueError(f"X has several columns of one name: {names}. Rename all but one of them.")
-    is_empty = all(_first_cell(frame[name]) is None for name in names)
-    lists = names if is_empty else _list_columns(frame)
+    lists = _list_columns(frame)
     others = [str(name) for name in frame.columns if name not in lists]
     if not lists:
         held = _other_columns(frame)
@@ -345,25 +337,19 @@ def _roles_of_lists(frame: Any) -> dict[str, Any]:
 
 
 def _list_columns(frame: Any) -> list[Any]:
-    return [name for name in frame.columns if _holds_lists(frame[name])]
+    return [name for name in frame.columns if _is_list(_first_cell(frame[name]))]
 
 
 def _other_columns(frame: Any) -> list[str]:
     """Return the columns that hold text or dates."""
-    return [name for name in frame.columns if _holds_text_or_dates(frame[name])]
-
-
-def _holds_lists(column: Any) -> bool:
-    return _is_list(_first_cell(column))
+    cells = {name: _first_cell(frame[name]) for name in frame.columns}
+    return [
+        n for n, cell in cells.items() if isinstance(cell, (str, bytes)) or hasattr(cell, "year")
+    ]
 
 
 def _is_list(cell: Any) -> bool:
     return not isinstance(cell, (str, bytes)) and hasattr(cell, "__len__")
-
-
-def _holds_text_or_dates(column: Any) -> bool:
-    first = _first_cell(column)
-    return isinstance(first, (str, bytes)) or hasattr(first, "year")
 
 
 def _says_time(name: Any) -> bool:
@@ -384,13 +370,14 @@ def _first_list(column: Any) -> list[Any]:
 
 def _first_cell(column: Any) -> Any:
     """Return the first cell that is not missing, or None."""
-    if getattr(column, "ndim", 1) != 1:  # Two columns have this name.
-        return None
-    return next((cell for cell in column if cell is not None and not _is_nan(cell)), None)
-
-
-def _is_nan(cell: Any) -> bool:
-    return isinstance(cell, float) and cell != cell
+    return next(
+        (
+            cell
+            for cell in column
+            if cell is not None and not (isinstance(cell, float) and cell != cell)
+        ),
+        None,
+    )
 
 
 def _as_row(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from html import escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -188,6 +189,12 @@ class Histories:
         # A pickle does not keep that an array is read-only.
         for name, value in state.items():
             setattr(self, name, read_only(value) if isinstance(value, np.ndarray) else value)
+
+    def _replace(self, **parts: Any) -> Self:
+        """Return a copy with other parts."""
+        histories = copy(self)
+        histories.__setstate__(parts)
+        return histories
 
     @classmethod
     def _trusted(cls, *columns: Any) -> Histories:
@@ -511,10 +518,11 @@ class Histories:
         histories = cls._of_log(
             Log((owner, users.ids), (np.concatenate(codes), items.ids), timestamps, weights)
         )
-        histories.vocabulary = items
-        histories.user_features = None if features is None else read_only(features)
-        histories._is_ordered = all(batch._is_ordered for batch in batches)
-        return histories
+        return histories._replace(
+            vocabulary=items,
+            user_features=features,
+            _is_ordered=all(batch._is_ordered for batch in batches),
+        )
 
     def to_frame(self) -> pandas.DataFrame:
         """Return the log as a pandas DataFrame with one row per event.
@@ -677,19 +685,14 @@ class Histories:
             labels = np.asarray(index)
             places = rows_of_users(self.user_ids, labels, "user_features", may_lack=True)
             if places is not None:
-                in_order = features_in_order(rows, places)
-                assert in_order is not None
-                rows = in_order
+                rows = features_in_order(rows, places)
                 lacking = self.user_ids[places < 0]
                 if len(lacking):
                     warn_caller(
                         f"{len(lacking)} of the {len(self)} users have no row of features, such "
                         f"as {shown(lacking[0])}. Nothing is known of them."
                     )
-        batch = object.__new__(type(self))
-        batch.__dict__.update(self.__dict__)
-        batch.user_features = read_only(rows)
-        return batch
+        return self._replace(user_features=rows)
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -762,61 +765,39 @@ class Histories:
             return self
         code_of = np.full(len(is_used), -1, dtype=np.int32)
         code_of[used] = np.arange(len(used))
-        histories = Histories._trusted(
-            code_of[self.codes],
-            self.offsets,
-            Vocabulary._trusted(self.item_ids[used]),
-            self.timestamps,
-            self.weights,
-            self.user_ids,
-            self.user_features,
+        return self._replace(
+            codes=code_of[self.codes], vocabulary=Vocabulary._trusted(self.item_ids[used])
         )
-        histories._is_ordered = self._is_ordered
-        return histories
 
     def _with_events(self, events: Any, offsets: np.ndarray, users: Any) -> Histories:
-        histories = Histories._trusted(
-            self.codes[events],
-            offsets,
-            self.vocabulary,
-            None if self.timestamps is None else self.timestamps[events],
-            None if self.weights is None else self.weights[events],
-            None if self.user_ids is None else self.user_ids[users],
-            None if self.user_features is None else self.user_features[users],
+        columns = {name: getattr(self, name) for name in ("codes", "timestamps", "weights")}
+        of_users = {name: getattr(self, name) for name in ("user_ids", "user_features")}
+        return self._replace(
+            offsets=offsets,
+            **{name: None if part is None else part[events] for name, part in columns.items()},
+            **{name: None if part is None else part[users] for name, part in of_users.items()},
         )
-        histories._is_ordered = self._is_ordered
-        return histories
 
     def _repr_html_(self) -> str:
         """Return size and period, and the newest items of the first few users."""
-        facts = [
-            f"{len(self):,} users",
-            f"{len(self.codes):,} events",
-            f"{len(self.item_ids):,} items",
-        ]
+        facts = f"{len(self):,} users, {len(self.codes):,} events, {len(self.item_ids):,} items"
         times = self.timestamps
         if times is not None and len(times):
-            facts.append(f"{_shown_time(times.min())} to {_shown_time(times.max())}")
-        if self.weights is not None:
-            facts.append("with weights")
-        if self.user_features is not None:
-            facts.append(f"{self.user_features.shape[1]} user features")
+            ends = (
+                str(time).partition(".")[0].replace("T", " ") for time in (times.min(), times.max())
+            )
+            facts += f", {' to '.join(ends)}"
         rows = []
         for row in range(min(_N_SHOWN_USERS, len(self))):
             user = row if self.user_ids is None else self.user_ids[row]
-            newest = [_cell(item) for item in self[row][-_N_SHOWN_ITEMS:].tolist()]
-            if self.lengths[row] > _N_SHOWN_ITEMS:
-                newest.insert(0, "…")
+            newest = ", ".join(map(_cell, self[row][-_N_SHOWN_ITEMS:].tolist()))
+            more = "…, " if self.lengths[row] > _N_SHOWN_ITEMS else ""
             rows.append(
-                f"<tr><th>{_cell(user)}</th><td>{self.lengths[row]:,}</td>"
-                f"<td>{', '.join(newest)}</td></tr>"
+                f"<tr><th>{_cell(user)}</th><td>{self.lengths[row]:,}</td><td>{more}{newest}</td></tr>"
             )
-        if len(self) > _N_SHOWN_USERS:
-            rows.append("<tr><th>…</th><td></td><td></td></tr>")
         return (
-            f"<div><p><b>Histories</b>: {', '.join(facts)}</p><table><thead><tr><th>user</th>"
-            "<th>events</th><th>items, oldest first</th></tr></thead>"
-            f"<tbody>{''.join(rows)}</tbody></table></div>"
+            f"<div><p><b>Histories</b>: {facts}</p><table><thead><tr><th>user</th><th>events</th>"
+            f"<th>items, oldest first</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         )
 
     def __repr__(self) -> str:
@@ -828,12 +809,5 @@ class Histories:
 
 
 def _cell(value: Any) -> str:
-    text = str(value).encode("utf-8", "backslashreplace").decode()
+    text = str(value)
     return escape(text if len(text) <= 40 else f"{text[:39]}…")
-
-
-def _shown_time(time: Any) -> str:
-    """Return a readable time: a date to the second, or a number of seconds."""
-    if time.dtype.kind != "M":
-        return f"{time:g} s"
-    return str(time.astype("datetime64[s]")).replace("T", " ")

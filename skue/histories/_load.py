@@ -139,12 +139,9 @@ def read_interactions(
 
 
 def _histories_of_sequences(path: Path, encoding: str) -> Histories:
-    sequences = read_sequences(path, encoding)
-    users, items, offsets = sequences
-    if sequences.are_pairs:
+    users, items, offsets = read_sequences(path, encoding)
+    codes, user_ids = users
+    if len(user_ids) < len(codes):
         return Histories._of_log(Log(users, items, None, None))
-    codes, item_ids = items
-    user_codes, user_ids = users
-    return Histories._trusted(
-        codes, offsets, Vocabulary._trusted(item_ids), None, None, user_ids[user_codes]
-    )
+    vocabulary = Vocabulary._trusted(items[1])
+    return Histories._trusted(items[0], offsets, vocabulary, None, None, user_ids[codes])

@@ -186,12 +186,11 @@ def temporal_folds(
         later = _times_of(with_likes, "temporal_folds")
         in_window = later > cutoff if following is None else (later > cutoff) & (later <= following)
         test, y_test = next_instants(with_likes, later <= cutoff, in_window)
-        for kind, rows in (("training", train), ("test", test)):
-            if not len(rows):
-                raise ValueError(
-                    f"The cut-off {cutoff} leaves no {kind} row. Choose cut-offs with events on "
-                    "both sides, or fewer splits."
-                )
+        if not len(train) or not len(test):
+            raise ValueError(
+                f"The cut-off {cutoff} leaves no {'test' if len(train) else 'training'} row. "
+                "Choose cut-offs with events on both sides, or fewer splits."
+            )
         numbers = np.arange(n_rows, n_rows + len(train) + len(test))
         cv.append((numbers[: len(train)], numbers[len(train) :]))
         batches += [train, test]
@@ -299,18 +298,13 @@ def split_at(histories: Any, cutoff: Any, *, horizon: Any = None) -> tuple[Histo
 
 def _length_of_time(horizon: Any) -> np.timedelta64:
     """Return a length of time in microseconds."""
-    seconds: Any = None
+    seconds: Any = horizon
     if isinstance(horizon, str):
         match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhDW])", horizon.strip())
         seconds = match and float(match[1]) * _UNIT_SECONDS[match[2]]
-    elif isinstance(horizon, datetime.timedelta):
-        seconds = horizon.total_seconds()
-    elif isinstance(horizon, np.timedelta64):
-        if np.can_cast(horizon.dtype, "timedelta64[us]", "same_kind"):  # not months
-            seconds = horizon / np.timedelta64(1, "s")
-    elif isinstance(horizon, Real) and not isinstance(horizon, bool):
-        seconds = float(horizon)
-    if seconds is None or not 0 < seconds < np.inf:
+    elif isinstance(horizon, (datetime.timedelta, np.timedelta64)):
+        seconds = horizon / np.timedelta64(1, "s")
+    if not isinstance(seconds, Real) or not 0 < seconds < np.inf:
         raise ValueError(
             "horizon must be a positive length of time, such as '90D', '12h', a timedelta or a "
             f"number of seconds, got {horizon!r}."
@@ -350,8 +344,7 @@ def _last_instants(histories: Histories) -> tuple[Histories, np.ndarray]:
     last = first_of_instant(histories, histories.offsets[1:][users] - 1)
     n_kept = last - histories.offsets[:-1][users]
     users, n_kept = users[n_kept > 0], n_kept[n_kept > 0]
-    kept = histories[users]
-    X, targets = _cut(kept, n_kept)
+    X, targets = _cut(histories[users], n_kept)
     return X, _item_arrays(targets)
 
 
@@ -410,15 +403,10 @@ def _concatenate(batches: list[Histories]) -> Histories:
         columns = [getattr(batch, name) for batch in batches]
         return None if columns[0] is None else np.concatenate(columns)
 
+    names = ("codes", "timestamps", "weights", "user_ids", "user_features")
     lengths = np.concatenate([batch.lengths for batch in batches])
-    return Histories._trusted(
-        joined("codes"),
-        offsets_of(lengths),
-        batches[0].vocabulary,
-        joined("timestamps"),
-        joined("weights"),
-        joined("user_ids"),
-        joined("user_features"),
+    return batches[0]._replace(
+        offsets=offsets_of(lengths), **{name: joined(name) for name in names}
     )
 
 

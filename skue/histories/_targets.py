@@ -142,13 +142,11 @@ def append_targets(histories: Histories, y: Any) -> tuple[Histories, np.ndarray]
         timestamps = np.concatenate([times, newest[owners(offsets)]])[order]
     if histories.weights is not None:
         weights = np.concatenate([histories.weights, np.ones(n_targets)])[order]
-    extended = Histories._trusted(
-        codes[order],
-        histories.offsets + offsets,
-        vocabulary,
-        timestamps,
-        weights,
-        histories.user_ids,
-        histories.user_features,
+    extended = histories._replace(
+        codes=codes[order],
+        offsets=histories.offsets + offsets,
+        vocabulary=vocabulary,
+        timestamps=timestamps,
+        weights=weights,
     )
     return extended, (np.arange(n_events + n_targets) >= n_events)[order]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skue._estimator import import_optional, warn_caller
-from skue.reading._column_names import guess_column
 from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items, shown
 from skue.reading._table import Table
 from skue.reading._times import times_of
@@ -87,23 +87,13 @@ def log_of_table(
 
 
 def _refuse_headers(table: Table, users: Any, items: Any) -> None:
-    """Raise for a row that is a header line, as in files that were joined."""
+    """Raise for a row that repeats the header line, as in files that were joined."""
+    if not (table.has_header and is_text(users[1]) and is_text(items[1])):
+        return
+    names = {name.strip().lower() for name in table.first_line}
     rows = np.ones(len(users[0]), dtype=bool)
-    for role, (codes, ids) in (("user", users), ("item", items)):
-        if not is_text(ids):
-            return
-        if table.has_header:
-            names = {name.strip().lower() for name in table.first_line}
-            of_header = [
-                code for code, name in enumerate(ids.tolist()) if name.strip().lower() in names
-            ]
-        else:
-            of_header = [
-                code
-                for code, name in enumerate(ids.tolist())
-                if len(name) < 40 and guess_column([name], role) is not None
-            ]
-        rows &= np.isin(codes, of_header)
+    for codes, ids in (users, items):
+        rows &= np.array([name.strip().lower() in names for name in ids.tolist()])[codes]
     if rows.any():
         row = int(rows.argmax())
         held = [ids[codes[row]] for codes, ids in (users, items)]
@@ -197,52 +187,37 @@ def weights_of(column: Any, label: Label, decimal: str | None = None) -> np.ndar
     if is_arrow(column):
         return _weights_of_text(*distinct_of_arrow(column), label, decimal)
     refuse_missing(column, label)
-    kind = column.dtype.kind
-    if kind in "OUT" and len(column):
-        values = decoded(column, label).tolist()
-        if all(isinstance(value, str) for value in values):
-            return _weights_of_text(*factorize(as_ids(values)), label, decimal)
-        row = next((row for row, value in enumerate(values) if not _is_weight(value)), None)
-        weights = None if row is not None else np.array(list(map(_as_float, values)))
-    elif kind in "iuf" or not len(column):
-        weights, row = column.astype(np.float64), None
-    else:
-        weights, row = None, 0
-    if weights is not None and not np.isfinite(weights).all():
-        row = int(np.flatnonzero(~np.isfinite(weights))[0])
-    if weights is None or row is not None:
-        assert row is not None  # without weights, it is the first row that is not a number
-        what = "not a number" if weights is None else "not a finite number"
-        raise ValueError(f"{label.holds(row, column[row])}, which is {what}. {DROP}")
+    values = decoded(column, label).tolist() if column.dtype.kind in "OUT" else None
+    if values and all(isinstance(value, str) for value in values):
+        return _weights_of_text(*factorize(as_ids(values)), label, decimal)
+    is_number = np.full(len(column), column.dtype.kind in "iuf")
+    if values is not None:
+        is_number = np.fromiter(map(_is_number, values), dtype=bool, count=len(values))
+    if is_number.all():
+        weights = column.astype(np.float64)
+        is_number = np.isfinite(weights)
+    if not is_number.all():
+        row = int(is_number.argmin())
+        raise ValueError(f"{label.holds(row, column[row])}, which is not a finite number. {DROP}")
     return weights
 
 
-def _as_float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf
-
-
-def _is_weight(value: Any) -> bool:
-    is_number = isinstance(value, (int, float, np.integer, np.floating))
-    return (is_number and not isinstance(value, bool)) or type(value).__name__ == "Decimal"
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number, Decimal)) and not isinstance(value, bool)
 
 
 def _weights_of_text(
     codes: np.ndarray, distinct: np.ndarray, label: Label, decimal: str | None
 ) -> np.ndarray:
     """Parse weights from the distinct texts and the code of each row."""
-    mark = decimal or "."
-    pattern, other_pattern = _NUMBER, _COMMA_NUMBER
-    if mark == ",":
-        pattern, other_pattern = other_pattern, pattern
+    mark, pattern, other_pattern = ".", _NUMBER, _COMMA_NUMBER
+    if decimal == ",":
+        mark, pattern, other_pattern = ",", _COMMA_NUMBER, _NUMBER
     numbers = np.array(
         [
             float(text.replace(mark, ".")) if pattern.fullmatch(text) else np.nan
             for text in distinct.tolist()
-        ],
-        dtype=np.float64,
+        ]
     )
     weights = numbers[codes] if len(codes) else np.empty(0)
     if np.isfinite(numbers).all():
@@ -251,11 +226,9 @@ def _weights_of_text(
     text = distinct[codes[row]]
     if not text.strip():
         raise ValueError(f"{label.at(row)} is empty. {DROP}")
-    if pattern.fullmatch(text):
-        raise ValueError(f"{label.holds(row, text)}, which is not a finite number. {DROP}")
     hint = DROP
     if other_pattern.fullmatch(text):
         other = "," if mark == "." else "."
         hint = f"If {other!r} is the decimal mark, set decimal={other!r}."
         hint = "Write numbers with a decimal point." if decimal is None else hint
-    raise ValueError(f"{label.holds(row, text)}, which is not a number. {hint}")
+    raise ValueError(f"{label.holds(row, text)}, which is not a finite number. {hint}")

@@ -24,8 +24,8 @@ from skue.reading._ids import shown
 DELIMITERS = (",", "\t", ";", "|", "::")
 # Bytes that are decoded, and that are checked, at once.
 _PIECE = 2**24
-# Bytes that pyarrow parses at once.
-_BLOCK = 2**21
+# Bytes that pyarrow parses at once. A row must not be longer.
+_BLOCK = 2**26
 # Lines that are used to choose between several possible delimiters.
 _N_LINES = 100
 _N_FIRST_ROWS = 1000
@@ -39,6 +39,13 @@ _UNCLEAR_COLONS = re.compile(rb"(?<!:)(?:::)*:::(?!:)|\x1f")
 _NO_QUOTES = (
     "If the file does not quote fields, set quotes=False. Otherwise quote the field, and double "
     'each quote mark inside it ("").'
+)
+NUL_BYTE = (
+    "there is a NUL byte. Remove it, or give the encoding of the file, for example "
+    "encoding='utf-16'."
+)
+INNER_MARK = (
+    "the line starts with a byte order mark (U+FEFF), as where files were joined. Remove it."
 )
 
 
@@ -83,26 +90,26 @@ class DelimitedTable:
     ) -> None:
         self.source, self._quotes = str(path), quotes
         self.has_header = not any(isinstance(name, int) for name in given.values())
-        self._text = _buffer(utf8_pieces(path, encoding))
+        self._text = _buffer(_utf8_pieces(path, encoding))
         spans = _first_records(_letters(self._text), quotes)
         if not spans:
             raise ValueError(f"{path} is empty; a header line is expected.")
         lines = [_letters(self._text)[slice(*span)].tobytes().decode() for span in spans]
         self._mark = delimiter or guess_delimiter(lines, given, quotes, str(path))
         self._delimiter = self._mark
-        if self._mark == "::":
-            self._delimiter = _UNIT_SEPARATOR
+        if self._mark == "::":  # as in MovieLens, whose titles have quote marks
+            self._delimiter, self._quotes = _UNIT_SEPARATOR, False
             self._text = self._without_colons()
         self._has_line_breaks = self._check_with_escapes()
         self.names: list[Any] = list(range(len(self.first_line)))
         self._start = 0
         if self.has_header:
             self.names = [name.strip() for name in self.first_line]
-            self._start = _first_records(_letters(self._text), quotes)[0][1]
-            if not quotes and all(re.fullmatch('".*"', name) for name in self.names):
+            self._start = _first_records(_letters(self._text), self._quotes)[0][1]
+            if not self._quotes and all(re.fullmatch('".*"', name) for name in self.names):
                 raise ValueError(
-                    f"{path}: quotes=False, but all fields of the header are in quote marks: "
-                    f"{self.names}. Leave quotes out."
+                    f"{path}: all fields of the header are in quote marks, {self.names}, which are "
+                    "not read with quotes=False or between '::'."
                 )
         elif looks_like_a_log(self.first_line):
             raise ValueError(
@@ -152,56 +159,48 @@ class DelimitedTable:
     def _lines(self) -> np.ndarray:
         """Return the line of the file on which each record after the header starts."""
         letters = _letters(self._text)
-        _, _, lines = records(letters[self._start :], self._quotes)
-        return count_ends(letters[: self._start]) + lines + 1
+        _, _, lines = _records(letters[self._start :], self._quotes)
+        return _count_ends(letters[: self._start]) + lines + 1
 
     def _parsed(self, text: Any, kinds: dict[int, Any]) -> Any:
         """Return columns of given types, named "0", "1" and so on, and check all rows."""
         arrow, csv = import_optional("pyarrow", "io"), import_optional("pyarrow.csv", "io")
         ragged: list[Any] = []
-        block = _BLOCK
-        while True:
-            self._skipped = []
+        self._skipped = []
+        if not _first_records(_letters(text), self._quotes):
+            return arrow.table({str(position): [] for position in kinds})
 
-            def on_invalid(row: Any) -> str:
-                is_blank = not row.text.strip(_BLANKS)
-                if is_blank:
-                    self._skipped.append(row.number)
-                else:
-                    ragged.append(row)
-                return "skip" if is_blank else "error"
+        def on_invalid(row: Any) -> str:
+            is_blank = not row.text.strip(_BLANKS)
+            (self._skipped if is_blank else ragged).append(row.number if is_blank else row)
+            return "skip" if is_blank else "error"
 
-            # pyarrow would lose a line feed in a field after a block that ends in a return.
-            while self._has_line_breaks and _cuts_line_end(text, block):
-                block -= 1
-            # Without threads, rows have numbers.
-            try:
-                return csv.read_csv(
-                    arrow.BufferReader(text),
-                    csv.ReadOptions(
-                        column_names=[str(position) for position in range(len(self.names))],
-                        block_size=block,
-                        use_threads=False,
-                    ),
-                    csv.ParseOptions(
-                        delimiter=self._delimiter,
-                        quote_char='"' if self._quotes else False,
-                        newlines_in_values=self._has_line_breaks,
-                        invalid_row_handler=on_invalid,
-                    ),
-                    csv.ConvertOptions(
-                        column_types={str(position): kind for position, kind in kinds.items()},
-                        include_columns=[str(position) for position in kinds],
-                    ),
-                )
-            except arrow.ArrowInvalid as error:
-                if ragged:
-                    raise self._ragged(ragged[0]) from None
-                if not len(records(_letters(text), self._quotes)[0]):
-                    return arrow.table({str(position): [] for position in kinds})
-                if block > text.size:
-                    raise ValueError(f"{self.source} cannot be read as a table: {error}.") from None
-                block *= 16  # A row may be longer than a block.
+        # Without threads, rows have numbers. At the end of a block, pyarrow loses line breaks of
+        # fields.
+        block = min(text.size + 1, 2**31 - 1) if self._has_line_breaks else _BLOCK
+        try:
+            return csv.read_csv(
+                arrow.BufferReader(text),
+                csv.ReadOptions(
+                    column_names=[str(position) for position in range(len(self.names))],
+                    block_size=block,
+                    use_threads=False,
+                ),
+                csv.ParseOptions(
+                    delimiter=self._delimiter,
+                    quote_char='"' if self._quotes else False,
+                    newlines_in_values=self._has_line_breaks,
+                    invalid_row_handler=on_invalid,
+                ),
+                csv.ConvertOptions(
+                    column_types={str(position): kind for position, kind in kinds.items()},
+                    include_columns=[str(position) for position in kinds],
+                ),
+            )
+        except arrow.ArrowInvalid as error:
+            if ragged:
+                raise self._ragged(ragged[0]) from None
+            raise ValueError(f"{self.source} cannot be read as a table: {error}.") from None
 
     def _ragged(self, row: Any) -> ValueError:
         """Return the error for a row with too many or too few fields."""
@@ -218,7 +217,7 @@ class DelimitedTable:
         return ValueError(f"{self.source}, line {line}: {what}")
 
     def _error_at(self, at: int, what: str) -> ValueError:
-        return self._error(count_ends(_letters(self._text)[:at]) + 1, what)
+        return self._error(_count_ends(_letters(self._text)[:at]) + 1, what)
 
     def _without_colons(self) -> Any:
         """Return the text with the delimiter "::" replaced by a single character."""
@@ -230,19 +229,7 @@ class DelimitedTable:
                 f"it is not clear where fields end at {unclear.group().decode()!r}. Write the file "
                 "with another delimiter.",
             )
-        replaced = _buffer([text.replace(b"::", _UNIT_SEPARATOR.encode())])
-        letters = _letters(replaced)
-        if self._quotes:
-            at = np.flatnonzero(letters == ord(_UNIT_SEPARATOR))
-            inside = np.searchsorted(np.flatnonzero(letters == _QUOTE), at) % 2 == 1
-            if inside.any():
-                line = count_ends(letters[: at[inside][0]]) + 1
-                raise self._error(
-                    line,
-                    "a quoted field contains '::', the delimiter. Write the file with another "
-                    "delimiter.",
-                )
-        return replaced
+        return _buffer([text.replace(b"::", _UNIT_SEPARATOR.encode())])
 
     def _check_with_escapes(self) -> bool:
         """Check the text; if that fails, with quote marks that are escaped as ``\\"``."""
@@ -263,12 +250,8 @@ class DelimitedTable:
         """Raise for NUL bytes and misplaced marks; tell whether fields have line breaks."""
         letters = _letters(self._text)
         for at in _positions(letters, 0):
-            raise self._error_at(
-                int(at),
-                "there is a NUL byte. Remove it, or give the encoding of the file, for example "
-                "encoding='utf-16'.",
-            )
-        at = inner_byte_order_mark(letters)
+            raise self._error_at(int(at), NUL_BYTE)
+        at = _inner_byte_order_mark(letters)
         if at is not None:
             raise self._error_at(at, INNER_MARK)
         spans = _first_records(letters, self._quotes)
@@ -308,28 +291,18 @@ class DelimitedTable:
         after = letters[np.minimum(closes + 1, len(letters) - 1)]
         wrong[1::2] = ~allowed[after] & (closes + 1 < len(letters))
 
-        def text(first: int, stop: int) -> str:
-            return repr(letters[max(0, first) : stop].tobytes().decode("utf-8", "replace"))
-
+        if len(at) % 2:
+            wrong[-1] = True  # its field is not closed
         if not wrong.any():
-            if len(at) % 2:
-                opened = int(at[-1])
-                what = f"a quote mark opens a field that is not closed, {text(opened, opened + 25)}"
-                raise self._error_at(start + opened, f"{what}. {_NO_QUOTES}")
             return
         mark = int(wrong.argmax())
-        position = int(at[mark])
-        around = text(position - 15, position + 10)
+        position, opened = int(at[mark]), int(at[mark - mark % 2])
+        around = letters[max(0, position - 15) : position + 10].tobytes().decode("utf-8", "replace")
         is_escaped = letters[position - 1] == ord("\\")
         hint = 'Write a quote mark in a field twice (""), not as \\".' if is_escaped else _NO_QUOTES
-        if mark % 2 == 0:
-            what = f"there is a quote mark inside a field, in {around}"
-            raise self._error_at(start + position, f"{what}. {hint}")
-        line = count_ends(_letters(self._text)[: start + position]) + 1
         raise self._error_at(
-            start + int(at[mark - 1]),
-            f"a quote mark opens a field, but the next one, on line {line}, does not close it: "
-            f"{around}. {hint}",
+            start + opened,
+            f"a quote mark is out of place, or its field is not closed, at {around!r}. {hint}",
         )
 
     def _line_breaks(self, letters: np.ndarray) -> tuple[bool, int | None]:
@@ -337,7 +310,7 @@ class DelimitedTable:
 
         The lines of an ambiguous record would all be whole rows without quoting.
         """
-        ends = line_ends(letters)
+        ends = _line_ends(letters)
         goes_on = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends) % 2 == 1
         if not goes_on.any():
             return False, None
@@ -350,11 +323,6 @@ class DelimitedTable:
         n_lines = np.diff(np.append(first_lines, len(starts)))
         several = np.logical_and.reduceat(fits, first_lines) & (n_lines > 1)
         return True, int(starts[first_lines[several][0]]) if several.any() else None
-
-
-INNER_MARK = (
-    "the line starts with a byte order mark (U+FEFF), as where files were joined. Remove it."
-)
 
 
 def _buffer(pieces: Iterable[bytes]) -> Any:
@@ -380,7 +348,7 @@ def _positions(letters: np.ndarray, byte: int) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
 
-def inner_byte_order_mark(letters: np.ndarray) -> int | None:
+def _inner_byte_order_mark(letters: np.ndarray) -> int | None:
     """Return where a line starts with a byte order mark, or None."""
     at = _positions(letters[:-2], _BYTE_ORDER_MARK[0])
     is_mark = (letters[at + 1] == _BYTE_ORDER_MARK[1]) & (letters[at + 2] == _BYTE_ORDER_MARK[2])
@@ -388,7 +356,7 @@ def inner_byte_order_mark(letters: np.ndarray) -> int | None:
     return int(at[is_mark & starts][0]) if (is_mark & starts).any() else None
 
 
-def line_ends(letters: np.ndarray) -> np.ndarray:
+def _line_ends(letters: np.ndarray) -> np.ndarray:
     """Return the positions of line ends; for the two letters of Windows, that of the second."""
     is_end = letters == ord("\n")
     returns = np.flatnonzero(letters == ord("\r"))
@@ -398,7 +366,7 @@ def line_ends(letters: np.ndarray) -> np.ndarray:
     return np.flatnonzero(is_end)
 
 
-def count_ends(letters: np.ndarray) -> int:
+def _count_ends(letters: np.ndarray) -> int:
     """Return the number of line ends."""
     starts = range(0, len(letters), _PIECE)
     n_feeds = sum(np.count_nonzero(letters[at : at + _PIECE] == ord("\n")) for at in starts)
@@ -407,14 +375,14 @@ def count_ends(letters: np.ndarray) -> int:
     return int(n_feeds + len(returns) - np.count_nonzero(letters[pairs + 1] == ord("\n")))
 
 
-def records(letters: np.ndarray, quotes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _records(letters: np.ndarray, quotes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the start and the stop of each record that is not empty, and the line ends before it.
 
     A record is a line, or several lines if a quoted field has line breaks.
     """
     if not len(letters):
         return (np.empty(0, dtype=np.int64),) * 3
-    ends = line_ends(letters)
+    ends = _line_ends(letters)
     opens = np.append(True, np.full(len(ends), True))
     if quotes:
         opens[1:] = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends) % 2 == 0
@@ -433,7 +401,7 @@ def _stretches(letters: np.ndarray) -> Iterator[tuple[int, int]]:
         if stop < len(letters):
             part = letters[start:stop]
             # A return at the end may be half of a line end.
-            ends = line_ends(part[:-1])
+            ends = _line_ends(part[:-1])
             ends = ends[np.searchsorted(np.flatnonzero(part == _QUOTE), ends) % 2 == 0]
             if not len(ends):
                 size *= 2
@@ -443,20 +411,13 @@ def _stretches(letters: np.ndarray) -> Iterator[tuple[int, int]]:
         start, size = stop, _PIECE
 
 
-def _cuts_line_end(text: Any, block: int) -> bool:
-    """Tell whether a block ends between the two letters of a line end."""
-    letters = _letters(text)
-    at = np.arange(block, len(letters), block)
-    return bool(((letters[at - 1] == ord("\r")) & (letters[at] == ord("\n"))).any())
-
-
 def _first_records(
     letters: np.ndarray, quotes: bool, n_records: int = _N_LINES
 ) -> list[tuple[int, int]]:
     """Return the start and stop of the first records that are not blank."""
     size = 2**16
     while True:
-        starts, stops, _ = records(letters[:size], quotes)
+        starts, stops, _ = _records(letters[:size], quotes)
         is_whole = size >= len(letters)
         spans = list(zip(starts.tolist(), stops.tolist(), strict=True))
         spans = spans if is_whole else spans[:-1]
@@ -478,13 +439,8 @@ def fields_of(record: str, delimiter: str, quotes: bool) -> list[str]:
 
 def first_line(path: Path, encoding: str) -> str:
     """Return the first line that is not blank, or empty text."""
-    head = b""
-    for piece in utf8_pieces(path, encoding, 2**16):
-        head = (head + piece).removeprefix(_BYTE_ORDER_MARK).lstrip()
-        line = re.match(rb"[^\r\n]*(?=[\r\n])", head)
-        if line is not None or len(head) > _PIECE:
-            return (line.group() if line else head).decode("utf-8", "ignore")
-    return head.decode("utf-8")
+    head = next(_raw_pieces(path, 2**16)).decode(checked_encoding(encoding), "ignore")
+    return next(iter(head.lstrip("\ufeff \t\r\n").splitlines()), "")
 
 
 def guess_delimiter(
@@ -530,10 +486,10 @@ def guess_delimiter(
 
 def utf8_text(path: Path, encoding: str) -> bytes:
     """Return the text of a file as UTF-8, without a byte order mark."""
-    return b"".join(utf8_pieces(path, encoding)).removeprefix(_BYTE_ORDER_MARK)
+    return b"".join(_utf8_pieces(path, encoding)).removeprefix(_BYTE_ORDER_MARK)
 
 
-def utf8_pieces(path: Path, encoding: str, n_bytes: int | None = None) -> Iterator[bytes]:
+def _utf8_pieces(path: Path, encoding: str) -> Iterator[bytes]:
     """Yield the text of a file as UTF-8.
 
     Raises
@@ -543,7 +499,7 @@ def utf8_pieces(path: Path, encoding: str, n_bytes: int | None = None) -> Iterat
     """
     name = checked_encoding(encoding)
     decoder = codecs.getincrementaldecoder(name)()
-    for raw in _raw_pieces(path, n_bytes or _PIECE):
+    for raw in _raw_pieces(path, _PIECE):
         try:
             # ASCII needs no decoding, unless the decoder waits for the rest of a character.
             if name != "utf-8":
@@ -559,15 +515,14 @@ def utf8_pieces(path: Path, encoding: str, n_bytes: int | None = None) -> Iterat
 def checked_encoding(encoding: str) -> str:
     """Return Python's name of a text encoding."""
     try:
-        info = codecs.lookup(encoding)
-        codecs.getincrementaldecoder(info.name)
-        "".encode(info.name)
-    except (LookupError, TypeError, ValueError):
+        "".encode(encoding)
+        name = codecs.lookup(encoding).name
+    except (LookupError, TypeError):
         raise ValueError(
             f"encoding={encoding!r} is not a text encoding that Python knows. Usual ones are "
             "'utf-8', 'cp1252' and 'utf-16'."
         ) from None
-    return "utf-8" if info.name == "utf-8-sig" else info.name
+    return "utf-8" if name == "utf-8-sig" else name
 
 
 def _raw_pieces(path: Path, n_bytes: int) -> Iterator[bytes]:

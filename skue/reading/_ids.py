@@ -137,18 +137,9 @@ def unpack_text(utf8: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     ValueError
         For offsets that do not fit the bytes, and for bytes that are not UTF-8.
     """
-    bounds = np.asarray(offsets)
-    if (
-        bounds.ndim != 1
-        or bounds.dtype.kind not in "iu"
-        or not len(bounds)
-        or bounds[0] != 0
-        or bounds[-1] != len(utf8)
-        or (bounds[1:] < bounds[:-1]).any()
-    ):
+    ends, data = offsets.tolist(), utf8.tobytes()
+    if ends[:1] != [0] or ends[-1] != len(data) or ends != sorted(ends):
         raise ValueError("the offsets of the text do not fit its bytes")
-    data = np.asarray(utf8, dtype=np.uint8).tobytes()
-    ends = bounds.tolist()
     texts = (data[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairwise(ends))
     return np.fromiter(texts, dtype=object, count=len(ends) - 1)
 
@@ -164,15 +155,11 @@ def _from_objects(values: list[Any], name: str, place: Callable[[int], str]) -> 
     _refuse_types(values, types, name, place)
     if issubclass(next(iter(types)), str):
         return np.fromiter(map(str.__str__, values), dtype=object, count=len(values))
-    for kind in types:
-        if issubclass(kind, (float, np.floating)):
-            rows = [row for row, value in enumerate(values) if type(value) is kind]
-            _from_floats(np.array([values[row] for row in rows]), name, _place_among(rows, place))
+    rows = [row for row, value in enumerate(values) if isinstance(value, (float, np.floating))]
+    if rows:
+        floats = np.array([values[row] for row in rows])
+        _from_floats(floats, name, lambda at: place(rows[at]))
     return _from_integers(list(map(int, values)), name, place)
-
-
-def _place_among(rows: list[int], place: Callable[[int], str]) -> Callable[[int], str]:
-    return lambda at: place(rows[at])
 
 
 def _refuse_types(

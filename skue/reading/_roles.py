@@ -99,15 +99,17 @@ def read_log(
     dates: list[Any] = []
     doubtful: dict[Any, Any] = {}
     if "time" in given and roles["time"] is None:
-        dates, doubtful = times_among(table, unused)
+        dates, doubtful = _times_among(table, unused)
     log = log_of_table(table, roles, decimal=decimal, **time_options)
-    if log.timestamps is not None and _are_days(log.timestamps):
-        doubtful = clocks_among(table, unused)
+    times = log.timestamps
+    are_dates = times is not None and times.dtype.kind == "M"
+    if are_dates and (times == times.astype("datetime64[D]")).all():
+        doubtful = _clocks_among(table, unused)
     first = {}
     if len(log.users[0]):
         first = {"user": log.users[1][log.users[0][0]], "item": log.items[1][log.items[0][0]]}
-        if log.timestamps is not None:
-            first["time"] = log.timestamps[0]
+        if times is not None:
+            first["time"] = times[0]
     return log, ColumnsRead(_named(table), roles, unused, dates, doubtful, first)
 
 
@@ -148,10 +150,6 @@ def doubt_of_times(columns: ColumnsRead) -> str:
     )
 
 
-def _are_days(times: np.ndarray) -> bool:
-    return times.dtype.kind == "M" and bool((times == times.astype("datetime64[D]")).all())
-
-
 def _named(table: Table) -> str:
     return table.source or "The frame"
 
@@ -188,7 +186,7 @@ def roles_of_columns(table: Table, given: dict[str, Any]) -> dict[str, Any]:
     }
     if unclear:
         if options.get("time") == [] and table.has_header:
-            unclear |= {"time": dates} if (dates := times_among(table, others)[0]) else {}
+            unclear |= {"time": dates} if (dates := _times_among(table, others)[0]) else {}
         raise _unclear(table, unclear)
     found = {role: names[0] if names else None for role, names in options.items()}
     return {role: named.get(role, found.get(role)) for role in given}
@@ -261,60 +259,57 @@ def _refines(seconds: dict[Any, np.ndarray | None], name: Any, other: Any) -> bo
     return bool((later >= -_DAY).all() and (later < 2 * _DAY).all())
 
 
-def times_among(table: Table, unused: list[Any]) -> tuple[list[Any], dict[Any, Any]]:
+def _times_among(table: Table, unused: list[Any]) -> tuple[list[Any], dict[Any, Any]]:
     """Return the columns that hold times, and those that only seem to, with a value of each.
 
     A column of numbers counts if its name suggests a time.
     """
     dates: list[Any] = []
     doubtful: dict[Any, Any] = {}
-    rows = table.first_rows() if unused else {}
-    for name, column in rows.items():
-        if name not in unused:
-            continue
-        values = _values(column)
-        if not len(values):
-            continue
-        is_text = isinstance(values, list)
-        numbers = _as_numbers(values) if is_text else values
+    for name, values in _values_of(table, unused).items():
+        texts = values if isinstance(values, list) else []
+        numbers = _as_numbers(texts) if texts else values
         says_so = sounds_like_time(name)
-        if (not is_text and values.dtype.kind == "M") or (is_text and looks_like_dates(values)):
-            dates.append(name)
-        elif numbers is not None and numbers.dtype.kind in "iuf":
+        if numbers is not None and numbers.dtype.kind in "iuf":
             if (says_so or may_be_time(name)) and unit_of(numbers) is not None:
                 dates.append(name)
             elif says_so:
                 doubtful[name] = values[0]
-        elif is_text and (
-            says_so or 2 * sum(map(bool, map(_SAYS_TIME.search, values))) > len(values)
-        ):
+        elif not texts or looks_like_dates(texts):
+            if texts or values.dtype.kind == "M":
+                dates.append(name)
+        elif says_so or 2 * sum(map(bool, map(_SAYS_TIME.search, texts))) > len(texts):
             doubtful[name] = values[0]
     return dates, doubtful
 
 
-def clocks_among(table: Table, unused: list[Any]) -> dict[Any, Any]:
+def _clocks_among(table: Table, unused: list[Any]) -> dict[Any, Any]:
     """Return the columns that may hold a time of day without the date, with a value of each."""
-    names = [name for name in unused if sounds_like_clock(name)]
-    rows = table.first_rows() if names else {}
     found = {}
-    for name in names:
-        values = _values(rows[name]) if name in rows else []
-        numbers = _as_numbers(values) if isinstance(values, list) else values
-        is_clock = isinstance(values, list) and any(map(TIME_OF_DAY.fullmatch, values))
-        if not is_clock and numbers is not None and len(numbers) and numbers.dtype.kind in "iu":
+    for name, values in _values_of(table, list(filter(sounds_like_clock, unused))).items():
+        texts = values if isinstance(values, list) else []
+        numbers = _as_numbers(texts) if texts else values
+        is_clock = any(map(TIME_OF_DAY.fullmatch, texts))
+        if numbers is not None and numbers.dtype.kind in "iu":
             is_clock = unit_of(numbers) is None
         if is_clock:
             found[name] = values[0]
     return found
 
 
-def _values(column: Any) -> Any:
-    """Return the values of a pyarrow column that are not missing or blank, text as a list."""
-    try:
-        values = checked(column.drop_null(), Label("", str))
-    except ValueError:
-        return []
-    return [text for text in values.to_pylist() if text.strip()] if is_arrow(values) else values
+def _values_of(table: Table, names: list[Any]) -> dict[Any, Any]:
+    """Return the first values of columns, without missing ones; text as a list."""
+    found = {}
+    for name, column in (table.first_rows() if names else {}).items():
+        try:
+            values = checked(column.drop_null(), Label("", str)) if name in names else []
+        except ValueError:  # of a type that is not read
+            continue
+        if is_arrow(values):
+            values = [text for text in values.to_pylist() if text.strip()]
+        if len(values):
+            found[name] = values
+    return found
 
 
 def _as_numbers(texts: list[str]) -> np.ndarray | None:

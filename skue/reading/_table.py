@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import glob
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -28,13 +29,11 @@ from skue.reading._delimited import (
     first_line,
 )
 from skue.reading._ids import shown
-from skue.reading._values import DROP, Label, as_array, is_arrow, plain_text, row_of_frame
+from skue.reading._values import Label, as_array, is_arrow, plain_text, row_of_frame
 
 _OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
 _OTHER_KINDS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".pkl", ".npz")
 _N_FIRST_ROWS = 1000
-# How the name of a folder says that a column is empty.
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Table(Protocol):
@@ -86,10 +85,10 @@ class FrameTable:
             For missing values and types other than numbers, text and dates.
         """
         frame = _selected(self._frame, names)
-        if not isinstance(frame, dict) and not hasattr(frame, "iloc"):
-            table = _arrow_table(frame, names)
-            return {name: checked(table[name], self._label(name)) for name in names}
-        columns = {name: _column(frame[name], self._label(name)) for name in names}
+        columns = {
+            name: _column(frame[name], Label(f"column {name!r}", self.place, self.source))
+            for name in names
+        }
         for name, column in columns.items():
             if len(column) != len(columns[names[0]]):
                 raise ValueError(
@@ -101,12 +100,9 @@ class FrameTable:
     def first_rows(self) -> dict[Any, Any]:
         """Return the first rows of the columns that pyarrow can hold and whose names are unique."""
         names = [name for name in self.names if self.names.count(name) == 1]
-        first = _head(self._frame, names)
+        first = _selected(self._frame, names, _N_FIRST_ROWS)
         columns = {name: _as_arrow(first[name]) for name in names}
         return {name: column for name, column in columns.items() if column is not None}
-
-    def _label(self, name: Any) -> Label:
-        return Label(f"column {name!r}", self.place, self.source)
 
 
 def _library(frame: Any) -> str:
@@ -146,29 +142,32 @@ def _names_of(frame: Any) -> list[Any]:
     )
 
 
-def _selected(frame: Any, names: list[Any]) -> Any:
-    """Return these columns of a frame, computed if it is lazy."""
+def _selected(frame: Any, names: list[Any], n_rows: int | None = None) -> Any:
+    """Return these columns, computed if the frame is lazy; with ``n_rows``, their first rows."""
     library = _library(frame)
+    if isinstance(frame, dict):
+        return frame
     if library.startswith("dask"):
-        return frame[names].compute()
+        return (frame[names] if n_rows is None else frame.get_partition(0)).compute()
+    if hasattr(frame, "iloc"):  # pandas
+        return frame
     if library == "polars":
-        frame = frame.select(names)
-        return frame.collect() if hasattr(frame, "collect") else frame
-    if library == "datasets":
-        return frame.select_columns(names).with_format("arrow")[:]
+        frame = frame.lazy().select(names)
+        frame = (frame if n_rows is None else frame.head(n_rows)).collect()
+    if library == "datasets":  # Hugging Face
+        frame = frame.select_columns(names)
+        frame = frame if n_rows is None else frame.select(range(min(n_rows, len(frame))))
+        return frame.with_format("arrow")[:]
     if library == "pyarrow" and hasattr(frame, "to_table"):  # a dataset
-        return frame.to_table(columns=names)
-    return frame
-
-
-def _arrow_table(frame: Any, names: list[Any]) -> Any:
+        return frame.to_table(names) if n_rows is None else frame.head(n_rows, columns=names)
+    if n_rows is not None and hasattr(frame, "limit"):  # DuckDB
+        frame = frame.limit(n_rows)
     arrow = import_optional("pyarrow", "io")
-    if not hasattr(frame, "__arrow_c_stream__"):
-        return arrow.table(frame).select(names)
     try:
+        frame = frame if hasattr(frame, "__arrow_c_stream__") else arrow.table(frame)
         reader = arrow.RecordBatchReader.from_stream(frame)
         schema = arrow.schema([reader.schema.field(name) for name in names])
-        return arrow.Table.from_batches([batch.select(names) for batch in reader], schema)
+        return arrow.Table.from_batches([batch.select(names) for batch in reader], schema)[:n_rows]
     except arrow.ArrowException as error:
         raise ValueError(
             f"pyarrow cannot read one of the columns {names}: {error}. Cast it to integers, text "
@@ -176,57 +175,28 @@ def _arrow_table(frame: Any, names: list[Any]) -> Any:
         ) from None
 
 
-def _head(frame: Any, names: list[Any]) -> Any:
-    """Return the first rows of a frame, computed if it is lazy."""
-    library = _library(frame)
-    if isinstance(frame, dict):
-        return {name: _start_of(frame[name]) for name in names}
-    if library.startswith("dask"):
-        frame = frame.get_partition(0).compute()
-    if hasattr(frame, "iloc"):
-        return frame.iloc[:_N_FIRST_ROWS]
-    if library == "datasets":
-        frame = frame.select(range(min(_N_FIRST_ROWS, len(frame)))).with_format("arrow")[:]
-    if library == "polars":
-        frame = frame.head(_N_FIRST_ROWS)
-        return frame.collect() if hasattr(frame, "collect") else frame
-    if library == "pyarrow" and hasattr(frame, "to_table"):  # a dataset
-        return frame.head(_N_FIRST_ROWS)
-    if hasattr(frame, "limit"):  # DuckDB
-        frame = frame.limit(_N_FIRST_ROWS)
-    return _arrow_table(frame, names).slice(0, _N_FIRST_ROWS)
-
-
-def _start_of(column: Any) -> Any:
-    column = column.iloc if hasattr(column, "iloc") else column
-    return column[:_N_FIRST_ROWS] if hasattr(column, "__getitem__") else ()
-
-
 def _as_arrow(column: Any) -> Any:
-    """Return a column as a pyarrow column, or None if pyarrow cannot hold it."""
+    """Return the start of a column as a pyarrow column, or None if pyarrow cannot hold it."""
     arrow = import_optional("pyarrow", "io")
+    if isinstance(column, arrow.ChunkedArray):
+        return column
     try:
-        if isinstance(column, arrow.ChunkedArray):
-            return column
-        found = arrow.array(column, from_pandas=True)
-        return arrow.chunked_array([found] if isinstance(found, arrow.Array) else found)
+        column = column.iloc if hasattr(column, "iloc") else column
+        found = arrow.array(column[:_N_FIRST_ROWS], from_pandas=True)
     except (arrow.ArrowException, TypeError, ValueError):
         return None
+    return arrow.chunked_array([found] if isinstance(found, arrow.Array) else found)
 
 
 def _column(column: Any, label: Label) -> Any:
-    """Return a column of a dict or of pandas as an array, or as pyarrow strings."""
+    """Return a column as an array, or as pyarrow strings."""
     is_arrow = hasattr(column, "__arrow_c_stream__") or hasattr(column, "__arrow_c_array__")
-    if hasattr(column, "iloc"):  # pandas
-        if isinstance(column.dtype, np.dtype):
-            column = column.to_numpy()
-        else:
-            column = import_optional("pyarrow", "io").array(column, from_pandas=True)
-            is_arrow = True
-    elif is_arrow and not hasattr(column, "chunks"):
-        column = import_optional("pyarrow", "io").array(column)
-    if not isinstance(column, np.ndarray) and is_arrow:
+    if hasattr(column, "iloc") and isinstance(column.dtype, np.dtype):  # pandas
+        column, is_arrow = column.to_numpy(), False
+    if is_arrow or hasattr(column, "iloc"):
         arrow = import_optional("pyarrow", "io")
+        if not isinstance(column, arrow.ChunkedArray):
+            column = arrow.array(column, from_pandas=True)
         chunks = [column] if isinstance(column, arrow.Array) else column.chunks
         return checked(arrow.chunked_array(chunks, column.type), label)
     array = as_array(column)
@@ -297,21 +267,15 @@ def _text_of_bytes(column: Any, label: Label) -> Any:
         raise
 
 
-class ParquetTable:
+class ParquetTable(FrameTable):
     """A Parquet file."""
 
-    is_text = False
-    has_header = True
-
     def __init__(self, path: Path) -> None:
-        parquet = import_optional("pyarrow.parquet", "io")
+        dataset = import_optional("pyarrow.dataset", "io")
         self.source = str(path)
         # From a path, pyarrow opens the file itself, so its threads hold no Python object.
-        self._file = self._or_unreadable(lambda: parquet.ParquetFile(self.source))
-        self.names = list(self._file.schema_arrow.names)
-        self.first_line = self.names
-
-    place = staticmethod(row_of_frame)
+        with self._readable():
+            super().__init__(dataset.dataset(self.source, format="parquet"))
 
     def columns(self, names: list[Any]) -> dict[Any, Any]:
         """Return these columns.
@@ -321,26 +285,17 @@ class ParquetTable:
         ValueError
             If there are no rows, and for missing values and types that are not read.
         """
-        table = self._or_unreadable(lambda: self._file.read(columns=names))
-        if not len(table):
+        with self._readable():
+            columns = super().columns(names)
+        if not len(columns[names[0]]):
             raise ValueError(f"{self.source} has no rows.")
-        return {
-            name: checked(table[name], Label(f"column {name!r}", self.place, self.source))
-            for name in names
-        }
+        return columns
 
-    def first_rows(self) -> dict[Any, Any]:
-        """Return the first rows of the columns whose names are unique."""
-        names = [name for name in self.names if self.names.count(name) == 1]
-        batches = self._file.iter_batches(batch_size=_N_FIRST_ROWS, columns=names)
-        first = self._or_unreadable(lambda: list(islice(batches, 1)))
-        table = import_optional("pyarrow", "io").Table.from_batches(first) if first else {}
-        return {name: table[name] for name in names} if first else {}
-
-    def _or_unreadable(self, read: Any) -> Any:
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
         arrow = import_optional("pyarrow", "io")
         try:
-            return read()
+            yield
         except (arrow.ArrowException, OSError) as error:
             raise ValueError(f"{self.source} is not a readable Parquet file: {error}.") from None
 
@@ -385,9 +340,6 @@ class PartsTable:
                 together[name] = self._joined(name, [columns[name] for columns in found])
             else:
                 values = [folders[name] for folders in self._of_folders]
-                if _NO_VALUE in values:
-                    file = self._tables[values.index(_NO_VALUE)].source
-                    raise ValueError(f"{file}: column {name!r} is empty. {DROP}")
                 is_integer = all(re.fullmatch("0|-?[1-9][0-9]{0,17}", value) for value in values)
                 array = np.array(list(map(int, values))) if is_integer else as_array(values)
                 together[name] = np.repeat(array, lengths)
@@ -395,12 +347,12 @@ class PartsTable:
 
     def _joined(self, name: Any, columns: list[Any]) -> Any:
         kinds = ["text" if is_arrow(column) else column.dtype.kind for column in columns]
-        other = next((at for at, kind in enumerate(kinds) if kind != kinds[0]), None)
-        if other is not None:
-            raise ValueError(
-                f"{self._tables[other].source}: column {name!r} has another type than in "
-                f"{self._tables[0].source}. Write all files with the same types."
-            )
+        for table, kind in zip(self._tables, kinds, strict=True):
+            if kind != kinds[0]:
+                raise ValueError(
+                    f"{table.source}: column {name!r} has another type than in "
+                    f"{self._tables[0].source}. Write all files with the same types."
+                )
         if kinds[0] != "text":
             return np.concatenate(columns)
         types = {column.type for column in columns}
@@ -439,11 +391,9 @@ def checked_paths(source: Any) -> list[tuple[Path, str]]:
     ValueError
         For a URL, a kind of file that skue does not read, and anything that is not a path.
     """
-    if isinstance(source, (list, tuple)):
-        if not source:
-            raise ValueError("The list of files is empty.")
+    if isinstance(source, (list, tuple)) and source:
         return [found for path in source for found in checked_paths(path)]
-    if not isinstance(source, (str, os.PathLike)) or isinstance(os.fspath(source), bytes):
+    if not isinstance(source, (str, os.PathLike)):
         raise ValueError(
             "A log is given by the path of a file or a folder (text), got "
             f"{type(source).__name__}. Read other sources into a frame, for example with "
@@ -454,9 +404,11 @@ def checked_paths(source: Any) -> list[tuple[Path, str]]:
         raise ValueError(f"{name} is a URL. Download the file first, and give its path on disk.")
     path = Path(name)
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-        hidden = [file for file in files if re.search(r"(^|/)[._]", str(file.relative_to(path)))]
-        files = [file for file in files if file not in set(hidden)]
+        files = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and not re.search(r"(^|/)[._]", str(file.relative_to(path)))
+        ]
         if not files:
             raise ValueError(f"{path} is a folder without files.")
         return [_checked_path(file) for file in files]
@@ -491,12 +443,8 @@ def _checked_path(path: Path) -> tuple[Path, str]:
 def check_text_options(encoding: str, delimiter: str | None, quotes: bool, decimal: str) -> None:
     """Raise for invalid options of delimited text."""
     checked_encoding(encoding)
-    if delimiter is not None and delimiter != "::" and not _is_mark(delimiter):
-        raise invalid(
-            "delimiter",
-            delimiter,
-            "one ASCII character that is not a letter, digit or quote mark, or '::'",
-        )
+    if delimiter not in (None, "::") and not re.fullmatch(r"[ -~\t]", str(delimiter)):
+        raise invalid("delimiter", delimiter, "one ASCII character, or '::'")
     if not isinstance(quotes, bool):
         raise invalid("quotes", quotes, "True or False")
     if decimal not in (".", ","):
@@ -506,16 +454,6 @@ def check_text_options(encoding: str, delimiter: str | None, quotes: bool, decim
 def invalid(name: str, value: Any, allowed: str) -> ValueError:
     """Return the error for an invalid value of a parameter."""
     return ValueError(f"The {name!r} parameter must be {allowed}. Got {value!r} instead.")
-
-
-def _is_mark(delimiter: Any) -> bool:
-    return (
-        isinstance(delimiter, str)
-        and len(delimiter) == 1
-        and delimiter.isascii()
-        and not delimiter.isalnum()
-        and delimiter not in '"\r\n\0'
-    )
 
 
 def open_table(

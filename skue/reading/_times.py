@@ -35,9 +35,6 @@ _EARLIEST, _LATEST = (
 )
 # Dates written as whole numbers, and the factor of their day.
 _DIGITS_OF_TIME = {"YYYYMMDD": 1, "YYYYMMDDhhmm": 10**4, "YYYYMMDDhhmmss": 10**6}
-# Units of numpy with a wider range than 64 bits of microseconds, and the years of that range.
-_COARSE_UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms")
-_MOST_YEARS = 290_000
 
 _NOT_TIMES = "Times must be dates, or numbers of seconds."
 _NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
@@ -162,31 +159,6 @@ def times_of(
         return _times_of_numbers(column, label, time_unit, lambda row: column[row].item())
     if kind != "M":
         raise ValueError(f"{label.holds(0, column[0])}. {_NOT_TIMES}")
-    _refuse_option(label, column[0], "time_unit", time_unit, "numbers")
-    _refuse_option(label, column[0], "time_format", time_format, "text")
-    return in_microseconds(column, label)
-
-
-def _refuse_option(label: Label, date: Any, name: str, value: Any, whose: str) -> None:
-    """Raise for an option that does not belong to a column of dates."""
-    if value is not None:
-        raise ValueError(
-            f"{label.holds(0, date)}, a date, but {name}={value!r} is for {whose}. Leave "
-            f"{name} out."
-        )
-
-
-def in_microseconds(column: np.ndarray, label: Label) -> np.ndarray:
-    """Return datetimes as datetime64[us]."""
-    if np.datetime_data(column.dtype)[0] in _COARSE_UNITS:
-        years = column.astype("datetime64[Y]").astype(np.int64)
-        far = np.flatnonzero(np.abs(years) > _MOST_YEARS)
-        if len(far):
-            row = int(far[0])
-            raise ValueError(
-                f"{label.at(row)} holds {column[row]}, a date out of the range of microseconds. "
-                f"{DROP}"
-            )
     return column.astype("datetime64[us]", copy=False)
 
 
@@ -208,24 +180,22 @@ def of_one_kind(column: np.ndarray, label: Label) -> Any:
             return np.fromiter(values, dtype=np.int64 if whole else np.float64, count=len(values))
         except OverflowError:
             return np.array([float(value) for value in values])
-    if kinds[0] not in ("a date", "a datetime", "a datetime with a zone"):
-        raise ValueError(f"{label.holds(0, values[0])}, {kinds[0]}. {_NOT_TIMES}")
     if kinds[0] == "a datetime with a zone":
         values = [(value - value.utcoffset()).replace(tzinfo=None) for value in values]
+    elif kinds[0] not in ("a date", "a datetime"):
+        raise ValueError(f"{label.holds(0, values[0])}, {kinds[0]}. {_NOT_TIMES}")
     return np.array(values, dtype="datetime64[us]")
 
 
 def _kind_of(value: Any) -> str:
     if isinstance(value, str):
         return "text"
-    if isinstance(value, dt.datetime):
-        return "a datetime" if value.utcoffset() is None else "a datetime with a zone"
-    if isinstance(value, np.datetime64):
+    if isinstance(value, dt.datetime) and value.utcoffset() is not None:
+        return "a datetime with a zone"
+    if isinstance(value, (dt.datetime, np.datetime64)):
         return "a datetime"
     if isinstance(value, dt.date):
         return "a date"
-    if isinstance(value, dt.time):
-        return "a time of day without a date"
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         return "a number"
     return f"a {type(value).__name__}"
@@ -248,7 +218,6 @@ def _times_of_text(
         name, pattern = _format_of(first)
         if pattern is None:
             raise _not_one_format(texts, label)
-        _refuse_option(label, first, "time_unit", time_unit, "numbers")
     parts = _parts(texts, pattern)
     if parts is None:
         raise _not_one_format(texts, label, time_format)
@@ -421,22 +390,13 @@ def _letters_of(rows: Any) -> np.ndarray | None:
 
 def _matched_groups(rows: Any, pattern: re.Pattern[str]) -> tuple[dict[str, Any], _Parts] | None:
     """Return the named parts of texts, each distinct text matched once, or None if one differs."""
-    if isinstance(rows, list):
-        position = {text: code for code, text in enumerate(dict.fromkeys(rows))}
-        codes = np.array(list(map(position.__getitem__, rows)))
-        matches = [match for match in map(pattern.fullmatch, position) if match is not None]
-        if len(matches) < len(position):
-            return None
-        groups = {part: [match[part] or "" for match in matches] for part in pattern.groupindex}
-    else:
-        compute = import_optional("pyarrow.compute", "io")
-        encoded = rows.dictionary_encode()
-        codes = encoded.indices.to_numpy()
-        found = compute.extract_regex(encoded.dictionary, f"^(?:{pattern.pattern})$")
-        if found.null_count:
-            return None
-        names = [field.name for field in found.type]
-        groups = {name: found.field(name).to_pylist() for name in names}
+    texts = rows if isinstance(rows, list) else rows.to_pylist()
+    position = {text: code for code, text in enumerate(dict.fromkeys(texts))}
+    codes = np.array(list(map(position.__getitem__, texts)))
+    matches = [match for match in map(pattern.fullmatch, position) if match is not None]
+    if len(matches) < len(position):
+        return None
+    groups = {part: [match[part] or "" for match in matches] for part in pattern.groupindex}
     numbers = {}
     for part in set(groups) - {"between", "zone"}:
         distinct = list(map(_NUMBER_OF.get(part, _whole), groups[part]))
@@ -445,11 +405,7 @@ def _matched_groups(rows: Any, pattern: re.Pattern[str]) -> tuple[dict[str, Any]
 
 
 def _in_order(
-    parts: _Parts,
-    name: str,
-    dayfirst: bool | None,
-    texts: Any,
-    label: Label,
+    parts: _Parts, name: str, dayfirst: bool | None, texts: Any, label: Label
 ) -> tuple[_Parts, str]:
     """Exchange days and months if the month is first, and describe the order for errors.
 
@@ -561,23 +517,22 @@ def _not_one_format(texts: Any, label: Label, time_format: str | None = None) ->
 
 def _numbers(texts: Any) -> np.ndarray | None:
     """Return numbers in text: int64 if all are whole and fit, otherwise float64; None if not."""
-    if not isinstance(texts, list):
-        arrow, compute = import_optional("pyarrow", "io"), import_optional("pyarrow.compute", "io")
-        for kind in (arrow.int64(), arrow.float64()):
-            try:
-                numbers = compute.utf8_trim(texts, " ").cast(kind).to_numpy()
-            except arrow.ArrowInvalid:
-                continue
-            return numbers if np.isfinite(numbers).all() else None
-        texts = texts.to_pylist()
-    if not all(map(_NUMBER.fullmatch, texts)):
-        return None
-    if all(text.strip().isdigit() for text in texts):
+    if isinstance(texts, list):
+        if not all(map(_NUMBER.fullmatch, texts)):
+            return None
         try:
             return np.fromiter(map(int, texts), dtype=np.int64, count=len(texts))
-        except OverflowError:
-            pass
-    return np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
+        except (ValueError, OverflowError):
+            return np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
+    arrow, compute = import_optional("pyarrow", "io"), import_optional("pyarrow.compute", "io")
+    for kind in (arrow.int64(), arrow.float64()):
+        try:
+            numbers = compute.utf8_trim(texts, " ").cast(kind).to_numpy()
+        except arrow.ArrowInvalid:
+            continue
+        return numbers if np.isfinite(numbers).all() else None
+    # pyarrow does not read +5.
+    return _numbers(texts.to_pylist())
 
 
 def _times_of_numbers(
@@ -631,14 +586,8 @@ def _dates_of_digits(numbers: np.ndarray, factor: int) -> tuple[np.ndarray, np.n
     day, time = np.divmod(whole, factor)
     time = time * 100 if factor == 10**4 else time
     names = ("year", "month", "day", "hour", "minute", "second")
-    values = (
-        day // 10**4,
-        day // 100 % 100,
-        day % 100,
-        time // 10**4,
-        time // 100 % 100,
-        time % 100,
-    )
+    values = [day // 10**4, day // 100 % 100, day % 100]
+    values += [time // 10**4, time // 100 % 100, time % 100]
     times, exist = _assembled(dict(zip(names, values, strict=True)))
     return times, exist & (whole == numbers)
 

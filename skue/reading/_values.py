@@ -84,21 +84,15 @@ def as_array(column: Any) -> np.ndarray:
 
 def refuse_missing(column: np.ndarray, label: Label) -> None:
     """Raise for None, NaN and NaT, naming the first row."""
-    kind = column.dtype.kind
-    if kind == "O":
+    if column.dtype.kind == "O":
         missing = np.fromiter(map(_is_missing, column.tolist()), dtype=bool, count=len(column))
-    elif kind in "Mm":
-        missing = np.isnat(column)
-    elif kind == "f":
-        missing = np.isnan(column)
     else:
-        return
+        missing = column != column  # NaN and NaT are not equal to themselves
     if missing.any():
-        raise label.empty(int(np.flatnonzero(missing)[0]), int(missing.sum()))
+        raise label.empty(int(missing.argmax()), int(missing.sum()))
 
 
 def _is_missing(value: Any) -> bool:
-    # NaN and NaT are not equal to themselves.
     if value is None or type(value).__name__ == "NAType":
         return True
     return isinstance(value, (float, np.floating, np.datetime64, dt.datetime)) and value != value

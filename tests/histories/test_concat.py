@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skue import DecayAverageUserEncoder, Histories, leave_last_out
+from skue import Histories
 
 ITEMS, USERS = ["tea", "cup", "pot", "äxe"], ["bob", "ann", "Ann", "0"]
 
@@ -74,11 +74,6 @@ def histories(**columns):
     return Histories.from_lists([[1, 2], [3]], user_ids=["ann", "bob"], **columns)
 
 
-def test_one_batch_is_returned_as_it_is():
-    one = histories(timestamps=[[1, 2], [3]], weights=[[1, 2], [3]])
-    assert Histories.concat([one]).to_frame().equals(one.to_frame())
-
-
 def test_an_event_that_is_in_two_batches_is_kept_twice():
     one = histories(timestamps=[[1, 2], [3]])
     twice = Histories.concat([one, one])
@@ -96,20 +91,6 @@ def test_the_first_batch_keeps_its_rows_and_codes():
     assert joined[:2].codes[:2].tolist() == first.codes[:2].tolist()
 
 
-def test_slices_of_one_log_share_its_vocabulary():
-    log = Histories.from_lists([[1, 2], [3], [4]], user_ids=[1, 2, 3])
-    assert Histories.concat([log[1:], log[:1]]).vocabulary is log.vocabulary
-
-
-def test_what_leave_last_out_cut_off_can_be_joined_again():
-    log = histories(timestamps=[[1, 2], [3]])
-    X, y = leave_last_out(log, min_prefix=0)
-    held = Histories.from_lists(
-        [[item] for item in y], timestamps=[[2], [3]], user_ids=X.user_ids.tolist()
-    )
-    assert Histories.concat([X, held]).to_frame().equals(log.to_frame())
-
-
 def test_a_batch_without_events_needs_no_columns_and_brings_its_users():
     empty = Histories.from_lists([[], []], user_ids=["bob", "eve"])
     full = histories(timestamps=[[1, 2], [3]], weights=[[1, 2], [3]])
@@ -117,13 +98,6 @@ def test_a_batch_without_events_needs_no_columns_and_brings_its_users():
     assert joined.user_ids.tolist() == ["bob", "eve", "ann"]
     assert joined.timestamps.tolist() == [3, 1, 2]
     assert Histories.concat([empty, empty]).timestamps is None
-
-
-def test_batches_without_users_join_to_none():
-    nobody = Histories.from_lists([], timestamps=[], user_ids=[])
-    joined = Histories.concat([nobody, nobody])
-    assert len(joined) == 0
-    assert joined.timestamps is not None
 
 
 def test_the_newest_features_that_are_known_count():
@@ -172,27 +146,9 @@ def test_datetimes_and_numbers_do_not_mix():
         Histories.concat([histories(timestamps=[[1, 2], [3]]), histories(timestamps=days)])
 
 
-@pytest.mark.parametrize("batches", [[], histories(), None])
-def test_anything_but_a_list_of_batches_is_refused(batches):
-    with pytest.raises((ValueError, TypeError)):
-        Histories.concat(batches)
-
-
-def test_a_table_of_users_and_items_still_has_no_order():
-    table = Histories.from_matrix(np.ones((2, 5)), user_ids=["ann", "bob"])
-    with pytest.warns(UserWarning, match="does not say what came first"):
-        DecayAverageUserEncoder().fit(Histories.concat([table, table]))
-
-
 def test_the_result_can_be_pickled_saved_and_not_changed(tmp_path):
     joined = Histories.concat([histories(), histories()])
     assert not joined.codes.flags.writeable
     joined.save(tmp_path / "joined.npz")
     for again in (pickle.loads(pickle.dumps(joined)), Histories.load(tmp_path / "joined.npz")):
         assert again.to_frame().equals(joined.to_frame())
-
-
-def test_mapped_batches_are_joined(tmp_path):
-    histories(timestamps=[[1, 2], [3]]).save(tmp_path / "one.npz")
-    mapped = Histories.load(tmp_path / "one.npz", mmap=True)
-    assert [row.tolist() for row in Histories.concat([mapped, mapped])] == [[1, 1, 2, 2], [3, 3]]

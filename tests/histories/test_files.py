@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
-from skue.kernels._arrays import order_by_user, stable_order
 
 COLUMNS = ["codes", "offsets", "item_ids", "timestamps", "weights", "user_ids"]
 
@@ -34,13 +33,6 @@ def test_a_loaded_batch_equals_the_saved_one(tmp_path, batch, mmap):
         assert not getattr(loaded, name).flags.writeable
 
 
-def test_a_new_file_has_the_usual_permissions(tmp_path, batch):
-    path = tmp_path / "batch.npz"
-    batch.save(path)
-    (tmp_path / "usual").touch()
-    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
-
-
 def test_a_replaced_file_keeps_its_permissions(tmp_path, batch):
     path = tmp_path / "batch.npz"
     batch.save(path)
@@ -57,25 +49,6 @@ def test_copies_are_immutable_too(batch, copied):
         assert not getattr(again, name).flags.writeable
 
 
-@pytest.mark.parametrize("mmap", [False, True])
-def test_missing_columns_stay_missing(tmp_path, mmap):
-    Histories.from_lists([[], [3, 4]]).save(tmp_path / "batch.npz")
-    loaded = Histories.load(tmp_path / "batch.npz", mmap=mmap)
-    assert [row.tolist() for row in loaded] == [[], [3, 4]]
-    assert loaded.timestamps is loaded.weights is loaded.user_ids is None
-
-
-def test_a_batch_without_events_is_loaded(tmp_path):
-    Histories.from_lists([[], []]).save(tmp_path / "batch.npz")
-    assert len(Histories.load(tmp_path / "batch.npz", mmap=True)) == 2
-
-
-def test_dates_are_saved_as_dates(tmp_path):
-    times = np.array(["2026-01-01", "2026-02-01"], dtype="datetime64[us]")
-    Histories([0, 0], [0, 2], [7], timestamps=times).save(tmp_path / "batch.npz")
-    np.testing.assert_array_equal(Histories.load(tmp_path / "batch.npz").timestamps, times)
-
-
 def test_mapped_columns_stay_on_disk_and_are_aligned(tmp_path, batch):
     batch.save(tmp_path / "batch.npz")
     loaded = Histories.load(tmp_path / "batch.npz", mmap=True)
@@ -90,29 +63,16 @@ def test_mapped_columns_stay_on_disk_and_are_aligned(tmp_path, batch):
 def test_a_mapped_batch_gives_the_same_vectors(tmp_path):
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(rng.normal(size=(50, 8)))
-    batch = Histories(rng.integers(0, 50, 60_000), np.arange(6001) * 10, np.arange(50))
+    batch = Histories(rng.integers(0, 50, 6000), np.arange(601) * 10, np.arange(50))
     batch.save(tmp_path / "batch.npz")
     encoder = DecayAverageUserEncoder(items).fit(batch[:10])
     mapped = Histories.load(tmp_path / "batch.npz", mmap=True)
     out = np.lib.format.open_memmap(
-        tmp_path / "users.npy", mode="w+", dtype=np.float32, shape=(6000, 8)
+        tmp_path / "users.npy", mode="w+", dtype=np.float32, shape=(600, 8)
     )
-    for rows, vectors in encoder.iter_transform(mapped, chunk_size=1700):
+    for rows, vectors in encoder.iter_transform(mapped, chunk_size=170):
         out[rows] = vectors
     np.testing.assert_array_equal(out, encoder.transform(batch))
-
-
-def test_an_existing_file_is_replaced(tmp_path, batch):
-    batch.save(tmp_path / "batch.npz")
-    batch[:1].save(tmp_path / "batch.npz")
-    assert len(Histories.load(tmp_path / "batch.npz")) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["batch.npz"]
-
-
-def test_numpy_can_read_the_file(tmp_path, batch):
-    batch.save(tmp_path / "batch.npz")
-    with np.load(tmp_path / "batch.npz", allow_pickle=False) as archive:
-        np.testing.assert_array_equal(archive["codes"], batch.codes)
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -129,24 +89,21 @@ def test_a_truncated_file_is_refused(tmp_path, batch, mmap, n_bytes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"skue_format": np.array("Histories 99")},
-            r"holds Histories 99, not Histories \d+\. Save",
-        ),
-        ({"skue_format": np.array([1, 2])}, r"holds \[1 2\], not Histories"),
+        ({"skue_format": np.array("Histories 99")}, r"Histories 99, not Histories \d+\. Save"),
         ({"skue_format": None}, "holds another kind of data, not Histories"),
         ({"codes": None}, r"holds \[.*\] in place of \['codes', "),
         ({"extra": np.arange(2)}, r"holds \[.*'extra', .* in place of"),
         ({"codes": np.array([{}], dtype=object)}, "codes.npy must hold numbers, dates or text"),
         ({"codes": np.zeros((2, 2), dtype=np.int32)}, r"codes has the shape \(2, 2\)"),
-        ({"codes": np.array(5)}, r"codes has the shape \(\)"),
         ({"item_ids.offsets": np.array([0, 10**12])}, "do not fit its bytes"),
         ({"item_ids.offsets": None}, "not a readable"),
         ({"codes": np.array([0, 1, 9, 2], dtype=np.int32)}, "is damaged: codes must be positions"),
-        ({"offsets": np.array([0, 3, 2, 4])}, "is damaged: offsets must not decrease"),
+        (
+            {"offsets": np.array([0, 3, 2, 4])},
+            "is damaged: offsets must start at 0 and not decrease",
+        ),
         ({"timestamps": np.array([3.0, 2, 1, 2])}, "is damaged: timestamps must not decrease"),
         ({"weights": np.array([1, np.nan, 1, 1])}, "is damaged: weights must be finite"),
-        ({"weights": np.array(["a", "b", "c", "d"])}, "is damaged: weights must be numbers"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -187,20 +144,6 @@ def test_a_flipped_byte_is_found(tmp_path, batch):
         Histories.load(path)
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path):
-    ItemEmbeddings(np.eye(2)).save(tmp_path / "items.npz")
-    with pytest.raises(
-        ValueError, match=r"holds ItemEmbeddings 1, not Histories 1\. Save it again"
-    ):
-        Histories.load(tmp_path / "items.npz")
-
-
-def test_a_missing_file_is_named(tmp_path):
-    for mmap in (False, True):
-        with pytest.raises(FileNotFoundError, match=r"none\.npz"):
-            Histories.load(tmp_path / "none.npz", mmap=mmap)
-
-
 def test_a_failed_write_leaves_the_old_file(tmp_path, batch, monkeypatch):
     path = tmp_path / "batch.npz"
     batch.save(path)
@@ -215,30 +158,3 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, batch, monkeypatch):
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["batch.npz"]
-
-
-def test_a_later_change_of_an_array_does_not_change_the_batch():
-    codes, times = np.array([0, 1], dtype=np.int32), np.array([1.0, 2.0])
-    batch = Histories(codes, [0, 2], [5, 6], timestamps=times)
-    codes[0], times[0] = 1, 9
-    assert batch.codes.tolist() == [0, 1]
-    assert batch.timestamps.tolist() == [1.0, 2.0]
-
-
-def test_stable_order_equals_a_stable_sort():
-    codes = np.random.default_rng(0).integers(0, 30, 500).astype(np.int32)
-    np.testing.assert_array_equal(stable_order(codes, 31), np.argsort(codes, kind="stable"))
-
-
-@pytest.mark.parametrize("times", [None, "sorted", "mixed"])
-def test_order_by_user_equals_a_sort_of_user_and_time(times):
-    rng = np.random.default_rng(1)
-    users = rng.integers(0, 20, 400).astype(np.int32)
-    stamps = None if times is None else rng.integers(0, 50, 400).astype(float)
-    if times == "sorted":
-        stamps = np.sort(stamps)
-    order = order_by_user(users, 20, stamps)
-    expected = np.lexsort((users,) if stamps is None else (stamps, users))
-    np.testing.assert_array_equal(order, expected)
-    again = order_by_user(users[order], 20, None if stamps is None else stamps[order])
-    assert again is None

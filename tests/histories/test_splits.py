@@ -12,12 +12,6 @@ def listed(histories):
     return [row.tolist() for row in histories]
 
 
-def test_the_last_event_is_held_out():
-    X, y = leave_last_out(Histories.from_lists([[3, 1, 4], [1, 5]]))
-    assert listed(X) == [[3, 1], [1]]
-    assert y.tolist() == [4, 5]
-
-
 def test_several_held_out_events_are_arrays():
     X, y = leave_last_out(Histories.from_lists([[3, 1, 4], [1, 5, 9, 2]]), n_last=2)
     assert listed(X) == [[3], [1, 5]]
@@ -44,21 +38,6 @@ def test_users_without_remaining_events_are_kept_with_min_prefix_0():
     X, y = leave_last_out(Histories.from_lists([[1], [2, 3]]), min_prefix=0)
     assert listed(X) == [[], [2]]
     assert y.tolist() == [1, 3]
-
-
-def test_an_error_is_raised_if_no_user_is_left():
-    with pytest.raises(ValueError, match="No user of 1 is long enough"):
-        leave_last_out(Histories.from_lists([[1]]))
-
-
-def test_holding_out_instants_needs_timestamps():
-    with pytest.raises(ValueError, match="needs histories with timestamps"):
-        leave_last_out(Histories.from_lists([[1, 2]]), by="instant")
-
-
-def test_an_invalid_by_is_refused():
-    with pytest.raises(ValueError, match="'by' parameter of leave_last_out must be a str among"):
-        leave_last_out(Histories.from_lists([[1, 2]]), by="day")
 
 
 logs = st.lists(st.lists(st.integers(0, 30), max_size=8).map(sorted), min_size=1, max_size=6)
@@ -115,20 +94,6 @@ def test_a_cutoff_without_later_events_is_refused():
     histories = Histories.from_lists([[1, 2]], timestamps=[[1, 2]])
     with pytest.raises(ValueError, match="leaves no test row"):
         temporal_folds(histories, cutoffs=[9.0])
-
-
-def test_lists_are_split_like_histories():
-    lists = [[3, 1, 4], [1, 5]]
-    X, y = leave_last_out(lists)
-    expected, y_expected = leave_last_out(Histories.from_lists(lists))
-    assert [row.tolist() for row in X] == [row.tolist() for row in expected]
-    assert y.tolist() == y_expected.tolist()
-
-
-def test_the_error_for_an_invalid_batch_is_short():
-    with pytest.raises(ValueError) as caught:
-        leave_last_out([3, 1, 4] * 10_000)
-    assert len(str(caught.value)) < 500
 
 
 def test_the_error_for_simultaneous_events_says_so():

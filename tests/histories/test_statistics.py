@@ -10,10 +10,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline, make_union
 
-from skue import DecayAverageUserEncoder, Histories, HistoryStatistics, split_at
+from skue import Histories, HistoryStatistics, split_at
 
 DAY = 86_400.0
 WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -67,7 +65,7 @@ events = st.tuples(
 users = st.lists(st.lists(events, max_size=8), min_size=1, max_size=5).filter(any)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(users, st.booleans(), st.integers(0, 10**6))
 def test_every_column_equals_a_loop_over_one_users_events(users, dates, later):
     users = [sorted(user, key=lambda event: event[1]) for user in users]
@@ -83,40 +81,6 @@ def test_every_column_equals_a_loop_over_one_users_events(users, dates, later):
     for row, events in enumerate(zip(items, times, weights, strict=True)):
         expected = by_hand(*events, now, span)
         np.testing.assert_allclose(found[row], [expected[name] for name in NAMES], atol=1e-9)
-
-
-def test_fractions_computed_by_hand():
-    histories = Histories.from_lists(
-        [["tea", "cup", "tea", "tea"]],
-        timestamps=[
-            ["2026-01-01T00:00", "2026-01-01T00:00", "2026-01-04T00:00", "2026-01-09T12:00"]
-        ],
-        weights=[[3, -1, 2, 4]],
-    )
-    statistics = HistoryStatistics("2026-01-11").set_output(transform="pandas")
-    found = statistics.fit_transform(histories).iloc[0].to_dict()
-    expected = {
-        "n_events": 4,
-        "n_distinct_items": 2,
-        "repeat_share": 2 / 4,
-        "breadth": 3 / 4 * math.log(4 / 3) + 1 / 4 * math.log(4),
-        "n_instants": 3,
-        "days_since_first": 10,
-        "days_since_last": 3 / 2,
-        "mean_gap_days": 17 / 4,
-        "gap_spread_days": 5 / 4,  # gaps of 3 and 5.5 days
-        "trend": math.log((1 + 4) / (1 + 4)),  # 1 event in 2.5 days, 3 in 7.5
-        "weight_sum": 8,
-        "weight_mean": 2,
-        "hour_00_share": 3 / 4,
-        "hour_12_share": 1 / 4,
-        "thursday_share": 2 / 4,
-        "sunday_share": 1 / 4,
-        "friday_share": 1 / 4,
-    }
-    assert {name: value for name, value in found.items() if value} == pytest.approx(
-        {name: value for name, value in expected.items() if value}
-    )
 
 
 def test_users_without_events_get_finite_numbers():
@@ -163,13 +127,6 @@ def test_later_events_count_as_events_at_the_end_of_the_log_with_one_counted_war
     assert found[2].tolist() == [101, 0]
 
 
-def test_events_shortly_after_the_end_of_the_log_are_no_reason_to_warn():
-    log = Histories.from_lists([[1, 2]], timestamps=[[0.0, 100 * DAY]])
-    newer = Histories.from_lists([[1, 2]], timestamps=[[0.0, 105 * DAY]])
-    statistics = HistoryStatistics(columns=["days_since_last"]).fit(log)
-    assert statistics.transform(newer).tolist() == [[0.0]]
-
-
 def test_events_after_a_given_now_are_left_out_with_one_counted_warning():
     histories = Histories.from_lists(
         [["a", "b", "c"], ["a"]],
@@ -196,13 +153,6 @@ def test_columns_that_need_times_or_weights_are_left_out_and_named():
         assert len(HistoryStatistics().fit(times).columns_) == 10 + 24 + 7
 
 
-def test_a_list_of_columns_gives_these_in_this_order():
-    columns = ["breadth", "n_events"]
-    statistics = HistoryStatistics(columns=columns)
-    assert statistics.fit_transform([["tea", "tea"]]).tolist() == [[0.0, 2.0]]
-    assert statistics.get_feature_names_out().tolist() == columns
-
-
 @pytest.mark.parametrize(
     ("parameters", "X", "message"),
     [
@@ -217,7 +167,6 @@ def test_a_list_of_columns_gives_these_in_this_order():
         ({"now": "2026-01-01"}, [[1]], "now='2026-01-01' needs histories with timestamps"),
         ({"now": "2026-01-01"}, WITH_ALL, "now must be numbers, as the timestamps of X are"),
         ({"now": "soon"}, WITH_ALL, "now must be a time, .*such as '2026-01-31'.*'soon'"),
-        ({"now": float("nan")}, WITH_ALL, "now must be a time"),
         ({"now": -1}, WITH_ALL, "X has no event up to now=-1"),
         ({}, WITH_ALL[:0], r"0 sample\(s\)"),
     ],
@@ -272,11 +221,3 @@ def test_containers_and_pickles_keep_names_and_numbers():
     assert polars.columns == frame.columns.tolist()
     copy = pickle.loads(pickle.dumps(statistics)).set_output(transform="default")
     np.testing.assert_array_equal(copy.transform(histories), expected)
-
-
-def test_statistics_stand_beside_user_vectors_in_a_pipeline():
-    rng = np.random.default_rng(0)
-    lists = [rng.integers(9, size=2 + 9 * (row % 2)).tolist() for row in range(60)]
-    columns = HistoryStatistics(columns=["n_events", "breadth"])
-    model = make_pipeline(make_union(columns, DecayAverageUserEncoder()), LogisticRegression())
-    assert model.fit(lists, np.arange(60) % 2).score(lists, np.arange(60) % 2) == 1

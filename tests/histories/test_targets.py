@@ -16,12 +16,10 @@ LISTS = [[1, 2], [3]]
     "y",
     [
         np.array([[1, 2], [3, -1]]),
-        np.array([[1, 2], [3, -7]], dtype=object),
         np.array([[1.0, 2.0], [3.0, -1.0]]),
         np.ma.masked_equal([[1, 2], [3, 4]], 4),
         pd.Series(LISTS[::-1], index=["bob", "ann"]),
         pd.DataFrame({"next": LISTS[::-1]}, index=["bob", "ann"]),
-        pd.Series([*LISTS, [5]], index=["ann", "bob", "eve"]),
         dict(zip(["bob", "ann"], LISTS[::-1], strict=True)),
         Histories.from_lists(LISTS[::-1], user_ids=["bob", "ann"]),
         Histories.from_lists(LISTS),

@@ -1,7 +1,6 @@
 """Files of every kind, and the errors for invalid ones."""
 
 import gzip
-import warnings
 
 import numpy as np
 import pytest
@@ -30,30 +29,11 @@ def test_usual_column_names_are_found(tmp_path, name):
     assert histories.weights is None
 
 
-def test_tsv_files_are_separated_by_tabs(tmp_path):
-    histories = load_interactions(write(tmp_path, "log.tsv", CSV.replace(",", "\t")))
-    assert [row.tolist() for row in histories] == [["a"], ["c", "b"]]
-
-
-def test_parquet_is_read(tmp_path):
-    pytest.importorskip("pyarrow")
-    frame = pandas.DataFrame({"user": ["x", "x"], "item": [1, 2], "time": [2.0, 1.0]})
-    frame.to_parquet(tmp_path / "log.parquet")
-    assert load_interactions(tmp_path / "log.parquet")[0].tolist() == [2, 1]
-
-
 @pytest.mark.parametrize("name", ["log.txt", "log.txt.gz"])
 def test_a_text_file_has_one_user_per_line(tmp_path, name):
     histories = load_interactions(write(tmp_path, name, "u1 5 6 7\nu2 6\n\n"))
     assert histories.user_ids.tolist() == ["u1", "u2"]
     assert [row.tolist() for row in histories] == [[5, 6, 7], [6]]
-
-
-def test_columns_can_be_named(tmp_path):
-    path = write(tmp_path, "log.csv", "who,what,n\n1,7,2.5\n")
-    histories = load_interactions(path, user="who", item="what", weight="n")
-    assert histories.weights.tolist() == [2.5]
-    assert histories.item_ids.dtype == np.int64
 
 
 @pytest.mark.parametrize(
@@ -63,7 +43,7 @@ def test_columns_can_be_named(tmp_path):
         ("log.csv", "user,item\n", "has only a header line"),
         ("log.csv", "a,b\n1,2\n", r"which column is the user and which the item\? .* \['a', 'b'\]"),
         ("log.csv", "user,item\n1,\n", "line 2: column 'item' is empty"),
-        ("log.csv", "user,item,time\n1,2,2026-01-01\n1,3,soon\n", "line 3: column 'time' holds 's"),
+        ("log.csv", "user,item,date\n1,2,13/04/2026\n1,3,04/13/2026\n", "line 3: .*but line 2 h"),
         ("log.txt", "\n", "is empty; one user per line"),
     ],
 )
@@ -72,32 +52,9 @@ def test_an_invalid_file_is_refused(tmp_path, name, text, message):
         load_interactions(write(tmp_path, name, text))
 
 
-def test_an_invalid_date_is_named_by_its_line(tmp_path):
-    rows = [f"{i},{i % 7},2026-01-01T00:00:00" for i in range(2000)]
-    rows[1232] = "5,5,31 Foo"
-    path = write(tmp_path, "log.csv", "user,item,time\n" + "\n".join(rows))
-    with pytest.raises(ValueError, match=r"line 1234: column 'time' holds '31 Foo'"):
-        load_interactions(path)
-
-
-def test_an_invalid_weight_is_named_by_its_line(tmp_path):
-    path = write(tmp_path, "log.csv", "user,item,n\n1,2,3\n1,3,many\n")
-    with pytest.raises(ValueError, match=r"line 3: column 'n' holds 'many'"):
-        load_interactions(path, weight="n")
-
-
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"There is no file .*none\.csv"):
         load_interactions(tmp_path / "none.csv")
-
-
-@pytest.mark.parametrize("name", ["log.csv.gz", "log.txt.gz"])
-def test_a_truncated_gzip_file_is_refused(tmp_path, name):
-    text = "user,item\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(5000))
-    path = write(tmp_path, name, text)
-    path.write_bytes(path.read_bytes()[:-3000])
-    with pytest.raises(ValueError, match=r"damaged or cut short"):
-        load_interactions(path)
 
 
 def test_a_broken_parquet_file_is_refused(tmp_path):
@@ -120,37 +77,6 @@ def test_the_order_of_day_and_month_is_inferred_from_the_other_dates(tmp_path, d
     path.write_text("user,item,date\n" + "".join(f"1,tea,{date}\n" for date in dates))
     times = load_interactions(path).timestamps
     assert times.tolist() == np.array(expected, dtype="datetime64[us]").tolist()
-
-
-def test_contradicting_orders_of_day_and_month_are_refused(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text("user,item,date\n1,tea,13/04/2026\n1,cup,04/13/2026\n")
-    with pytest.raises(ValueError, match=r"line 3: .*'04/13/2026', but line 2 holds '13/04/2026'"):
-        load_interactions(path)
-
-
-def test_an_invalid_date_with_the_month_first_is_named_by_its_line(tmp_path):
-    dates = [f"{1 + i % 12}/{1 + i % 28}/2026 8:26" for i in range(50)]
-    dates[30] = "2/30/2026 8:26"
-    path = write(tmp_path, "log.csv", "user,item,date\n" + "".join(f"1,a,{d}\n" for d in dates))
-    with pytest.raises(ValueError, match=r"line 32: column 'date' holds '2/30/2026 8:26', which"):
-        load_interactions(path)
-
-
-@pytest.mark.parametrize("text", ["May", "monday 10:00", "5-5"])
-def test_text_without_a_year_is_not_a_date(tmp_path, text):
-    path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,{text}\n")
-    with pytest.raises(
-        ValueError, match=f"line 2: column 'time' holds '{text}', which is not a date"
-    ):
-        load_interactions(path)
-
-
-@pytest.mark.parametrize("odd", ["2026-01-01", "inf", "nan"])
-def test_other_text_among_seconds_is_named_by_its_line(tmp_path, odd):
-    path = write(tmp_path, "log.csv", f"user,item,time\n1,tea,5\n1,cup,{odd}\n1,pot,7\n")
-    with pytest.raises(ValueError, match=f"line 3: column 'time' holds '{odd}'"):
-        load_interactions(path)
 
 
 def test_an_invalid_day_written_as_digits_is_named(tmp_path):
@@ -177,23 +103,6 @@ def test_the_line_in_an_error_is_that_of_the_file(tmp_path, text, line):
         load_interactions(write(tmp_path, "log.csv", text))
 
 
-def test_an_invalid_date_in_parquet_is_named_by_its_row(tmp_path):
-    pytest.importorskip("pyarrow")
-    frame = pandas.DataFrame({"user": ["x", "y"], "item": [1, 2], "time": ["2026-01-01", "soon"]})
-    frame.to_parquet(tmp_path / "log.parquet")
-    with pytest.raises(ValueError, match=r"log\.parquet, row 1: column 'time' holds 'soon'"):
-        load_interactions(tmp_path / "log.parquet")
-
-
-def test_bytes_in_parquet_are_read_as_text(tmp_path):
-    pytest.importorskip("pyarrow")
-    frame = pandas.DataFrame({"user": [b"x", b"y"], "item": [b"tea", b"cup"]})
-    frame.to_parquet(tmp_path / "log.parquet")
-    histories = load_interactions(tmp_path / "log.parquet")
-    assert histories.user_ids.tolist() == ["x", "y"]
-    assert histories[0].tolist() == ["tea"]
-
-
 @pytest.mark.parametrize("name", ["u.data", "log.csv", "log.txt"])
 def test_columns_of_a_file_without_a_header_are_given_by_position(tmp_path, name):
     path = write(tmp_path, name, "196\t242\t3\t881250950\n196\t302\t4\t881250949\n")
@@ -207,12 +116,6 @@ def test_a_missing_header_line_is_named(tmp_path, mark):
     path = write(tmp_path, "log.csv", mark.join(["A3JM6G", "0558925278", "3.0", "1355443200"]))
     with pytest.raises(ValueError, match=r"no header line: it starts with \['A3JM6G'.*user=0"):
         load_interactions(path)
-
-
-def test_lines_of_a_file_without_a_header_are_counted_from_1(tmp_path):
-    path = write(tmp_path, "log.csv", "1,tea,5\n1,,6\n")
-    with pytest.raises(ValueError, match=r"line 2: column 1 is empty"):
-        load_interactions(path, user=0, item=1)
 
 
 def test_positions_are_refused_for_a_file_with_a_header(tmp_path):
@@ -242,19 +145,14 @@ def test_lines_with_only_a_user_are_refused(tmp_path):
         load_interactions(write(tmp_path, "log.txt", "a,b\nc,d\n"))
 
 
-@pytest.mark.parametrize("name", ["log.csv", "log.txt"])
-def test_a_byte_order_mark_at_the_start_is_ignored(tmp_path, name):
-    text = "user,item\nu,tea\n" if name == "log.csv" else "u tea\n"
-    assert load_interactions(write(tmp_path, name, "\ufeff" + text)).user_ids.tolist() == ["u"]
-
-
 @pytest.mark.parametrize("name", ["log.csv.gz", "log.txt.gz"])
-def test_a_damaged_gzip_file_is_refused(tmp_path, name):
-    text = "user,item\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(50_000))
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_damaged_gzip_file_is_refused(tmp_path, name, is_cut):
+    text = "user,item\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(9000))
     path = write(tmp_path, name, text)
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 50] = bytes([255]) * 50
-    path.write_bytes(content)
+    path.write_bytes(path.read_bytes()[:-3000] if is_cut else content)
     with pytest.raises(ValueError, match=r"damaged or cut short"):
         load_interactions(path)
 
@@ -264,12 +162,9 @@ def test_other_compression_is_refused(tmp_path):
         load_interactions(write(tmp_path, "log.csv.zip", "user,item\n"))
 
 
-@pytest.mark.parametrize("kind", [".xlsx", ".json"])
-def test_other_kinds_of_files_are_refused(kind, tmp_path):
-    path = tmp_path / f"log{kind}"
-    path.write_text("user,item\n1,2\n")
-    with pytest.raises(ValueError, match=rf"is a \{kind} file\. Save it as CSV, TSV or Parquet"):
-        load_interactions(path)
+def test_other_kinds_of_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"is a \.json file\. Save it as CSV, TSV or Parquet"):
+        load_interactions(write(tmp_path, "log.json", "[]"))
 
 
 def test_without_times_the_order_of_the_lines_is_used(tmp_path):
@@ -282,11 +177,9 @@ def test_without_times_the_order_of_the_lines_is_used(tmp_path):
     assert load_interactions(tmp_path / "log.parquet", time=False)[0].tolist() == ["b", "a"]
 
 
-@pytest.mark.parametrize("options", [{"time": True}, {"user": False}, {"item": 1.0}])
-def test_a_column_is_a_name_or_a_position(tmp_path, options):
-    path = write(tmp_path, "log.csv", CSV)
+def test_a_column_is_a_name_or_a_position(tmp_path):
     with pytest.raises(ValueError, match="must be the name or the position of a column"):
-        load_interactions(path, **options)
+        load_interactions(write(tmp_path, "log.csv", CSV), user=False)
 
 
 def test_a_blank_time_is_called_empty(tmp_path):
@@ -299,9 +192,7 @@ def test_a_column_of_dates_without_a_usual_name_is_warned_of(tmp_path):
     path = write(tmp_path, "log.csv", "user,item,letzter Kauf\n1,b,2026-01-02\n1,a,2026-01-01\n")
     with pytest.warns(UserWarning, match=r"'letzter Kauf' holds dates.*time='letzter Kauf', or"):
         assert load_interactions(path)[0].tolist() == ["b", "a"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert load_interactions(path, time="letzter Kauf")[0].tolist() == ["a", "b"]
-        assert load_interactions(path, time=False)[0].tolist() == ["b", "a"]
-        usual = write(tmp_path, "usual.csv", "user,item,size\n1,b,10\n")
-        assert load_interactions(usual).timestamps is None
+    assert load_interactions(path, time="letzter Kauf")[0].tolist() == ["a", "b"]
+    assert load_interactions(path, time=False)[0].tolist() == ["b", "a"]
+    usual = write(tmp_path, "usual.csv", "user,item,size\n1,b,10\n")
+    assert load_interactions(usual).timestamps is None
