@@ -24,12 +24,6 @@ def test_rows_with_user_ids_are_put_in_the_order_of_x(users):
     assert [row[0] for row in in_order_of_users(users, batch, "y")] == [10, 11, 12]
 
 
-def test_a_user_with_several_rows_in_x_gets_the_same_row_for_each():
-    series = pd.Series([1, 2], index=["eve", "ann"])
-    users = np.array(["ann", "eve", "ann"], dtype=object)
-    assert in_order_of_users(users, series, "y").tolist() == [2, 1, 2]
-
-
 @pytest.mark.parametrize(
     "rows",
     [

@@ -1,6 +1,5 @@
 """Batches of histories are joined by user, events in order of time, and nothing is lost."""
 
-import pickle
 
 import numpy as np
 import pytest
@@ -83,14 +82,6 @@ def test_an_event_that_is_in_two_batches_is_kept_twice():
     assert once.to_frame().equals(one.to_frame())
 
 
-def test_the_first_batch_keeps_its_rows_and_codes():
-    first = Histories.from_lists([["b", "a"], ["a"]], user_ids=["z", "y"])
-    joined = Histories.concat([first, Histories.from_lists([["0"], ["a"]], user_ids=["a", "z"])])
-    assert joined.user_ids.tolist() == ["z", "y", "a"]
-    assert joined.item_ids.tolist() == [*first.item_ids, "0"]
-    assert joined[:2].codes[:2].tolist() == first.codes[:2].tolist()
-
-
 def test_a_batch_without_events_needs_no_columns_and_brings_its_users():
     empty = Histories.from_lists([[], []], user_ids=["bob", "eve"])
     full = histories(timestamps=[[1, 2], [3]], weights=[[1, 2], [3]])
@@ -138,17 +129,3 @@ def test_a_column_that_only_some_batches_have_is_refused(name):
 def test_batches_that_cannot_be_joined_are_named(other, message):
     with pytest.raises(ValueError, match=message):
         Histories.concat([histories(), other])
-
-
-def test_datetimes_and_numbers_do_not_mix():
-    days = [["2026-01-01", "2026-01-02"], ["2026-01-03"]]
-    with pytest.raises(ValueError, match=r"timestamps of the batch at position 1 must be numbers"):
-        Histories.concat([histories(timestamps=[[1, 2], [3]]), histories(timestamps=days)])
-
-
-def test_the_result_can_be_pickled_saved_and_not_changed(tmp_path):
-    joined = Histories.concat([histories(), histories()])
-    assert not joined.codes.flags.writeable
-    joined.save(tmp_path / "joined.npz")
-    for again in (pickle.loads(pickle.dumps(joined)), Histories.load(tmp_path / "joined.npz")):
-        assert again.to_frame().equals(joined.to_frame())

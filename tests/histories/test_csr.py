@@ -40,11 +40,6 @@ def test_the_table_of_a_table_is_the_same(rows):
     np.testing.assert_array_equal(again.toarray(), table)
 
 
-def test_columns_are_those_of_item_ids_also_for_a_slice():
-    histories = Histories.from_lists([["b", "a"], ["c"], []])
-    assert histories[1:].to_csr().toarray().tolist() == [[0, 0, 1], [0, 0, 0]]
-
-
 @pytest.mark.parametrize("mmap", [False, True])
 def test_the_table_can_be_changed_and_the_histories_stay_as_they_are(tmp_path, mmap):
     Histories.from_lists([[3, 1, 3], [2]], weights=[[1, 2, 3], [4]]).save(tmp_path / "h.npz")

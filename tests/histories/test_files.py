@@ -33,14 +33,6 @@ def test_a_loaded_batch_equals_the_saved_one(tmp_path, batch, mmap):
         assert not getattr(loaded, name).flags.writeable
 
 
-def test_a_replaced_file_keeps_its_permissions(tmp_path, batch):
-    path = tmp_path / "batch.npz"
-    batch.save(path)
-    path.chmod(0o640)
-    batch.save(path)
-    assert path.stat().st_mode & 0o777 == 0o640
-
-
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
 def test_copies_are_immutable_too(batch, copied):
     again = copied(batch)
@@ -76,7 +68,7 @@ def test_a_mapped_batch_gives_the_same_vectors(tmp_path):
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-@pytest.mark.parametrize("n_bytes", [-1, -200, 100])
+@pytest.mark.parametrize("n_bytes", [-1, 100])
 def test_a_truncated_file_is_refused(tmp_path, batch, mmap, n_bytes):
     path = tmp_path / "batch.npz"
     batch.save(path)
@@ -93,7 +85,6 @@ def test_a_truncated_file_is_refused(tmp_path, batch, mmap, n_bytes):
         ({"skue_format": None}, "holds another kind of data, not Histories"),
         ({"codes": None}, r"holds \[.*\] in place of \['codes', "),
         ({"extra": np.arange(2)}, r"holds \[.*'extra', .* in place of"),
-        ({"codes": np.array([{}], dtype=object)}, "codes.npy must hold numbers, dates or text"),
         ({"codes": np.zeros((2, 2), dtype=np.int32)}, r"codes has the shape \(2, 2\)"),
         ({"item_ids.offsets": np.array([0, 10**12])}, "do not fit its bytes"),
         ({"item_ids.offsets": None}, "not a readable"),
@@ -115,13 +106,6 @@ def test_a_file_with_other_parts_is_refused(tmp_path, batch, mmap, changes, mess
     np.savez(path, **{name: part for name, part in parts.items() if part is not None})
     with pytest.raises(ValueError, match=message):
         Histories.load(path, mmap=mmap)
-
-
-@pytest.mark.parametrize("mmap", [False, True])
-def test_a_compressed_file_is_refused_without_unpacking_it(tmp_path, mmap):
-    np.savez_compressed(tmp_path / "batch.npz", codes=np.zeros(10**7))
-    with pytest.raises(ValueError, match=r"codes\.npy is compressed"):
-        Histories.load(tmp_path / "batch.npz", mmap=mmap)
 
 
 @pytest.mark.parametrize("mmap", [False, True])

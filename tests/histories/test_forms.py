@@ -14,8 +14,6 @@ from skue import (
     DecayAverageUserEncoder,
     Histories,
     ItemEmbeddings,
-    OwnFrequencyRanker,
-    PopularityRanker,
     TransitionItemRanker,
     as_histories,
     leave_last_out,
@@ -104,22 +102,11 @@ def test_explicit_zeros_of_a_matrix_are_no_events():
         ({"matrix": [["a", "b"]]}, "matrix must be numbers"),
         ({"matrix": [[1, np.inf]]}, "weights must be finite"),
         ({"matrix": [[1, 2]], "item_ids": [1]}, "item_ids must have one value for each of 2"),
-        ({"matrix": [[1, 2]], "item_ids": [1, 1]}, "item_ids must be distinct"),
-        ({"matrix": [[1, 2]], "user_ids": [1, 2]}, "user_ids must have one value for each of 1"),
     ],
 )
 def test_matrices_that_are_no_users_by_items_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Histories.from_matrix(**arguments)
-
-
-def test_an_encoder_reads_a_sparse_x_and_checks_its_width():
-    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(4)), decay=0).fit(sp.csr_array(COUNTS))
-    assert encoder.n_features_in_ == 4
-    expected = COUNTS / np.linalg.norm(COUNTS, axis=1, keepdims=True)
-    np.testing.assert_allclose(encoder.transform(sp.csr_array(COUNTS)), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="3 features"):
-        encoder.transform(sp.csr_array(COUNTS[:, :3]))
 
 
 @pytest.mark.parametrize(
@@ -137,13 +124,6 @@ def test_a_dense_table_of_counts_is_refused_with_the_way_out(table):
     for read in (as_histories, encoder.fit):
         with pytest.raises(ValueError, match=r"read as item ids.*Histories\.from_matrix"):
             read(table)
-
-
-@pytest.mark.parametrize("columns", [["who", "what", "rating"], ["tea", "cup", "pot"]])
-def test_a_frame_of_numbers_with_names_is_refused(columns):
-    frame = LOG.set_axis(columns, axis=1)
-    with pytest.raises(ValueError, match=r"from_frame.*from_matrix.*to_numpy"):
-        as_histories(frame)
 
 
 def test_tables_of_arrow_and_lazy_frames_are_read():
@@ -228,16 +208,6 @@ def test_the_order_of_columns_is_used_with_one_warning(estimator, X):
     with pytest.warns(UserWarning, match=r"does not say what came first.*decay=0") as record:
         estimator.fit(X)
     assert len(record) == 1 and record[0].filename == __file__
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [DecayAverageUserEncoder(SPACE, decay=0), PopularityRanker(), OwnFrequencyRanker()],
-    ids=lambda estimator: type(estimator).__name__,
-)
-def test_a_table_of_users_and_items_suits_what_does_not_use_the_order(estimator):
-    ids, _ = estimator.fit(WIDE).recommend(WIDE, k=2)
-    assert ids.shape == (2, 2)
 
 
 def test_what_is_masked_is_padding():
@@ -327,9 +297,3 @@ def test_a_column_transformer_hands_list_columns_to_an_encoder(library):
     for columns in ("movies", ["movies"]):
         alone = ColumnTransformer([("h", encoder, columns)]).fit_transform(frame)
         assert np.array_equal(alone, encoder.fit_transform([["a", "b"], ["b"]]))
-
-
-def test_a_frame_without_rows_has_no_users():
-    assert len(as_histories(pandas.DataFrame({"movies": [], "when": []}))) == 0
-    with pytest.raises(ValueError, match="minimum of 1 is required"):
-        CooccurrenceItemEmbedder().fit(pandas.DataFrame({"movies": []}))

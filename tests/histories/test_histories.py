@@ -62,18 +62,6 @@ def test_a_frame_is_sorted_by_user_then_time_and_the_sort_is_stable(rows):
     assert listed(histories) == expected
 
 
-def test_to_frame_round_trips():
-    pytest.importorskip("pandas")
-    histories = Histories.from_lists(
-        [[1, 2], [3]], timestamps=[[5, 6], [7]], weights=[[1, -1], [2]], user_ids=["a", "b"]
-    )
-    again = Histories.from_frame(
-        histories.to_frame(), user="user", item="item", time="time", weight="weight"
-    )
-    assert listed(again) == listed(histories)
-    assert again.weights.tolist() == histories.weights.tolist()
-
-
 def test_a_negative_item_in_a_list_is_refused():
     with pytest.raises(ValueError, match="must not be negative or empty, got -1 at row 1, event 1"):
         Histories.from_lists([[4], [5, -1]])
@@ -92,11 +80,6 @@ def test_a_negative_item_in_a_list_is_refused():
 def test_inconsistent_columns_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Histories(*arguments)
-
-
-def test_decreasing_times_are_refused():
-    with pytest.raises(ValueError, match=r"must not decrease within a user.*at user 1"):
-        Histories([0, 0, 0], [0, 1, 3], [1], timestamps=[9.0, 2.0, 1.0])
 
 
 @pytest.mark.parametrize(

@@ -101,14 +101,3 @@ def test_histories_copy_the_columns_of_a_frame():
     assert histories[0].tolist() == [5, 6]
     assert histories.timestamps.tolist() == [1, 2]
     assert histories.weights.tolist() == [1, 2]
-
-
-def test_item_embeddings_copy_ids_and_vectors():
-    ids, vectors = np.array([5, 6]), np.eye(2, dtype=np.float32)
-    view = vectors.view()
-    view.flags.writeable = False
-    items = ItemEmbeddings(view, ids)
-    ids[:] = [6, 5]
-    vectors[:] = 0
-    assert items.lookup([5]).tolist() == [0]
-    assert items.vectors.tolist() == [[1, 0], [0, 1]]

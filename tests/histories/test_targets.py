@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, NDCGAtK, RecallAtK, recall_at_k
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, NDCGAtK, RecallAtK
 from skue.histories._targets import append_targets, flat_targets
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(6))).fit([[0], [1]])
@@ -32,13 +32,6 @@ def test_every_form_of_y_gives_the_scores_of_lists(y):
         y = pytest.importorskip("pyarrow").array(LISTS)
     for score in (RecallAtK(2), NDCGAtK(2), DecayAverageUserEncoder.score):
         assert score(ENCODER, X, y) == score(ENCODER, X, LISTS)
-
-
-def test_padding_of_text_is_no_item():
-    vectors, names = np.eye(3), ItemEmbeddings(np.eye(3), ids=["a", "b", "c"])
-    padded = np.array([["a", "b"], ["c", ""]])
-    expected = recall_at_k(vectors[[0, 2]], names, [["a", "b"], ["c"]], 1)
-    assert recall_at_k(vectors[[0, 2]], names, padded, 1) == expected == 0.75
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skue import Histories, as_histories, leave_last_out
+from skue import Histories, leave_last_out
 
 LISTS = [["tea", "cup"], [], ["cup", "pot", "tea"]]
 FEATURES = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32)
@@ -35,11 +35,6 @@ def test_users_that_a_frame_lacks_are_counted_and_unknown():
     with pytest.warns(UserWarning, match=r"2 of the 3 users have no row of features, such as 'a'"):
         found = Histories.from_lists(LISTS, user_ids=["a", "b", "c"]).with_user_features(frame)
     assert np.isnan(found.user_features[:2]).all() and found.user_features[2] == 1
-
-
-def test_a_frame_without_user_ids_is_read_in_order():
-    histories = Histories.from_lists(LISTS).with_user_features(pd.DataFrame(FEATURES))
-    assert np.array_equal(histories.user_features, FEATURES)
 
 
 def test_sparse_features_are_accepted():
@@ -83,8 +78,3 @@ def test_features_follow_their_users_through_splits(histories):
 def test_features_are_saved_and_loaded(histories, tmp_path, mmap):
     histories[:2].save(tmp_path / "h.npz")
     assert np.array_equal(Histories.load(tmp_path / "h.npz", mmap=mmap).user_features, FEATURES[:2])
-
-
-def test_a_frame_of_list_columns_may_have_user_features():
-    frame = pd.DataFrame({"items": LISTS, "user_features": FEATURES.tolist()})
-    assert np.array_equal(as_histories(frame).user_features, FEATURES)

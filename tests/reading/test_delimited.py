@@ -59,12 +59,6 @@ def test_a_quoted_field_whose_lines_could_be_rows_is_refused(tmp_path):
     assert histories.user_ids.tolist() == [5, 6, 7]
 
 
-def test_with_quotes_false_a_quote_mark_is_an_ordinary_character(tmp_path):
-    text = HEADER + '1,"Tea,"17"\n2,Te"a,18\n'
-    histories = load(tmp_path, text, quotes=False)
-    assert [row.tolist() for row in histories] == [['"17"'], ["18"]]
-
-
 def test_blank_lines_are_ignored(tmp_path):
     text = "\n \nuser_id,item_id\n\n  \n1,a\n\t\n\n2,b\n\n"
     assert load(tmp_path, text).user_ids.tolist() == [1, 2]
@@ -161,11 +155,6 @@ def test_invalid_bytes_are_an_error_that_names_the_encoding_option(tmp_path, nam
     text = "user,item\r\n1,ä\r\n2,caf\udce9\r\n" if name == "log.csv" else "1 ä\r\n\r\n2 caf\udce9"
     with pytest.raises(ValueError, match=r"line 3: .* is not utf-8.*encoding='cp1252'"):
         load(tmp_path, text.encode("utf-8", "surrogateescape"), name)
-
-
-def test_the_error_for_a_utf_16_file_suggests_its_encoding(tmp_path):
-    with pytest.raises(ValueError, match=r"line 1: .*starts like UTF-16: try encoding='utf-16'"):
-        load(tmp_path, "user,item\n1,2\n".encode("utf-16"))
 
 
 def test_a_decimal_comma_is_an_error_that_names_the_option(tmp_path):

@@ -101,11 +101,6 @@ def test_unclear_columns_of_a_frame_are_a_question(log, message):
         Histories.from_frame(log)
 
 
-def test_columns_named_by_numbers_can_be_given():
-    frame = pandas.DataFrame([[7, 1], [7, 2]])
-    assert Histories.from_frame(frame, user=0, item=1)[0].tolist() == [1, 2]
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -118,24 +113,6 @@ def test_columns_named_by_numbers_can_be_given():
 def test_columns_that_are_not_read_may_hold_anything(other):
     log = {"user": [1, 1, 2], "item": [1, 2, 3], "anything": other}
     assert len(Histories.from_frame(log)) == 2
-
-
-class ReadOnce:
-    """Data of Arrow that can be read once, without names of columns."""
-
-    def __init__(self, table):
-        self._streams = [table]
-
-    def __arrow_c_stream__(self, requested_schema=None):
-        return self._streams.pop().__arrow_c_stream__(requested_schema)
-
-
-def test_a_stream_that_can_be_read_once_is_a_log():
-    log = {"user": [1, 1], "item": [8, 9], "date": ["2026-01-01"] * 2, "price": [2, 3]}
-    assert Histories.from_frame(ReadOnce(pyarrow.table(log)))[0].tolist() == [8, 9]
-    with pytest.warns(UserWarning, match="'letzter' holds dates"):
-        log["letzter"] = log.pop("date")
-        Histories.from_frame(ReadOnce(pyarrow.table(log)))
 
 
 @pytest.mark.parametrize("frame", [pandas.Series([1, 2]), polars.Series([1, 2])])

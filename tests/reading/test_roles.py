@@ -98,13 +98,6 @@ def test_times_that_cannot_be_read_are_warned_of_with_a_sample(tmp_path, name, v
         load(tmp_path, f"user_id,item_id,{name}\n{rows}")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("watch_time", "12.5"), ("runtime", "90"), ("note", "two of them")]
-)
-def test_durations_and_notes_are_not_warned_of(tmp_path, name, value):
-    assert load(tmp_path, f"user_id,item_id,{name}\n1,b,{value}\n").timestamps is None
-
-
 @pytest.mark.parametrize("name", ["opened_ms", "openedAt", "LAST_SEEN", "added"])
 def test_numbers_that_can_be_times_under_a_name_that_suggests_it_are_warned_of(tmp_path, name):
     text = f"user_id,item_id,{name}\n1,b,1700000100000\n1,a,1700000000000\n"

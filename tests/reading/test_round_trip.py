@@ -148,35 +148,26 @@ def test_delimited_text_is_read_as_it_was_written(
 
 
 @briefly
-@given(logs(), st.sampled_from(["pandas", "polars", "dict", "parquet"]))
-def test_frames_and_parquet_are_read_as_they_were_written(tmp_path_factory, log, kind):
+@given(logs(), st.sampled_from(["pandas", "polars", "dict", "parquet", "lists"]))
+def test_frames_parquet_and_lists_are_read_as_they_were_written(tmp_path_factory, log, kind):
     data = dict(zip(NAMES, log, strict=True))
     options = dict(zip(["user", "item", "time", "weight"], NAMES, strict=True))
     if kind == "parquet":
         path = tmp_path_factory.getbasetemp() / "log.parquet"
         parquet.write_table(pyarrow.table(data), path)
         histories = load_interactions(path, **options)
+    elif kind == "lists":
+        rows = expected(log, as_text=False)
+        histories = Histories.from_lists(
+            [[item for _, item, _ in events] for _, events in rows],
+            timestamps=[[time for time, _, _ in events] for _, events in rows],
+            weights=[[weight for _, _, weight in events] for _, events in rows],
+            user_ids=[user for user, _ in rows],
+        )
     else:
-        make = {
-            "pandas": pandas.DataFrame,
-            "polars": polars.DataFrame,
-            "dict": dict,
-        }[kind]
+        make = {"pandas": pandas.DataFrame, "polars": polars.DataFrame, "dict": dict}[kind]
         histories = Histories.from_frame(make(data), **options)
     assert found(histories) == expected(log, as_text=False)
-
-
-@briefly
-@given(logs())
-def test_lists_are_read_as_they_were_written(log):
-    rows = expected(log, as_text=False)
-    histories = Histories.from_lists(
-        [[item for _, item, _ in events] for _, events in rows],
-        timestamps=[[time for time, _, _ in events] for _, events in rows],
-        weights=[[weight for _, _, weight in events] for _, events in rows],
-        user_ids=[user for user, _ in rows],
-    )
-    assert found(histories) == rows
 
 
 @briefly
