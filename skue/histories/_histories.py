@@ -678,6 +678,7 @@ class Histories:
                [30.,  1.]], dtype=float32)
         """
         index = index_of(features)
+        rows: Any
         if self.user_ids is None or index is None:
             rows = checked_user_features(features, len(self))
         else:

@@ -304,12 +304,12 @@ def _length_of_time(horizon: Any) -> np.timedelta64:
         seconds = match and float(match[1]) * _UNIT_SECONDS[match[2]]
     elif isinstance(horizon, (datetime.timedelta, np.timedelta64)):
         seconds = horizon / np.timedelta64(1, "s")
-    if not isinstance(seconds, Real) or not 0 < seconds < np.inf:
-        raise ValueError(
-            "horizon must be a positive length of time, such as '90D', '12h', a timedelta or a "
-            f"number of seconds, got {horizon!r}."
-        )
-    return np.timedelta64(round(seconds * 1e6), "us")
+    if isinstance(seconds, Real) and 0 < float(seconds) < np.inf:
+        return np.timedelta64(round(float(seconds) * 1e6), "us")
+    raise ValueError(
+        "horizon must be a positive length of time, such as '90D', '12h', a timedelta or a number "
+        f"of seconds, got {horizon!r}."
+    )
 
 
 def next_instants(

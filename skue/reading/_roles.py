@@ -102,8 +102,7 @@ def read_log(
         dates, doubtful = _times_among(table, unused)
     log = log_of_table(table, roles, decimal=decimal, **time_options)
     times = log.timestamps
-    are_dates = times is not None and times.dtype.kind == "M"
-    if are_dates and (times == times.astype("datetime64[D]")).all():
+    if times is not None and _are_days(times):
         doubtful = _clocks_among(table, unused)
     first = {}
     if len(log.users[0]):
@@ -148,6 +147,10 @@ def doubt_of_times(columns: ColumnsRead) -> str:
         f"{name!r} may hold the time of day, such as {shown(value)}. Events of one day are "
         "in the order of the rows. Write date and time of day into one column."
     )
+
+
+def _are_days(times: np.ndarray) -> bool:
+    return times.dtype.kind == "M" and bool((times == times.astype("datetime64[D]")).all())
 
 
 def _named(table: Table) -> str:
@@ -301,6 +304,7 @@ def _values_of(table: Table, names: list[Any]) -> dict[Any, Any]:
     """Return the first values of columns, without missing ones; text as a list."""
     found = {}
     for name, column in (table.first_rows() if names else {}).items():
+        values: Any
         try:
             values = checked(column.drop_null(), Label("", str)) if name in names else []
         except ValueError:  # of a type that is not read
