@@ -11,11 +11,10 @@ import numpy as np
 from skue._estimator import import_optional, warn_caller
 from skue.reading._ids import as_ids, factorize, is_text, refuse_as_items, shown
 from skue.reading._table import Table
-from skue.reading._times import times_of
+from skue.reading._times import NUMBER, times_of
 from skue.reading._values import DROP, Label, decoded, is_arrow, refuse_missing
 
-_NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
-_COMMA_NUMBER = re.compile(_NUMBER.pattern.replace(r"\.", ","))
+_COMMA_NUMBER = re.compile(NUMBER.pattern.replace(r"\.", ","))
 # Ids that often stand for missing ones, and the share of events from which on this is told.
 _PLACEHOLDERS = {
     "na", "n/a", "<na>", "#n/a", "nan", "nat", "null", "none", "nil", "undefined", "unknown",
@@ -210,9 +209,9 @@ def _weights_of_text(
     codes: np.ndarray, distinct: np.ndarray, label: Label, decimal: str | None
 ) -> np.ndarray:
     """Parse weights from the distinct texts and the code of each row."""
-    mark, pattern, other_pattern = ".", _NUMBER, _COMMA_NUMBER
+    mark, pattern, other_pattern = ".", NUMBER, _COMMA_NUMBER
     if decimal == ",":
-        mark, pattern, other_pattern = ",", _COMMA_NUMBER, _NUMBER
+        mark, pattern, other_pattern = ",", _COMMA_NUMBER, NUMBER
     numbers = np.array(
         [
             float(text.replace(mark, ".")) if pattern.fullmatch(text) else np.nan

@@ -37,7 +37,7 @@ _EARLIEST, _LATEST = (
 _DIGITS_OF_TIME = {"YYYYMMDD": 1, "YYYYMMDDhhmm": 10**4, "YYYYMMDDhhmmss": 10**6}
 
 _NOT_TIMES = "Times must be dates, or numbers of seconds."
-_NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
+NUMBER = re.compile(r" *[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
 TIME_OF_DAY = re.compile(
     r" *[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?: ?[ap]\.?m\.?)? *", re.I
 )
@@ -209,7 +209,7 @@ def _times_of_text(
     pattern: re.Pattern[str] | None
     if time_format is not None:
         name, pattern = time_format, _pattern_of(time_format)
-    elif _NUMBER.fullmatch(first):
+    elif NUMBER.fullmatch(first):
         numbers = _numbers(texts)
         if numbers is None:
             raise _not_one_format(texts, label)
@@ -242,9 +242,9 @@ def text_of(value: Any) -> str:
 @cache
 def _pattern_of(time_format: str) -> re.Pattern[str]:
     """Return the regular expression of a format of strptime; other text is matched as it is."""
-    pieces = re.split("%(.?)", str(time_format))
-    unknown = [f"%{letter}" for letter in pieces[1::2] if letter not in _DIRECTIVES]
-    if unknown or not {"Y", "y"} & set(pieces[1::2]) or not isinstance(time_format, str):
+    letters = re.findall("%(.?)", str(time_format))
+    unknown = [f"%{letter}" for letter in letters if letter not in _DIRECTIVES]
+    if unknown or not {"Y", "y"} & set(letters):
         fault = f", where {unknown[0]} is unknown" if unknown else ""
         raise ValueError(
             "The 'time_format' parameter must be a format of dates such as '%d.%m.%Y %H:%M', with "
@@ -252,13 +252,9 @@ def _pattern_of(time_format: str) -> re.Pattern[str]:
             f"{time_format!r} instead{fault}."
         )
     try:
-        return _compiled("".join([re.escape(pieces[0]), *_directives(pieces[1:])]))
+        return _compiled(re.escape(time_format))
     except re.error:
         raise ValueError(f"time_format={time_format!r} has one part of a date twice.") from None
-
-
-def _directives(pieces: list[str]) -> list[str]:
-    return [re.escape(piece) if at % 2 else f"%{piece}" for at, piece in enumerate(pieces)]
 
 
 def _compiled(form: str) -> re.Pattern[str]:
@@ -282,7 +278,7 @@ def _format_of(text: str) -> tuple[str, re.Pattern[str] | None]:
 
 def _way(text: str) -> Any:
     """Return what the times of a column must have in common, or None if it is not a time."""
-    if _NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text):
         return "number"
     name, pattern = _format_of(text)
     if pattern is None:
@@ -518,7 +514,7 @@ def _not_one_format(texts: Any, label: Label, time_format: str | None = None) ->
 def _numbers(texts: Any) -> np.ndarray | None:
     """Return numbers in text: int64 if all are whole and fit, otherwise float64; None if not."""
     if isinstance(texts, list):
-        if not all(map(_NUMBER.fullmatch, texts)):
+        if not all(map(NUMBER.fullmatch, texts)):
             return None
         try:
             return np.fromiter(map(int, texts), dtype=np.int64, count=len(texts))

@@ -1,6 +1,5 @@
 """Batches of histories are joined by user, events in order of time, and nothing is lost."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given
