@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import Histories
+
+briefly = settings(max_examples=30)
 
 ITEMS, USERS = ["tea", "cup", "pot", "äxe"], ["bob", "ann", "Ann", "0"]
 
@@ -39,6 +41,7 @@ def batch_of(log, unit, weighted):
     )
 
 
+@briefly
 @given(logs())
 def test_the_result_is_that_of_a_slow_loop(drawn):
     batches, unit, weighted = drawn

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import Histories
+
+briefly = settings(max_examples=30)
 
 EVENTS = st.lists(
     st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-1.0, 0.0, 0.5, 1.0])), max_size=6),
@@ -13,6 +15,7 @@ EVENTS = st.lists(
 )
 
 
+@briefly
 @given(EVENTS, st.booleans())
 def test_entries_are_counts_or_sums_of_weights(rows, weighted):
     histories = Histories.from_lists(
@@ -30,6 +33,7 @@ def test_entries_are_counts_or_sums_of_weights(rows, weighted):
     assert table.has_canonical_format
 
 
+@briefly
 @given(EVENTS)
 def test_the_table_of_a_table_is_the_same(rows):
     table = np.zeros((len(rows), 5))

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from skue import Histories
 from skue.histories._vocabulary import Vocabulary
 
+briefly = settings(max_examples=30)
+
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=3)
 ids = st.one_of(
     st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=6),
@@ -21,11 +23,13 @@ def listed(histories):
     return [row.tolist() for row in histories]
 
 
+@briefly
 @given(ids)
 def test_lists_round_trip(lists):
     assert listed(Histories.from_lists(lists)) == lists
 
 
+@briefly
 @given(ids, st.data())
 def test_slicing_equals_that_of_a_list(lists, data):
     histories = Histories.from_lists(lists)
@@ -33,6 +37,7 @@ def test_slicing_equals_that_of_a_list(lists, data):
     assert listed(histories[key]) == lists[key]
 
 
+@briefly
 @given(ids, st.data())
 def test_a_mask_and_its_positions_select_the_same_users(lists, data):
     histories = Histories.from_lists(lists)
@@ -44,7 +49,7 @@ def test_a_mask_and_its_positions_select_the_same_users(lists, data):
     assert listed(histories[np.flatnonzero(mask), ...]) == expected
 
 
-@settings(max_examples=50)
+@briefly
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 5)), max_size=20))
 def test_a_frame_is_sorted_by_user_then_time_and_the_sort_is_stable(rows):
     columns = {
@@ -102,6 +107,7 @@ def test_invalid_lists_are_refused(lists, options, message):
         Histories.from_lists(lists, **options)
 
 
+@briefly
 @given(st.lists(st.integers(-50, 50), unique=True), st.lists(st.integers(-60, 60)))
 def test_look_up_of_integers_equals_that_of_a_dict(known, values):
     positions = {value: position for position, value in enumerate(known)}
@@ -109,6 +115,7 @@ def test_look_up_of_integers_equals_that_of_a_dict(known, values):
     assert Vocabulary(known).lookup(values).tolist() == expected
 
 
+@briefly
 @given(st.lists(texts, unique=True), st.lists(texts))
 def test_look_up_of_strings_equals_that_of_a_dict(known, values):
     positions = {value: position for position, value in enumerate(known)}

@@ -2,22 +2,26 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import Histories, ItemEmbeddings
 from skue.reading._ids import as_ids, unpack_text
+
+briefly = settings(max_examples=30)
 
 TEXT = st.text(st.characters(exclude_categories=()), min_size=1, max_size=6)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 ID_LISTS = st.one_of(st.lists(TEXT, min_size=1), st.lists(INTEGERS, min_size=1))
 
 
+@briefly
 @given(ID_LISTS)
 def test_ids_are_not_changed(ids):
     assert as_ids(ids).tolist() == ids
 
 
+@briefly
 @given(st.lists(TEXT, min_size=1, unique=True))
 def test_text_ids_round_trip_through_a_file(tmp_path_factory, ids):
     path = tmp_path_factory.mktemp("ids") / "batch.npz"

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skue import Histories, leave_last_out, temporal_folds
+
+briefly = settings(max_examples=30)
 
 
 def listed(histories):
@@ -31,6 +33,7 @@ def test_users_with_too_few_events_are_dropped_with_one_warning():
 logs = st.lists(st.lists(st.integers(0, 30), max_size=8).map(sorted), min_size=1, max_size=6)
 
 
+@briefly
 @given(logs, st.integers(0, 29))
 def test_training_rows_contain_no_event_after_the_cutoff(times, cutoff):
     items = [list(range(10 * user, 10 * user + len(row))) for user, row in enumerate(times)]

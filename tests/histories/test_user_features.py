@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skue import Histories, leave_last_out
+
+briefly = settings(max_examples=30)
 
 LISTS = [["tea", "cup"], [], ["cup", "pot", "tea"]]
 FEATURES = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32)
@@ -60,6 +62,7 @@ def test_unusable_features_are_refused_with_the_way_out(features, message):
         Histories.from_lists(LISTS).with_user_features(features)
 
 
+@briefly
 @given(st.lists(st.integers(0, 2), max_size=6))
 def test_features_follow_their_users_through_indexing(rows):
     histories = Histories.from_lists(LISTS).with_user_features(FEATURES)
