@@ -176,3 +176,17 @@ def test_a_missing_category_is_named(values):
     frame = pandas.DataFrame({"u": ["a", "b"], "i": pandas.Categorical(values)})
     with pytest.raises(ValueError, match=r"row 1: column 'i' is empty \(1 such row\)"):
         Histories.from_frame(frame, user="u", item="i")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_whole_floats_are_integers(tmp_path, form):
+    assert read(form, tmp_path, u=[2.0**53 - 1, 3.0]).user_ids.tolist() == [3, 2**53 - 1]
+
+
+def test_nullable_types_of_pandas_are_read():
+    frame = pandas.DataFrame({"u": [1, 2], "i": ["a", "b"], "w": [1.0, 2.0]}).convert_dtypes()
+    histories = Histories.from_frame(frame, user="u", item="i", weight="w")
+    assert histories.user_ids.tolist() == [1, 2]
+    frame["u"] = frame["u"].where([True, False])
+    with pytest.raises(ValueError, match="row 1: column 'u' is empty"):
+        Histories.from_frame(frame, user="u", item="i")
