@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from skue import DecayAverageUserEncoder, ItemEmbeddings
 from skue._estimator import atomic_fit, check_positive_int, of_one_fit
 
 
@@ -61,7 +60,7 @@ def test_threads_never_see_a_mixture_of_two_fits():
     pair, done = Pair().fit(0), threading.Event()
 
     def fit_again():
-        for number in range(20_000):
+        for number in range(3_000):
             pair.fit(number)
         done.set()
 
@@ -81,12 +80,3 @@ def test_only_integers_of_at_least_one_are_positive(value):
     with pytest.raises(ValueError, match="k must be an integer of at least 1, got"):
         check_positive_int("k", value)
     check_positive_int("k", np.int64(1))
-
-
-def test_a_failed_fit_of_an_encoder_changes_nothing():
-    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
-    before = encoder.transform([[0]])
-    encoder.set_params(item_embeddings=ItemEmbeddings(np.eye(3)))
-    with pytest.raises(ValueError, match="None of"):
-        encoder.fit([["7"]])
-    np.testing.assert_array_equal(encoder.transform([[0]]), before)

@@ -116,23 +116,23 @@ def test_everything_public_documents_its_parameters_and_has_an_example(thing):
 
 @pytest.mark.filterwarnings("ignore:X has no timestamps and no weights")
 @pytest.mark.parametrize(
-    "name",
+    "estimator",
     [
-        "CooccurrenceItemEmbedder",
-        "DecayAverageUserEncoder",
-        "HistoryStatistics",
-        "MixedUserEncoder",
-        "OwnFrequencyRanker",
-        "PopularityRanker",
-        "ProfileUserEncoder",
-        "SimilarUsersRanker",
-        "TransitionItemRanker",
-        "TwoStageRecommender",
-        "TwoTowerUserEncoder",
+        skue.CooccurrenceItemEmbedder(),
+        skue.DecayAverageUserEncoder(),
+        skue.HistoryStatistics(),
+        skue.MixedUserEncoder(),
+        skue.OwnFrequencyRanker(),
+        skue.PopularityRanker(),
+        skue.ProfileUserEncoder(),
+        skue.SimilarUsersRanker(),
+        skue.TransitionItemRanker(),
+        skue.TwoStageRecommender(skue.DecayAverageUserEncoder()),
+        skue.TwoTowerUserEncoder(max_iter=1),
     ],
+    ids=repr,
 )
-def test_every_fitted_attribute_is_documented(name):
-    estimator = getattr(skue, name)()
+def test_every_fitted_attribute_is_documented(estimator):
     estimator.fit([[i % 7, (i + 1) % 7, (i * 3) % 7, i % 5] for i in range(60)])
     fitted = {a for a in vars(estimator) if a.endswith("_") and not a.startswith("_")}
     text = inspect.getdoc(type(estimator))

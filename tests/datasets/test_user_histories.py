@@ -1,7 +1,6 @@
 """The generator against a literal loop over events."""
 
 import numpy as np
-import pytest
 
 from skue.datasets import make_user_histories
 
@@ -28,13 +27,6 @@ def test_events_equal_those_of_a_loop_over_events():
     np.testing.assert_allclose(data.item_embeddings.vectors, noisy, atol=1e-6)
 
 
-def test_the_true_vectors_are_returned():
-    data = make_user_histories(5, 4, 20, 3)
-    assert data.true_user_vectors.shape == data.drift_vectors.shape == (5, 3)
-    assert data.true_item_vectors.shape == (20, 3)
-    assert data.histories.lengths.tolist() == [4] * 5
-
-
 def test_a_later_drift_does_not_change_earlier_events():
     early = make_user_histories(5, 20, 50, 4, drift_after=10)
     late = make_user_histories(5, 20, 50, 4, drift_after=15)
@@ -48,8 +40,3 @@ def test_a_shared_drift_is_the_same_rotation_of_all_tastes():
     rotation = np.linalg.lstsq(tastes, drifts / 0.5, rcond=None)[0]
     np.testing.assert_allclose(tastes @ rotation * 0.5, drifts, atol=1e-5)
     np.testing.assert_allclose(rotation.T @ rotation, np.eye(5), atol=1e-5)
-
-
-def test_zero_users_are_refused():
-    with pytest.raises(ValueError, match="'n_users' parameter of make_user_histories"):
-        make_user_histories(n_users=0)

@@ -75,7 +75,7 @@ def as_batch(users):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     histories,
     st.sampled_from([0.0, 0.07, 1.0, 30.0]),
@@ -102,7 +102,7 @@ def test_the_average_matches_a_slow_loop(users, decay, unit, exponent, max_histo
             np.testing.assert_allclose(vector, expected, atol=2e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(histories, st.sampled_from([0.0, 0.2, 1.0]))
 def test_the_mix_matches_a_slow_loop(users, share):
     encoder = MixedUserEncoder(
@@ -178,7 +178,6 @@ def test_the_averages_reach_the_recalls_of_the_notebook(notebook, encoder, at_20
     encoder.set_params(item_embeddings=data.item_embeddings).fit(X)
     assert RecallAtK(20)(encoder, X, y) == pytest.approx(at_20, abs=5e-4)
     assert RecallAtK(50)(encoder, X, y) == pytest.approx(at_50, abs=5e-4)
-    assert encoder.score(X, y) == pytest.approx(at_20, abs=5e-4)
 
 
 @pytest.mark.slow

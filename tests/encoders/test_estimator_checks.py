@@ -18,19 +18,20 @@ from skue import (
     TwoTowerUserEncoder,
 )
 
+# Small ones: the checks fit each of them about a hundred times.
+SMALL = CooccurrenceItemEmbedder(n_dims=3)
 ESTIMATORS = [
-    CooccurrenceItemEmbedder(),
+    SMALL,
     HistoryStatistics(),
-    DecayAverageUserEncoder(),
-    MixedUserEncoder(),
-    ProfileUserEncoder(),
-    TwoTowerUserEncoder(max_iter=2),
+    DecayAverageUserEncoder(SMALL),
+    MixedUserEncoder(SMALL),
+    ProfileUserEncoder(n_dims=3),
+    TwoTowerUserEncoder(SMALL, max_iter=1, hidden_layer_sizes=(4,), decays=(0.0, 1.0)),
     PopularityRanker(),
     OwnFrequencyRanker(),
     SimilarUsersRanker(),
     TransitionItemRanker(),
-    TwoStageRecommender(DecayAverageUserEncoder()),
-    TwoStageRecommender(TwoTowerUserEncoder(max_iter=2), LogisticRegression()),
+    TwoStageRecommender(DecayAverageUserEncoder(SMALL), LogisticRegression()),
 ]
 
 
@@ -43,10 +44,7 @@ def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize(
-    ("estimator", "n_checks"),
-    zip(ESTIMATORS, [41, 46, 46, 46, 46, 46, 41, 41, 41, 41, 46, 46], strict=True),
-    ids=lambda value: type(value).__name__,
-)
-def test_the_checks_are_not_quietly_fewer(estimator, n_checks):
-    assert len(list(estimator_checks_generator(estimator, legacy=True))) >= n_checks
+def test_the_checks_are_not_quietly_fewer():
+    fewest = [41, 46, 46, 46, 46, 46, 41, 41, 41, 41, 46]
+    for estimator, n_checks in zip(ESTIMATORS, fewest, strict=True):
+        assert len(list(estimator_checks_generator(estimator, legacy=True))) >= n_checks

@@ -13,7 +13,6 @@ from skue import (
     DecayAverageUserEncoder,
     Histories,
     ItemEmbeddings,
-    MixedUserEncoder,
     RecallAtK,
     TwoStageRecommender,
     TwoTowerUserEncoder,
@@ -29,7 +28,6 @@ TIMES = [np.sort(RNG.integers(0, 5, size=len(row)) * 86400.0).tolist() for row i
 TIMED = Histories.from_lists(LISTS, timestamps=TIMES)
 LIKES = Histories.from_lists(LISTS, weights=[[-1.0, *[1.0] * (len(row) - 1)] for row in LISTS])
 TWO_TOWER = TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0)
-AVERAGES = [DecayAverageUserEncoder(ITEMS), MixedUserEncoder(ITEMS)]
 
 
 def calls(encoder):
@@ -48,11 +46,9 @@ def calls(encoder):
     ("encoder", "log", "missing"),
     [
         (DecayAverageUserEncoder(ITEMS), LIKES, "weights"),
-        (MixedUserEncoder(ITEMS), LIKES, "weights"),
         (TWO_TOWER, LIKES, "weights"),
         (TWO_TOWER, TIMED, "timestamps"),
         (DecayAverageUserEncoder(ITEMS, age_unit="D"), TIMED, "timestamps"),
-        (MixedUserEncoder(ITEMS, age_unit="instant"), TIMED, "timestamps"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, UserEncoder) else "",
 )
@@ -65,15 +61,12 @@ def test_histories_without_a_column_that_fit_used_are_refused(encoder, log, miss
     assert np.isfinite(encoder.transform([[], []])).all()  # no events, so nothing is missing
 
 
-@pytest.mark.parametrize("encoder", AVERAGES, ids=lambda encoder: type(encoder).__name__)
-def test_averages_that_count_steps_need_no_times(encoder):
-    encoder = clone(encoder).fit(TIMED)
+def test_averages_that_count_steps_need_no_times():
+    encoder = DecayAverageUserEncoder(ITEMS).fit(TIMED)
     np.testing.assert_array_equal(encoder.transform(LISTS), encoder.transform(TIMED))
 
 
-@pytest.mark.parametrize(
-    "encoder", [*AVERAGES, TWO_TOWER], ids=lambda encoder: type(encoder).__name__
-)
+@pytest.mark.parametrize("encoder", [DecayAverageUserEncoder(ITEMS), TWO_TOWER], ids=repr)
 def test_weights_that_are_all_one_are_not_needed(encoder):
     ones = Histories.from_lists(LISTS, weights=[[1.0] * len(row) for row in LISTS])
     encoder = clone(encoder).fit(ones)
@@ -111,11 +104,10 @@ def test_an_encoder_of_your_own_can_say_that_it_uses_times():
     assert untimed.transform(TIMED)[:, 0].all()
 
 
-@pytest.mark.parametrize("encoder", AVERAGES, ids=lambda encoder: type(encoder).__name__)
-def test_a_refit_in_another_thread_is_seen_as_a_whole(encoder):
+def test_a_refit_in_another_thread_is_seen_as_a_whole():
     """Items of the two fits point in opposite directions, so a mixture would rank them last."""
     spaces = [ItemEmbeddings(sign * np.eye(4), ids=list("abcd")) for sign in (1, -1)]
-    fits = [clone(encoder).set_params(item_embeddings=items) for items in spaces]
+    fits = [DecayAverageUserEncoder(items) for items in spaces]
     log, served = [["a", "b"], ["c"]], clone(fits[0]).fit([["a"]])
     ids = {fit.fit(log).encoder_id_ for fit in fits} | {served.encoder_id_}
     stop, failures, n_answers = threading.Event(), [], 0
@@ -131,17 +123,19 @@ def test_a_refit_in_another_thread_is_seen_as_a_whole(encoder):
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for turn in range(150):
+    for turn in range(60):
         served.set_params(item_embeddings=spaces[turn % 2]).fit(log)
     stop.set()
     for thread in threads:
         thread.join()
-    assert n_answers > 20
+    assert n_answers > 5
     assert not failures
 
 
-@pytest.mark.parametrize("wrap", [FrozenEstimator, lambda e: FrozenEstimator(FrozenEstimator(e))])
-def test_frozen_estimators_are_unwrapped_wherever_they_are(wrap, tmp_path):
+def test_frozen_estimators_are_unwrapped_wherever_they_are(tmp_path):
+    def wrap(estimator):
+        return FrozenEstimator(FrozenEstimator(estimator))
+
     encoder = DecayAverageUserEncoder(ITEMS).fit(LISTS)
     assert unwrapped(wrap(encoder)) is encoder
     pipeline = make_pipeline(wrap(encoder)).fit(LISTS)

@@ -61,8 +61,8 @@ def agree(estimator, X):
 
 @pytest.mark.parametrize(
     "columns",
-    [0, [0], slice(0, 1), np.array([True, False]), [True, False], lambda X: [0], lambda X: 0],
-    ids=["scalar", "list", "slice", "mask", "list-mask", "callable", "callable-scalar"],
+    [0, [0], slice(0, 1), np.array([True, False]), lambda X: [0]],
+    ids=["scalar", "list", "slice", "mask", "callable"],
 )
 def test_a_column_can_be_selected_in_every_way(columns):
     transformer = ColumnTransformer([("h", FROM_TABLE, columns)]).fit(TABLE)
@@ -209,7 +209,7 @@ def wrapped(data, estimator, has_columns):
     return Pipeline([("h", estimator), *((f"s{i}", s) for i, s in enumerate(steps))]), has_columns
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_the_index_and_the_metric_find_the_same_encoder(data):
     estimator, has_columns = data.draw(st.sampled_from([ENCODER, ENCODER, Normalizer()])), False

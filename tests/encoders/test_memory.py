@@ -44,9 +44,9 @@ def fits(monkeypatch):
     return counted
 
 
-@pytest.mark.parametrize("as_memory", [str, Path, lambda path: joblib.Memory(path, verbose=0)])
+@pytest.mark.parametrize("as_memory", [Path, lambda path: joblib.Memory(path, verbose=0)])
 def test_a_search_over_the_decay_learns_the_items_once_a_split(tmp_path, fits, as_memory):
-    grid = {"encode__decay": [0.0, 0.1, 0.5, 2.0]}
+    grid = {"encode__decay": [0.0, 0.5]}
 
     def search(memory):
         encoder = DecayAverageUserEncoder(memory=memory)
@@ -58,7 +58,7 @@ def test_a_search_over_the_decay_learns_the_items_once_a_split(tmp_path, fits, a
     again = search(as_memory(tmp_path))
     assert len(fits) == 4
     anew = search(None)
-    assert len(fits) == 4 + 4 * 3 + 1
+    assert len(fits) == 4 + 2 * 3 + 1
     scores = anew.cv_results_["mean_test_score"]
     assert kept.cv_results_["mean_test_score"].tolist() == scores.tolist()
     ids = {each.best_estimator_["encode"].encoder_id_ for each in (kept, again, anew)}
@@ -87,9 +87,6 @@ FEATURES = ItemFeatures(sp.csr_array(np.eye(15)), [f"i{item}" for item in range(
     "other",
     [
         CooccurrenceItemEmbedder(n_dims=5),
-        CooccurrenceItemEmbedder(window=2),
-        CooccurrenceItemEmbedder(smoothing=1.0),
-        CooccurrenceItemEmbedder(random_state=1),
         CooccurrenceItemEmbedder(item_features=FEATURES),
     ],
     ids=str,
@@ -149,28 +146,21 @@ def test_given_vectors_are_not_kept(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("memory", [3, object()])
-def test_what_is_no_memory_is_refused(memory):
-    with pytest.raises(ValueError, match="The 'memory' parameter of DecayAverageUserEncoder must"):
-        DecayAverageUserEncoder(memory=memory).fit(X)
-
-
 @pytest.mark.parametrize(
     ("estimator", "param_name"),
     [
         (DecayAverageUserEncoder(), "decay"),
-        (MixedUserEncoder(), "short_decay"),
         (Pipeline([("encode", DecayAverageUserEncoder())]), "encode__decay"),
     ],
-    ids=["average", "mix", "pipeline"],
+    ids=["average", "pipeline"],
 )
 def test_a_curve_over_the_decay_learns_the_items_once_a_split(fits, estimator, param_name):
     pytest.importorskip("matplotlib").use("agg")
-    decays = (0.0, 0.1, 1.0)
+    decays = (0.0, 1.0)
     settings = {"decays": decays, "param_name": param_name, "cv": 3, "scoring": RecallAtK(3)}
     display = DecayCurveDisplay.from_estimator(estimator, X, Y, **settings)
     assert fits == [40, 40, 40]
-    name = f"{param_name.rpartition('decay')[0].removesuffix('short_')}memory"
+    name = param_name.replace("decay", "memory")
     assert estimator.get_params()[name] is None  # the given one is not changed
     for decay, scores in zip(decays, display.scores, strict=True):
         anew = clone(estimator).set_params(**{param_name: decay})

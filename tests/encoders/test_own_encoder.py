@@ -1,6 +1,5 @@
 """An encoder of your own, which imports only public names, is an encoder in every way."""
 
-import copy
 import pickle
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skue import (
+    CooccurrenceItemEmbedder,
     Events,
     Histories,
     ItemEmbeddings,
@@ -47,7 +47,7 @@ class MedianEncoder(UserEncoder):
 
 
 @pytest.mark.filterwarnings("ignore:No two items appear together")
-@parametrize_with_checks([MedianEncoder()])
+@parametrize_with_checks([MedianEncoder(CooccurrenceItemEmbedder(n_dims=3))])
 def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 
@@ -92,9 +92,3 @@ def test_a_pickle_of_another_version_says_which_version_is_needed(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"MedianEncoder was saved with skue 3\.1\.0, and this is"):
         pickle.loads(data)
-
-
-def test_a_pickle_of_this_version_has_the_same_attributes():
-    encoder = MedianEncoder(ITEMS).fit(LISTS)
-    assert vars(copy.copy(encoder)).keys() == vars(encoder).keys()
-    assert vars(pickle.loads(pickle.dumps(encoder))).keys() == vars(encoder).keys()

@@ -1,15 +1,12 @@
 """Searches and pipelines around the encoders."""
 
 import os
-import subprocess
 import sys
 
-import joblib
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
 
@@ -19,7 +16,6 @@ from skue import (
     Histories,
     ItemEmbeddings,
     MixedUserEncoder,
-    ProfileUserEncoder,
     RecallAtK,
     RetrievalScores,
     TwoStageRecommender,
@@ -37,21 +33,17 @@ GRID = {"encode__decay": [0.0, 0.2, 1.0]}
 
 def search(last=(), scoring=None, cv=3, grid=GRID):
     steps = [("encode", DecayAverageUserEncoder(DATA.item_embeddings)), *last]
-    return GridSearchCV(Pipeline(steps), grid, scoring=scoring or RecallAtK(20), cv=cv, n_jobs=2)
+    return GridSearchCV(Pipeline(steps), grid, scoring=scoring or RecallAtK(20), cv=cv)
 
 
-@pytest.mark.parametrize(
-    "form",
-    [X, LISTS, np.array(LISTS)],
-    ids=["histories", "lists", "matrix"],
-)
-def test_a_search_over_decay_takes_every_form(form):
-    found = search().fit(form, Y)
+def test_a_search_over_decay_takes_every_form():
     expected = search().fit(X, Y)
-    assert found.best_params_ == expected.best_params_
-    np.testing.assert_allclose(
-        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
-    )
+    for form in (LISTS, np.array(LISTS)):
+        found = search().fit(form, Y)
+        assert found.best_params_ == expected.best_params_
+        np.testing.assert_allclose(
+            found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+        )
 
 
 def test_a_search_scores_each_fold_like_a_loop_written_by_hand():
@@ -79,39 +71,10 @@ def test_a_search_cross_validates_in_time():
     assert np.isfinite(found.cv_results_["mean_test_score"]).all()
 
 
-def test_a_search_over_an_encoder_before_a_classifier_scores_accuracy():
-    labels = np.arange(90) % 2
-    found = search([("classify", LogisticRegression())], scoring="accuracy").fit(X, labels)
-    assert 0 <= found.best_score_ <= 1
-
-
-def test_a_search_over_hidden_sizes_and_decays_of_the_two_tower():
-    encoder = TwoTowerUserEncoder(DATA.item_embeddings, max_iter=1, random_state=0)
-    grid = {
-        "encode__hidden_layer_sizes": [(), (8,)],
-        "encode__decays": [(0.0, 1.0), (0.0, 0.5, 8.0)],
-    }
-    found = GridSearchCV(Pipeline([("encode", encoder)]), grid, scoring=RecallAtK(20), cv=2)
-    assert len(found.fit(LISTS, Y).cv_results_["params"]) == 4
-
-
 def test_cross_validation_takes_several_scores():
     pipeline = Pipeline([("encode", DecayAverageUserEncoder(DATA.item_embeddings))])
     scores = cross_validate(pipeline, X, Y, scoring=RetrievalScores(k=(5, 20)), cv=3)
     assert {"test_recall@5", "test_ndcg@20", "test_mrr"} <= set(scores)
-
-
-def test_the_best_estimator_gives_identical_vectors_in_another_process(tmp_path):
-    best = search().fit(X, Y).best_estimator_
-    joblib.dump(best, tmp_path / "best.joblib")
-    X.save(tmp_path / "histories.npz")
-    script = (
-        "import joblib, numpy as np; from skue import Histories; "
-        "best = joblib.load('best.joblib'); "
-        "np.save('vectors.npy', best.transform(Histories.load('histories.npz')))"
-    )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
-    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), best.transform(X))
 
 
 class PrivateMemory(TransformerMixin, BaseEstimator):
@@ -164,12 +127,8 @@ def test_a_search_does_not_copy_a_million_items_to_its_workers(tmp_path):
 @pytest.mark.parametrize(
     ("estimator", "name", "way_out"),
     [
-        (DecayAverageUserEncoder(), "item_embeddings__n_dims", "CooccurrenceItemEmbedder()"),
         (MixedUserEncoder(), "item_embeddings__window", "CooccurrenceItemEmbedder()"),
-        (TwoTowerUserEncoder(), "item_embeddings__n_dims", "CooccurrenceItemEmbedder()"),
         (TwoTowerUserEncoder(), "item_features__x", "an object with parameters"),
-        (ProfileUserEncoder(), "item_features__x", "an object with parameters"),
-        (TwoStageRecommender(), "encoder__n_dims", "TwoTowerUserEncoder()"),
         (TwoStageRecommender(), "ranker__max_iter", "HistGradientBoostingClassifier()"),
         (TwoStageRecommender(DecayAverageUserEncoder()), "encoder__item_embeddings__n_dims", "Coo"),
     ],
@@ -182,10 +141,6 @@ def test_a_parameter_of_an_estimator_that_is_none_is_refused_with_the_way_out(
     message = rf"has no parameter '{outer}__\w+', because {outer} is None. Set {outer}={way_out}"
     with pytest.raises(ValueError, match=message.replace("()", r"\(\)")):
         estimator.set_params(**{name: 32})
-    with pytest.raises(ValueError, match="because"):
-        GridSearchCV(Pipeline([("e", estimator)]), {f"e__{name}": [2]}, scoring=RecallAtK(5)).fit(
-            X, Y
-        )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings, ProfileUserEncoder
+from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
 
 RNG = np.random.default_rng(0)
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(RNG.normal(size=(30, 5)))).fit([[0]])
@@ -52,20 +52,3 @@ def test_places_without_a_user_are_filled(names, missing):
     ids, scores = ENCODER.similar_users(few, few, k=4)
     assert (ids[:, 2:] == missing).all()
     assert np.isneginf(scores[:, 2:]).all()
-
-
-@pytest.mark.parametrize("k", [0, 1.5, True])
-def test_k_must_be_a_positive_integer(k):
-    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
-        ENCODER.similar_users(PEOPLE, PEOPLE, k)
-
-
-def test_look_alikes_share_the_taste_of_the_seeds():
-    tastes = RNG.integers(4, size=300)
-    lists = [(20 * taste + RNG.integers(20, size=10)).tolist() for taste in tastes]
-    people = Histories.from_lists(lists, user_ids=np.arange(300))
-    encoder = ProfileUserEncoder(n_dims=8).fit(people)
-    seeds = np.flatnonzero(tastes == 2)[:5]
-    found, _ = encoder.similar_users(people[seeds], people, k=30, together=True)
-    assert (tastes[found[0]] == 2).mean() > 0.9
-    assert not set(found[0]) & set(seeds)

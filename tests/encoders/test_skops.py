@@ -30,11 +30,11 @@ RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(20, 8)))
 FEATURES = ItemFeatures(np.eye(4)[np.arange(22) % 4], np.arange(22))
 LOG = Histories.from_lists(
-    [RNG.integers(20, size=6).tolist() for _ in range(300)],
-    timestamps=[[86400.0 * event for event in range(6)]] * 300,
-    user_ids=[f"u{user}" for user in range(300)],
+    [RNG.integers(20, size=6).tolist() for _ in range(80)],
+    timestamps=[[86400.0 * event for event in range(6)]] * 80,
+    user_ids=[f"u{user}" for user in range(80)],
 )
-WITH_FEATURES = LOG.with_user_features(np.eye(3)[np.arange(300) % 3])
+WITH_FEATURES = LOG.with_user_features(np.eye(3)[np.arange(80) % 3])
 AVERAGE = DecayAverageUserEncoder(ITEMS)
 BOOSTED = HistGradientBoostingClassifier(max_iter=5)
 
@@ -58,7 +58,12 @@ def saved_and_loaded(estimator, trusted):
         (AVERAGE, LOG),
         (MixedUserEncoder(CooccurrenceItemEmbedder()), LOG),
         (ProfileUserEncoder(n_dims=4, item_features=FEATURES), LOG),
-        (TwoTowerUserEncoder(max_iter=1, random_state=0, item_features=FEATURES), LOG),
+        (
+            TwoTowerUserEncoder(
+                CooccurrenceItemEmbedder(n_dims=4), max_iter=1, item_features=FEATURES
+            ),
+            LOG,
+        ),
         (TwoTowerUserEncoder(ITEMS, max_iter=1, random_state=0), WITH_FEATURES),
         (PopularityRanker(), LOG),
         (OwnFrequencyRanker(), LOG),

@@ -54,7 +54,7 @@ def same_vectors(encoder, state, whole):
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(users, encoders, st.sampled_from(TIME_UNITS), st.randoms(use_true_random=False))
 def test_with_time_units_events_may_arrive_in_any_order(events, encoder, unit, random):
     encoder.set_params(age_unit=unit).fit(batch([[(0, 1, 1.0), (1, 2, 1.0)]]))
@@ -69,7 +69,7 @@ def test_with_time_units_events_may_arrive_in_any_order(events, encoder, unit, r
     same_vectors(encoder, state, whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(users, encoders, st.sampled_from(["step", "instant"]), st.integers(1, 8))
 def test_with_steps_and_instants_later_events_can_be_added(events, encoder, unit, cut):
     encoder.set_params(age_unit=unit).fit(batch([[(0, 1, 1.0), (1, 2, 1.0)]]))
@@ -79,7 +79,7 @@ def test_with_steps_and_instants_later_events_can_be_added(events, encoder, unit
     same_vectors(encoder, state, batch(events))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(users, encoders, st.integers(1, 8))
 def test_steps_need_no_timestamps(events, encoder, cut):
     encoder.fit(batch([[(0, 1, 1.0)]]))
@@ -88,7 +88,7 @@ def test_steps_need_no_timestamps(events, encoder, cut):
     same_vectors(encoder, state, batch(events, timed=False))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(users, users, encoders, st.sampled_from(TIME_UNITS))
 def test_merging_in_time_units_is_commutative(first, second, encoder, unit):
     encoder.set_params(age_unit=unit).fit(batch([[(0, 1, 1.0)]]))
@@ -146,8 +146,6 @@ def test_new_events_are_matched_with_their_users():
     [
         (["bob", "ann", "dan"], "'dan' has no state.*make_state"),
         (["bob", "dan"], "no row for 1 of the 2 users, such as 'ann'"),
-        (["bob", "bob"], "must be distinct"),
-        ([1, 2], "same type"),
     ],
 )
 def test_new_events_of_other_users_are_refused(user_ids, message):
@@ -155,20 +153,6 @@ def test_new_events_of_other_users_are_refused(user_ids, message):
     state = encoder.make_state(of_users([[0], [1]], ["ann", "bob"]))
     with pytest.raises(ValueError, match=message):
         encoder.update_state(state, of_users([[3]] * len(user_ids), user_ids))
-
-
-def test_a_late_event_of_an_unknown_item_is_dropped_first():
-    encoder = DecayAverageUserEncoder(ITEMS).fit(batch([[(0, 1, 1.0)]]))
-    state = encoder.make_state(batch([[(0, 9, 1.0)]]))
-    after = encoder.update_state(state, batch([[(7, 0, 1.0)]]))
-    np.testing.assert_array_equal(after.columns.sums, state.columns.sums)
-    assert after.n_events.tolist() == [1]
-
-
-def test_unknown_items_raise_on_request():
-    encoder = DecayAverageUserEncoder(ITEMS, unknown_item="raise").fit([[0]])
-    with pytest.raises(ValueError, match="not in item_embeddings_"):
-        encoder.update_state(encoder.make_state([[0]]), [[7]])
 
 
 @pytest.mark.parametrize(
@@ -193,34 +177,6 @@ def test_the_state_of_another_encoder_raises_and_names_both():
             use(state)
 
 
-def test_another_number_of_users_raises():
-    encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
-    with pytest.raises(ValueError, match="X_new has 2 users, the state has 1"):
-        encoder.update_state(encoder.make_state([[0]]), [[0], [1]])
-
-
-def test_weights_that_are_nan_raise():
-    encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
-    with pytest.raises(ValueError, match="weights must be finite, got nan"):
-        encoder.update_state(
-            encoder.make_state([[0]]), Histories.from_lists([[1]], weights=[[np.nan]])
-        )
-
-
-def test_a_time_unit_without_timestamps_raises():
-    encoder = DecayAverageUserEncoder(ITEMS, age_unit="D").fit(batch([[(0, 1, 1.0)]]))
-    with pytest.raises(ValueError, match="needs timestamps"):
-        encoder.make_state([[0]])
-
-
-def test_an_event_delivered_twice_counts_twice():
-    encoder = DecayAverageUserEncoder(ITEMS, age_unit="D", decay=0.5).fit(batch([[(0, 1, 1.0)]]))
-    state = encoder.make_state(batch([[(0, 0, 1.0)]], 86400))
-    again = encoder.update_state(state, batch([[(1, 2, 1.0)]], 86400))
-    again = encoder.update_state(again, batch([[(1, 2, 1.0)]], 86400))
-    same_vectors(encoder, again, batch([[(0, 0, 1.0), (1, 2, 1.0), (1, 2, 1.0)]], 86400))
-
-
 def test_a_returned_purchase_cancels():
     encoder = DecayAverageUserEncoder(ITEMS, age_unit="D", decay=1.0).fit(batch([[(0, 1, 1.0)]]))
     events = [(0, 0, 1.0), (1, 20, 1.0), (1, 20, -1.0)]
@@ -240,23 +196,13 @@ def test_states_of_sixty_years_do_not_underflow():
     np.testing.assert_allclose(found[0], ITEMS.vectors[0], atol=1e-6)
 
 
-def test_datetimes_count_like_seconds():
-    encoder = DecayAverageUserEncoder(ITEMS, age_unit="D", decay=0.5)
-    times = np.array(["2024-01-01", "2024-01-04"], dtype="datetime64[s]")
-    whole = Histories.from_lists([[0, 1]], timestamps=[times])
-    encoder.fit(whole)
-    state = encoder.make_state(Histories.from_lists([[1]], timestamps=[times[1:]]))
-    state = encoder.update_state(state, Histories.from_lists([[0]], timestamps=[times[:1]]))
-    same_vectors(encoder, state, whole)
-
-
 def test_users_without_a_direction_get_the_fallback():
     encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1], [2]])
     vectors = encoder.transform_state(encoder.make_state([[], [7]]))
     np.testing.assert_array_equal(vectors, np.stack([encoder.fallback_vector_] * 2))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(users, encoders, st.sampled_from(["step", "instant", "D"]))
 def test_states_round_trip_through_bytes_and_rows(events, encoder, unit):
     encoder.set_params(age_unit=unit).fit(batch([[(0, 1, 1.0)]]))
@@ -287,16 +233,14 @@ def test_states_are_indexed_like_histories():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:-1], "damaged"),
         (lambda data: data[:40] + b"x" + data[41:], "damaged"),
         (lambda data: b"", "does not contain user states"),
-        (lambda data: b"other" + data[5:], "does not contain user states"),
         (
             lambda data: data[:5] + b"\x09" + data[6:],
             "schema 9, but this skue reads 2",
         ),
     ],
-    ids=["truncated", "altered", "empty", "other", "newer"],
+    ids=["altered", "empty", "newer"],
 )
 def test_damaged_bytes_raise(change, message):
     encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
@@ -305,11 +249,10 @@ def test_damaged_bytes_raise(change, message):
         UserStates.from_bytes(change(data))
 
 
-@pytest.mark.parametrize("kind", [bytearray, memoryview])
-def test_any_bytes_like_object_is_read(kind):
+def test_any_bytes_like_object_is_read():
     encoder = DecayAverageUserEncoder(ITEMS).fit([[0, 1]])
     state = encoder.make_state([[0]])
-    read = UserStates.from_bytes(kind(state.to_bytes()))
+    read = UserStates.from_bytes(memoryview(state.to_bytes()))
     np.testing.assert_array_equal(encoder.transform_state(read), encoder.transform([[0]]))
 
 
@@ -321,23 +264,10 @@ def test_states_of_two_encoders_cannot_be_concatenated():
 
 def test_chunks_of_users_give_the_same_states():
     rng = np.random.default_rng(0)
-    lists = [rng.integers(6, size=rng.integers(0, 5)).tolist() for _ in range(9000)]
+    lists = [rng.integers(6, size=rng.integers(0, 5)).tolist() for _ in range(4500)]
     encoder = MixedUserEncoder(ITEMS).fit(lists[:100])
     state = encoder.update_state(encoder.make_state(lists), lists)
     same_vectors(encoder, state, [row + row for row in lists])
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(event, max_size=9), encoders, st.sampled_from(["step", "instant", "D"]))
-def test_one_user_is_updated_like_a_batch(user, encoder, unit):
-    encoder.set_params(age_unit=unit).fit(batch([[(0, 1, 1.0)]]))
-    user = sorted(user, key=lambda event: event[1])
-    old, new = user[:4], user[4:]
-    alone = encoder.update_state(encoder.make_state(batch([old])), batch([new]))
-    among = encoder.update_state(encoder.make_state(batch([old, []])), batch([new, []]))[0]
-    for found, expected in zip(alone.columns, among.columns, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
-        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
 
 
 def test_a_refitted_encoder_rejects_earlier_states():
@@ -358,9 +288,3 @@ def test_a_user_without_events_needs_no_timestamps(unit):
     encoder = DecayAverageUserEncoder(ITEMS, age_unit=unit).fit(log)
     np.testing.assert_array_equal(encoder.transform([[]])[0], encoder.fallback_vector_)
     assert len(encoder.make_state([[]])) == 1
-
-
-def test_states_are_not_selected_by_a_single_truth_value():
-    state = DecayAverageUserEncoder(ITEMS).fit([[0, 1]]).make_state([[0], [1]])
-    with pytest.raises(IndexError, match="States are selected by"):
-        state[True]

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, DecayAverageUserEncoder, Histories
+from skue import CooccurrenceItemEmbedder, Histories
 from skue.items._pair_counts import count_pairs
 from skue.items._spectral import learned_items, spectral_items
 from skue.kernels._pair_counts import degree_normalized, pair_counts
@@ -116,13 +116,6 @@ def test_counts_are_divided_by_the_root_of_both_degrees(smoothing):
     )
 
 
-def test_groups_that_never_occur_together_are_orthogonal():
-    lists = [[0, 1, 2], [1, 2, 0], [5, 6], [6, 5, 7]]
-    items = CooccurrenceItemEmbedder(n_dims=6).fit(lists).item_embeddings_
-    cosines = items.vectors @ items.vectors.T
-    np.testing.assert_allclose(cosines[:3, 3:], 0, atol=1e-5)
-
-
 def test_items_that_share_contexts_are_similar():
     rng = np.random.default_rng(0)
     lists = [rng.choice(10, 6) + 10 * (user % 2) for user in range(300)]
@@ -130,11 +123,6 @@ def test_items_that_share_contexts_are_similar():
     vectors = items.item_embeddings_.vectors
     cosines = vectors @ vectors.T
     assert cosines[:10, :10].mean() > 0.5 > cosines[:10, 10:].mean() + 0.4
-
-
-def test_fitting_again_gives_the_same_vectors():
-    first = CooccurrenceItemEmbedder(n_dims=3).fit(LISTS).item_embeddings_
-    assert CooccurrenceItemEmbedder(n_dims=3).fit(LISTS).item_embeddings_.space_id == first.space_id
 
 
 def test_the_share_of_repeats_counts_events_whose_item_occurred_before():
@@ -176,25 +164,10 @@ def test_without_pairs_the_vectors_are_random_with_a_warning():
     assert items.vectors.shape == (2, 3)
 
 
-def test_histories_without_events_raise():
-    with pytest.raises(ValueError, match="X holds no event"):
-        CooccurrenceItemEmbedder().fit([[], []])
-
-
 def test_items_that_appear_only_with_each_other_are_alike():
     items = CooccurrenceItemEmbedder(4).fit([["tea", "cup"], ["nail", "saw"]]).item_embeddings_
     found, _ = items.similar_items(["tea", "cup", "nail", "saw"], k=1)
     assert found.ravel().tolist() == ["cup", "tea", "saw", "nail"]
-
-
-def test_what_is_bought_beside_an_item_is_recommended_with_it():
-    rng = np.random.default_rng(0)
-    lists = [[f"phone{p}", f"case{p}.{rng.integers(5)}"] for p in rng.integers(0, 30, size=2000)]
-    encoder = DecayAverageUserEncoder(CooccurrenceItemEmbedder()).fit(lists)
-    phones = [[f"phone{p}"] for p in range(30)]
-    ids, _ = encoder.recommend(phones, 5, exclude_seen=True)
-    own = [[case.startswith(f"case{p}.") for case in row] for p, row in enumerate(ids.tolist())]
-    assert np.mean(own) == 1.0
 
 
 @pytest.mark.parametrize("for_towers", [False, True])

@@ -14,7 +14,7 @@ from skue.kernels._ridge import PENALTIES, best_ridge, ridge
 N_GROUPS, N_EACH = 6, 10
 
 
-def world(n_users=400, seed=0):
+def world(n_users=200, seed=0):
     """People who choose items of one group, and features that tell the group of an item."""
     rng = np.random.default_rng(seed)
     groups = rng.integers(N_GROUPS, size=n_users)
@@ -66,13 +66,6 @@ def test_an_item_whose_features_say_nothing_has_the_mean_direction():
     share = items.vectors[items.lookup([1000])[0]] @ known.mean(axis=0)
     assert np.isfinite(items.vectors).all()
     assert share > 0
-
-
-def test_features_of_another_kind_of_id_are_refused():
-    histories, features, _ = world(50)
-    named = ItemFeatures(features.values, [str(id_) for id_ in features.ids])
-    with pytest.raises(ValueError, match=r"item_features must be of one type, got '0'"):
-        CooccurrenceItemEmbedder(item_features=named).fit(histories)
 
 
 def test_items_without_features_are_counted_in_a_warning():
@@ -173,20 +166,11 @@ def test_held_out_events_choose_the_weight_of_features():
     assert share_chosen(histories, noise) < DEFAULT_SHARE
 
 
-@pytest.mark.parametrize("n_users", [50, 1000])
+@pytest.mark.parametrize("n_users", [50, 400])
 def test_without_enough_events_to_choose_by_the_weight_is_the_default(n_users):
     histories, features, _ = world(n_users)
     pairs = Histories.from_lists([row[:2].tolist() for row in histories])
     assert share_chosen(pairs, features.values) == DEFAULT_SHARE
-
-
-def test_partial_fit_places_items_by_features_too():
-    histories, features, group_of = world()
-    embedder = CooccurrenceItemEmbedder(n_dims=16, item_features=features)
-    embedder.partial_fit(histories[:200]).partial_fit(histories[200:])
-    items = embedder.item_embeddings_
-    new = np.setdiff1d(features.ids, histories.item_ids)
-    assert (nearest_groups(items, group_of, new) == group_of[new][:, None]).mean() > 0.9
 
 
 def test_penalties_that_only_change_lengths_shrink_predictions_least():

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import joblib
 import numpy as np
 import pytest
-from sklearn.base import clone
 
 from skue import DecayAverageUserEncoder, Histories, ItemEmbeddings
 from skue._files import write_arrays
@@ -18,10 +17,6 @@ ITEMS = ItemEmbeddings([[3, 4], [0, 2]], ids=["tea", "cup"], space_id="shop")
 
 def test_rows_are_scaled_to_length_one():
     np.testing.assert_allclose(ITEMS.vectors, [[0.6, 0.8], [0, 1]], atol=1e-7)
-
-
-def test_ids_are_row_numbers_by_default():
-    assert ItemEmbeddings(np.eye(3)).ids.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +73,6 @@ def test_saved_items_are_loaded_unchanged(tmp_path, mmap):
     assert (loaded.space_id, loaded.catalog_id) == (ITEMS.space_id, ITEMS.catalog_id)
 
 
-def test_mapped_vectors_stay_on_disk(tmp_path):
-    ITEMS.save(tmp_path / "items.npz")
-    base = ItemEmbeddings.load(tmp_path / "items.npz", mmap=True).vectors
-    while base.base is not None and not isinstance(base, np.memmap):
-        base = base.base
-    assert isinstance(base, np.memmap)
-
-
 def test_a_failed_save_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "items.npz"
     ITEMS.save(path)
@@ -101,14 +88,7 @@ def test_a_failed_save_leaves_only_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["items.npz"]
 
 
-def test_loading_never_unpickles(tmp_path):
-    path = tmp_path / "items.npz"
-    np.savez(path, schema=1, vectors=np.array([{"a": 1}], dtype=object), ids=[1], space_id="x")
-    with pytest.raises(ValueError, match="must hold numbers, dates or text"):
-        ItemEmbeddings.load(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut"])
 def test_a_damaged_file_raises(tmp_path, content):
     path = tmp_path / "items.npz"
     path.write_bytes(content)
@@ -124,16 +104,6 @@ def test_keyed_vectors_are_converted():
 def test_a_model_instead_of_its_vectors_raises():
     with pytest.raises(ValueError, match=r"Pass model\.wv, not model"):
         ItemEmbeddings.from_keyed_vectors(SimpleNamespace(wv=None))
-
-
-def test_clone_returns_the_same_object():
-    assert clone(ITEMS, safe=False) is ITEMS
-
-
-def test_a_pickle_keeps_the_ids_and_the_space():
-    again = pickle.loads(pickle.dumps(ITEMS))
-    assert again.lookup(["cup"]).tolist() == [1]
-    assert again.space_id == "shop"
 
 
 def test_read_only_unit_rows_are_not_copied(tmp_path):
@@ -170,9 +140,8 @@ def reloaded(items, tmp_path):
         lambda items, _: pickle.loads(pickle.dumps(items)),
         reloaded,
         lambda items, _: items.extend([[1, 1, 1]], [7]),
-        lambda items, _: clone(items, safe=False),
     ],
-    ids=["pickle", "file", "extend", "clone"],
+    ids=["pickle", "file", "extend"],
 )
 def test_the_alignment_is_kept(again, tmp_path):
     items = again(ALIGNED, tmp_path)
@@ -180,30 +149,17 @@ def test_the_alignment_is_kept(again, tmp_path):
     assert items.space_id == ALIGNED.space_id
 
 
-def test_the_alignment_does_not_change_the_ids_of_space_and_catalogue():
-    plain = ItemEmbeddings(np.eye(3))
-    assert (plain.aligned_with, plain.agreement) == (None, None)
-    assert (plain.space_id, plain.catalog_id) == (ALIGNED.space_id, ALIGNED.catalog_id)
-
-
 @pytest.mark.parametrize(
     ("alignment", "message"),
     [
         ({"aligned_with": 3}, "aligned_with must be a string or None, got 3"),
         ({"aligned_with": "a", "agreement": 1.5}, "agreement must be a number from 0 to 1"),
-        ({"aligned_with": "a", "agreement": np.nan}, "agreement must be a number from 0 to 1"),
-        ({"aligned_with": "a", "agreement": "high"}, "agreement must be a number from 0 to 1"),
         ({"agreement": 0.5}, "agreement=0.5 needs aligned_with"),
     ],
 )
 def test_an_invalid_alignment_raises(alignment, message):
     with pytest.raises(ValueError, match=message):
         ItemEmbeddings(np.eye(3), **alignment)
-
-
-def test_items_saved_without_an_alignment_have_none(tmp_path):
-    loaded = reloaded(ItemEmbeddings(np.eye(2), space_id="x"), tmp_path)
-    assert (loaded.space_id, loaded.aligned_with, loaded.agreement) == ("x", None, None)
 
 
 def test_the_index_of_a_frame_gives_the_ids():
@@ -244,13 +200,11 @@ def test_an_empty_catalogue_recommends_nothing():
     "crafted",
     [
         {"space_id": np.array([1, 2])},
-        {"space_id": np.array(5)},
         {"vectors": np.zeros((2, 3), np.float32)},
         {"vectors": np.ones(2)},
         {"ids": np.array([4, 4])},
         {"aligned_with": np.array("monday"), "agreement": np.array("high")},
         {"_learned_events": np.array([0.5])},
-        {"_learned_events": np.array(5)},
     ],
     ids=str,
 )

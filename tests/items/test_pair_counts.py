@@ -56,8 +56,8 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 100)
 
 
-@pytest.mark.parametrize("block", [1, 7, 2**22])
-@pytest.mark.parametrize("window", [1, 3, 30])
+@pytest.mark.parametrize("block", [1, 2**22])
+@pytest.mark.parametrize("window", [1, 3])
 @pytest.mark.parametrize("directed", [False, True])
 def test_counts_in_chunks_are_those_of_a_slow_loop(
     small_chunks, monkeypatch, block, window, directed
@@ -72,7 +72,7 @@ def test_counts_in_chunks_are_those_of_a_slow_loop(
 
 
 @pytest.mark.parametrize("directed", [False, True])
-@pytest.mark.parametrize("size", [1, 37, 1000])
+@pytest.mark.parametrize("size", [37, 1000])
 def test_counts_have_the_same_bits_for_every_chunk_size(monkeypatch, size, directed):
     log = random_log()
     expected = count_pairs(log, window=5, directed=directed)
@@ -82,7 +82,7 @@ def test_counts_have_the_same_bits_for_every_chunk_size(monkeypatch, size, direc
     assert found[2:] == expected[2:]
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+@pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_every_number_of_workers_gives_the_same_vectors(small_chunks, backend):
     log = random_log()
     expected = CooccurrenceItemEmbedder(n_dims=8).fit(log).item_embeddings_
@@ -91,14 +91,6 @@ def test_every_number_of_workers_gives_the_same_vectors(small_chunks, backend):
         transitions = learned_items(log, 8, n_jobs=2, **TRANSITIONS)
     assert found.catalog_id == expected.catalog_id
     assert transitions.catalog_id == learned_items(log, 8, **TRANSITIONS).catalog_id
-
-
-def test_chunks_hold_every_user_once(small_chunks):
-    log = random_log()
-    chunks = _pair_counts._chunks(log.offsets)
-    assert len(chunks) > 5
-    users = np.concatenate([np.arange(chunk.start, chunk.stop) for chunk in chunks])
-    np.testing.assert_array_equal(users, np.arange(len(log)))
 
 
 def test_a_history_longer_than_a_chunk_is_counted_whole(monkeypatch):
@@ -110,7 +102,7 @@ def test_a_history_longer_than_a_chunk_is_counted_whole(monkeypatch):
 def test_counting_a_memory_mapped_log_does_not_copy_it(monkeypatch, tmp_path):
     monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 1000)
     rng = np.random.default_rng(0)
-    n_users = 40_000
+    n_users = 20_000
     log = Histories(
         rng.integers(0, 20, 4 * n_users),
         np.arange(n_users + 1) * 4,
@@ -129,7 +121,7 @@ def test_counting_a_memory_mapped_log_does_not_copy_it(monkeypatch, tmp_path):
     assert peak < log.codes.nbytes
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @pytest.mark.filterwarnings("ignore:No two items appear together")
 @given(lists_of_items, lists_of_items)
 def test_partial_fit_counts_the_new_rows_as_separate_users(earlier, later):
@@ -143,30 +135,12 @@ def test_partial_fit_counts_the_new_rows_as_separate_users(earlier, later):
     assert parts.item_embeddings_.catalog_id == whole.item_embeddings_.catalog_id
 
 
-def test_partial_fit_on_a_new_embedder_is_fit():
-    log = [["tea", "cup", "pot"], ["cup", "pot"]]
-    fitted = CooccurrenceItemEmbedder(n_dims=2).fit(log).item_embeddings_
-    found = CooccurrenceItemEmbedder(n_dims=2).partial_fit(log).item_embeddings_
-    assert found.catalog_id == fitted.catalog_id
-
-
-def test_partial_fit_adds_new_items():
-    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([["b", "d"]]).partial_fit([["a", "d", "e"]])
-    assert embedder.item_embeddings_.ids.tolist() == ["a", "b", "d", "e"]
-
-
 def test_partial_fit_keeps_counts_of_items_in_any_order():
     unsorted = Histories([0, 1, 1, 2], [0, 2, 4], [9, 5, 7])
     embedder = CooccurrenceItemEmbedder(n_dims=2, window=1).fit(unsorted).partial_fit([[5, 9, 6]])
     assert embedder.counted_item_ids_.tolist() == [5, 6, 7, 9]
     expected = [[0, 0, 1, 2], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(embedder.pair_counts_.toarray(), expected)
-
-
-def test_partial_fit_without_events_changes_nothing():
-    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2], [2, 3]])
-    before = embedder.item_embeddings_.catalog_id
-    assert embedder.partial_fit([[]]).item_embeddings_.catalog_id == before
 
 
 def test_partial_fit_with_another_window_says_what_to_do():
@@ -198,26 +172,17 @@ def test_an_interrupted_partial_fit_changes_nothing(monkeypatch, first):
     assert all(value is before[name] for name, value in vars(embedder).items())
 
 
-def test_a_failed_fit_changes_nothing():
-    embedder = CooccurrenceItemEmbedder(n_dims=2).fit([[1, 2], [2, 3]])
-    before = dict(vars(embedder))
-    with pytest.raises(ValueError, match="no event"):
-        embedder.fit([[]])
-    assert vars(embedder) == before
-
-
 def test_a_window_of_any_size_is_taken():
     counts = count_pairs(Histories.from_lists([[0, 1, 2]]), window=10**30)
     np.testing.assert_array_equal(counts.pairs.toarray(), [[0, 1, 0.5], [0, 0, 1], [0, 0, 0]])
 
 
-@pytest.mark.parametrize("directed", [False, True])
-def test_the_pairs_of_one_history_with_large_baskets_are_bounded(directed):
+def test_the_pairs_of_one_history_with_large_baskets_are_bounded():
     n_events = 200_000
     times = np.append(np.zeros(n_events - 10_000), np.repeat(np.arange(1.0, 5), 2500))
     bot = Histories(np.arange(n_events), [0, n_events], np.arange(n_events), timestamps=times)
     tracemalloc.start()
-    counts = count_pairs(bot, window=5, directed=directed)
+    counts = count_pairs(bot, window=5, directed=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     n_later = 2**24 // 10_000

@@ -43,9 +43,3 @@ def test_missing_items_are_filled_if_there_are_fewer_than_k():
 def test_unknown_ids_raise(ids, message):
     with pytest.raises(ValueError, match=message):
         ITEMS.similar_items(ids)
-
-
-@pytest.mark.parametrize("k", [0, -1, 2.5])
-def test_k_below_one_raises(k):
-    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
-        ITEMS.similar_items(["i1"], k=k)

@@ -2,38 +2,30 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import cross_val_score
 from threadpoolctl import threadpool_limits
 
 from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
-    ItemFeatures,
-    MixedUserEncoder,
     OwnFrequencyRanker,
     PopularityRanker,
-    RecallAtK,
     SimilarUsersRanker,
     TransitionItemRanker,
     TwoStageRecommender,
     TwoTowerUserEncoder,
     export_index,
-    leave_last_out,
     open_index,
 )
-from skue.datasets import make_user_histories
 
 RNG = np.random.default_rng(1)
 # Groups of 30 items; a slice has events of some of the items only.
-LISTS = [(RNG.integers(0, 30, 8) + 30 * RNG.integers(0, 100)).tolist() for _ in range(900)]
+LISTS = [(RNG.integers(0, 30, 8) + 30 * RNG.integers(0, 60)).tolist() for _ in range(500)]
 TIMES = [np.sort(RNG.integers(0, 9, 8)).tolist() for _ in LISTS]
 TOWERS = {"max_iter": 1, "hidden_layer_sizes": (8,), "random_state": 0}
 ESTIMATORS = [
     DecayAverageUserEncoder(),
-    MixedUserEncoder(CooccurrenceItemEmbedder(n_dims=8)),
-    TwoTowerUserEncoder(**TOWERS),
-    TwoTowerUserEncoder(CooccurrenceItemEmbedder(n_dims=8), early_stopping=False, **TOWERS),
+    TwoTowerUserEncoder(CooccurrenceItemEmbedder(n_dims=8), **TOWERS),
     PopularityRanker(),
     OwnFrequencyRanker(),
     SimilarUsersRanker(),
@@ -54,9 +46,9 @@ def shuffled(histories):
     return Histories(codes, histories.offsets, ids, timestamps=times)
 
 
-ROWS = np.sort(np.random.default_rng(2).choice(len(LISTS), 250, replace=False))
+ROWS = np.sort(np.random.default_rng(2).choice(len(LISTS), 120, replace=False))
 WHOLE, ALONE = log_of(range(len(LISTS))), log_of(ROWS)
-SLICES = {"slice": WHOLE[ROWS], "slice of a shuffled vocabulary": shuffled(WHOLE)[ROWS]}
+SLICE = shuffled(WHOLE)[ROWS]
 
 
 def name_of(estimator):
@@ -64,11 +56,10 @@ def name_of(estimator):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
-@pytest.mark.parametrize("part", SLICES.values(), ids=SLICES)
 @pytest.mark.filterwarnings("ignore:.*examples to learn from")
-def test_a_slice_gives_the_bits_of_the_same_histories_as_lists(estimator, part):
-    assert len(part.item_ids) > len(ALONE.item_ids)
-    ids, scores = estimator.fit(part).recommend(part, 5, exclude_seen=True)
+def test_a_slice_gives_the_bits_of_the_same_histories_as_lists(estimator):
+    assert len(SLICE.item_ids) > len(ALONE.item_ids)
+    ids, scores = estimator.fit(SLICE).recommend(SLICE, 5, exclude_seen=True)
     known = estimator.item_embeddings_.ids
     encoder_id = getattr(estimator, "encoder_id_", None)
     expected_ids, expected_scores = estimator.fit(ALONE).recommend(ALONE, 5, exclude_seen=True)
@@ -80,17 +71,9 @@ def test_a_slice_gives_the_bits_of_the_same_histories_as_lists(estimator, part):
 
 
 def test_an_exported_index_holds_no_item_without_an_event(tmp_path):
-    export_index(DecayAverageUserEncoder().fit(SLICES["slice"]), tmp_path)
+    export_index(DecayAverageUserEncoder().fit(SLICE), tmp_path)
     ids = open_index(tmp_path).items.ids
     np.testing.assert_array_equal(np.sort(ids), ALONE.item_ids)
-
-
-def test_features_add_items_without_events_to_a_slice_as_to_lists():
-    features = ItemFeatures(np.eye(100)[np.repeat(np.arange(100), 30)])
-    embedder = CooccurrenceItemEmbedder(n_dims=8, item_features=features)
-    found = [embedder.fit(part).item_embeddings_ for part in (SLICES["slice"], ALONE)]
-    assert found[0].catalog_id == found[1].catalog_id
-    assert len(found[0]) == 3000
 
 
 def test_parts_counted_one_after_another_have_no_item_without_an_event():
@@ -109,23 +92,13 @@ def test_random_directions_are_those_of_items_with_an_event():
     assert items.ids.tolist() == list(range(5, 19))
 
 
-@pytest.mark.parametrize("n_dims", [8, 128])
+@pytest.mark.parametrize("n_dims", [8, 64])
 def test_the_threads_of_blas_do_not_change_the_item_vectors(n_dims):
     found = []
     for n_threads in (1, 2):
         with threadpool_limits(n_threads):
             found.append(CooccurrenceItemEmbedder(n_dims=n_dims).fit(WHOLE[300:]).item_embeddings_)
     assert found[0].catalog_id == found[1].catalog_id
-
-
-def test_scores_are_those_of_every_number_of_jobs():
-    X, y = leave_last_out(make_user_histories(n_users=300).histories)
-    scores = [
-        cross_val_score(DecayAverageUserEncoder(), X, y, cv=2, scoring=RecallAtK(20), n_jobs=n_jobs)
-        for n_jobs in (None, 2)
-    ]
-    assert (scores[0] > 0).all()
-    np.testing.assert_array_equal(scores[0], scores[1])
 
 
 def test_items_too_rare_for_a_dimension_are_placed_beside_their_neighbours():

@@ -49,9 +49,9 @@ def expected_counts(users, items, targets, excluded):
     return found
 
 
-@pytest.mark.parametrize("tile", [7, 45, 8192])
+@pytest.mark.parametrize("tile", [7, 8192])
 @pytest.mark.parametrize("exclude", [False, True])
-@pytest.mark.parametrize("block_bytes", [1, 2000, 10**6])
+@pytest.mark.parametrize("block_bytes", [1, 10**6])
 def test_counts_equal_those_over_the_whole_matrix(
     counter, problem, monkeypatch, tile, exclude, block_bytes
 ):

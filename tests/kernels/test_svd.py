@@ -15,7 +15,7 @@ def decaying_table(n_rows, n_columns):
     return sp.csr_array(((left * 0.8 ** np.arange(40)) @ right.T).astype(np.float32))
 
 
-@pytest.mark.parametrize("shape", [(120, 120), (150, 90), (90, 150), (12, 12)])
+@pytest.mark.parametrize("shape", [(120, 120), (90, 150), (12, 12)])
 def test_the_krylov_space_has_the_largest_singular_values(shape):
     table = decaying_table(*shape) if min(shape) > 40 else sp.csr_array(np.eye(12, k=1))
     left, values, right = _svd.krylov_svd(table, 10, np.random.RandomState(0))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skue.kernels._topk import top_k
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.integers(1, 700), st.integers(1, 40), st.integers(1, 5), st.sampled_from([3, 50, 100_000])
 )

@@ -27,9 +27,9 @@ def test_unknown_items_are_a_share_of_the_events():
 
 
 def test_alike_people_are_not_told_apart():
-    measures = drift(people(400, range(12)), people(400, range(12), seed=1), average())
+    measures = drift(people(200, range(12)), people(200, range(12), seed=1), average())
     for name in ("statistics_auc", "vectors_auc", "statistics_auc_normal", "vectors_auc_normal"):
-        n_users = 200 if name.endswith("normal") else 400
+        n_users = 100 if name.endswith("normal") else 200
         assert abs(measures[name] - 0.5) < 4 * 0.41 / n_users**0.5, name
 
 
@@ -76,15 +76,8 @@ def test_a_refit_that_only_turns_the_space_has_moved_nothing(n_more_dims):
     assert measures["refit_cosine"] == pytest.approx(1, abs=1e-6)
 
 
-def test_a_refit_that_learned_something_else_has_moved():
-    refitted = average(ItemEmbeddings(np.random.default_rng(5).normal(size=(12, 4))))
-    measures = drift(people(30, range(12)), people(30, range(12)), average(), refitted=refitted)
-    assert measures["item_cosine"] < 0.9
-    assert measures["refit_cosine"] < 0.95
-
-
 def test_samples_bound_the_work_and_are_drawn_by_random_state():
-    first, second = people(300, range(12)), people(300, range(12), seed=1)
+    first, second = people(60, range(12)), people(60, range(12), seed=1)
     encoded = []
 
     class Counting(DecayAverageUserEncoder):
@@ -93,9 +86,9 @@ def test_samples_bound_the_work_and_are_drawn_by_random_state():
             return super().transform(X)
 
     encoder = Counting(ITEMS).fit(first)
-    found = [drift(first, second, encoder, n_users=50, random_state=seed) for seed in (0, 0, 1)]
+    found = [drift(first, second, encoder, n_users=30, random_state=seed) for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
-    assert max(encoded) == 50
+    assert max(encoded) == 30
 
 
 def test_too_few_users_are_refused():
@@ -107,8 +100,3 @@ def test_spaces_without_a_common_item_are_refused():
     refitted = average(ItemEmbeddings(np.eye(4), ids=["a", "b", "c", "d"]))
     with pytest.raises(ValueError, match="encoder and refitted have no item in common"):
         drift(people(30, range(12)), people(30, range(12)), average(), refitted=refitted)
-
-
-def test_a_refitted_encoder_without_the_first_one_is_refused():
-    with pytest.raises(ValueError, match="refitted is compared with encoder, which is None"):
-        drift(people(30, range(12)), people(30, range(12)), refitted=average())

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from skue import (
@@ -64,10 +62,6 @@ def test_a_metric_equals_the_fraction_computed_by_hand(scorer, targets, expected
     assert scorer(ENCODER, [["a"]], y) == pytest.approx(expected, abs=1e-9)
 
 
-def test_recall_is_the_mean_over_users():
-    assert RecallAtK(2)(ENCODER, [["a"], ["e"], ["a"]], ["b", "d", "e"]) == pytest.approx(2 / 3)
-
-
 def test_retrieval_scores_equal_the_single_scorers():
     X, y = [["a"], ["c"], ["e", "a"]], ["b", "a", "nowhere"]
     scores = RetrievalScores(k=(1, 3))(ENCODER, X, y)
@@ -104,9 +98,8 @@ def test_the_breakdown_separates_items_with_and_without_events():
     assert scores["recall@1_known"] == 0
 
 
-@pytest.mark.parametrize("block_bytes", [1, 100, 10_000])
-@pytest.mark.parametrize("n_users", [1, 7])
-@pytest.mark.parametrize(("n_items", "k"), [(5, 1), (13, 4), (13, 13), (101, 20)])
+@pytest.mark.parametrize(("n_users", "block_bytes"), [(1, 10_000), (7, 1)])
+@pytest.mark.parametrize(("n_items", "k"), [(13, 4), (13, 13), (101, 20)])
 def test_equal_item_vectors_give_a_recall_of_exactly_k_in_n(n_items, k, n_users, block_bytes):
     rng = np.random.default_rng(0)
     users = rng.normal(size=(n_users, 8)).astype(np.float32)
@@ -232,36 +225,6 @@ def test_items_are_transformed_by_the_steps_after_the_encoder():
     assert RecallAtK(3)(pipeline, X, y) == pytest.approx(recall_at_k(users, projected, y, k=3))
 
 
-def test_a_column_transformer_around_one_encoder_is_scored():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"history": [["a"], ["e", "d"]], "age": [30, 40]})
-    columns = ColumnTransformer([("h", DecayAverageUserEncoder(ITEMS), "history")]).fit(frame)
-    assert RecallAtK(1)(columns, frame, ["a", "d"]) == 1
-
-
-def test_an_encoder_next_to_other_columns_raises():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"history": [["a"], ["e"]], "age": [30, 40]})
-    columns = ColumnTransformer(
-        [("h", DecayAverageUserEncoder(ITEMS), "history"), ("age", "passthrough", ["age"])]
-    ).fit(frame)
-    with pytest.raises(ValueError, match=r"outputs are \['h', 'age'\]"):
-        RecallAtK(1)(columns, frame, ["a", "d"])
-
-
-def test_a_classifier_after_the_encoder_raises():
-    X = [["a"], ["e"], ["a"], ["e"]]
-    pipeline = Pipeline([("encode", DecayAverageUserEncoder(ITEMS)), ("c", LogisticRegression())])
-    pipeline.fit(X, [0, 1, 0, 1])
-    with pytest.raises(ValueError, match=r"'c' .LogisticRegression. after the encoder"):
-        RecallAtK(1)(pipeline, X, ["a"] * 4)
-
-
-def test_an_estimator_without_items_raises():
-    with pytest.raises(ValueError, match="PCA has no user encoder, so there are no item vectors"):
-        RecallAtK(1)(PCA().fit(np.eye(3)), np.eye(3), [0, 1, 2])
-
-
 @pytest.mark.parametrize(
     ("normalize", "expected"), [("relevant", 1 / 2), ("min", 1.0), ("hit", 1.0)]
 )
@@ -272,12 +235,6 @@ def test_the_recall_of_parts_is_divided_like_that_of_all(normalize, expected):
     assert scores["recall@1"] == scores["recall@1_known"] == expected
     assert scores["recall@1_repeat"] == 1.0
     assert scores["recall@1_explore"] == 0.0
-
-
-def test_held_out_ids_of_another_type_are_refused():
-    encoder = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3))).fit([[0, 1]])
-    with pytest.raises(ValueError, match="The item ids of y must be of one type"):
-        RecallAtK(1)(encoder, [[0], [1]], ["0", "1"])
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -1,6 +1,5 @@
 """The rankers that count, and a ranker of one's own on the public base class."""
 
-import joblib
 import numpy as np
 import pytest
 
@@ -15,7 +14,6 @@ from skue import (
     TransitionItemRanker,
     leave_last_out,
 )
-from skue.histories._vocabulary import Vocabulary
 
 RNG = np.random.default_rng(1)
 RANKERS = [
@@ -52,27 +50,10 @@ def test_scores_are_those_of_the_formula():
         np.testing.assert_allclose(row, slow_scores(history, LISTS, 8), rtol=1e-5)
 
 
-def test_a_history_without_known_items_gets_the_most_popular():
-    ranker = TransitionItemRanker().fit([["a", "b"], ["b", "c"], ["b"]])
-    ids, _ = ranker.recommend([[], ["unknown"]], k=1)
-    assert ids.tolist() == [["b"], ["b"]]
-
-
 def test_items_of_one_instant_do_not_follow_one_another():
     histories = Histories.from_lists([[0, 1, 2]], timestamps=[[1.0, 1.0, 2.0]])
     table = TransitionItemRanker().fit(histories).counts_.transitions.toarray()
     assert table[0, 1] == 0 < table[0, 2]
-
-
-def test_it_excludes_and_allows_items():
-    ranker = TransitionItemRanker().fit(LISTS)
-    ids, _ = ranker.recommend(LISTS[:3], k=8, exclude=[[0], [1], [2]], allow=[0, 1, 2])
-    assert [set(row) - {-1} for row in ids.tolist()] == [{1, 2}, {0, 2}, {0, 1}]
-    ids, _ = ranker.recommend(LISTS[:3], k=8, exclude_seen=True)
-    assert all(
-        set(row) - {-1} == set(range(8)) - set(own)
-        for row, own in zip(ids.tolist(), LISTS, strict=False)
-    )
 
 
 @pytest.mark.parametrize("n_newer", [50, 210, 2000])
@@ -90,26 +71,6 @@ def test_metrics_rank_the_whole_catalogue_by_its_scores():
     assert RecallAtK(3)(ranker, X, y) == pytest.approx(hits)
 
 
-def test_a_pickled_ranker_gives_the_same_scores(tmp_path):
-    ranker = TransitionItemRanker().fit(LISTS)
-    joblib.dump(ranker, tmp_path / "ranker.joblib")
-    loaded = joblib.load(tmp_path / "ranker.joblib")
-    np.testing.assert_array_equal(loaded.recommend(LISTS, k=4)[1], ranker.recommend(LISTS, k=4)[1])
-
-
-def test_requests_for_users_of_one_batch_look_their_items_up_once(monkeypatch):
-    ranker = TransitionItemRanker().fit([["a", "b"], ["b", "c"]])
-    histories = Histories.from_lists([["c", "a"], ["unknown", "b"]])
-    calls = []
-    lookup = Vocabulary.lookup
-    monkeypatch.setattr(
-        Vocabulary, "lookup", lambda self, ids: calls.append(1) or lookup(self, ids)
-    )
-    for row in (0, 1):
-        ranker.recommend(histories[row : row + 1], k=1)
-    assert len(calls) == 1
-
-
 def test_a_small_difference_in_popularity_is_no_tie_for_the_metrics():
     ranker = TransitionItemRanker().fit([["a"]] * 2000 + [["b"]] * 1999)
     assert ranker.recommend([[]], k=1)[0].tolist() == [["a"]]
@@ -117,11 +78,9 @@ def test_a_small_difference_in_popularity_is_no_tie_for_the_metrics():
     assert RecallAtK(1)(ranker, [[]], ["a"]) == 1.0
 
 
-@pytest.mark.parametrize(
-    "log", [[[], []], Histories.from_lists([["a", "b"]], weights=[[-1.0, 0.0]])]
-)
 @pytest.mark.parametrize("ranker", RANKERS, ids=repr)
-def test_a_log_without_liked_events_is_refused(ranker, log):
+def test_a_log_without_liked_events_is_refused(ranker):
+    log = Histories.from_lists([["a", "b"]], weights=[[-1.0, 0.0]])
     with pytest.raises(ValueError, match="no event with a positive weight"):
         ranker.fit(log)
 
@@ -191,18 +150,6 @@ def test_what_was_fitted_with_times_needs_them_only_if_they_change_the_scores(ra
     else:
         with pytest.raises(ValueError, match=r"X has no timestamps, but .* was fitted"):
             ranker.recommend(list(log), k=3)
-
-
-@pytest.mark.parametrize("ranker", RANKERS, ids=repr)
-def test_a_slice_of_a_log_gives_the_same_as_its_lists(ranker):
-    log = Histories.from_lists([["a", "b"], ["b", "c", "b"], ["ghost"], ["c", "a", "c"]])
-    part = log[np.array([0, 1, 3])]
-    found = ranker.fit(part).recommend(part, k=9)
-    lists = [row.tolist() for row in part]
-    expected = ranker.fit(lists).recommend(lists, k=9)
-    assert "ghost" not in found[0]
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 class SameFirstLetter(ItemRanker):

@@ -9,8 +9,8 @@ DAY = 86400.0
 T0 = 1.7e9
 
 
-@pytest.mark.parametrize("n_events", [100, 1000, 20_000])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_events", [100, 20_000])
+@pytest.mark.parametrize("seed", range(2))
 def test_without_wrong_clocks_the_end_is_the_newest_time(n_events, seed):
     rng = np.random.default_rng(seed)
     for times in (

@@ -4,9 +4,15 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from skue import Histories, TwoStageRecommender, TwoTowerUserEncoder
+from skue import (
+    CooccurrenceItemEmbedder,
+    Histories,
+    TwoStageRecommender,
+    TwoTowerUserEncoder,
+)
 from skue.histories._splits import newest_instants
 from skue.ranking import _training
 from skue.ranking._training import TrainingTable, cross_validated, queries_before
@@ -52,7 +58,7 @@ def slow_queries(log, held_out):
 
 
 @pytest.mark.parametrize("with_times", [False, True])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_held_out_instant_is_predicted_from_all_events_before_it(seed, with_times):
     log, held_out = random_log(seed, with_times=with_times)
     users, queries, answers = queries_before(log, held_out, np.random.RandomState(0))
@@ -77,12 +83,6 @@ def test_of_very_many_queries_some_are_drawn(monkeypatch):
     whole = slow_queries(log, held_out)
     for user, query, answer in zip(queries.user_ids, queries, answers, strict=True):
         assert (user, query.tolist(), answer.tolist()) in whole
-
-
-def test_nothing_held_out_gives_no_query():
-    log, held_out = random_log(0, with_times=True)
-    users, queries, answers = queries_before(log, held_out & False, np.random.RandomState(0))
-    assert len(users) == len(queries) == len(answers) == 0
 
 
 class Recording(GaussianNB):
@@ -124,8 +124,8 @@ def test_where_tastes_move_the_second_stage_does_not_learn_from_outdated_queries
     lists = [(20 * np.repeat(own, [6, 6]) + rng.integers(20, size=12)).tolist() for own in groups]
     log = Histories.from_lists(lists)
     X = log._keep_events(np.tile(np.arange(12) < 11, 300))
-    encoder = TwoTowerUserEncoder(random_state=0, max_iter=2)
-    model = TwoStageRecommender(encoder, random_state=0).fit(X)
+    towers = TwoTowerUserEncoder(CooccurrenceItemEmbedder(), random_state=0, max_iter=2)
+    model = TwoStageRecommender(towers, LogisticRegression(max_iter=1000), random_state=0).fit(X)
     ids, _ = model.recommend(X, k=5, exclude_seen=True)
     assert (ids // 20 == groups[:, 1:]).mean() > 0.8
 
@@ -139,7 +139,7 @@ def random_weights(log, seed):
 
 
 @pytest.mark.parametrize("with_times", [False, True])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_disliked_items_are_no_answers(seed, with_times):
     log, held_out = random_log(seed, with_times=with_times)
     log = random_weights(log, seed)
@@ -164,7 +164,7 @@ def test_disliked_items_are_no_answers(seed, with_times):
 
 
 @pytest.mark.parametrize("with_times", [False, True])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_newest_instant_with_a_liked_event_is_held_out(seed, with_times):
     log, _ = random_log(seed, with_times=with_times)
     log = random_weights(log, seed)

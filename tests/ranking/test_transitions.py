@@ -41,8 +41,8 @@ def slow_table(most_between, most_followers):
     return table
 
 
-@pytest.mark.parametrize("most_between", [0, 4, 100])
-@pytest.mark.parametrize("most_followers", [1, 5, 200])
+@pytest.mark.parametrize("most_between", [0, 4])
+@pytest.mark.parametrize("most_followers", [5, 200])
 def test_the_table_agrees_with_a_slow_loop_for_every_bound(
     most_between, most_followers, monkeypatch
 ):

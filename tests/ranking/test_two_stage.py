@@ -3,11 +3,9 @@
 import pickle
 import warnings
 
-import joblib
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, SGDClassifier
@@ -16,9 +14,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
-    MinMaxScaler,
     RobustScaler,
-    SplineTransformer,
     StandardScaler,
 )
 
@@ -152,19 +148,12 @@ def test_scores_cover_the_catalogue_and_candidates_are_above_all_others(fitted):
     assert others > 100
 
 
-@pytest.mark.parametrize("k", [3, 25, N_ITEMS])
+@pytest.mark.parametrize("k", [3, N_ITEMS])
 def test_recommend_sorts_the_scores_of_the_whole_catalogue(fitted, k):
     ids, scores = fitted.recommend(LOG[:10], k=k)
     table = fitted._scores(LOG[:10])(0, 10)
     np.testing.assert_array_equal(ids, np.argsort(-table, axis=1, kind="stable")[:, :k])
     np.testing.assert_allclose(scores, -np.sort(-table, axis=1)[:, :k], rtol=1e-5)
-
-
-def test_k_above_the_number_of_items_pads(fitted):
-    ids, scores = fitted.recommend(LOG[:2], k=N_ITEMS + 3)
-    assert (ids[:, N_ITEMS:] == -1).all()
-    assert np.isneginf(scores[:, N_ITEMS:]).all()
-    assert set(ids[0, :N_ITEMS].tolist()) == set(range(N_ITEMS))
 
 
 def test_one_user_alone_gets_the_same_as_in_a_batch(fitted):
@@ -183,18 +172,8 @@ def test_the_size_of_a_block_does_not_matter(fitted, monkeypatch):
     np.testing.assert_allclose(scores, expected[1], rtol=1e-4, atol=1e-5)
 
 
-def test_items_are_excluded_and_allowed(fitted):
-    X = LOG[:10]
-    ids, _ = fitted.recommend(X, k=N_ITEMS, exclude_seen=True)
-    for row, history in zip(ids.tolist(), X, strict=True):
-        assert set(row) - {-1} == set(range(N_ITEMS)) - set(history.tolist())
-    ids, _ = fitted.recommend(X, k=N_ITEMS, allow=[3, 4, 5], exclude=[4])
-    assert all(set(row) == {3, 5, -1} for row in ids.tolist())
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_limits_leave_the_order_of_the_other_items_as_it_is(fitted, seed):
-    rng = np.random.default_rng(seed)
+def test_limits_leave_the_order_of_the_other_items_as_it_is(fitted):
+    rng = np.random.default_rng(0)
     X = LOG[:30]
     ranking, scores = fitted.recommend(X, k=N_ITEMS)
     own = [rng.integers(N_ITEMS, size=n) for n in rng.integers(0, 25, size=30)]
@@ -223,10 +202,6 @@ def test_metrics_agree_with_recommend(fitted):
         assert RecallAtK(5, exclude_seen=exclude_seen)(fitted, X, y) == pytest.approx(hits)
     assert fitted.score(X, y) == RecallAtK(20)(fitted, X, y)
     assert 0 < NDCGAtK(5)(fitted, X, y) < 1
-
-
-def test_transform_gives_the_vectors_of_the_encoder(fitted):
-    np.testing.assert_array_equal(fitted.transform(LOG), fitted.encoder_.transform(LOG))
 
 
 def test_it_stands_in_a_pipeline(fitted):
@@ -305,12 +280,6 @@ def test_a_frozen_two_tower_that_learned_from_all_events_is_warned_about():
         TwoStageRecommender(frozen, LogisticRegression(), random_state=0).fit(LOG)
 
 
-def test_a_pickled_recommender_gives_the_same(fitted, tmp_path):
-    joblib.dump(fitted, tmp_path / "model.joblib")
-    loaded = joblib.load(tmp_path / "model.joblib")
-    np.testing.assert_array_equal(loaded.recommend(LOG, k=5)[0], fitted.recommend(LOG, k=5)[0])
-
-
 def test_a_copy_without_the_log_recommends_the_same_and_holds_no_user(fitted):
     served = fitted.without_log()
     assert b"u007" in pickle.dumps(fitted)
@@ -334,14 +303,6 @@ def test_explain_lists_what_recommend_does_for_every_k():
     assert listed == model.recommend(LOG[:1], k=N_ITEMS)[0][0, : len(listed)].tolist()
 
 
-def test_explain_takes_ids_that_cannot_be_encoded():
-    pytest.importorskip("pandas")
-    items = ItemEmbeddings(np.eye(4), ids=["a", "\ud800", "c", "d"])
-    log = Histories.from_lists([["a", "\ud800", "c"], ["d", "a"]] * 20)
-    model = TwoStageRecommender(DecayAverageUserEncoder(items), LogisticRegression()).fit(log)
-    assert "\ud800" in model.explain([["a"]], 4)["item"].tolist()
-
-
 @pytest.mark.parametrize("ranker", [GaussianNB(), SGDClassifier(random_state=0)])
 def test_a_ranker_has_predict_proba_or_decision_function(ranker):
     model = recommender(ranker=ranker).fit(LOG)
@@ -349,16 +310,10 @@ def test_a_ranker_has_predict_proba_or_decision_function(ranker):
     assert np.isfinite(model.recommend(LOG[:5], k=5)[1]).all()
 
 
-def test_a_ranker_with_neither_is_an_error():
-    with pytest.raises(ValueError, match=r"'ranker' parameter of TwoStageRecommender must be"):
-        recommender(ranker=FunctionTransformer()).fit(LOG)
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"n_candidates": 0}, "n_candidates"),
-        ({"n_candidates": True}, "n_candidates must be an integer of at least 1, got True"),
         ({"encoder": 3}, "encoder"),
     ],
 )
@@ -376,25 +331,11 @@ def test_histories_too_short_to_hold_out_leave_the_encoder_alone_with_a_warning(
     np.testing.assert_array_equal(ids, model.encoder_.recommend(lists, k=3)[0])
 
 
-def test_the_encoder_alone_scores_as_the_encoder():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = recommender().fit([[item] for item in range(N_ITEMS)])
-    X, y = leave_last_out(LOG)
-    assert RecallAtK(5)(model, X, y) == RecallAtK(5)(model.encoder_, X, y)
-
-
 def test_users_without_a_known_event_get_finite_scores(fitted):
     unknown = Histories.from_lists([[], [999]], timestamps=[[], [1.0]])
     ids, scores = fitted.recommend(unknown, k=N_ITEMS)
     assert np.isfinite(scores).all()
     np.testing.assert_array_equal(ids[0], ids[1])
-
-
-def test_an_allow_list_without_known_items_gives_no_candidate(fitted):
-    ids, scores = fitted.recommend(LOG[:2], k=3, allow=[998, 999])
-    assert (ids == -1).all()
-    assert np.isneginf(scores).all()
 
 
 def cut_in_two(log, day):
@@ -420,12 +361,6 @@ def test_updates_are_the_same_as_counting_all_events_anew():
     assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
     np.testing.assert_array_equal(model.ranker_.coef_, coefficients)
     np.testing.assert_array_equal(model.transform(LOG[:5]), vectors)
-
-
-def test_an_update_knows_new_users():
-    model = recommender(ranker=LogisticRegression()).fit(LOG[:100])
-    model.update(LOG[100:])
-    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
 
 
 def test_an_update_leaves_out_events_older_than_counted_ones_and_names_one():
@@ -455,16 +390,6 @@ def test_a_repeat_at_the_time_of_the_newest_event_is_counted_as_it_is_anew():
         warnings.filterwarnings("ignore", message="No newest instant")
         model = recommender().fit(first).update(more)
     assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, both)))
-
-
-def test_one_late_event_does_not_keep_the_others_from_being_counted():
-    model = recommender(ranker=LogisticRegression()).fit(LOG)
-    before = model.counts_.popularity[[3, 4]]
-    times = [[0.0], [30.0 * 86400]]
-    newer = Histories.from_lists([[3], [4]], timestamps=times, user_ids=["u000", "new"])
-    with pytest.warns(UserWarning, match="1 of 2 are not, .* 3 at 0.0 of user 'u000'"):
-        model.update(newer)
-    assert (model.counts_.popularity[[3, 4]] - before).tolist() == [0, 1]
 
 
 def test_a_wrong_clock_in_an_update_counts_as_of_the_end_and_does_not_keep_its_user_out():
@@ -526,20 +451,6 @@ def test_forgotten_users_leave_the_counts_that_the_others_alone_give():
     np.testing.assert_array_equal(model.ranker_.coef_, coefficients)
 
 
-@pytest.mark.parametrize(
-    ("user_ids", "message"),
-    [
-        (["u001", "who"], "1 of 2 user_ids are not in the log, such as 'who'"),
-        ([3], "user_ids must be of one type, got 3, but those of fit are such as 'u000'"),
-    ],
-)
-def test_users_that_are_not_in_the_log_cannot_be_forgotten(user_ids, message):
-    model = recommender(ranker=LogisticRegression()).fit(LOG)
-    with pytest.raises(ValueError, match=message):
-        model.forget(user_ids)
-    assert len(model.log_) == len(LOG)
-
-
 def test_nobody_can_be_forgotten_without_user_ids_or_without_the_log():
     log = Histories(LOG.codes, LOG.offsets, LOG.item_ids)
     with pytest.raises(ValueError, match="forget needs user_ids"):
@@ -558,13 +469,6 @@ def test_a_ranker_learns_from_all_held_out_candidates_and_some_of_the_others(mon
     assert chosen[rows].sum() == 10
     every = _training.learned_rows(chosen[:30], np.random.RandomState(0))
     assert every.tolist() == list(range(30))
-
-
-def test_the_ranker_learns_from_as_many_others_if_very_many_items_are_held_out(monkeypatch):
-    monkeypatch.setattr(_training, "MOST_CANDIDATES", 30)
-    chosen = np.arange(100) < 40
-    rows = _training.learned_rows(chosen, np.random.RandomState(0))
-    assert np.bincount(chosen[rows]).tolist() == [40, 40]
 
 
 def test_scores_do_not_depend_on_the_size_of_a_block_of_candidates(monkeypatch):
@@ -619,25 +523,12 @@ def test_explain_lists_the_features_of_each_recommendation(fitted):
     assert table["user"].tolist() == np.repeat(LOG.user_ids[:4], 3).tolist()
 
 
-def test_the_shares_of_a_linear_ranker_add_up_to_the_score(fitted):
-    pytest.importorskip("pandas")
-    table = fitted.explain(LOG[:4], k=3)
-    shares = table[[f"share of {name}" for name in FEATURES]].sum(axis=1)
-    np.testing.assert_allclose(shares + fitted.ranker_.intercept_[0], table["score"], rtol=1e-4)
-
-
 def test_fit_that_fails_leaves_the_recommender_unchanged():
     model = recommender(ranker=LogisticRegression()).fit(LOG)
     expected = model.recommend(LOG[:3])[0]
     with pytest.raises(ValueError, match="user"):
         model.set_params(n_candidates=10).fit([])
     np.testing.assert_array_equal(model.recommend(LOG[:3])[0], expected)
-
-
-def test_the_same_seed_gives_the_same_recommendations():
-    log = LOG[:60]
-    first, second = recommender().fit(log), recommender().fit(log)
-    np.testing.assert_array_equal(first.recommend(LOG)[1], second.recommend(LOG)[1])
 
 
 @pytest.mark.parametrize(
@@ -659,10 +550,8 @@ def test_an_item_that_was_just_disliked_is_not_learned_as_the_next_one(encoder):
 @pytest.mark.parametrize(
     "steps",
     [
-        [PCA()],
         [SelectKBest(k=5)],
         [StandardScaler(), PCA(5)],
-        [SplineTransformer(sparse_output=True)],
     ],
 )
 def test_there_are_no_shares_if_a_step_mixes_or_drops_features(steps):
@@ -672,30 +561,23 @@ def test_there_are_no_shares_if_a_step_mixes_or_drops_features(steps):
     assert list(table.columns[4:]) == model.feature_names_in_ranker_.tolist()
 
 
-@pytest.mark.parametrize("scaler", ["passthrough", MinMaxScaler(), RobustScaler()])
-def test_the_shares_behind_a_scaler_add_up_to_the_score(scaler):
+@pytest.mark.parametrize(
+    "ranker",
+    [
+        make_pipeline("passthrough", LogisticRegression()),
+        make_pipeline(RobustScaler(), LogisticRegression()),
+        default_rankers(np.random.RandomState(0))["additive"],
+    ],
+    ids=["linear", "scaled", "additive"],
+)
+def test_the_shares_of_features_add_up_to_the_score(ranker):
     pytest.importorskip("pandas")
-    model = recommender(ranker=make_pipeline(scaler, LogisticRegression())).fit(LOG)
+    model = recommender(ranker=ranker).fit(LOG)
     table = model.explain(LOG[:4], k=3)
     shares = table[[f"share of {name}" for name in FEATURES]].sum(axis=1)
     np.testing.assert_allclose(
         shares + model.ranker_[-1].intercept_[0], table["score"], rtol=1e-4, atol=1e-5
     )
-
-
-def test_the_shares_of_an_additive_ranker_add_up_to_the_score():
-    pytest.importorskip("pandas")
-    model = recommender(ranker=default_rankers(np.random.RandomState(0))["additive"]).fit(LOG)
-    table = model.explain(LOG[:4], k=3)
-    shares = table[[f"share of {name}" for name in FEATURES]].sum(axis=1)
-    np.testing.assert_allclose(
-        shares + model.ranker_[-1].intercept_[0], table["score"], rtol=1e-4, atol=1e-5
-    )
-
-
-def test_update_before_fit_is_an_error_of_an_unfitted_estimator():
-    with pytest.raises(NotFittedError):
-        recommender().update(LOG)
 
 
 def test_update_refuses_ids_and_times_of_another_type():

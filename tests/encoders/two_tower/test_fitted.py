@@ -113,14 +113,6 @@ def test_another_item_or_fallback_vector_changes_the_id(name):
     assert encoder.encoder_id_ != before
 
 
-def test_a_change_of_the_last_bit_of_a_weight_changes_the_id():
-    encoder = fitted()
-    before = encoder.encoder_id_
-    weights = encoder.parameters_[0]["linear"]
-    weights[-1, -1] = np.nextafter(weights[-1, -1], np.float32(9))
-    assert encoder.encoder_id_ != before
-
-
 def test_a_parameter_used_by_transform_changes_the_id_and_the_vectors():
     encoder = fitted()
     X = [[1, 2, 3, 4, 5]]
@@ -130,25 +122,13 @@ def test_a_parameter_used_by_transform_changes_the_id_and_the_vectors():
     assert np.abs(encoder.transform(X) - vectors).max() > 1e-3
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"learning_rate_init": 0.5},
-        {"hidden_layer_sizes": (3,)},
-        {"decays": (7.0,)},
-        {"random_state": 9},
-        {"negatives": "sampled"},
-        {"item_tower": "trained"},
-        {"dropout": 0.9, "event_dropout": 0.9, "alpha": 3.0},
-        {"n_jobs": 2, "unknown_item": "raise"},
-    ],
-    ids=lambda parameters: "-".join(parameters),
-)
-def test_a_parameter_used_only_by_fit_keeps_the_id_and_the_vectors(parameters):
+def test_a_parameter_used_only_by_fit_keeps_the_id_and_the_vectors():
     encoder = fitted()
     X = [[1, 2, 3, 4, 5]]
     before, vectors = encoder.encoder_id_, encoder.transform(X)
-    encoder.set_params(**parameters)
+    encoder.set_params(learning_rate_init=0.5, hidden_layer_sizes=(3,), decays=(7.0,))
+    encoder.set_params(random_state=9, negatives="sampled", item_tower="trained", alpha=3.0)
+    encoder.set_params(dropout=0.9, event_dropout=0.9, n_jobs=2, unknown_item="raise")
     assert encoder.encoder_id_ == before
     np.testing.assert_array_equal(encoder.transform(X), vectors)
 
@@ -188,14 +168,13 @@ def test_encoding_one_user_does_not_copy_the_weights():
     assert peak < encoder.parameters_[0]["linear"].nbytes / 2
 
 
-@pytest.mark.parametrize("item_tower", ["frozen", "trained"])
-@pytest.mark.parametrize("source", ["given", "log"])
+@pytest.mark.parametrize(("source", "item_tower"), [("given", "frozen"), ("log", "trained")])
 def test_a_dump_is_hardly_larger_than_the_arrays(source, item_tower, tmp_path):
     rng = np.random.default_rng(0)
     items = CooccurrenceItemEmbedder(n_dims=32)
     if source == "given":
-        items = ItemEmbeddings(rng.normal(size=(2000, 32)))
-    X = Histories.from_lists(rng.integers(2000, size=(1200, 10)))
+        items = ItemEmbeddings(rng.normal(size=(1000, 32)))
+    X = Histories.from_lists(rng.integers(1000, size=(400, 10)))
     encoder = TwoTowerUserEncoder(
         items, item_tower=item_tower, max_iter=1, early_stopping=False, random_state=0
     ).fit(X)
@@ -240,7 +219,9 @@ def test_a_search_finds_the_best_decays_and_hidden_sizes_on_planted_data():
         "encode__decays": [(0.0,), (8.0,)],
         "encode__hidden_layer_sizes": [(), (64,)],
     }
-    found = GridSearchCV(pipeline, grid, scoring=RecallAtK(20), cv=2).fit(X, y)
+    halves = [(np.arange(600), np.arange(600, 1200))]
+    search = GridSearchCV(pipeline, grid, scoring=RecallAtK(20), cv=halves, refit=False)
+    found = search.fit(X, y)
     assert found.best_params_ == {"encode__decays": (8.0,), "encode__hidden_layer_sizes": (64,)}
     others = np.delete(found.cv_results_["mean_test_score"], found.best_index_)
     assert found.best_score_ > others.max() + 0.03

@@ -22,9 +22,7 @@ def assert_unit(vectors):
 
 TOO_LITTLE = {
     "one user": LISTS[:1],
-    "histories of length 1": [row[:1] for row in LISTS],
     "one instant": Histories.from_lists(LISTS, timestamps=[[0.0] * len(row) for row in LISTS]),
-    "dislikes only": Histories.from_lists(LISTS, weights=[[-1.0] * len(row) for row in LISTS]),
 }
 
 
@@ -47,8 +45,9 @@ def test_empty_validation_warns_and_early_stopping_false_trains_without_it(X):
 
 
 @pytest.mark.filterwarnings("ignore:No two items appear together")
-@pytest.mark.parametrize("item_embeddings", [ITEMS, None, [[1.0, 2.0]]], ids=["given", "log", "1"])
-@pytest.mark.parametrize("negatives", ["all", "sampled"])
+@pytest.mark.parametrize(
+    ("item_embeddings", "negatives"), [(None, "all"), ([[1.0, 2.0]], "sampled")], ids=["log", "1"]
+)
 def test_one_item_gives_one_vector(item_embeddings, negatives):
     encoder = encoder_of(item_embeddings, negatives=negatives).fit([[0] * 5] * 30)
     assert encoder.n_iter_ > 0
@@ -57,8 +56,7 @@ def test_one_item_gives_one_vector(item_embeddings, negatives):
     assert encoder.recommend([[0]], k=1)[0].tolist() == [[0]]
 
 
-@pytest.mark.parametrize("item_tower", ["frozen", "trained"])
-@pytest.mark.parametrize("negatives", ["all", "sampled"])
+@pytest.mark.parametrize(("item_tower", "negatives"), [("frozen", "all"), ("trained", "sampled")])
 def test_a_catalogue_smaller_than_the_batch_can_be_learned(item_tower, negatives):
     encoder = encoder_of(
         ITEMS, batch_size=4096, item_tower=item_tower, negatives=negatives, early_stopping=False
@@ -67,19 +65,9 @@ def test_a_catalogue_smaller_than_the_batch_can_be_learned(item_tower, negatives
     assert_unit(encoder.transform(LISTS))
 
 
-def test_a_batch_of_one_can_be_learned():
-    encoder = encoder_of(batch_size=1, max_iter=1, negatives="sampled").fit(LISTS[:20])
-    assert np.isfinite(encoder.loss_curve_).all()
-
-
 def test_y_of_another_length_is_rejected():
     with pytest.raises(ValueError, match=r"one row per user, got 80 rows in X and 3 in y"):
         encoder_of(targets="y").fit(LISTS, [1, 2, 3])
-
-
-def test_targets_y_without_y_is_rejected():
-    with pytest.raises(ValueError, match=r"targets='y' needs y: the item ids"):
-        encoder_of(targets="y").fit(LISTS)
 
 
 LABELS = {
@@ -149,18 +137,9 @@ def test_training_uses_at_most_the_newest_hundred_events():
     ("parameters", "message"),
     [
         ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must be positive.*Use \(\) for none"),
-        ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must be positive integers"),
-        ({"decays": ()}, "decays must be one number >= 0 per channel"),
         ({"decays": (0.1, -1.0)}, "decays must be one number >= 0 per channel"),
-        ({"decays": (np.nan,)}, "decays must be one number >= 0 per channel"),
         ({"item_tower": "half"}, "'item_tower' parameter of TwoTowerUserEncoder must be"),
-        ({"negatives": "hard"}, "'negatives' parameter"),
-        ({"targets": "x"}, "'targets' parameter"),
-        ({"temperature": 0}, "'temperature' parameter"),
         ({"dropout": 1.0}, "'dropout' parameter"),
-        ({"event_dropout": -0.1}, "'event_dropout' parameter"),
-        ({"validation_fraction": 0.0}, "'validation_fraction' parameter"),
-        ({"max_iter": 0}, "'max_iter' parameter"),
         ({"random_state": "x"}, "'random_state' parameter"),
     ],
 )
@@ -178,7 +157,7 @@ def test_weights_of_an_item_that_cancel_give_no_nan():
     for row in lists:
         row[1] = row[0]
     X = Histories.from_lists(lists, timestamps=times, weights=weights)
-    encoder = TwoTowerUserEncoder(max_iter=1, random_state=0).fit(X)
+    encoder = encoder_of(max_iter=1).fit(X)
     cancelled = Histories.from_lists([[4, 4]], timestamps=[[0.0, 0.0]], weights=[[1.0, -1.0]])
     assert np.isfinite(encoder.transform(X)).all()
     np.testing.assert_array_equal(encoder.transform(cancelled)[0], encoder.fallback_vector_)

@@ -17,8 +17,8 @@ from skue.datasets import make_user_histories
 
 
 def averages_of(item_embeddings):
-    for decay in (0.0, 0.1, 0.3, 1.0, 2.0):
-        for exponent in (1.0, 0.5, 0.0):
+    for decay in (0.0, 0.3, 1.0):
+        for exponent in (1.0, 0.0):
             yield DecayAverageUserEncoder(item_embeddings, decay=decay, repeat_exponent=exponent)
 
 
@@ -35,7 +35,6 @@ def planted(rule, n_users, *, n_events=7, n_items=300, n_dims=12, noise=0.2, see
     turns = [np.linalg.qr(rng.normal(size=(n_dims, n_dims)))[0] for _ in range(2)]
     sought = {
         "last": lambda v: v[:, -1] @ turns[0],
-        "mean": lambda v: v.mean(axis=1) @ turns[0],
         "last two": lambda v: v[:, -1] @ turns[0] + v[:, -2] @ turns[1],
     }[rule]
     X = rng.integers(n_items, size=(n_users, 2))
@@ -52,7 +51,7 @@ FAST = {"learning_rate_init": 0.01, "batch_size": 256, "max_iter": 4, "random_st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rule", "at_least"), [("last", 0.7), ("mean", 0.8), ("last two", 0.35)])
+@pytest.mark.parametrize(("rule", "at_least"), [("last", 0.7), ("last two", 0.35)])
 def test_it_finds_a_planted_rule_where_no_average_does(rule, at_least):
     n_train = 1000
     items, X, y = planted(rule, n_train + 500, n_items=150)
@@ -63,20 +62,22 @@ def test_it_finds_a_planted_rule_where_no_average_does(rule, at_least):
 
 
 def steady_tastes():
-    data = make_user_histories(2000, 7, 200, 12, random_state=0, drift_scale=0.0)
+    data = make_user_histories(600, 7, 200, 12, random_state=0, drift_scale=0.0)
     return data.item_embeddings, data.histories
 
 
 def no_signal():
     rng = np.random.default_rng(0)
-    histories = Histories.from_lists(rng.integers(200, size=(2000, 7)))
+    histories = Histories.from_lists(rng.integers(200, size=(600, 7)))
     return ItemEmbeddings(rng.normal(size=(200, 12))), histories
 
 
-@pytest.mark.parametrize("item_tower", ["frozen", "trained"])
-@pytest.mark.parametrize(("world", "at_least"), [(steady_tastes, 0.5), (no_signal, 0.08)])
+@pytest.mark.parametrize(
+    ("world", "at_least", "item_tower"),
+    [(steady_tastes, 0.5, "frozen"), (no_signal, 0.08, "trained")],
+)
 def test_on_validation_it_is_never_below_the_best_average(world, at_least, item_tower):
-    """All 2,000 users validate with their last event: anybody can work out the score."""
+    """All 600 users validate with their last event: anybody can work out the score."""
     items, histories = world()
     if item_tower == "trained":
         items = CooccurrenceItemEmbedder(n_dims=12)
@@ -90,16 +91,6 @@ def test_on_validation_it_is_never_below_the_best_average(world, at_least, item_
     assert reached >= average - 1e-6
     assert reached == pytest.approx(encoder.validation_scores_[encoder.best_iter_], abs=1e-6)
     assert encoder.validation_scores_[0] >= average - 1e-6
-
-
-def test_it_matches_the_best_average_on_new_users_where_averages_are_optimal():
-    """Tastes do not drift, and no item says less than another."""
-    data = make_user_histories(2000, 12, 300, 12, random_state=1, drift_scale=0.0)
-    X, y = leave_last_out(data.histories)
-    encoder = TwoTowerUserEncoder(data.item_embeddings, max_iter=4, random_state=0).fit(X[:1000])
-    average = best_average(data.item_embeddings, X[1000:], y[1000:])
-    assert average > 0.5
-    assert encoder.score(X[1000:], y[1000:]) > average - 0.02
 
 
 def test_without_room_to_validate_it_is_a_plain_average():
@@ -129,13 +120,13 @@ def test_the_curves_show_which_epoch_was_kept():
 def test_targets_y_learns_from_y():
     """Events follow one another by chance, and only y follows the last of them."""
     rng = np.random.default_rng(0)
-    items, X, y = planted("last", 2000, n_events=2, n_items=100)
+    items, X, y = planted("last", 1200, n_events=2, n_items=100)
     X = np.column_stack([rng.integers(100, size=len(X)), X[:, -1]])
-    told = TwoTowerUserEncoder(items, targets="y", **FAST).fit(X[:1500], y[:1500])
-    not_told = TwoTowerUserEncoder(items, **FAST).fit(X[:1500], y[:1500])
+    told = TwoTowerUserEncoder(items, targets="y", **FAST).fit(X[:900], y[:900])
+    not_told = TwoTowerUserEncoder(items, **FAST).fit(X[:900], y[:900])
     chance = 20 / 100
-    assert not_told.score(X[1500:], y[1500:]) < 2 * chance
-    assert told.score(X[1500:], y[1500:]) > 3 * chance
+    assert not_told.score(X[900:], y[900:]) < 2 * chance
+    assert told.score(X[900:], y[900:]) > 3 * chance
 
 
 def test_sampled_negatives_reach_about_the_recall_of_all_negatives():
@@ -168,14 +159,12 @@ def test_a_frozen_item_tower_searches_the_given_space():
     assert encoder.space_id_ == items.space_id
 
 
-@pytest.mark.parametrize("negatives", ["all", "sampled"])
-def test_a_trained_item_tower_makes_a_new_space(negatives):
+def test_a_trained_item_tower_makes_a_new_space():
     items, X, _ = planted("last", 300)
     before = items.vectors.copy()
     encoder = TwoTowerUserEncoder(
         items,
         item_tower="trained",
-        negatives=negatives,
         max_iter=2,
         early_stopping=False,
         random_state=0,
@@ -190,12 +179,10 @@ def test_a_trained_item_tower_makes_a_new_space(negatives):
 @pytest.mark.parametrize(
     ("item_embeddings", "chosen"),
     [
-        (ItemEmbeddings(np.eye(5)), "frozen"),
         (np.eye(5), "frozen"),
         (CooccurrenceItemEmbedder(n_dims=3), "trained"),
-        (None, "trained"),
     ],
-    ids=["items", "array", "embedder", "none"],
+    ids=["array", "embedder"],
 )
 def test_auto_trains_the_items_that_were_learned_from_the_log(item_embeddings, chosen):
     rng = np.random.default_rng(0)
@@ -242,14 +229,12 @@ def fitted(X, **parameters):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"item_tower": "frozen"},
-        {"item_tower": "trained"},
-        {"item_tower": "trained", "negatives": "sampled"},
+        {"item_tower": "frozen", "negatives": "sampled"},
         {"item_tower": "trained", "early_stopping": True},
     ],
 )
 def test_one_random_state_gives_the_same_weights_bit_by_bit(parameters):
-    _, X, _ = planted("last", 300, n_items=80)
+    _, X, _ = planted("last", 150, n_items=60)
     parameters = {"item_embeddings": CooccurrenceItemEmbedder(n_dims=8), **parameters}
     once, again = fitted(X, **parameters), fitted(X, **parameters)
     other = fitted(X, **{**parameters, "random_state": 4})
@@ -267,7 +252,7 @@ def test_one_random_state_gives_the_same_weights_bit_by_bit(parameters):
 
 def test_a_fit_is_the_same_for_every_n_jobs():
     rng = np.random.default_rng(0)
-    X = rng.integers(50, size=(4200, 4))
+    X = rng.integers(50, size=(4200, 3))  # more than one chunk
     items = ItemEmbeddings(rng.normal(size=(50, 4)))
     with parallel_config(backend="threading"):
         one, two = (fitted(X, item_embeddings=items, max_iter=1, n_jobs=n) for n in (1, 2))

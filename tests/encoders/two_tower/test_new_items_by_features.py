@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skue import (
     Histories,
     ItemFeatures,
-    RetrievalScores,
-    Retriever,
     TwoTowerUserEncoder,
-    export_index,
-    open_index,
 )
 from skue.encoders.two_tower._features import _to_little_used
 
@@ -24,7 +19,7 @@ GROUP_OF = np.repeat(np.arange(N_GROUPS), N_EACH)
 IS_NEW = np.arange(N_GROUPS * N_EACH) % N_EACH == 0
 
 
-def make_world(n_users=200):
+def make_world(n_users=120):
     """People who stay in one group. The first item of each group is not in the log."""
     rng = np.random.default_rng(0)
     groups = rng.integers(N_GROUPS, size=n_users)
@@ -43,9 +38,9 @@ def fitted(**parameters):
     return TwoTowerUserEncoder(**options | {"item_features": FEATURES} | parameters).fit(HISTORIES)
 
 
-@pytest.fixture(scope="module", params=["all", "sampled"])
-def encoder(request):
-    return fitted(negatives=request.param, early_stopping=False)
+@pytest.fixture(scope="module")
+def encoder():
+    return fitted(negatives="sampled", early_stopping=False)
 
 
 def later(n=N_GROUPS):
@@ -115,38 +110,21 @@ def test_the_most_used_directions_are_mapped_to_the_least_used():
     assert abs(np.corrcoef(along, after @ turn.T[:, 5])[0, 1]) > 0.95
 
 
-def test_later_items_go_live_without_fitting_again(encoder, tmp_path):
-    new = encoder.embed_items(later(2))
-    items = encoder.item_embeddings_.extend(new.vectors, new.ids)
-    assert items.space_id == encoder.space_id_
-    assert items.catalog_id != encoder.item_embeddings_.catalog_id
-    export_index(items, tmp_path)
-    index = open_index(tmp_path)
-    users = encoder.transform(HISTORIES[:5])
-    ids, _ = index.search(users, len(items), space_id=encoder.space_id_)
-    assert {1000, 1001} <= set(ids[0].tolist())
-    assert Retriever is not None
-
-
-def test_the_metrics_split_recall_by_known_and_new_items(encoder):
-    queries, y = HISTORIES[: len(GROUPS)], N_EACH * GROUPS
-    y = np.where(np.arange(len(y)) % 4, y + 1, y)
-    scores = RetrievalScores(k=(N_EACH,), breakdown=True)(encoder, queries, y)
-    assert scores["new_share"] == 0.25
-    parts = scores[f"recall@{N_EACH}_new"], scores[f"recall@{N_EACH}_known"]
-    assert np.isclose(0.25 * parts[0] + 0.75 * parts[1], scores[f"recall@{N_EACH}"])
-
-
-def test_a_frozen_tower_keeps_given_vectors_and_places_the_others():
-    start = fitted(early_stopping=False).item_embeddings_
+def test_a_frozen_tower_keeps_given_vectors_and_places_the_others(encoder):
+    start = encoder.item_embeddings_
     known = start.lookup(np.flatnonzero(~IS_NEW))
     given = type(start)(start.vectors[known], start.ids[known], space_id="shop")
-    frozen = fitted(item_embeddings=given)
+    frozen = fitted(item_embeddings=given, warm_start=True, early_stopping=False)
     assert frozen.space_id_ == "shop"
     np.testing.assert_array_equal(frozen.item_vectors_[: len(given)], given.vectors)
     rows = frozen.item_embeddings_.lookup(np.flatnonzero(IS_NEW))
     nearest = (frozen.item_vectors_[rows] @ given.vectors.T).argmax(axis=1)
     np.testing.assert_array_equal(GROUP_OF[given.ids[nearest]], range(N_GROUPS))
+    before = frozen.item_embeddings_
+    frozen.fit(HISTORIES)
+    assert frozen.space_id_ == "shop"
+    rows = frozen.item_embeddings_.lookup(before.ids)
+    np.testing.assert_allclose(frozen.item_vectors_[rows], before.vectors, atol=1e-6)
 
 
 def test_a_fit_is_repeatable_and_survives_pickle_and_clone(encoder):
@@ -156,12 +134,6 @@ def test_a_fit_is_repeatable_and_survives_pickle_and_clone(encoder):
     np.testing.assert_array_equal(
         restored.embed_items(later()).vectors, encoder.embed_items(later()).vectors
     )
-
-
-def test_embed_items_needs_features():
-    plain = TwoTowerUserEncoder(max_iter=1, random_state=0).fit(HISTORIES)
-    with pytest.raises(ValueError, match="fitted with item_features"):
-        plain.embed_items(later())
 
 
 @pytest.mark.parametrize(
@@ -180,7 +152,7 @@ def test_embed_items_refuses_what_does_not_fit(encoder, features, message):
 def test_a_warm_start_keeps_all_items_and_places_new_ones_again():
     encoder = fitted(warm_start=True, early_stopping=False, item_features=FEATURES)
     before = encoder.item_embeddings_
-    newer = Histories.from_lists([[*row, row[0] // N_EACH * N_EACH] for row in HISTORIES[:200]])
+    newer = Histories.from_lists([[*row, row[0] // N_EACH * N_EACH] for row in HISTORIES[:120]])
     larger = FEATURES.extend(sp.csr_array(np.eye(N_GROUPS)[:1]), [1000])
     encoder.set_params(item_features=larger).fit(newer)
     assert encoder.item_embeddings_.aligned_with == before.space_id
@@ -191,35 +163,6 @@ def test_a_warm_start_keeps_all_items_and_places_new_ones_again():
     cosines = encoder.item_vectors_ @ new.vectors[0]
     assert encoder.item_embeddings_.ids[cosines.argmax()] == 1000
     assert GROUP_OF[encoder.recommend(newer[:1], 1)[0][0, 0]] == GROUPS[0]
-
-
-def test_a_warm_start_of_a_frozen_tower_leaves_the_vectors_of_new_items_as_they_are():
-    given = fitted(early_stopping=False).item_embeddings_
-    known = given.lookup(np.flatnonzero(~IS_NEW))
-    given = type(given)(given.vectors[known], given.ids[known], space_id="shop")
-    encoder = fitted(item_embeddings=given, warm_start=True, early_stopping=False)
-    before = encoder.item_embeddings_
-    encoder.fit(HISTORIES)
-    assert encoder.space_id_ == "shop"
-    rows = encoder.item_embeddings_.lookup(before.ids)
-    np.testing.assert_allclose(encoder.item_vectors_[rows], before.vectors, atol=1e-6)
-
-
-def test_a_warm_start_with_other_columns_is_refused():
-    encoder = fitted(warm_start=True, early_stopping=False)
     encoder.set_params(item_features=ItemFeatures(np.ones((len(FEATURES), 2)), FEATURES.ids))
     with pytest.raises(ValueError, match="columns of item_features was 8 in the last fit and is 2"):
         encoder.fit(HISTORIES)
-
-
-def test_ids_of_another_type_than_those_of_the_log_are_refused():
-    with pytest.raises(ValueError, match="ids of item_features must be of one type"):
-        fitted(item_features=LATER)
-
-
-@pytest.mark.filterwarnings("ignore:.*of the .* items of X have no row")
-@pytest.mark.filterwarnings("ignore:No two items appear together")
-@pytest.mark.filterwarnings("ignore:.*too few. the encoder is a plain average")
-@parametrize_with_checks([TwoTowerUserEncoder(item_features=FEATURES, max_iter=2)])
-def test_every_check_of_scikit_learn_passes_with_features(estimator, check):
-    check(estimator)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from skue import Histories, ItemEmbeddings, ItemFeatures, TwoTowerUserEncoder
+from skue import Histories, ItemFeatures, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 
-DATA = make_user_histories(n_users=200)
+DATA = make_user_histories(60, 10, 50, 6)
 ITEMS = DATA.item_embeddings
 RNG = np.random.default_rng(0)
 LISTS = [[f"i{item}" for item in RNG.integers(0, 20, size=8)] for _ in range(60)] + [["lone"]]
@@ -18,7 +18,7 @@ def quick(*items, **parameters):
     return TwoTowerUserEncoder(*items, **options)
 
 
-@pytest.mark.parametrize("temperature", [5.0, 0.05, 0.001])
+@pytest.mark.parametrize("temperature", [5.0, 0.05])
 def test_a_fixed_temperature_is_never_changed(temperature):
     encoder = quick(ITEMS, temperature=temperature).fit(DATA.histories)
     assert encoder.training_state_.temperatures == pytest.approx((temperature,))
@@ -74,18 +74,3 @@ def test_user_features_work_in_one_dimension():
     log = log.with_user_features(np.arange(80.0).reshape(40, 2))
     vectors = quick(np.ones((5, 1))).fit(log).transform(log)
     np.testing.assert_array_equal(np.abs(vectors), 1)
-
-
-def test_features_that_only_users_without_known_items_have_are_refused():
-    items = ItemEmbeddings(np.eye(3), ids=["a", "b", "c"])
-    features = np.full((31, 2), np.nan)
-    features[30] = [1, 2]
-    log = Histories.from_lists([["a", "b", "c"]] * 30 + [["x", "y"]])
-    with pytest.raises(ValueError, match="No user with events of known items has user_features"):
-        quick(items).fit(log.with_user_features(features))
-
-
-def test_a_batch_larger_than_the_log_is_no_larger_than_the_log():
-    small = quick(ITEMS, batch_size=10**6).fit(DATA.histories)
-    large = quick(ITEMS, batch_size=10**9).fit(DATA.histories)
-    np.testing.assert_array_equal(small.transform(DATA.histories), large.transform(DATA.histories))

@@ -6,20 +6,18 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from skue import (
+    CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
-    RecallAtK,
     TwoTowerUserEncoder,
-    UserVectorCache,
 )
 
-N_GROUPS, N_EACH, N_USERS = 6, 10, 300
+N_GROUPS, N_EACH, N_USERS = 6, 10, 180
 RNG = np.random.default_rng(0)
 GROUPS = RNG.integers(N_GROUPS, size=N_USERS)
 # People stay in one group, and every sixth has no event.
@@ -35,14 +33,13 @@ COLD = np.flatnonzero(LENGTHS == 0)
 
 
 def fitted(histories=X, **parameters):
-    return TwoTowerUserEncoder(
-        **{"max_iter": 2, "hidden_layer_sizes": (16,), "random_state": 0} | parameters
-    ).fit(histories)
+    settings = {"max_iter": 2, "hidden_layer_sizes": (16,), "random_state": 0} | parameters
+    return TwoTowerUserEncoder(CooccurrenceItemEmbedder(n_dims=16), **settings).fit(histories)
 
 
-@pytest.fixture(scope="module", params=[None, 2], ids=["all events", "newest 2"])
-def encoder(request):
-    return fitted(max_history=request.param)
+@pytest.fixture(scope="module")
+def encoder():
+    return fitted()
 
 
 def without_features(encoder):
@@ -60,17 +57,13 @@ def test_people_without_events_find_the_items_of_people_like_them(encoder):
     assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.95
 
 
-def test_without_features_all_people_without_events_get_one_vector():
-    assert len(np.unique(fitted(PLAIN).transform(PLAIN[COLD]), axis=0)) == 1
-
-
-def test_vectors_are_those_of_a_slow_loop_over_people(encoder):
+@pytest.mark.parametrize("most", [100, 2])
+def test_vectors_are_those_of_a_slow_loop_over_people(encoder, most):
     of_features = encoder.user_map_._replace(n_events=1.5)
-    changed = copy.copy(encoder)
+    changed = copy.copy(encoder).set_params(max_history=most)
     changed.user_map_ = of_features
-    of_histories = without_features(encoder).transform(PLAIN)
+    of_histories = without_features(changed).transform(PLAIN)
     found = changed.transform(X)
-    most = encoder.max_history or 100
     for user in range(N_USERS):
         predicted = unit(FEATURES[user] @ of_features.weights + of_features.intercept)
         n_events = min(LENGTHS[user], most)
@@ -116,25 +109,11 @@ def test_without_validation_features_count_only_for_people_without_events():
 
 def test_validation_lets_features_count_where_histories_are_noisy():
     rng = np.random.default_rng(1)
-    groups = rng.integers(N_GROUPS, size=1000)
-    own = 50 * groups[:, None] + rng.integers(50, size=(1000, 4))
+    groups = rng.integers(N_GROUPS, size=600)
+    own = 50 * groups[:, None] + rng.integers(50, size=(600, 4))
     rows = np.where(rng.random(own.shape) < 0.4, own, rng.integers(50 * N_GROUPS, size=own.shape))
     histories = Histories.from_lists(rows.tolist()).with_user_features(np.eye(N_GROUPS)[groups])
     assert fitted(histories, max_iter=1).user_map_.n_events > 0
-
-
-def test_features_of_noise_do_not_lower_validation_recall():
-    noise = np.random.default_rng(2).normal(size=(N_USERS, 3))
-    encoder = fitted(PLAIN.with_user_features(noise))
-    plain = fitted(PLAIN)
-    y = np.array([row[-1] if row else 0 for row in LISTS])
-    some = LENGTHS > 1
-    prefixes = PLAIN._keep_events(
-        np.arange(len(PLAIN.codes)) + 1 < np.repeat(PLAIN.offsets[1:], LENGTHS)
-    )
-    score = RecallAtK(10)
-    with_noise = score(encoder, prefixes.with_user_features(noise)[some], y[some])
-    assert with_noise >= score(plain, prefixes[some], y[some]) - 0.02
 
 
 def test_a_row_of_nan_leaves_the_vector_of_the_history_and_the_fallback(encoder):
@@ -162,11 +141,10 @@ def test_constant_columns_and_one_known_person_are_no_problem():
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_results_do_not_depend_on_workers_or_chunks(encoder, n_jobs):
-    many = X[np.resize(np.arange(N_USERS), 9000)]
+def test_results_do_not_depend_on_workers_or_chunks(encoder):
+    many = X[np.resize(np.arange(N_USERS), 4500)]
     whole = encoder.transform(many)
-    changed = copy.copy(encoder).set_params(n_jobs=n_jobs)
+    changed = copy.copy(encoder).set_params(n_jobs=2)
     np.testing.assert_array_equal(changed.transform(many), whole)
     parts = [part for _, part in changed.iter_transform(many, chunk_size=777)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -214,11 +192,6 @@ def test_a_pickle_returns_the_same_vectors(encoder):
     np.testing.assert_array_equal(again.transform(X), encoder.transform(X))
 
 
-def test_one_seed_gives_one_result():
-    one, other = fitted(), clone(fitted()).fit(X)
-    assert one.encoder_id_ == other.encoder_id_
-
-
 def test_a_warm_start_learns_the_map_again():
     encoder = fitted(warm_start=True, max_iter=1)
     before = encoder.user_map_
@@ -250,13 +223,6 @@ def test_a_warm_start_without_the_features_of_the_last_fit_is_refused():
     assert encoder.encoder_id_ == before
 
 
-def test_features_go_with_targets_in_y():
-    some = np.flatnonzero(LENGTHS > 0)
-    y = np.array([N_EACH * group for group in GROUPS])
-    encoder = TwoTowerUserEncoder(targets="y", max_iter=1, random_state=0).fit(X[some], y[some])
-    assert encoder.transform(X[COLD]).shape == (len(COLD), encoder.item_embeddings_.n_dims)
-
-
 def test_other_encoders_ignore_features():
     one, other = (DecayAverageUserEncoder().fit(given) for given in (X, PLAIN))
     np.testing.assert_array_equal(one.transform(X), other.transform(PLAIN))
@@ -274,17 +240,6 @@ def test_columns_of_a_frame_become_features_in_a_pipeline():
             ("group", OneHotEncoder(sparse_output=False), ["group"]),
         ]
     )
-    encoder = TwoTowerUserEncoder(max_iter=1, random_state=0)
+    encoder = TwoTowerUserEncoder(CooccurrenceItemEmbedder(n_dims=16), max_iter=1, random_state=0)
     pipeline = make_pipeline(columns, FunctionTransformer(histories_of), encoder).fit(frame)
     assert len(np.unique(pipeline.transform(frame.iloc[COLD]), axis=0)) == N_GROUPS
-
-
-def test_the_cache_serves_people_with_features_and_the_fallback_to_those_left_out(encoder):
-    def load(ids):
-        return X[[user for user in ids.tolist() if user < N_USERS]]
-
-    with UserVectorCache(encoder) as cache:
-        vectors, status = cache.get([COLD[1], 10_000, 7], load)
-    assert status.tolist() == ["fresh"] * 3
-    np.testing.assert_array_equal(vectors[[0, 2]], encoder.transform(X[[COLD[1], 7]]))
-    np.testing.assert_array_equal(vectors[1], encoder.fallback_vector_)

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -86,7 +85,6 @@ def test_callbacks_are_called_every_epoch_and_know_their_number():
     ("parameters", "n_epochs"),
     [
         ({"max_iter": "auto"}, 12),
-        ({"max_iter": "auto", "item_tower": "trained"}, 3),
         ({"max_iter": 7}, 7),
     ],
 )
@@ -98,13 +96,12 @@ def test_the_maximum_number_of_epochs_is_known_before_the_first(parameters, n_ep
 
 
 @needs_callbacks
-@pytest.mark.parametrize("targets", ["history", "y"])
-def test_a_monitor_scores_every_epoch(targets):
+def test_a_monitor_scores_every_epoch():
     from sklearn.callback import ScoringMonitor
 
     X, y = [row[:-1] for row in LISTS], [row[-1] for row in LISTS]
     monitor = ScoringMonitor(scoring={"recall": RecallAtK(5)})
-    encoder = encoder_of(max_iter=3, targets=targets, early_stopping=False)
+    encoder = encoder_of(max_iter=3, targets="y", early_stopping=False)
     encoder.set_callbacks(monitor).fit(X, y)
     scores = [row["recall"] for row in monitor.get_logs().data]
     assert len(scores) == 3
@@ -112,10 +109,8 @@ def test_a_monitor_scores_every_epoch(targets):
 
 
 @needs_callbacks
-@pytest.mark.parametrize("early_stopping", [True, False])
-def test_an_interrupt_at_a_prompt_keeps_the_best_weights_so_far(early_stopping, at_a_prompt):
-    settings = {**ENDLESS, "early_stopping": early_stopping}
-    interrupted, stopped = encoder_of(**settings), encoder_of(**settings)
+def test_an_interrupt_at_a_prompt_keeps_the_best_weights_so_far(at_a_prompt):
+    interrupted, stopped = encoder_of(**ENDLESS), encoder_of(**ENDLESS)
     interrupted.set_callbacks(Recorder(3, press_ctrl_c))
     with pytest.raises(KeyboardInterrupt, match=r"in epoch 4. The encoder keeps the best weights"):
         interrupted.fit(LISTS)
@@ -126,21 +121,6 @@ def test_an_interrupt_at_a_prompt_keeps_the_best_weights_so_far(early_stopping, 
     assert interrupted.best_iter_ == stopped.best_iter_
     assert interrupted.encoder_id_ == stopped.encoder_id_
     np.testing.assert_array_equal(interrupted.transform(LISTS), stopped.transform(LISTS))
-
-
-@needs_callbacks
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
-def test_an_interrupted_epoch_is_discarded(at_a_prompt):
-    X = np.tile(np.array([row[:2] for row in LISTS]), (300, 1))
-    timer = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-    settings = {**ENDLESS, "early_stopping": False}
-    interrupted = encoder_of(**settings).set_callbacks(Recorder(1, timer.start))
-    with pytest.raises(KeyboardInterrupt, match="Interrupted in epoch"):
-        interrupted.fit(X)
-    timer.join()
-    assert interrupted.best_iter_ >= 1
-    stopped = encoder_of(**settings).set_callbacks(Recorder(interrupted.best_iter_, stop)).fit(X)
-    assert interrupted.encoder_id_ == stopped.encoder_id_
 
 
 @needs_callbacks
@@ -170,10 +150,7 @@ def test_an_interrupt_anywhere_else_leaves_a_fitted_encoder_unchanged():
 
 
 @needs_callbacks
-@pytest.mark.parametrize("prompt", [True, False])
-def test_an_interrupt_ends_a_search(prompt, monkeypatch):
-    if prompt:
-        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+def test_an_interrupt_ends_a_search(at_a_prompt):
     encoder = encoder_of(**ENDLESS).set_callbacks(recorder := Recorder(2, press_ctrl_c))
     search = GridSearchCV(encoder, {"alpha": [0.0, 0.1]}, cv=2, error_score="raise")
     with pytest.raises(KeyboardInterrupt):
@@ -203,12 +180,13 @@ from skue.encoders.two_tower._trainer import Trainer
 started, epoch = [], Trainer.epoch
 def loud_epoch(trainer):
     started.append(trainer)
-    if len(started) == 3: print("the first epoch of both towers is over", flush=True)
+    if len(started) == 2: print("the first epoch is over", flush=True)
     return epoch(trainer)
 
 Trainer.epoch = loud_epoch
-X = np.random.default_rng(0).integers(60, size=(300, 9))
-encoder = TwoTowerUserEncoder(max_iter=100_000, early_stopping=False, batch_size=64, random_state=0)
+X = np.random.default_rng(0).integers(60, size=(100, 9))
+settings = {"max_iter": 100_000, "early_stopping": False, "batch_size": 64, "random_state": 0}
+encoder = TwoTowerUserEncoder(np.eye(60), item_tower="trained", **settings)
 result = encoder.fit(X)
 """
 
@@ -236,15 +214,6 @@ def run_and_interrupt(program, *options):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_ends_a_script():
-    program = f"{PROGRAM}\nprint('still running')"
-    code, output, errors = run_and_interrupt(program, "-")
-    assert code == -signal.SIGINT
-    assert "still running" not in output
-    assert errors.rstrip().endswith("KeyboardInterrupt")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_at_the_prompt_leaves_an_encoder_that_works():
     program = (
         f"{PROGRAM}\n"
@@ -253,19 +222,18 @@ def test_ctrl_c_at_the_prompt_leaves_an_encoder_that_works():
     )
     code, output, errors = run_and_interrupt(program, "-i", "-q")
     assert code == 0
-    assert "interrupted_ True True\n(300, 120) False\n" in output
+    assert "interrupted_ True True\n(100, 60) False\n" in output
     assert "The encoder keeps the best weights so far, those after epoch" in errors
 
 
 DIVERGING = {"alpha": 1e6, "max_iter": 5}
 
 
-@pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("item_embeddings", [ITEMS, None], ids=["given", "log"])
-@pytest.mark.parametrize("negatives", ["all", "sampled"])
-def test_a_fit_that_diverges_names_the_parameters(early_stopping, item_embeddings, negatives):
-    settings = {**DIVERGING, "early_stopping": early_stopping, "negatives": negatives}
-    encoder = encoder_of(item_embeddings, **settings)
+@pytest.mark.parametrize(
+    "settings", [{"early_stopping": False}, {"item_tower": "trained", "negatives": "sampled"}]
+)
+def test_a_fit_that_diverges_names_the_parameters(settings):
+    encoder = encoder_of(**DIVERGING, **settings)
     message = (
         r"diverged in epoch \d.*learning_rate_init \(the highest rate was 0.001\)"
         r".*alpha \(it is 1000000.0\)"

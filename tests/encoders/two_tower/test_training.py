@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skue import CooccurrenceItemEmbedder, Histories, ItemEmbeddings, TwoTowerUserEncoder
+from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _examples, _trainer
 from skue.encoders.two_tower._model import side_by_side
@@ -15,14 +15,14 @@ from skue.encoders.two_tower._training import _may_be_best
 from skue.items._choices import items_by_choice
 from skue.items._spectral import learned_items
 
-WORLD = make_user_histories(300, 12, 400, 12, random_state=0)
+WORLD = make_user_histories(200, 8, 150, 12, random_state=0)
 
 
 def test_a_log_teaches_three_spaces_of_the_same_items():
     wide, transitions, choices = (space.items for space in learned_spaces(WORLD.histories))
-    near = learned_items(WORLD.histories, 192, window=10, smoothing=1.0)
-    following = learned_items(WORLD.histories, 192, window=5, smoothing=0.1, directed=True)
-    chosen = items_by_choice(WORLD.histories, 192)
+    near = learned_items(WORLD.histories, 150, window=10, smoothing=1.0)
+    following = learned_items(WORLD.histories, 150, window=5, smoothing=0.1, directed=True)
+    chosen = items_by_choice(WORLD.histories, 150)
     np.testing.assert_array_equal(wide.vectors, near.vectors)
     for items, expected in ((transitions, following), (choices, chosen)):
         np.testing.assert_array_equal(items.ids, wide.ids)
@@ -91,7 +91,7 @@ def test_the_last_weights_are_kept_unless_they_are_worse(scores, kept):
 
 @pytest.mark.parametrize(
     ("n_users", "item_tower", "n_passes"),
-    [(20, "frozen", 4), (3000, "frozen", 2), (6000, "frozen", 1), (3000, "trained", 1)],
+    [(20, "frozen", 4), (3000, "frozen", 2), (3000, "trained", 1)],
 )
 def test_an_epoch_makes_several_passes_over_small_data(n_users, item_tower, n_passes, monkeypatch):
     seen = []
@@ -138,15 +138,12 @@ def test_a_part_of_a_long_log_has_events_of_every_item():
     assert some_users(log, len(log.codes)) is log
 
 
-@pytest.mark.parametrize(
-    "source", [None, CooccurrenceItemEmbedder(n_dims=8)], ids=["log", "embedder"]
-)
-def test_items_whose_events_are_all_held_out_are_in_the_catalogue(source):
+def test_items_whose_events_are_all_held_out_are_in_the_catalogue():
     """Every user ends with an item of its own."""
     log = [[*row.tolist(), 1000 + user] for user, row in enumerate(WORLD.histories)]
-    encoder = TwoTowerUserEncoder(source, max_iter=1, random_state=0, unknown_item="raise").fit(log)
+    encoder = TwoTowerUserEncoder(max_iter=1, random_state=0, unknown_item="raise").fit(log)
     held_out = Histories.from_lists(log).codes[encoder.held_out_]
-    assert len(held_out) >= 30
+    assert len(held_out) >= 20
     found = encoder.item_embeddings_.lookup(np.unique(np.concatenate(log)))
     assert (found >= 0).all()
     assert not encoder.is_new_item_.any()
@@ -158,6 +155,6 @@ def test_only_the_newest_ten_thousand_events_of_a_user_count():
     encoder = TwoTowerUserEncoder(items, max_iter=1, random_state=0).fit(
         np.random.default_rng(1).integers(50, size=(60, 5))
     )
-    long = np.random.default_rng(2).integers(50, size=1_000_000)
+    long = np.random.default_rng(2).integers(50, size=12_000)
     vectors = encoder.transform([long, long[-10_000:]])
     np.testing.assert_array_equal(vectors[0], vectors[1])

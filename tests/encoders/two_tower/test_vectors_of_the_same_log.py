@@ -15,7 +15,7 @@ from skue import (
 from skue.datasets import make_user_histories
 from skue.histories import _fingerprints
 
-LOG = make_user_histories(n_users=120, n_items=60, random_state=0).histories
+LOG = make_user_histories(120, n_events=12, n_items=60, random_state=0).histories
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,8 @@ def warnings_of_fit(items, histories, **parameters):
     return [str(one.message) for one in caught if "were learned from" in str(one.message)]
 
 
-@pytest.mark.parametrize("item_tower", ["trained", "frozen"])
-def test_vectors_learned_from_the_same_log_give_a_warning_with_the_way_out(items, item_tower):
-    (message,) = warnings_of_fit(items, LOG, item_tower=item_tower)
+def test_vectors_learned_from_the_same_log_give_a_warning_with_the_way_out(items):
+    (message,) = warnings_of_fit(items, LOG)
     assert "learned from 100% of the events" in message
     assert "item_embeddings=CooccurrenceItemEmbedder()" in message
 
@@ -45,12 +44,11 @@ def test_the_warning_also_comes_for_vectors_from_a_file_a_pickle_or_with_more_it
 ):
     items.save(tmp_path / "items.npz")
     copies = [
-        ItemEmbeddings.load(tmp_path / "items.npz"),
         ItemEmbeddings.load(tmp_path / "items.npz", mmap=True),
         pickle.loads(pickle.dumps(items)),
         items.extend(items.vectors[:1], [10_000]),
     ]
-    assert [len(warnings_of_fit(copy, LOG)) for copy in copies] == [1, 1, 1, 1]
+    assert [len(warnings_of_fit(copy, LOG)) for copy in copies] == [1, 1, 1]
 
 
 def test_the_warning_comes_for_histories_counted_in_parts():
@@ -60,18 +58,12 @@ def test_the_warning_comes_for_histories_counted_in_parts():
 
 
 def test_vectors_that_do_not_know_the_held_out_events_give_no_warning(items):
-    other_users = make_user_histories(n_users=120, n_items=60, random_state=1).histories
+    other_users = make_user_histories(120, n_events=12, n_items=60, random_state=1).histories
     elsewhere = ItemEmbeddings(items.vectors, items.ids)
     assert not warnings_of_fit(items, other_users)
     assert not warnings_of_fit(elsewhere, LOG)
     assert not warnings_of_fit(CooccurrenceItemEmbedder(n_dims=8), LOG)
     assert not warnings_of_fit(items, LOG, early_stopping=False)
-
-
-def test_vectors_that_know_later_events_as_well_give_the_warning(items):
-    earlier, _ = leave_last_out(LOG)
-    (message,) = warnings_of_fit(items, earlier)
-    assert "100%" in message
 
 
 def test_vectors_of_earlier_events_give_no_warning():

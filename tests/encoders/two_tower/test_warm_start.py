@@ -1,6 +1,5 @@
 """A fit that continues from fitted towers: items, spaces, validation, interrupts and errors."""
 
-import pickle
 import signal
 import sys
 
@@ -17,7 +16,7 @@ RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(40, 6)), space_id="toys")
 
 
-def made_up_lists(n_users=150, n_items=40, seed=0):
+def made_up_lists(n_users=100, n_items=40, seed=0):
     """The next item is near the last one, so that something can be learned."""
     rng = np.random.default_rng(seed)
     steps = rng.integers(-2, 4, size=(n_users, 9)).cumsum(axis=1)
@@ -65,10 +64,9 @@ def test_the_temperature_continues(fitted):
 
 
 def test_without_warm_start_a_second_fit_is_like_the_first():
-    X = LISTS
-    once = encoder_of(warm_start=False).fit(X)
-    twice = encoder_of(warm_start=False).fit(made_up_lists(seed=1)).fit(X)
-    first_warm = encoder_of(warm_start=True).fit(X)
+    once = encoder_of(small_embedder(), warm_start=False).fit(LISTS)
+    twice = encoder_of(small_embedder(), warm_start=False).fit(NEW).fit(LISTS)
+    first_warm = encoder_of(small_embedder(), warm_start=True).fit(LISTS)
     assert once.encoder_id_ == twice.encoder_id_ == first_warm.encoder_id_
 
 
@@ -79,23 +77,11 @@ def test_a_clone_starts_from_scratch(fitted):
     assert clone(fitted).fit(LISTS).encoder_id_ == expected
 
 
-def test_a_pickle_continues_like_the_encoder(fitted):
-    other = pickle.loads(pickle.dumps(fitted))
-    assert other.fit(LISTS).encoder_id_ == fitted.fit(LISTS).encoder_id_
+NEW = [[*row[:4], 100, *row[4:], 101] for row in LISTS[:40]] + LISTS[40:]
 
 
-def test_items_missing_from_the_new_log_stay(fitted):
-    ids = fitted.item_embeddings_.ids
-    fitted.fit([[1, 2, 3], [4, 3, 2], [2, 3, 5]] * 10)
-    np.testing.assert_array_equal(fitted.item_embeddings_.ids[: len(ids)], ids)
-
-
-NEW = [[*row[:4], 100, *row[4:], 101] for row in LISTS[:50]] + LISTS[50:]
-
-
-@pytest.mark.parametrize("source", ["log", "embedder"])
-def test_new_items_are_added_and_known_ones_keep_their_rows(source):
-    encoder = encoder_of(None if source == "log" else small_embedder()).fit(LISTS)
+def test_new_items_are_added_and_known_ones_keep_their_rows():
+    encoder = encoder_of().fit(LISTS)  # two pairs of towers
     before = encoder.item_embeddings_
     encoder.fit(NEW)
     after = encoder.item_embeddings_
@@ -114,7 +100,7 @@ def test_the_trained_space_is_rotated_onto_the_fitted_one(fitted, monkeypatch):
         return real(towers, vectors, *arguments)
 
     monkeypatch.setattr(_warm_start, "rotated_onto", spying)
-    fitted.set_params(learning_rate_init=0.1, max_iter=10).fit(NEW)
+    fitted.set_params(learning_rate_init=0.1, max_iter=4).fit(NEW)
     after = fitted.item_vectors_
     np.testing.assert_allclose(after @ after.T, unaligned[0] @ unaligned[0].T, atol=1e-5)
     n_old = len(before)
@@ -122,9 +108,8 @@ def test_the_trained_space_is_rotated_onto_the_fitted_one(fitted, monkeypatch):
     assert distances[0] < distances[1]
 
 
-@pytest.mark.parametrize("first", ["frozen", "trained"])
-def test_a_frozen_item_tower_keeps_old_vectors_to_the_bit(first):
-    encoder = encoder_of(ITEMS, item_tower=first).fit(LISTS)
+def test_a_frozen_item_tower_keeps_old_vectors_to_the_bit():
+    encoder = encoder_of(ITEMS, item_tower="trained").fit(LISTS)
     before = encoder.item_embeddings_
     encoder.set_params(item_tower="frozen").fit(NEW)
     after = encoder.item_embeddings_
@@ -132,11 +117,6 @@ def test_a_frozen_item_tower_keeps_old_vectors_to_the_bit(first):
     assert after.ids.tolist() == [*before.ids.tolist(), 100, 101]
     assert after.vectors[: len(before)].tobytes() == before.vectors.tobytes()
     assert after.catalog_id != before.catalog_id
-
-
-def test_a_frozen_catalogue_without_new_items_stays_the_same_object():
-    encoder = encoder_of(ITEMS).fit(LISTS)
-    assert encoder.fit(LISTS).item_embeddings_ is ITEMS
 
 
 def test_frozen_items_that_are_given_later_get_the_given_vectors():
@@ -209,18 +189,17 @@ def n_new(learned, log):
 UNKNOWN = -1
 
 
-@pytest.mark.parametrize("form", [list, as_words])
-def test_new_events_are_those_after_the_learned_ones(form):
-    learned = learned_from(Histories.from_lists(form(LISTS)))
+def test_new_events_are_those_after_the_learned_ones():
+    learned = learned_from(Histories.from_lists(as_words(LISTS)))
     n_added = np.random.default_rng(1).integers(0, 4, size=len(LISTS))
     today = [row + [7, 8, 9][:n] for row, n in zip(LISTS, n_added, strict=True)]
     order = np.random.default_rng(2).permutation(len(today))
-    log = Histories.from_lists(form([today[i] for i in order] + [[3, 3, 3, 3], []]))
+    log = Histories.from_lists(as_words([today[i] for i in order] + [[3, 3, 3, 3], []]))
     assert n_new(learned, log) == [*n_added[order], UNKNOWN, UNKNOWN]
     assert len(learned.count_new(log)[1]) > 2 * (n_added > 0).sum()
 
 
-@pytest.mark.parametrize("n_gone", [1, 3, 6])
+@pytest.mark.parametrize("n_gone", [1, 6])
 def test_new_events_are_found_when_the_oldest_are_gone(n_gone):
     rows = np.random.default_rng(3).integers(1000, size=(30, 9)).tolist()
     learned = learned_from(Histories.from_lists(rows))
@@ -264,17 +243,6 @@ def test_without_the_ids_of_before_nobody_is_new(users):
     assert n_new(learned_from(Histories.from_lists(rows)), with_ids(rows, [0, 1])) == [UNKNOWN] * 2
 
 
-def test_short_histories_are_recognised_as_a_whole():
-    learned = learned_from(Histories.from_lists([[1, 2], [3], [4, 5, 6]]))
-    today = Histories.from_lists([[1, 2, 9, 9], [3, 9], [6, 9], [1, 9]])
-    assert n_new(learned, today) == [2, 1, UNKNOWN, UNKNOWN]
-
-
-def test_an_edited_history_is_not_recognised():
-    learned = learned_from(Histories.from_lists([[1, 2, 3, 4, 5]] * 2))
-    assert n_new(learned, Histories.from_lists([[1, 2, 3, 9, 4, 5], [2, 1, 3, 5, 4]])) == [-1, -1]
-
-
 def test_held_out_events_were_not_learned_from():
     yesterday = Histories.from_lists(LISTS)
     held_out = np.zeros(len(yesterday.codes), dtype=bool)
@@ -287,7 +255,7 @@ def test_held_out_events_were_not_learned_from():
 @pytest.mark.parametrize("with_times", [False, True])
 def test_only_new_events_are_held_out(with_times, monkeypatch):
     monkeypatch.setattr(_warm_start, "_FEWEST_HELD_OUT", 5)
-    n_old = 110
+    n_old = 80
     today = [[*row, 5, 6] for row in LISTS[:n_old]] + LISTS[n_old:]
     logs = [LISTS, today]
     if with_times:
@@ -365,18 +333,10 @@ def test_an_encoder_that_kept_the_average_starts_from_scratch(monkeypatch):
     ("parameters", "message"),
     [
         ({"decays": (0.1, 0.2)}, r"the number of decays was 5 in the last fit and is 2 now"),
-        (
-            {"hidden_layer_sizes": (8, 4)},
-            r"hidden_layer_sizes was \(8,\) in the last fit and is \(8, 4\)",
-        ),
         ({"hidden_layer_sizes": ()}, r"hidden_layer_sizes was \(8,\) .* is \(\) now"),
         (
             {"item_embeddings": np.ones((40, 7))},
             r"number of dimensions of item_embeddings was 6 in the last fit and is 7 now",
-        ),
-        (
-            {"item_embeddings": CooccurrenceItemEmbedder(n_dims=9)},
-            r"n_dims of item_embeddings was 6 .* is 9 now",
         ),
     ],
 )
@@ -398,7 +358,7 @@ def test_other_frozen_vectors_are_refused():
         encoder.set_params(item_embeddings=ItemEmbeddings(vectors)).fit(LISTS)
 
 
-@pytest.mark.parametrize("X", [[[500, 501], [502]], [["a", "b"]], [[], []]])
+@pytest.mark.parametrize("X", [[[500, 501], [502]], [["a", "b"]]])
 def test_a_log_without_a_known_item_raises(fitted, X):
     before = fitted_attributes(fitted)
     with pytest.raises(ValueError, match=r"nothing to continue from.*warm_start=False"):
@@ -460,17 +420,6 @@ def test_an_interrupt_at_a_prompt_leaves_a_whole_encoder(fitted, monkeypatch):
     monkeypatch.undo()
     fitted.fit(NEW)
     assert not fitted.interrupted_
-
-
-def test_an_interrupt_at_a_prompt_before_the_first_epoch_keeps_the_towers(fitted, monkeypatch):
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    before, expected = fitted.item_embeddings_, fitted.transform(LISTS)
-    interrupt_at_step(monkeypatch, 2)
-    with pytest.raises(KeyboardInterrupt):
-        fitted.fit(NEW)
-    assert fitted.space_id_ == before.space_id
-    np.testing.assert_array_equal(fitted.item_vectors_[: len(before)], before.vectors)
-    np.testing.assert_allclose(fitted.transform(LISTS), expected, atol=1e-6)
 
 
 def test_targets_y_continue_too():
