@@ -115,7 +115,7 @@ def test_the_linear_map_is_the_ridge_regression_of_the_next_item_at_its_scale():
 
 
 def test_towers_start_in_the_pair_of_spaces_in_which_linear_maps_find_most():
-    groups = RANDOM.integers(12, size=300)
+    groups = RANDOM.integers(12, size=200)
     lists = [RANDOM.permutation(25)[:12] + 25 * group for group in groups]
     histories = Histories.from_lists(lists)
     data = start_in(None, histories)

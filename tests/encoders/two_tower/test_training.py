@@ -19,10 +19,11 @@ WORLD = make_user_histories(200, 8, 150, 12, random_state=0)
 
 
 def test_a_log_teaches_three_spaces_of_the_same_items():
-    wide, transitions, choices = (space.items for space in learned_spaces(WORLD.histories))
-    near = learned_items(WORLD.histories, 150, window=10, smoothing=1.0)
-    following = learned_items(WORLD.histories, 150, window=5, smoothing=0.1, directed=True)
-    chosen = items_by_choice(WORLD.histories, 150)
+    histories = make_user_histories(300, 12, 400, 12, random_state=0).histories
+    wide, transitions, choices = (space.items for space in learned_spaces(histories))
+    near = learned_items(histories, 192, window=10, smoothing=1.0)
+    following = learned_items(histories, 192, window=5, smoothing=0.1, directed=True)
+    chosen = items_by_choice(histories, 192)
     np.testing.assert_array_equal(wide.vectors, near.vectors)
     for items, expected in ((transitions, following), (choices, chosen)):
         np.testing.assert_array_equal(items.ids, wide.ids)
