@@ -1,7 +1,6 @@
 """HTML in notebooks: captions and links of estimators, and tables of histories."""
 
 import re
-from html import unescape
 from importlib import metadata
 
 import numpy as np
@@ -13,34 +12,7 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
-    ItemEmbeddings,
 )
-
-ITEMS = ItemEmbeddings(np.eye(3), ids=["tea", "cup", "saw"], space_id="shop-1")
-
-
-def caption(estimator):
-    """Return the line under the encoder's name."""
-    found = re.findall(r'<div class="caption">(.*?)</div>', estimator._repr_html_(), re.S)
-    assert len(found) == 1
-    return unescape(found[0])
-
-
-def test_the_caption_describes_the_item_space():
-    assert caption(DecayAverageUserEncoder(ITEMS)) == "items: 3 × 3, space shop-1"
-
-
-def test_before_fit_the_caption_says_where_the_items_come_from():
-    assert caption(DecayAverageUserEncoder()) == "items: learned from the log"
-    embedder = CooccurrenceItemEmbedder(n_dims=2)
-    assert caption(DecayAverageUserEncoder(embedder)) == "items: by CooccurrenceItemEmbedder"
-    assert caption(DecayAverageUserEncoder(np.ones((2000, 3)))) == "items: 2,000 × 3"
-
-
-def test_after_fit_the_caption_describes_the_fitted_space():
-    encoder = DecayAverageUserEncoder(CooccurrenceItemEmbedder(n_dims=2))
-    encoder.fit([["tea", "cup"], ["cup", "saw"]])
-    assert caption(encoder) == f"items: 3 × 2, space {encoder.space_id_}"
 
 
 @pytest.mark.parametrize("estimator", [DecayAverageUserEncoder(), CooccurrenceItemEmbedder()])

@@ -19,7 +19,6 @@ from skue import (
     export_index,
     open_index,
 )
-from skue.encoders import _base
 
 RNG = np.random.default_rng(0)
 ITEMS = ItemEmbeddings(RNG.normal(size=(12, 5)), space_id="toys")
@@ -96,13 +95,6 @@ def test_pandas_output_keeps_the_index_of_a_series():
     output = clone(AVERAGE).set_output(transform="pandas").fit(series).transform(series)
     assert output.index.equals(series.index)
     assert list(output.columns) == list(clone(AVERAGE).fit(series).get_feature_names_out())
-
-
-def test_pandas_output_is_indexed_by_user_ids():
-    pytest.importorskip("pandas")
-    batch = Histories.from_lists(LISTS, user_ids=[f"u{i}" for i in range(len(LISTS))])
-    output = clone(AVERAGE).set_output(transform="pandas").fit(batch).transform(batch[3:5])
-    assert output.index.tolist() == ["u3", "u4"]
 
 
 def test_vectors_have_length_one_and_are_never_nan(fitted):
@@ -210,11 +202,6 @@ def test_coverage_counts_known_events_and_gives_the_status(fitted):
     assert coverage.status.tolist() == ["encoded", "empty", "unknown"]
 
 
-def test_coverage_of_a_user_does_not_depend_on_the_others():
-    batch = Histories.from_lists([[1, 2], [1, 99]], weights=[[1e300, 1.0], [1.0, 3.0]])
-    assert DecayAverageUserEncoder(ITEMS).fit(LISTS).coverage(batch).known_weight_share[1] == 0.25
-
-
 def test_coverage_reports_weights_that_cancel():
     batch = Histories.from_lists([[1, 1]], weights=[[1.0, -1.0]])
     fitted = DecayAverageUserEncoder(ITEMS, decay=0.0).fit(LISTS)
@@ -267,11 +254,6 @@ def test_the_result_is_the_same_for_every_n_jobs(fitted):
     with joblib.parallel_config(backend="threading"):
         np.testing.assert_array_equal(fitted.set_params(n_jobs=2).transform(many), one)
     fitted.set_params(n_jobs=None)
-
-
-@every_encoder_of_given_items
-def test_a_clone_shares_the_items(encoder):
-    assert clone(encoder).item_embeddings is ITEMS
 
 
 def test_pickled_encoders_give_identical_vectors_in_a_new_process(tmp_path):
@@ -396,14 +378,6 @@ def test_a_few_new_users_with_new_items_do_not_warn(X):
     assert np.isfinite(fitted.transform(X)).all()  # warnings are errors here
 
 
-def test_the_warning_is_given_once_for_all_chunks(monkeypatch):
-    monkeypatch.setattr(_base, "CHUNK_SIZE", 8)
-    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
-    with pytest.warns(UserWarning, match="None of the 40 events") as caught:
-        list(fitted.iter_transform([["a"]] * 40, chunk_size=3))
-    assert len(caught) == 1
-
-
 def test_recommend_takes_one_list_of_ids_for_all_users_or_one_per_user(fitted):
     ids, _ = fitted.recommend(LISTS[:2], k=12)
     best = ids[:, 0].tolist()
@@ -448,14 +422,6 @@ def test_a_frame_of_recommendations_has_no_row_for_missing_items():
     assert frame["item"].tolist() == [*ids[0, :2], *ids[1]]
     assert frame["score"].tolist() == [*scores[0, :2], *scores[1]]
     assert frame["rank"].tolist() == [1, 2, 1, 2, 3]
-
-
-def test_without_user_ids_a_frame_numbers_rows_or_keeps_an_index():
-    pandas = pytest.importorskip("pandas")
-    fitted = DecayAverageUserEncoder(ITEMS).fit(LISTS)
-    assert fitted.recommend(LISTS[:2], k=1, as_frame=True)["user"].tolist() == [0, 1]
-    series = pandas.Series(LISTS[:2], index=["ann", "bob"])
-    assert fitted.recommend(series, k=1, as_frame=True)["user"].tolist() == ["ann", "bob"]
 
 
 HOSTILE = ["\ud800", "a\0", "a", "x" * 1000]

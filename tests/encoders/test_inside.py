@@ -5,17 +5,14 @@ import tempfile
 import numpy as np
 import pytest
 import sklearn
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.fixes import parse_version
 
 from skue import (
@@ -180,50 +177,3 @@ def test_a_later_step_that_cannot_be_pickled_raises_with_the_way_out(tmp_path):
     pipeline = make_pipeline(ENCODER, FunctionTransformer(lambda X: X)).fit(HISTORIES)
     with pytest.raises(ValueError, match=r"cannot be pickled.*functions of a module"):
         export_index(pipeline, tmp_path)
-
-
-def wrapped(data, estimator, has_columns):
-    """Put one more estimator around an estimator; tell whether it wants a table."""
-    kind = data.draw(st.sampled_from(["pipeline", "columns", "union", "frozen", "search"]))
-    if kind == "frozen":
-        X = TABLE if has_columns else HISTORIES
-        return FrozenEstimator(clone(estimator).fit(X, Y % 3)), has_columns
-    # scikit-learn cannot search over a FrozenEstimator itself.
-    if kind == "search" and not isinstance(estimator, FrozenEstimator):
-        return search(estimator), has_columns
-    if kind == "columns" and not has_columns and hasattr(estimator, "transform"):
-        beside = data.draw(st.sampled_from([[], ["drop"], [Normalizer()]]))
-        columns = data.draw(st.sampled_from([0, slice(0, 1), np.array([True, False])]))
-        ravelled = make_pipeline(FunctionTransformer(np.ravel), estimator)
-        others = [("age", step, [1]) for step in beside]
-        return ColumnTransformer([("h", ravelled, columns), *others]), True
-    if kind == "union" and hasattr(estimator, "transform"):
-        beside = data.draw(st.sampled_from([[], [("x", "drop")], [("x", estimator)]]))
-        return FeatureUnion([("h", estimator), *beside], transformer_weights={"h": 2}), has_columns
-    later = [None, "passthrough", Normalizer(), StandardScaler(), LogisticRegression()]
-    steps = data.draw(st.lists(st.sampled_from(later), max_size=2))
-    if not hasattr(estimator, "transform") or any(
-        isinstance(step, LogisticRegression) for step in steps[:-1]
-    ):
-        steps = []
-    return Pipeline([("h", estimator), *((f"s{i}", s) for i, s in enumerate(steps))]), has_columns
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.data())
-def test_the_index_and_the_metric_find_the_same_encoder(data):
-    estimator, has_columns = data.draw(st.sampled_from([ENCODER, ENCODER, Normalizer()])), False
-    if isinstance(estimator, Normalizer):
-        estimator, has_columns = ColumnTransformer([("a", estimator, [1])]), True
-    for _ in range(data.draw(st.integers(1, 4))):
-        estimator, has_columns = wrapped(data, estimator, has_columns)
-    X = TABLE if has_columns else HISTORIES
-    estimator = clone(estimator).fit(X, Y % 3)
-    try:
-        RecallAtK(5)(estimator, X, Y)
-    except ValueError as error:
-        with tempfile.TemporaryDirectory() as folder, pytest.raises(ValueError) as again:
-            export_index(estimator, folder)
-        assert str(again.value) == str(error)
-    else:
-        agree(estimator, X)

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline, make_union
 
 from skue import (
@@ -16,7 +16,6 @@ from skue import (
     HistoryStatistics,
     ProfileUserEncoder,
     RecallAtK,
-    RetrievalScores,
     TwoStageRecommender,
     leave_last_out,
 )
@@ -47,21 +46,6 @@ def same_with_routing(compute):
 )
 def test_every_encoder_gives_the_same_vectors(encoder):
     assert np.isfinite(same_with_routing(lambda: clone(encoder).fit_transform(X, Y))).all()
-
-
-@pytest.mark.parametrize("scoring", [None, RetrievalScores()])
-def test_a_search_scores_the_same(scoring):
-    grid = {"decay": [0.0, 1.0]}
-    refit = scoring is None
-
-    def results():
-        search = GridSearchCV(
-            DecayAverageUserEncoder(ITEMS), grid, scoring=scoring, refit=refit, cv=2
-        )
-        results = search.fit(X, Y).cv_results_
-        return np.array([results[name] for name in sorted(results) if name.startswith("mean_test")])
-
-    assert len(same_with_routing(results))
 
 
 def test_pipelines_and_unions_score_the_same():

@@ -69,7 +69,6 @@ def saved_and_loaded(estimator, trusted):
         (OwnFrequencyRanker(), LOG),
         (SimilarUsersRanker(), LOG),
         (TransitionItemRanker(), LOG),
-        (TwoStageRecommender(AVERAGE, random_state=0), LOG),
         (TwoStageRecommender(AVERAGE, BOOSTED, random_state=0), LOG),
     ],
     ids=lambda value: type(value).__name__,

@@ -8,9 +8,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, learning_curve
+from sklearn.model_selection import GridSearchCV, learning_curve
 from sklearn.pipeline import make_pipeline
 
 from skue import (
@@ -23,7 +22,6 @@ from skue import (
     ProfileUserEncoder,
     RecallAtK,
     RetrievalScores,
-    TwoStageRecommender,
 )
 
 FEATURES = ItemFeatures(np.eye(3), [1, 2, 3])
@@ -132,23 +130,6 @@ def test_a_search_comes_through_folds_without_a_pair():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-def test_the_permutation_importance_of_a_list_column_is_that_of_the_history():
-    likes = [[1, 2, 1] if label else [3, 4, 3] for label in LABELS]
-    frame = frame_of(likes)
-    model = make_pipeline(table(ProfileUserEncoder(n_dims=4)), LogisticRegression(max_iter=1000))
-    found = permutation_importance(model.fit(frame, LABELS), frame, LABELS, random_state=0)
-    of_age, of_history = found.importances_mean
-    assert of_age < 0.1 < of_history
-
-
-def test_a_second_stage_without_events_recommends_nothing():
-    recommender = TwoStageRecommender(DecayAverageUserEncoder(), random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        recommender.fit([[], []])
-    assert np.isneginf(recommender.recommend([[1], []], k=3)[1]).all()
-
-
 @pytest.mark.parametrize("now", [None, "2026-02-01"])
 def test_statistics_without_an_event_to_learn_from_are_finite(now):
     empty = Histories.from_lists([[], []], timestamps=np.empty((2, 0), dtype="datetime64[us]"))
@@ -160,15 +141,6 @@ def test_statistics_without_an_event_to_learn_from_are_finite(now):
         warnings.simplefilter("ignore")
         expected = [2, 20, 1 / 2] if now else [2, 0, 0]
         assert statistics.transform(later).tolist() == [expected, [0] * 3]
-
-
-def test_the_statistics_of_a_fold_of_people_without_events_are_scored():
-    days = [["2026-01-02"] if row < 5 else [] for row in range(40)]
-    X = Histories.from_lists([[1] * len(row) for row in days], timestamps=days)
-    model = make_pipeline(HistoryStatistics(columns=STATISTICS), LogisticRegression())
-    with pytest.warns(UserWarning, match="X has no event|events are later"):
-        scores = cross_val_score(model, X, LABELS[:40], cv=KFold(8), error_score="raise")
-    assert np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize("now", [None, "2026-03-01"])

@@ -68,12 +68,6 @@ def test_transitions_count_the_later_item_only(window):
     np.testing.assert_allclose(counts, expected, rtol=1e-6)
 
 
-def test_items_of_one_basket_do_not_follow_one_another():
-    histories = Histories.from_lists([[0, 1, 2]], timestamps=[[1, 1, 2]])
-    counts = transition_counts(histories, 2)
-    np.testing.assert_array_equal(counts, [[0, 0, 1], [0, 0, 1], [0, 0, 0]])
-
-
 def test_transition_embeddings_are_the_sum_of_both_singular_vectors():
     lists = np.random.default_rng(0).permuted(np.tile(np.arange(6), (40, 1)), axis=1)[:, :3]
     histories = Histories.from_lists(lists)
@@ -91,14 +85,6 @@ def test_transition_embeddings_are_the_sum_of_both_singular_vectors():
 
 def test_without_transitions_there_are_no_transition_embeddings():
     assert learned_items(Histories.from_lists([[0], [1]]), 4, **TRANSITIONS) is None
-
-
-def test_items_of_one_basket_are_at_distance_one_in_any_order():
-    first = Histories.from_lists([[0, 1, 2, 3]], timestamps=[[1, 1, 1, 2]])
-    second = Histories.from_lists([[2, 0, 1, 3]], timestamps=[[1, 1, 1, 2]])
-    tables = [cooccurrence_counts(histories, 1) for histories in (first, second)]
-    np.testing.assert_array_equal(tables[0], tables[1])
-    assert tables[0][0, 2] == tables[0][0, 3] == 1
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
@@ -162,12 +148,6 @@ def test_without_pairs_the_vectors_are_random_with_a_warning():
     with pytest.warns(UserWarning, match="No two items appear together"):
         items = CooccurrenceItemEmbedder(n_dims=3).fit([[0], [1]]).item_embeddings_
     assert items.vectors.shape == (2, 3)
-
-
-def test_items_that_appear_only_with_each_other_are_alike():
-    items = CooccurrenceItemEmbedder(4).fit([["tea", "cup"], ["nail", "saw"]]).item_embeddings_
-    found, _ = items.similar_items(["tea", "cup", "nail", "saw"], k=1)
-    assert found.ravel().tolist() == ["cup", "tea", "saw", "nail"]
 
 
 @pytest.mark.parametrize("for_towers", [False, True])

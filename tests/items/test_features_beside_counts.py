@@ -57,17 +57,6 @@ def test_an_item_with_few_events_leans_on_its_features_more_than_one_with_many()
     assert cosines[1, 0] < cosines[1, 1]
 
 
-def test_an_item_whose_features_say_nothing_has_the_mean_direction():
-    histories, features, _ = world()
-    features = features.extend(sp.csr_array((1, N_GROUPS)), [1000])
-    items = CooccurrenceItemEmbedder(n_dims=16, item_features=features).fit(histories)
-    items = items.item_embeddings_
-    known = items.vectors[items.lookup(histories.item_ids)].astype(np.float64)
-    share = items.vectors[items.lookup([1000])[0]] @ known.mean(axis=0)
-    assert np.isfinite(items.vectors).all()
-    assert share > 0
-
-
 def test_items_without_features_are_counted_in_a_warning():
     histories, features, _ = world(50)
     some = np.arange(len(features)) % N_EACH < 7
@@ -171,14 +160,6 @@ def test_without_enough_events_to_choose_by_the_weight_is_the_default(n_users):
     histories, features, _ = world(n_users)
     pairs = Histories.from_lists([row[:2].tolist() for row in histories])
     assert share_chosen(pairs, features.values) == DEFAULT_SHARE
-
-
-def test_penalties_that_only_change_lengths_shrink_predictions_least():
-    groups = np.repeat(np.arange(5), 8)
-    targets = np.random.default_rng(0).standard_normal((40, 3)) + np.eye(5, 3)[groups] * 4
-    rows = sp.csr_array(np.eye(5)[groups])
-    sums = rows.T @ targets
-    np.testing.assert_allclose(best_ridge(rows, targets), sums / (8 + 1))
 
 
 def test_the_best_penalty_is_found_where_all_cosines_are_negative():

@@ -43,12 +43,6 @@ def test_one_list_per_user_gives_the_same_rows_in_every_form(lists):
     assert rows_of(TEXT, lists) == ([2, 0, 1], [0, 2, 3])
 
 
-def test_list_columns_of_frames_are_read():
-    pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
-    for lists in (pandas.Series([["pot"], []]), pyarrow.array([["pot"], []])):
-        assert rows_of(TEXT, lists) == ([2], [0, 1, 1])
-
-
 def test_negative_numbers_are_padding_in_a_two_dimensional_array():
     assert rows_of(NUMBERS, np.array([[9, -1], [-1, 8]])) == ([2, 1], [0, 1, 2])
 
@@ -138,10 +132,3 @@ def test_top_k_within_limits_equals_a_slow_loop(k, seen, exclude, allow, block_b
         expected = sorted(left, key=lambda row: -cosines[row])[:k]
         assert rows[user].tolist() == expected + [-1] * (k - len(expected))
         assert (np.isneginf(scores[user]) == (rows[user] < 0)).all()
-
-
-def test_lists_of_users_may_be_sets_or_columns():
-    pandas = pytest.importorskip("pandas")
-    expected = rows_of(TEXT, [["pot"], ["tea"]])
-    assert rows_of(TEXT, [{"pot"}, {"tea"}]) == expected
-    assert rows_of(TEXT, [pandas.Series(["pot"]), pandas.Series(["tea"])]) == expected

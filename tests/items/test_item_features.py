@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from sklearn.base import clone
 
 from skue import ItemFeatures
 
@@ -35,12 +34,6 @@ def test_sparse_features_stay_sparse():
     assert sp.issparse(ItemFeatures(sp.coo_matrix(DENSE), IDS).values)
 
 
-def test_features_are_read_only(features):
-    held = features.values.data if sp.issparse(features.values) else features.values
-    with pytest.raises(ValueError, match="read-only"):
-        held[0] = 5
-
-
 def test_a_frame_gives_its_index_as_ids():
     frame = pd.DataFrame({"price": [1.0, 2.0], "is_new": [True, False]}, index=["tea", "cup"])
     features = ItemFeatures(frame)
@@ -51,10 +44,6 @@ def test_a_frame_gives_its_index_as_ids():
 def test_a_frame_of_sparse_columns_stays_sparse():
     frame = pd.DataFrame.sparse.from_spmatrix(sp.csr_array(DENSE), index=IDS)
     assert sp.issparse(ItemFeatures(frame).values)
-
-
-def test_clone_returns_the_same_object(features):
-    assert clone(features) is features
 
 
 def test_files_and_pickles_give_back_the_same(features, tmp_path):

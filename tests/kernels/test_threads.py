@@ -7,7 +7,7 @@ import sklearn
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skue.kernels import _threads
-from skue.kernels._threads import _blas, blas_threads, spread
+from skue.kernels._threads import blas_threads, spread
 
 
 def test_on_failure_is_called_before_the_other_parts_end():
@@ -35,16 +35,6 @@ def test_threads_keep_the_order_and_restore_the_limits_of_blas():
         assert {threads for _, threads in inside} == {1}
         assert blas_threads() == 4
     assert [library["num_threads"] for library in threadpool_info()] == before
-
-
-def test_an_openmp_blas_is_limited_to_one_thread():
-    pytest.importorskip("faiss")
-    layers = {library.get("threading_layer") for library in threadpool_info()}
-    if "openmp" not in layers:
-        pytest.skip(f"faiss has no OpenMP BLAS here, only {layers}")
-    _blas.cache_clear()
-    with threadpool_limits(2, user_api="blas"):
-        assert set(spread(lambda part: blas_threads(), range(20))) == {1}
 
 
 def test_an_error_in_a_thread_is_raised_and_the_limits_of_blas_restored():

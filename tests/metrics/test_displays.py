@@ -73,14 +73,6 @@ def test_several_encoders_share_one_axes(task):
     assert second.line_.get_color() == "black"
 
 
-def test_the_axis_covers_zero_to_the_maximum_of_all_curves():
-    ax = RecallCurveDisplay([1, 10], [0.1, 0.2]).plot().ax_
-    RecallCurveDisplay([1, 10], [0.5, 0.9]).plot(ax)
-    RecallCurveDisplay([1, 10], [0.2, 0.3]).plot(ax)
-    assert ax.get_ylim()[0] == 0
-    assert ax.get_ylim()[1] >= 0.9
-
-
 def test_the_decay_curve_is_cross_validated_over_users(task):
     items, X, y = task
     display = DecayCurveDisplay.from_estimator(
@@ -118,18 +110,6 @@ def test_the_band_is_one_standard_error_of_the_mean():
     error = np.sqrt((0.04 + 0.01 + 0.09) / 2 / 3)
     assert at_zero.min() == pytest.approx(0.3 - error)
     assert at_zero.max() == pytest.approx(0.3 + error)
-
-
-def test_the_best_decay_is_the_smallest_of_equals():
-    assert DecayCurveDisplay([0.0, 0.1, 0.2], [[0.1], [0.4], [0.4]]).best_decay == 0.1
-    assert DecayCurveDisplay([0.2, 0.1, 0.0], [[0.4], [0.4], [0.1]]).best_decay == 0.1
-
-
-def test_decay_zero_is_visible_on_the_axis():
-    display = DecayCurveDisplay([0.0, 0.01, 1.0], [[0.1], [0.2], [0.3]]).plot()
-    pixels = display.ax_.transData.transform([(0.0, 0.1), (0.01, 0.1), (1.0, 0.1)])[:, 0]
-    assert np.isfinite(pixels).all()
-    assert pixels[0] < pixels[1] < pixels[2]
 
 
 def test_the_training_curve_shows_the_attributes_of_the_encoder(task):

@@ -225,29 +225,6 @@ def test_items_are_transformed_by_the_steps_after_the_encoder():
     assert RecallAtK(3)(pipeline, X, y) == pytest.approx(recall_at_k(users, projected, y, k=3))
 
 
-@pytest.mark.parametrize(
-    ("normalize", "expected"), [("relevant", 1 / 2), ("min", 1.0), ("hit", 1.0)]
-)
-def test_the_recall_of_parts_is_divided_like_that_of_all(normalize, expected):
-    scorer = RetrievalScores(k=(1,), normalize=normalize, breakdown=True)
-    encoder = DecayAverageUserEncoder(ITEMS).fit([list(ANGLES)])
-    scores = scorer(encoder, [["a"]], [["a", "b"]])
-    assert scores["recall@1"] == scores["recall@1_known"] == expected
-    assert scores["recall@1_repeat"] == 1.0
-    assert scores["recall@1_explore"] == 0.0
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_a_frame_of_one_column_holds_the_targets(library):
-    frames = pytest.importorskip(library)
-    X = [["a"], ["b"]]
-    frame = frames.DataFrame({"next": ["a", "c"]})
-    assert RecallAtK(1)(ENCODER, X, frame) == RecallAtK(1)(ENCODER, X, ["a", "c"]) == 0.5
-    two = frames.DataFrame({"next": ["a", "c"], "time": [1, 2]})
-    with pytest.raises(ValueError, match=r"y must be one column, got the columns \['next', 'time"):
-        RecallAtK(1)(ENCODER, X, two)
-
-
 def scores_of(encoder, X, y):
     """Every metric, each way in which it can be computed."""
     return [

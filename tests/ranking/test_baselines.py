@@ -174,12 +174,3 @@ def test_a_ranker_of_ones_own_needs_one_method():
     assert RecallAtK(1, exclude_seen=True)(ranker, X, y) == (1 + 1 + 1 / 4) / 3
     assert ranker.score(X, y) == 1.0
     assert set(RetrievalScores(k=(1, 2))(ranker, X, y)) >= {"recall@1", "recall@2"}
-
-
-def test_the_scores_of_a_ranker_of_ones_own_must_have_one_column_an_item():
-    class TooFew(ItemRanker):
-        def _score_items(self, histories):
-            return np.zeros((len(histories), 1))
-
-    with pytest.raises(ValueError, match=r"TooFew._score_items .* \(1, 2\), got \(1, 1\)"):
-        TooFew().fit([["a", "b"]]).recommend([["a"]])

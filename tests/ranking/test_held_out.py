@@ -124,7 +124,7 @@ def test_where_tastes_move_the_second_stage_does_not_learn_from_outdated_queries
     lists = [(20 * np.repeat(own, [6, 6]) + rng.integers(20, size=12)).tolist() for own in groups]
     log = Histories.from_lists(lists)
     X = log._keep_events(np.tile(np.arange(12) < 11, 300))
-    towers = TwoTowerUserEncoder(CooccurrenceItemEmbedder(), random_state=0, max_iter=2)
+    towers = TwoTowerUserEncoder(CooccurrenceItemEmbedder(32), random_state=0, max_iter=2)
     model = TwoStageRecommender(towers, LogisticRegression(max_iter=1000), random_state=0).fit(X)
     ids, _ = model.recommend(X, k=5, exclude_seen=True)
     assert (ids // 20 == groups[:, 1:]).mean() > 0.8

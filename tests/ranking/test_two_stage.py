@@ -1,7 +1,6 @@
 """The second stage: no leak, exact updates, the whole catalogue, odd input."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -30,7 +29,7 @@ from skue import (
     leave_last_out,
 )
 from skue.histories._splits import newest_instants
-from skue.ranking import _rankers, _training, _two_stage
+from skue.ranking import _training, _two_stage
 from skue.ranking._counted_log import counted_log
 from skue.ranking._counts import LogCounts
 from skue.ranking._features import FEATURES
@@ -162,14 +161,6 @@ def test_one_user_alone_gets_the_same_as_in_a_batch(fitted):
         alone, own_scores = fitted.recommend(LOG[row : row + 1], k=8)
         np.testing.assert_array_equal(alone[0], ids[row])
         np.testing.assert_allclose(own_scores[0], scores[row], rtol=1e-4, atol=1e-5)
-
-
-def test_the_size_of_a_block_does_not_matter(fitted, monkeypatch):
-    expected = fitted.recommend(LOG, k=8)
-    monkeypatch.setattr(_two_stage, "_BLOCK_USERS", 7)
-    ids, scores = fitted.recommend(LOG, k=8)
-    np.testing.assert_array_equal(ids, expected[0])
-    np.testing.assert_allclose(scores, expected[1], rtol=1e-4, atol=1e-5)
 
 
 def test_limits_leave_the_order_of_the_other_items_as_it_is(fitted):
@@ -310,18 +301,6 @@ def test_a_ranker_has_predict_proba_or_decision_function(ranker):
     assert np.isfinite(model.recommend(LOG[:5], k=5)[1]).all()
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"n_candidates": 0}, "n_candidates"),
-        ({"encoder": 3}, "encoder"),
-    ],
-)
-def test_a_parameter_out_of_range_is_named(parameters, message):
-    with pytest.raises(ValueError, match=message):
-        recommender().set_params(**parameters).fit(LOG)
-
-
 def test_histories_too_short_to_hold_out_leave_the_encoder_alone_with_a_warning():
     lists = [[item] for item in range(N_ITEMS)]
     with pytest.warns(UserWarning, match="the encoder ranks alone"):
@@ -379,34 +358,6 @@ def test_an_update_leaves_out_events_older_than_counted_ones_and_names_one():
     assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, LOG)))
 
 
-def test_a_repeat_at_the_time_of_the_newest_event_is_counted_as_it_is_anew():
-    def log(*items):
-        times = [np.zeros(len(items)), [0.0, 1.0]]
-        return Histories.from_lists([list(items), [3, 4]], timestamps=times, user_ids=["a", "b"])
-
-    first, both = log(1, 2), log(1, 2, 2)
-    more = Histories.from_lists([[2]], timestamps=[[0.0]], user_ids=["a"])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No newest instant")
-        model = recommender().fit(first).update(more)
-    assert_same_counts(model.counts_, LogCounts(ITEMS, counted_log(ITEMS, both)))
-
-
-def test_a_wrong_clock_in_an_update_counts_as_of_the_end_and_does_not_keep_its_user_out():
-    def event(item, time):
-        return Histories.from_lists([[item]], timestamps=[[time]], user_ids=["u000"])
-
-    end = LOG.timestamps.max()
-    right = recommender(ranker=LogisticRegression()).fit(LOG).update(event(3, end))
-    model = recommender(ranker=LogisticRegression()).fit(LOG)
-    with pytest.warns(UserWarning, match="1 events are later than .* of user 'u000'"):
-        model.update(event(3, 4.07e9))
-    assert_same_counts(model.counts_, right.counts_)
-    model.update(event(4, end + 86400))
-    row = model.log_.user_ids.tolist().index("u000")
-    assert model.log_[row].tolist()[-2:] == [3, 4]
-
-
 def test_one_wrong_clock_in_fit_is_reported_and_counted_as_of_the_end():
     wrong = Histories.from_lists([[3]], timestamps=[[4.07e9]], user_ids=["phone"])
     frame = LOG.to_frame(), wrong.to_frame()
@@ -451,15 +402,6 @@ def test_forgotten_users_leave_the_counts_that_the_others_alone_give():
     np.testing.assert_array_equal(model.ranker_.coef_, coefficients)
 
 
-def test_nobody_can_be_forgotten_without_user_ids_or_without_the_log():
-    log = Histories(LOG.codes, LOG.offsets, LOG.item_ids)
-    with pytest.raises(ValueError, match="forget needs user_ids"):
-        recommender(ranker=LogisticRegression()).fit(log).forget(["u000"])
-    served = recommender(ranker=LogisticRegression()).fit(LOG).without_log()
-    with pytest.raises(ValueError, match="copy without the log, so forget cannot"):
-        served.forget(["u000"])
-
-
 def test_a_ranker_learns_from_all_held_out_candidates_and_some_of_the_others(monkeypatch):
     monkeypatch.setattr(_training, "MOST_CANDIDATES", 30)
     chosen = np.arange(100) % 10 == 3
@@ -471,14 +413,6 @@ def test_a_ranker_learns_from_all_held_out_candidates_and_some_of_the_others(mon
     assert every.tolist() == list(range(30))
 
 
-def test_scores_do_not_depend_on_the_size_of_a_block_of_candidates(monkeypatch):
-    features = np.random.default_rng(0).normal(size=(25, len(FEATURES))).astype(np.float32)
-    ranker = LogisticRegression().fit(features, np.arange(25) % 2)
-    expected = ranker_scores(ranker, features)
-    monkeypatch.setattr(_rankers, "_BLOCK", 7)
-    np.testing.assert_allclose(ranker_scores(ranker, features), expected, rtol=1e-5)
-
-
 def test_two_histories_of_one_user_in_an_update_are_one():
     times = [[29.3 * 86400], [29.2 * 86400, 29.4 * 86400]]
     newer = Histories.from_lists([[1], [2, 5]], timestamps=times, user_ids=["u000", "u000"])
@@ -486,13 +420,6 @@ def test_two_histories_of_one_user_in_an_update_are_one():
     row = model.log_.user_ids.tolist().index("u000")
     assert model.log_[row].tolist()[-3:] == [2, 1, 5]
     assert len(model.log_) == len(LOG)
-
-
-def test_an_update_after_a_fit_with_two_histories_of_one_user_is_an_error():
-    log = Histories(LOG.codes, LOG.offsets, LOG.item_ids, user_ids=["u"] * len(LOG))
-    model = recommender(ranker=LogisticRegression()).fit(log)
-    with pytest.raises(ValueError, match="fit had several histories of one user"):
-        model.update(Histories.from_lists([[1]], user_ids=["u"]))
 
 
 def test_an_update_without_user_ids_is_an_error():
@@ -504,14 +431,6 @@ def test_an_update_without_user_ids_is_an_error():
         recommender(ranker=LogisticRegression()).fit(lists).update(LOG)
 
 
-def test_an_update_needs_times_if_fit_had_them():
-    newer = Histories.from_lists([[1]], user_ids=["u000"])
-    with pytest.raises(ValueError, match="X has no timestamps, but TwoStageRecommender was fitted"):
-        recommender(ranker=LogisticRegression()).fit(LOG).update(newer)
-    with pytest.raises(ValueError, match="must both have timestamps"):
-        recommender(ranker=LogisticRegression()).fit(without_times(LOG)).update(LOG)
-
-
 def test_explain_lists_the_features_of_each_recommendation(fitted):
     pytest.importorskip("pandas")
     table = fitted.explain(LOG[:4], k=3)
@@ -521,14 +440,6 @@ def test_explain_lists_the_features_of_each_recommendation(fitted):
     np.testing.assert_array_equal(table["item"].to_numpy().reshape(4, 3), ids)
     np.testing.assert_array_equal(table["score"].to_numpy().reshape(4, 3), scores)
     assert table["user"].tolist() == np.repeat(LOG.user_ids[:4], 3).tolist()
-
-
-def test_fit_that_fails_leaves_the_recommender_unchanged():
-    model = recommender(ranker=LogisticRegression()).fit(LOG)
-    expected = model.recommend(LOG[:3])[0]
-    with pytest.raises(ValueError, match="user"):
-        model.set_params(n_candidates=10).fit([])
-    np.testing.assert_array_equal(model.recommend(LOG[:3])[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -578,13 +489,3 @@ def test_the_shares_of_features_add_up_to_the_score(ranker):
     np.testing.assert_allclose(
         shares + model.ranker_[-1].intercept_[0], table["score"], rtol=1e-4, atol=1e-5
     )
-
-
-def test_update_refuses_ids_and_times_of_another_type():
-    model = recommender(ranker=LogisticRegression()).fit(LOG)
-    texts = Histories.from_lists([["1"]], timestamps=[[1e9]], user_ids=["u000"])
-    with pytest.raises(ValueError, match="The item ids must be of one type"):
-        model.update(texts)
-    dates = Histories.from_lists([[1]], timestamps=[["2026-01-01"]], user_ids=["u000"])
-    with pytest.raises(ValueError, match="must be numbers, as those of fit are, got datetimes"):
-        model.update(dates)

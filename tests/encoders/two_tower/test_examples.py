@@ -31,11 +31,6 @@ def test_a_prefix_is_all_events_before_the_instant_of_its_target():
     assert examples.targets.tolist() == [1, 2, 3]
 
 
-def test_disliked_items_are_not_targets():
-    sequences = sequences_of(events_of([[5, 6, 7, 8]], weights=[[1.0, -1, 0, 2]]))
-    assert np.flatnonzero(target_events(sequences)).tolist() == [3]
-
-
 @pytest.mark.parametrize("fraction", [0.2, 0.999])
 def test_validation_never_holds_out_a_whole_history_or_part_of_an_instant(fraction):
     rng = np.random.default_rng(0)
@@ -77,13 +72,6 @@ def test_event_dropout_drops_its_share_and_does_not_age_the_rest():
         np.testing.assert_array_equal(ages, np.arange(len(ages)))
 
 
-def test_event_dropout_keeps_at_least_one_event():
-    sequences = sequences_of(events_of([[1], [2, 3]] * 50))
-    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
-    batch = batch_of(sequences, starts, stops, event_dropout=0.99, rng=np.random.default_rng(0))
-    assert (batch.present.sum(axis=1) >= 1).all()
-
-
 def random_log(rng, n_users=60):
     lengths = rng.integers(0, 90, size=n_users)
     times = [np.sort(rng.integers(0, 40, size=n)).astype(float) for n in lengths]
@@ -123,12 +111,3 @@ def test_an_epoch_draws_about_50_targets_of_a_user_with_many():
     long = [np.count_nonzero(events < 1000) for events in drawn]
     assert np.mean(long) == pytest.approx(50, abs=2)
     assert all({1001, 1002} <= set(events) for events in drawn)
-
-
-def test_the_share_of_an_item_is_how_often_an_epoch_draws_it():
-    rng = np.random.default_rng(0)
-    sequences = sequences_of(events_of([rng.integers(3, size=300), [2, 0, 1, 1]]))
-    targets = Targets(sequences, target_events(sequences))
-    drawn = np.concatenate([targets.draw(rng) for _ in range(400)])
-    seen = np.bincount(sequences.rows[drawn], minlength=3) / len(drawn)
-    np.testing.assert_allclose(targets.shares(3), seen, atol=0.01)

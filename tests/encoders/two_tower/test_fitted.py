@@ -100,28 +100,6 @@ def fitted(**parameters):
     return TwoTowerUserEncoder(items, **settings).fit(X)
 
 
-@pytest.mark.parametrize("name", ["item_vectors_", "fallback_vector_"])
-def test_another_item_or_fallback_vector_changes_the_id(name):
-    encoder = fitted(item_tower="trained")
-    before = encoder.encoder_id_
-    changed = np.array(getattr(encoder, name))
-    changed.flat[0] += 0.25
-    if name == "item_vectors_":
-        encoder.item_embeddings_ = ItemEmbeddings(changed, encoder.item_embeddings_.ids)
-    else:
-        encoder.fallback_vector_ = changed
-    assert encoder.encoder_id_ != before
-
-
-def test_a_parameter_used_by_transform_changes_the_id_and_the_vectors():
-    encoder = fitted()
-    X = [[1, 2, 3, 4, 5]]
-    before, vectors = encoder.encoder_id_, encoder.transform(X)
-    encoder.set_params(max_history=2)
-    assert encoder.encoder_id_ != before
-    assert np.abs(encoder.transform(X) - vectors).max() > 1e-3
-
-
 def test_a_parameter_used_only_by_fit_keeps_the_id_and_the_vectors():
     encoder = fitted()
     X = [[1, 2, 3, 4, 5]]

@@ -44,25 +44,12 @@ def test_empty_validation_warns_and_early_stopping_false_trains_without_it(X):
     assert encoder.validation_scores_ == []
 
 
-@pytest.mark.filterwarnings("ignore:No two items appear together")
-@pytest.mark.parametrize(
-    ("item_embeddings", "negatives"), [(None, "all"), ([[1.0, 2.0]], "sampled")], ids=["log", "1"]
-)
-def test_one_item_gives_one_vector(item_embeddings, negatives):
-    encoder = encoder_of(item_embeddings, negatives=negatives).fit([[0] * 5] * 30)
+def test_one_item_gives_one_vector():
+    encoder = encoder_of([[1.0, 2.0]], negatives="sampled").fit([[0] * 5] * 30)
     assert encoder.n_iter_ > 0
     vectors = encoder.transform([[0], [0, 0, 0]])
     assert_unit(vectors)
     assert encoder.recommend([[0]], k=1)[0].tolist() == [[0]]
-
-
-@pytest.mark.parametrize(("item_tower", "negatives"), [("frozen", "all"), ("trained", "sampled")])
-def test_a_catalogue_smaller_than_the_batch_can_be_learned(item_tower, negatives):
-    encoder = encoder_of(
-        ITEMS, batch_size=4096, item_tower=item_tower, negatives=negatives, early_stopping=False
-    ).fit(LISTS)
-    assert np.isfinite(encoder.loss_curve_).all()
-    assert_unit(encoder.transform(LISTS))
 
 
 def test_y_of_another_length_is_rejected():
@@ -85,12 +72,6 @@ LABELS = {
 def test_class_labels_are_rejected_as_targets(labels, message):
     with pytest.raises(ValueError, match=message):
         encoder_of(targets="y").fit(LISTS, labels)
-
-
-def test_class_labels_are_ignored_when_targets_come_from_the_history():
-    labels = ["churns", "stays"] * 40
-    expected = encoder_of().fit(LISTS).encoder_id_
-    assert encoder_of().fit(LISTS, labels).encoder_id_ == expected
 
 
 def test_unknown_items_in_y_are_counted_and_ignored():

@@ -39,11 +39,6 @@ def test_an_event_of_weight_zero_has_no_effect_on_its_item():
         np.testing.assert_allclose(vector(last, n), vector(other, n), atol=1e-6)
 
 
-def test_items_that_features_place_are_known():
-    encoder = quick(item_features=FEATURES, unknown_item="raise").fit(LISTS)
-    assert "lone" in encoder.item_embeddings_.ids
-
-
 def test_an_item_that_nothing_places_is_unknown_and_refused_after_fit():
     with pytest.warns(UserWarning, match="no row in item_features, such as 'else'"):
         encoder = quick(item_features=FEATURES, unknown_item="raise").fit([*LISTS, ["else"]])
@@ -59,14 +54,6 @@ def test_a_warm_start_does_not_lose_items_that_features_placed():
     with pytest.raises(ValueError, match=r"item_features lacks 1 that the last fit placed.*'lone'"):
         encoder.fit(LISTS)
     np.testing.assert_array_equal(encoder.transform(LISTS), vectors)
-
-
-def test_an_item_that_was_fitted_once_stays_no_new_item():
-    encoder = quick(item_features=FEATURES, warm_start=True).fit(LISTS)
-    row = encoder.item_embeddings_.lookup(["lone"])[0]
-    assert not encoder.is_new_item_[row]
-    encoder.fit(LISTS[:-1])
-    assert not encoder.is_new_item_[encoder.item_embeddings_.lookup(["lone"])[0]]
 
 
 def test_user_features_work_in_one_dimension():

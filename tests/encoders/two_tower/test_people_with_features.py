@@ -1,7 +1,6 @@
 """The two-tower with user features: people without events, and people with few."""
 
 import copy
-import pickle
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from skue import (
     CooccurrenceItemEmbedder,
-    DecayAverageUserEncoder,
     Histories,
     TwoTowerUserEncoder,
 )
@@ -152,12 +150,6 @@ def test_results_do_not_depend_on_workers_or_chunks(encoder):
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_coverage_tells_that_features_give_a_vector(encoder):
-    unknown = PLAIN.with_user_features(np.full_like(FEATURES, np.nan))
-    assert encoder.coverage(X[COLD[:1]]).status.tolist() == ["encoded"]
-    assert encoder.coverage(unknown[COLD[:1]]).status.tolist() == ["empty"]
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -183,26 +175,6 @@ def test_features_of_nobody_with_events_are_an_error_before_training():
         fitted(PLAIN.with_user_features(features))
 
 
-def test_the_encoder_id_covers_the_map(encoder):
-    other = copy.copy(encoder)
-    other.user_map_ = encoder.user_map_._replace(n_events=encoder.user_map_.n_events + 1)
-    assert other.encoder_id_ != encoder.encoder_id_ != without_features(encoder).encoder_id_
-
-
-def test_a_pickle_returns_the_same_vectors(encoder):
-    again = pickle.loads(pickle.dumps(encoder))
-    np.testing.assert_array_equal(again.transform(X), encoder.transform(X))
-
-
-def test_a_warm_start_learns_the_map_again():
-    encoder = fitted(warm_start=True, max_iter=1)
-    before = encoder.user_map_
-    encoder.fit(X)
-    assert encoder.user_map_ is not before
-    ids, _ = encoder.recommend(X[COLD], k=5)
-    assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.9
-
-
 def test_the_agreement_of_a_warm_start_is_that_of_vectors_with_features():
     encoder = fitted(warm_start=True, max_iter=1, early_stopping=False)
     encoder.user_map_ = encoder.user_map_._replace(n_events=10.0)
@@ -223,11 +195,6 @@ def test_a_warm_start_without_the_features_of_the_last_fit_is_refused():
     with pytest.raises(ValueError, match=r"encoder with 7 user features, but X has 0"):
         encoder.fit(PLAIN)
     assert encoder.encoder_id_ == before
-
-
-def test_other_encoders_ignore_features():
-    one, other = (DecayAverageUserEncoder().fit(given) for given in (X, PLAIN))
-    np.testing.assert_array_equal(one.transform(X), other.transform(PLAIN))
 
 
 def test_columns_of_a_frame_become_features_in_a_pipeline():

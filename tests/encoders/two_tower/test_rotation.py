@@ -64,23 +64,6 @@ def test_cosines_within_a_version_do_not_change():
     np.testing.assert_allclose(turned_users @ turned.T, users @ vectors.T, atol=3e-6)
 
 
-def test_a_rotated_space_is_turned_back_in_each_block():
-    rng = np.random.default_rng(2)
-    before = np.hstack([rows_of(rng), rows_of(rng)]) / np.sqrt(2)
-    rotations = [ortho_group.rvs(N_DIMS, random_state=seed) for seed in (3, 4)]
-    blocks = np.split(before, 2, axis=1)
-    added = np.hstack([rows_of(rng, 3), rows_of(rng, 3)])
-    vectors = np.hstack([block @ r for block, r in zip(blocks, rotations, strict=True)])
-    vectors = np.vstack([vectors, added]).astype(np.float32)
-    towers = [random_tower(rng) for _ in range(2)]
-    _, turned = rotated_onto(towers, vectors, before, 2)
-    np.testing.assert_allclose(turned[:N_ITEMS], before, atol=1e-6)
-    expected = np.hstack(
-        [a @ r.T for a, r in zip(np.split(added, 2, axis=1), rotations, strict=True)]
-    )
-    np.testing.assert_allclose(turned[N_ITEMS:], expected, atol=1e-6)
-
-
 def test_no_other_rotation_is_nearer_to_the_older_space():
     rng = np.random.default_rng(5)
     before, vectors = rows_of(rng), rows_of(rng)
@@ -102,8 +85,3 @@ def test_the_agreement_is_the_share_of_nearest_items_in_common():
     assert 0.5 < np.mean(shares) < 1
     assert agreement(users[defined], before, after) == pytest.approx(np.mean(shares), abs=1e-9)
     assert agreement(users[defined], before, before) == 1
-
-
-def test_without_a_user_vector_there_is_no_agreement():
-    rng = np.random.default_rng(8)
-    assert agreement(np.empty((0, N_DIMS)), rows_of(rng), rows_of(rng)) is None

@@ -54,12 +54,6 @@ def start_in(items, histories):
     return data_from_scratch(items, histories, 0.5, np.random.default_rng(0), decays=DECAYS)
 
 
-def test_without_repeats_the_best_average_has_the_exponent_one():
-    items = ItemEmbeddings(np.random.default_rng(0).standard_normal((80, 8)))
-    data = start_in(items, log(with_repeats=False))
-    assert data.best.repeat_exponent == 1.0
-
-
 @pytest.mark.parametrize("with_repeats", [False, True])
 def test_the_start_has_an_average_with_the_recall_that_validation_found(with_repeats):
     items = ItemEmbeddings(np.random.default_rng(0).standard_normal((80, 8)))

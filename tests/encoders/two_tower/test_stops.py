@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
-from sklearn.utils.validation import check_is_fitted
 
-from skue import CooccurrenceItemEmbedder, ItemEmbeddings, RecallAtK, TwoTowerUserEncoder
+from skue import ItemEmbeddings, RecallAtK, TwoTowerUserEncoder
 from skue.encoders.two_tower._encoder import HAS_CALLBACKS
 
 RNG = np.random.default_rng(0)
@@ -81,21 +80,6 @@ def test_callbacks_are_called_every_epoch_and_know_their_number():
 
 
 @needs_callbacks
-@pytest.mark.parametrize(
-    ("parameters", "n_epochs"),
-    [
-        ({"max_iter": "auto"}, 12),
-        ({"max_iter": 7}, 7),
-    ],
-)
-def test_the_maximum_number_of_epochs_is_known_before_the_first(parameters, n_epochs):
-    recorder = Recorder(1, stop)
-    encoder_of(**parameters).set_callbacks(recorder).fit(LISTS)
-    assert ("begin", "fit", n_epochs) in recorder.told
-    assert recorder.told[-2:] == [("end", "fit"), "teardown"]
-
-
-@needs_callbacks
 def test_a_monitor_scores_every_epoch():
     from sklearn.callback import ScoringMonitor
 
@@ -156,21 +140,6 @@ def test_an_interrupt_ends_a_search(at_a_prompt):
     with pytest.raises(KeyboardInterrupt):
         search.fit(LISTS, [row[0] for row in LISTS])
     assert recorder.n_epochs == 2
-
-
-class Interrupting(CooccurrenceItemEmbedder):
-    def fit(self, X, y=None):
-        press_ctrl_c()
-
-
-def test_an_interrupt_before_training_leaves_it_unfitted(at_a_prompt):
-    encoder = encoder_of(Interrupting(n_dims=4))
-    with pytest.raises(KeyboardInterrupt):
-        encoder.fit(LISTS)
-    with pytest.raises(NotFittedError):
-        check_is_fitted(encoder)
-    with pytest.raises(NotFittedError):
-        encoder.transform(LISTS)
 
 
 PROGRAM = """
@@ -241,16 +210,3 @@ def test_a_fit_that_diverges_names_the_parameters(settings):
     with pytest.raises(ValueError, match=message):
         encoder.fit(LISTS)
     assert not [name for name in vars(encoder) if name.endswith("_")]
-
-
-def test_a_learning_rate_that_overflows_is_reported_as_divergence():
-    with pytest.raises(ValueError, match=r"learning_rate_init \(the highest rate was 1e\+38\)"):
-        encoder_of(item_tower="trained", learning_rate_init=1e38, max_iter=5).fit(LISTS)
-
-
-def test_a_fit_that_diverges_leaves_a_fitted_encoder_unchanged():
-    encoder = encoder_of().fit(LISTS)
-    before = encoder.encoder_id_
-    with pytest.raises(ValueError, match="diverged"):
-        encoder.set_params(**DIVERGING).fit(LISTS)
-    assert encoder.encoder_id_ == before

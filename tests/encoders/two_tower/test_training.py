@@ -8,8 +8,7 @@ import pytest
 from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders.two_tower import _examples, _trainer
-from skue.encoders.two_tower._model import side_by_side
-from skue.encoders.two_tower._start_spaces import learned_spaces, some_users, vectors_of
+from skue.encoders.two_tower._start_spaces import learned_spaces, some_users
 from skue.encoders.two_tower._trainer import pace
 from skue.encoders.two_tower._training import _may_be_best
 from skue.items._choices import items_by_choice
@@ -31,19 +30,6 @@ def test_a_log_teaches_three_spaces_of_the_same_items():
         assert known.mean() > 0.9
         rows = expected.lookup(wide.ids[known])
         np.testing.assert_array_equal(items.vectors[known], expected.vectors[rows])
-
-
-def test_an_item_unknown_to_one_space_gets_a_random_direction_there():
-    items = ItemEmbeddings(np.eye(3), ids=[4, 5, 6])
-    vectors = vectors_of(items, np.array([6, 9, 4, 8]))
-    np.testing.assert_array_equal(vectors[[0, 2]], items.vectors[[2, 0]])
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    assert abs(vectors[1] @ vectors[3]) < 0.99
-
-
-def test_a_small_catalogue_has_spaces_of_equally_few_dimensions():
-    few = make_user_histories(100, 8, 20, 4, random_state=0).histories
-    assert [space.items.n_dims for space in learned_spaces(few)] == [20, 20, 20]
 
 
 def test_a_log_of_single_baskets_has_no_space_of_transitions():
@@ -105,11 +91,6 @@ def test_an_epoch_makes_several_passes_over_small_data(n_users, item_tower, n_pa
     )
     encoder.fit(data.histories)
     assert sum(seen) == n_passes * n_users * 21
-
-
-def test_vectors_side_by_side_have_length_one_unless_all_are_zero():
-    rows = side_by_side([np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]])])
-    np.testing.assert_allclose(rows, [[0.5**0.5, 0, 0, 0.5**0.5], [0, 0, 0, 0]])
 
 
 def test_the_score_of_two_pairs_of_towers_is_the_mean_of_their_scores():

@@ -56,13 +56,6 @@ def test_training_starts_from_the_fitted_towers(fitted):
     assert np.abs(scratch.item_vectors_ - items).max() > 0.01
 
 
-def test_the_temperature_continues(fitted):
-    before = fitted.training_state_.temperatures
-    assert abs(before[0] - 0.07) > 1e-4
-    fitted.set_params(learning_rate_init=1e-9).fit(LISTS)
-    np.testing.assert_allclose(fitted.training_state_.temperatures, before, rtol=1e-6)
-
-
 def test_without_warm_start_a_second_fit_is_like_the_first():
     once = encoder_of(small_embedder(), warm_start=False).fit(LISTS)
     twice = encoder_of(small_embedder(), warm_start=False).fit(NEW).fit(LISTS)
@@ -139,16 +132,6 @@ def test_a_new_item_starts_at_the_weighted_mean_of_its_neighbours():
     np.testing.assert_allclose(larger.vectors[-1], expected, atol=1e-6)
 
 
-def test_each_block_of_a_new_item_has_the_same_length():
-    blocks = [ItemEmbeddings(RNG.normal(size=(3, 4))).vectors for _ in range(2)]
-    items = ItemEmbeddings(np.hstack(blocks) / np.sqrt(2))
-    larger = with_new_items(items, 2, Histories.from_lists([[0, 9], [9, 1]]))
-    for at, block in enumerate(blocks):
-        mean = block[0] + block[1]
-        expected = mean / np.linalg.norm(mean) / np.sqrt(2)
-        np.testing.assert_allclose(larger.vectors[-1, 4 * at : 4 * at + 4], expected, atol=1e-6)
-
-
 def test_new_items_among_new_ones_start_at_those_and_lonely_ones_stay_unknown():
     items = ItemEmbeddings(RNG.normal(size=(3, 4)))
     log = Histories.from_lists([[0, 8], [8, 9], [7], [1, 2]])
@@ -156,17 +139,6 @@ def test_new_items_among_new_ones_start_at_those_and_lonely_ones_stay_unknown():
     assert larger.ids.tolist() == [0, 1, 2, 8, 9]
     np.testing.assert_allclose(larger.vectors[3], items.vectors[0], atol=1e-6)
     np.testing.assert_allclose(larger.vectors[4], items.vectors[0], atol=1e-6)
-
-
-def test_disliked_events_place_no_item():
-    items = ItemEmbeddings(RNG.normal(size=(3, 4)))
-    log = Histories.from_lists([[0, 8], [1, 9]], weights=[[1.0, -1.0], [1.0, 1.0]])
-    assert with_new_items(items, 1, log).ids.tolist() == [0, 1, 2, 9]
-
-
-def test_items_without_neighbours_are_unknown_to_the_encoder(fitted):
-    fitted.fit([*LISTS, [200]])
-    assert fitted.item_embeddings_.lookup([200]).tolist() == [-1]
 
 
 def as_words(lists):
@@ -235,14 +207,6 @@ def test_users_are_recognised_by_their_ids(users):
     assert n_new(later, with_ids([[2, 3, 4]], users[:1])) == [1]
 
 
-@pytest.mark.parametrize("users", [None, ["0", "1"]])
-def test_without_the_ids_of_before_nobody_is_new(users):
-    rows = [[1, 2, 3, 4], [5, 6, 7, 8]]
-    learned = learned_from(with_ids(rows, [0, 1]))
-    assert n_new(learned, with_ids(rows, users)) == [UNKNOWN] * 2
-    assert n_new(learned_from(Histories.from_lists(rows)), with_ids(rows, [0, 1])) == [UNKNOWN] * 2
-
-
 def test_held_out_events_were_not_learned_from():
     yesterday = Histories.from_lists(LISTS)
     held_out = np.zeros(len(yesterday.codes), dtype=bool)
@@ -283,25 +247,6 @@ def test_with_few_new_events_nothing_is_held_out_and_the_last_weights_stay():
     encoder.fit([*LISTS[:-1], [*LISTS[-1], 3]])
     assert encoder.validation_scores_ == []
     assert encoder.best_iter_ == encoder.n_iter_ == 2
-
-
-def test_events_of_a_rejected_fit_can_be_held_out_again(monkeypatch):
-    monkeypatch.setattr(_warm_start, "_FEWEST_HELD_OUT", 1)
-    encoder = encoder_of(small_embedder(), early_stopping=True).fit(LISTS)
-    encoder.best_iter_ = None
-    before = encoder.training_state_.learned
-    today = [[*row, 5] for row in LISTS]
-    monkeypatch.setattr("skue.encoders.two_tower._training._may_be_best", lambda *_: False)
-    items = encoder.item_embeddings_
-    encoder.fit(today)
-    assert encoder.best_iter_ == 0
-    assert encoder.item_embeddings_ is items
-    np.testing.assert_array_equal(encoder.training_state_.learned.hashes, before.hashes)
-
-
-def test_histories_of_other_logs_stay_learned(fitted):
-    fitted.fit(made_up_lists(seed=5))
-    assert not any(n_new(fitted.training_state_.learned, Histories.from_lists(LISTS)))
 
 
 def test_new_examples_are_drawn_first(monkeypatch):
@@ -390,18 +335,6 @@ def interrupt_at_step(monkeypatch, n):
     return steps
 
 
-def test_an_interrupt_in_an_epoch_leaves_the_encoder_as_it_was(fitted, monkeypatch):
-    before, expected = fitted_attributes(fitted), fitted.transform(LISTS)
-    steps = interrupt_at_step(monkeypatch, 5)
-    with pytest.raises(KeyboardInterrupt):
-        fitted.fit(NEW)
-    assert len(steps) == 5
-    after = fitted_attributes(fitted)
-    assert before.keys() == after.keys()
-    assert all(after[name] is before[name] for name in before)
-    np.testing.assert_array_equal(fitted.transform(LISTS), expected)
-
-
 def test_an_interrupt_at_a_prompt_leaves_a_whole_encoder(fitted, monkeypatch):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     before = fitted.item_embeddings_
@@ -420,12 +353,3 @@ def test_an_interrupt_at_a_prompt_leaves_a_whole_encoder(fitted, monkeypatch):
     monkeypatch.undo()
     fitted.fit(NEW)
     assert not fitted.interrupted_
-
-
-def test_targets_y_continue_too():
-    X, y = [row[:-1] for row in LISTS], [row[-1] for row in LISTS]
-    encoder = encoder_of(small_embedder(), targets="y").fit(X, y)
-    before = encoder.space_id_
-    encoder.fit(X, y)
-    assert encoder.item_embeddings_.aligned_with == before
-    assert encoder.n_unknown_targets_ == 0
