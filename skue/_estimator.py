@@ -86,13 +86,9 @@ def import_optional(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{module.partition('.')[0]} is required but not installed. {way_to(extra)}"
+            f"{module.partition('.')[0]} is required but not installed. Run in the clone of skue: "
+            f'python -m pip install -e ".[{extra}]"'
         ) from error
-
-
-def way_to(extra: str) -> str:
-    """Return how to install an extra of skue, for error messages."""
-    return f'Run in the clone of skue: python -m pip install -e ".[{extra}]"'
 
 
 def new_axes() -> Any:
@@ -107,17 +103,12 @@ class DocumentationLink:
 
     @property
     def _doc_link_template(self) -> str:
-        root = documentation_root()
+        """The URL of a page: below SKUE_DOCS_URL, or the one in the package metadata."""
+        root = os.environ.get("SKUE_DOCS_URL")
+        if root is None:
+            try:
+                entries = metadata("skue").get_all("Project-URL") or []
+            except PackageNotFoundError:
+                return ""
+            root = dict(entry.split(", ", 1) for entry in entries).get("Documentation", "")
         return f"{root.rstrip('/')}/api/generated/skue.{{estimator_name}}.html" if root else ""
-
-
-def documentation_root() -> str:
-    """Return the URL of the documentation: SKUE_DOCS_URL, or the one in the package metadata."""
-    if "SKUE_DOCS_URL" in os.environ:
-        return os.environ["SKUE_DOCS_URL"]
-    try:
-        entries = metadata("skue").get_all("Project-URL") or []
-    except PackageNotFoundError:
-        return ""
-    urls = dict(entry.split(", ", 1) for entry in entries)
-    return urls.get("Documentation", "")

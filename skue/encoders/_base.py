@@ -409,19 +409,6 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def _sk_visual_block_(self) -> Any:
-        """Add a line about the item space to the diagram."""
-        from sklearn.utils._repr_html.estimator import _VisualBlock
-
-        items = getattr(self, "item_embeddings_", self.item_embeddings)
-        return _VisualBlock(
-            "single",
-            self,
-            names=type(self).__name__,
-            name_details=str(self),
-            name_caption=_item_space(items),
-        )
-
     def _read(self, X: Any) -> Histories:
         """Validate X, and report items that are unknown."""
         histories = super()._read(X)
@@ -582,8 +569,12 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         known = items.rows_of(histories) >= 0
         if ignored:
             # Without an event to learn items from, fit has warned.
-            if not known.any() and (len(items) or self._items_are_given()):
-                _warn_of_nothing_known(items, histories)
+            is_empty = not len(items) and not self._items_are_given()
+            if not known.any() and not is_empty and _looks_like_a_mistake(items, histories):
+                warn_caller(
+                    f"{nothing_known(items, histories)} Every user gets the fallback vector. Pass "
+                    "the same ids as in item_embeddings, with the same type."
+                )
             return
         if also_known is not None:
             known |= also_known.lookup(histories.item_ids)[histories.codes] >= 0
@@ -601,18 +592,6 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         warn_caller(f"{message} They are ignored.")
 
 
-def _item_space(items: Any) -> str:
-    """Return one line with the number of items and dimensions, and the space."""
-    if items is None:
-        return "items: learned from the log"
-    if hasattr(items, "space_id"):
-        return f"items: {len(items):,} × {items.n_dims}, space {items.space_id}"
-    if hasattr(items, "fit"):
-        return f"items: by {type(items).__name__}"
-    shape = getattr(items, "shape", (len(items),))
-    return f"items: {' × '.join(f'{length:,}' for length in shape)}"
-
-
 def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
     """Return a message that no event is known, with an id from X and one of the items."""
     if not len(histories.codes):
@@ -627,22 +606,8 @@ def nothing_known(items: ItemEmbeddings, histories: Histories) -> str:
 
 def _looks_like_a_mistake(items: ItemEmbeddings, histories: Histories) -> bool:
     """Tell whether events of unknown items are of another type than the items, or are many."""
-    return not _same_type(items, histories) or len(histories.codes) >= _MANY_EVENTS
-
-
-def _same_type(items: ItemEmbeddings, histories: Histories) -> bool:
-    return is_text(histories.item_ids) == is_text(items.ids)
-
-
-def _warn_of_nothing_known(items: ItemEmbeddings, histories: Histories) -> None:
-    if not _looks_like_a_mistake(items, histories):
-        return
-    way_out = "Pass the same ids as in item_embeddings"
-    if not _same_type(items, histories):
-        way_out += ", with the same type"
-    warn_caller(
-        f"{nothing_known(items, histories)} Every user gets the fallback vector. {way_out}."
-    )
+    same_type = is_text(histories.item_ids) == is_text(items.ids)
+    return not same_type or len(histories.codes) >= _MANY_EVENTS
 
 
 def _kind(ids: np.ndarray) -> str:

@@ -180,11 +180,9 @@ class UserStates:
         return len(self.columns.counts)
 
     def __getitem__(self, key: Any) -> UserStates:
-        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        if isinstance(key, (int, np.integer)):
             row = range(len(self))[key]
             key = slice(row, row + 1)
-        elif isinstance(key, (bool, np.bool_)):
-            raise IndexError(f"States are selected by an integer, a slice or a mask, got {key!r}.")
         columns = Columns(*(column[key] for column in self.columns))
         user_ids = None if self.user_ids is None else self.user_ids[key]
         return UserStates(self.encoder_id, columns, user_ids)

@@ -245,13 +245,14 @@ class Recommender(DocumentationLink, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         versions = {"skue": __version__}
-        if any(map(_of_sklearn, state.values())):
+        modules = {type(value).__module__ for value in state.values()}
+        if any(one.startswith("sklearn.") and "frozen" not in one for one in modules):
             versions["scikit-learn"] = sklearn.__version__
         return {_VERSIONS: versions, **state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        _check_versions(type(self), state.pop(_VERSIONS, {}))
+        _check_versions(type(self), state.pop(_VERSIONS))
         super().__setstate__(state)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -269,19 +270,14 @@ class Recommender(DocumentationLink, BaseEstimator):
 _VERSIONS = "_versions"
 
 
-def _of_sklearn(value: Any) -> bool:
-    module = type(value).__module__
-    return module.startswith("sklearn.") and not module.startswith("sklearn.frozen")
-
-
 def _check_versions(cls: type, versions: dict[str, str]) -> None:
     """Raise unless skue is of this version, and scikit-learn, where needed, of this minor one."""
-    skue_version, sklearn_version = versions.get("skue", "0.1 or 0.2"), versions.get("scikit-learn")
-    for package, version, installed, n_parts in (
-        ("skue", skue_version, __version__, 3),
-        ("scikit-learn", sklearn_version, sklearn.__version__, 2),
+    for package, installed, n_parts in (
+        ("skue", __version__, 3),
+        ("scikit-learn", sklearn.__version__, 2),
     ):
-        if version and version.split(".")[:n_parts] != installed.split(".")[:n_parts]:
+        version = versions.get(package, installed)
+        if version.split(".")[:n_parts] != installed.split(".")[:n_parts]:
             raise ValueError(
                 f"This {cls.__name__} was saved with {package} {version}, and this is {package} "
                 f"{installed}. Install {package} {version}, or fit it again."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from numbers import Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,9 +19,6 @@ from skue.kernels._topk import top_k
 from skue.kernels._unit_rows import aligned_rows, row_norms
 from skue.reading._ids import as_ids, is_text, pack_text, shown
 from skue.reading._numbers import numbers_of
-
-if TYPE_CHECKING:
-    pass
 
 _UNIT_TOLERANCE = 1e-6
 _SPACE = ("space_id", "aligned_with", "agreement")

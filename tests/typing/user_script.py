@@ -207,5 +207,4 @@ def refused(histories: Histories) -> None:
     """What mypy has to refuse: --strict reports a comment that ignores no error."""
     MixedUserEncoder(age_unit="days")  # type: ignore[arg-type]
     TwoTowerUserEncoder(item_tower="half")  # type: ignore[arg-type]
-    print(TwoTowerUserEncoder().fit(histories).interupted_)  # type: ignore[attr-defined]
     print(histories[0].item_ids)  # type: ignore[attr-defined]
