@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,40 +22,13 @@ _WORK_OF_ONE_CANDIDATE = 150
 _SMALLEST_CELL = 39
 
 
-class LibraryIndex(Protocol):
-    """An index whose search gets more accurate and slower with more effort."""
-
-    method: ClassVar[str]
-
-    def __init__(self, item_vectors: np.ndarray) -> None: ...
-
-    @staticmethod
-    def require() -> Any:
-        """Import the library, or raise an error that says how to install it."""
-
-    def describe(self, effort: int) -> dict[str, Any]:
-        """Return the effort in the terms of the library."""
-
-    def work(self, effort: int) -> float:
-        """Return the work of a query, as the number of items of an exact search."""
-
-    def nearest(
-        self, user_vectors: np.ndarray, n: int, effort: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows (-1 if missing) and cosines of about the n nearest items, nearest first."""
-
-
 class CellIndex:
     """faiss: items in cells around k-means centres; the effort is the number of cells read."""
 
-    method: ClassVar[str] = "cells"
-
-    @staticmethod
-    def require() -> Any:
-        return import_optional("faiss", "faiss")
+    method = "cells"
 
     def __init__(self, item_vectors: np.ndarray) -> None:
-        faiss = self.require()
+        faiss = import_optional("faiss", "faiss")
         n_items, n_dims = item_vectors.shape
         self._n_cells = max(1, min(int(2 * np.sqrt(n_items)), n_items // _SMALLEST_CELL))
         centres = faiss.IndexFlatIP(n_dims)
@@ -93,14 +66,10 @@ class CellIndex:
 class GraphIndex:
     """hnswlib: a graph of near items; the effort is the number of candidates on the way."""
 
-    method: ClassVar[str] = "graph"
-
-    @staticmethod
-    def require() -> Any:
-        return import_optional("hnswlib", "hnswlib")
+    method = "graph"
 
     def __init__(self, item_vectors: np.ndarray) -> None:
-        hnswlib = self.require()
+        hnswlib = import_optional("hnswlib", "hnswlib")
         self._n_items = len(item_vectors)
         self._index = hnswlib.Index(space="ip", dim=item_vectors.shape[1])
         self._index.init_index(self._n_items, ef_construction=200, M=24, random_seed=0)
@@ -137,66 +106,6 @@ _TIED = 1e-6
 _GROWTH = 1.25
 
 
-class Tuning(NamedTuple):
-    """The result of tuning.
-
-    Parameters
-    ----------
-    effort : int
-        0 for exact search.
-    recall : float
-        The lowest recall of the kinds of queries, on those kept for verification.
-    work : float
-        Work of a query as a share of the work of exact search.
-    reason : str
-        Why exact search is used, or an empty string.
-    """
-
-    effort: int
-    recall: float
-    work: float
-    reason: str = ""
-
-
-def tune(
-    library: type[LibraryIndex], item_vectors: np.ndarray, target: float
-) -> tuple[LibraryIndex | None, Tuning]:
-    """Build an index and find the least effort that reaches the target.
-
-    Parameters
-    ----------
-    library : class of LibraryIndex
-    item_vectors : ndarray of shape (n_items, n_dims), float32, rows of unit length
-    target : float
-        The share of the exact 20 nearest items to find.
-
-    Returns
-    -------
-    index : LibraryIndex, or None if exact search is as fast
-    tuning : Tuning
-    """
-    n_items = len(item_vectors)
-    library.require()
-    if n_items < _SMALLEST_CATALOGUE:
-        return None, Tuning(0, 1.0, 1.0, f"exact search of {n_items} items is as fast")
-    index = library(item_vectors)
-    tuned, checked = (
-        [(queries, _scores_to_reach(queries, item_vectors)) for queries in kinds]
-        for kinds in sample_queries(item_vectors)
-    )
-    # Aim a little higher, as the recall of other queries is a little lower.
-    aim = target + 0.2 * (1 - target)
-    effort, recall = 1.0, 0.0
-    while index.work(int(effort)) < n_items:
-        if _lowest_recall(index, int(effort), tuned) >= aim:
-            recall = _lowest_recall(index, int(effort), checked)
-            if recall >= target:
-                return index, Tuning(int(effort), recall, index.work(int(effort)) / n_items)
-        effort = max(effort * _GROWTH, effort + 1)
-    reason = f"a recall of {target} takes at least as much work as exact search of {n_items} items"
-    return None, Tuning(0, 1.0, 1.0, reason)
-
-
 def sample_queries(item_vectors: np.ndarray, seed: int = 0) -> tuple[list[Any], list[Any]]:
     """Return queries of each kind: some for tuning, others for verification.
 
@@ -222,16 +131,7 @@ def _scores_to_reach(queries: np.ndarray, item_vectors: np.ndarray) -> np.ndarra
     return top_k(queries, item_vectors, RECALL_AT)[1][:, -1:] - _TIED
 
 
-def _lowest_recall(
-    index: LibraryIndex, effort: int, kinds: list[tuple[np.ndarray, np.ndarray]]
-) -> float:
-    return min(
-        float((index.nearest(queries, RECALL_AT, effort)[1] >= least).mean())
-        for queries, least in kinds
-    )
-
-
-LIBRARIES: dict[str, type[LibraryIndex]] = {"faiss": CellIndex, "hnswlib": GraphIndex}
+LIBRARIES: dict[str, type[CellIndex | GraphIndex]] = {"faiss": CellIndex, "hnswlib": GraphIndex}
 BACKENDS = ("exact", *LIBRARIES)
 
 # Rows that each user must not get, and rows that each user (without offsets: any user) may get.
@@ -250,76 +150,100 @@ def check_backend(backend: Any, target_recall: Any) -> None:
         )
 
 
-class Backend(Protocol):
-    """Finds the k nearest items of each user within the limits."""
+class Backend:
+    """Finds the k nearest items of each user within limits, exactly or by a library.
 
-    info: dict[str, Any]
+    An approximate search fetches more than k items, drops those outside of the limits, and searches
+    exactly for users who then have fewer than k.
 
-    def search(
-        self, user_vectors: np.ndarray, k: int, excluded: Excluded, allowed: Allowed
-    ) -> tuple[np.ndarray, np.ndarray]: ...
+    Parameters
+    ----------
+    name : {"exact", "faiss", "hnswlib"}
+    item_vectors : ndarray of shape (n_items, n_dims), float32, rows of unit length
+    target_recall : float
+        The share of the exact 20 nearest items to find.
 
+    Attributes
+    ----------
+    info : dict
+        ``backend_info`` of :class:`VectorIndex`.
+    """
 
-def make_backend(name: str, item_vectors: np.ndarray, target_recall: float) -> Backend:
-    """Build a backend. An approximate one is tuned, and replaced if exact search is as fast."""
-    exact = ExactBackend(item_vectors)
-    if name == "exact":
-        return exact
-    index, tuning = tune(LIBRARIES[name], item_vectors, target_recall)
-    exact.info = {"method": "exact", "recall": 1.0, "reason": tuning.reason}
-    return exact if index is None else ApproximateBackend(exact, index, tuning)
-
-
-class ExactBackend:
-    """Computes every cosine by matrix products in blocks."""
-
-    def __init__(self, item_vectors: np.ndarray) -> None:
-        self.item_vectors = item_vectors
+    def __init__(self, name: str, item_vectors: np.ndarray, target_recall: float) -> None:
+        self._item_vectors = item_vectors
+        self._index: CellIndex | GraphIndex | None = None
         self.info: dict[str, Any] = {"method": "exact", "recall": 1.0}
+        if name != "exact":
+            import_optional(name, name)
+            self._tune(LIBRARIES[name], target_recall)
+
+    def _tune(self, library: type[CellIndex | GraphIndex], target: float) -> None:
+        """Build an index and find the least effort that reaches the target, if it is any faster."""
+        n_items = len(self._item_vectors)
+        if n_items < _SMALLEST_CATALOGUE:
+            self.info["reason"] = f"exact search of {n_items} items is as fast"
+            return
+        index = library(self._item_vectors)
+        tuned, checked = (
+            [(queries, _scores_to_reach(queries, self._item_vectors)) for queries in kinds]
+            for kinds in sample_queries(self._item_vectors)
+        )
+
+        def recall(effort: int, kinds: list[tuple[np.ndarray, np.ndarray]]) -> float:
+            """Return the lowest recall of the kinds of queries."""
+            found = [
+                (index.nearest(queries, RECALL_AT, effort)[1], least) for queries, least in kinds
+            ]
+            return min(float((scores >= least).mean()) for scores, least in found)
+
+        # Aim a little higher, as the recall of other queries is a little lower.
+        aim, effort = target + 0.2 * (1 - target), 1.0
+        while index.work(int(effort)) < n_items:
+            self._effort = int(effort)
+            if recall(self._effort, tuned) >= aim:
+                reached = recall(self._effort, checked)
+                if reached >= target:
+                    self._index = index
+                    self.info = {
+                        "method": index.method,
+                        **index.describe(self._effort),
+                        "recall": reached,
+                        "recall_at": RECALL_AT,
+                        "work": index.work(self._effort) / n_items,
+                    }
+                    return
+            effort = max(effort * _GROWTH, effort + 1)
+        self.info["reason"] = (
+            f"a recall of {target} takes at least as much work as exact search of {n_items} items"
+        )
 
     def search(
         self, user_vectors: np.ndarray, k: int, excluded: Excluded, allowed: Allowed
     ) -> tuple[np.ndarray, np.ndarray]:
-        return top_k(user_vectors, self.item_vectors, k, excluded=excluded, allowed=allowed)
-
-
-class ApproximateBackend:
-    """Fetches more than k items, drops those outside the limits, and falls back to exact search."""
-
-    def __init__(self, exact: ExactBackend, index: LibraryIndex, tuning: Tuning) -> None:
-        self._exact, self._index, self._effort = exact, index, tuning.effort
-        self.info = {
-            "method": index.method,
-            **index.describe(tuning.effort),
-            "recall": tuning.recall,
-            "recall_at": RECALL_AT,
-            "work": tuning.work,
-        }
-
-    def search(
-        self, user_vectors: np.ndarray, k: int, excluded: Excluded, allowed: Allowed
-    ) -> tuple[np.ndarray, np.ndarray]:
-        n_items = len(self._exact.item_vectors)
+        """Return rows (-1 if missing) and cosines of the nearest items."""
+        items = self._item_vectors
+        n_items = len(items)
         n = _number_to_fetch(k, n_items, excluded, allowed)
-        # More neighbours need more effort for the same recall. This raises it a little more.
-        effort = int(self._effort * max(1.0, n / RECALL_AT) ** 0.5)
-        if n > n_items or self._index.work(effort) > n_items:
-            return self._exact.search(user_vectors, k, excluded, allowed)
+        if self._index is not None:
+            # More neighbours need more effort for the same recall. This raises it a little more.
+            effort = int(self._effort * max(1.0, n / RECALL_AT) ** 0.5)
+        if self._index is None or n > n_items or self._index.work(effort) > n_items:
+            return top_k(user_vectors, items, k, excluded=excluded, allowed=allowed)
         rows, scores = self._index.nearest(user_vectors, n, effort)
         kept = _is_left(rows, n_items, excluded, allowed)
         order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
         kept = np.take_along_axis(kept, order, axis=1)
         rows = np.where(kept, np.take_along_axis(rows, order, axis=1), -1)
         scores = np.where(kept, np.take_along_axis(scores, order, axis=1), -np.inf)
-        short = np.flatnonzero(~kept.all(axis=1)) if kept.shape[1] == k else np.arange(len(rows))
+        short = np.flatnonzero(kept.sum(axis=1) < k)
         if kept.shape[1] < k:
-            rows, scores = _widened(rows, k, -1), _widened(scores, k, -np.inf)
+            missing = (0, 0), (0, k - kept.shape[1])
+            rows = np.pad(rows, missing, constant_values=-1)
+            scores = np.pad(scores, missing, constant_values=-np.inf)
         if len(short):
-            rows[short], scores[short] = self._exact.search(
-                user_vectors[short],
-                k,
-                limits_of_users(excluded, short),
-                limits_of_users(allowed, short),
+            limits = limits_of_users(excluded, short), limits_of_users(allowed, short)
+            rows[short], scores[short] = top_k(
+                user_vectors[short], items, k, excluded=limits[0], allowed=limits[1]
             )
         return rows, scores
 
@@ -358,8 +282,3 @@ def _is_listed(
 ) -> np.ndarray:
     keys = user_item_keys(owners(offsets), listed, n_items)
     return np.isin(user_item_keys(np.arange(len(rows))[:, None], rows, n_items), keys)
-
-
-def _widened(found: np.ndarray, k: int, missing: float) -> np.ndarray:
-    """Pad rows or scores to k columns."""
-    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=missing)

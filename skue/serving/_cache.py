@@ -9,13 +9,11 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
-from functools import partial
-from itertools import islice
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 from skue.encoders._base import UserEncoder
 from skue.encoders._pipelines import unwrapped
@@ -25,7 +23,6 @@ from skue.serving._stores import (
     Entry,
     GuardedStore,
     Store,
-    check_options,
     checked_secret,
     key_of,
     pack_entry,
@@ -35,11 +32,7 @@ from skue.serving._workers import WorkerPool
 
 _LOG = logging.getLogger("skue.serving")
 _WARM_BATCH = 1024
-# Seconds after which users whose computation has never started are computed by another call.
-_PATIENCE = 60.0
-# How many invalidated users one read removes from a store that was down, to limit its wait.
-_REMOVED_AT_ONCE = 1000
-# How many invalidations are remembered for reads of the store that are on their way.
+# How many invalidations are remembered.
 _REMEMBERED = 100_000
 _SECONDS = [None, Interval(Real, 0, None, closed="right")]
 _CONSTRAINTS: dict[str, list[Any]] = {
@@ -50,51 +43,17 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 _COUNTER_OF = {"cached": "hits", "fresh": "fresh", "stale": "stale", "fallback": "fallbacks"}
 _OTHER_COUNTERS = ("timeouts", "shed", "errors", "absent", "load_errors", "damaged")
 
+# A vector, its time, and the status of the user who gets it.
+Answer = tuple[Entry, str]
+# Users that are being read or computed. All callers wait for the same future.
+Claims = dict[Any, Future[Answer]]
+
 
 def snapshot(estimator: Any) -> Any:
     """Return a copy that shares the arrays. Refitting the original replaces its own."""
     copied = object.__new__(type(estimator))
     copied.__dict__ = vars(estimator).copy()
     return copied
-
-
-class Claim(Future[Entry]):
-    """A user that is being computed; all callers wait for the same one.
-
-    It is cancelled if the computation was interrupted.
-
-    Attributes
-    ----------
-    expires : float
-        When it may be replaced, on the clock of ``time.monotonic``, because its caller was
-        interrupted before the computation started. Infinity from the start of the computation.
-    outdated : bool
-        Whether the user was invalidated since. The vector is then answered, but not kept.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.expires = time.monotonic() + _PATIENCE
-        self.outdated = False
-
-    def is_open(self) -> bool:
-        """Return whether there is, or will be, a result."""
-        if not self.done():
-            return time.monotonic() < self.expires
-        return not self.cancelled() and self.exception() is None
-
-
-# The entry of each user, and where it came from.
-Found = dict[Any, tuple[Entry, str]]
-Claims = dict[Any, Claim]
-
-
-class Held(NamedTuple):
-    """An entry in memory, whether it may be served as "cached", and when it was put there."""
-
-    entry: Entry
-    is_current: bool
-    since: float
 
 
 class UserVectorCache:
@@ -175,7 +134,7 @@ class UserVectorCache:
                 "error. Set cold_start='mean'."
             )
         options = {"max_age": max_age, "max_entries": max_entries, "deadline": deadline}
-        check_options(UserVectorCache, _CONSTRAINTS, options)
+        validate_parameter_constraints(_CONSTRAINTS, options, "UserVectorCache")
         self.encoder = snapshot(encoder)
         self.encoder_id = self.encoder.encoder_id_
         self.space_id = self.encoder.space_id_
@@ -187,13 +146,11 @@ class UserVectorCache:
         self._closed = False
         # One lock for all of the following. No other code is called while it is held.
         self._lock = threading.Lock()
-        # The newest entry of each user, newest last.
-        self._memory: OrderedDict[Any, Held] = OrderedDict()
         self._claims: Claims = {}
-        # When users were invalidated: stored entries that are not newer are ignored. Those that
-        # the store failed to remove are kept until it does.
+        # The newest entry of each user, and the last invalidations. An entry of a time before
+        # the invalidation of its user is outdated, wherever it is.
+        self._memory: OrderedDict[Any, Entry] = OrderedDict()
         self._invalidated: OrderedDict[Any, float] = OrderedDict()
-        self._unremoved: dict[Any, float] = {}
         self._counts: Counter[str] = Counter()
         self._age_sum, self._age_max = 0.0, 0.0
 
@@ -212,7 +169,7 @@ class UserVectorCache:
             events. Users that were not asked for, or that occur twice, are an error of the whole
             call.
 
-            The function gets a copy of the ids. It is called at most once, possibly in another
+            The ids are a read-only array. The function is called at most once, possibly in another
             thread and after ``get`` has returned. If a single history cannot be encoded, only its
             user gets no new vector.
 
@@ -225,16 +182,17 @@ class UserVectorCache:
             vector of the encoder, because there is no other.
         """
         until, users = self._until(), user_list(user_ids)
-        found: Found = {}
-        missing = list(dict.fromkeys(users))
-        while missing:
-            missing = self._answer(missing, load, until, found)
+        found, claims = self._start(dict.fromkeys(users), load, until)
+        wait(claims.values(), None if until == math.inf else max(until - time.monotonic(), 0.0))
+        ended = {user: claim for user, claim in claims.items() if claim.done()}
+        found |= {user: claim.result() for user, claim in ended.items() if not claim.exception()}
+        found |= self._from_memory(user for user in claims if user not in found)
         vectors = np.empty((len(users), len(self._fallback)), dtype=np.float32)
         for row, user in enumerate(users):
             vectors[row] = found[user][0].vector
-        statuses = [found[user][1] for user in users]
-        self._count_answers(statuses, [found[user][0].time for user in users])
-        return vectors, np.array(statuses, dtype="<U8")
+        self._count(timeouts=len(claims) - len(ended))
+        self._count_answers([found[user] for user in users])
+        return vectors, np.array([found[user][1] for user in users], dtype="<U8")
 
     def warm(self, user_ids: Any, load: Callable[[np.ndarray], Any]) -> int:
         """Compute and store vectors, for example before switching to a new encoder.
@@ -261,17 +219,18 @@ class UserVectorCache:
         users = list(dict.fromkeys(user_list(user_ids)))
         n_warmed = 0
         for start in range(0, len(users), _WARM_BATCH):
-            # Users that a caller of get is computing are not computed again.
-            _, _, mine = self._claim(users[start : start + _WARM_BATCH], since=math.inf)
+            mine: Claims = {}
             try:
+                self._claim(users[start : start + _WARM_BATCH], mine)
                 entries = self._compute(mine, load)
-                if not self._write(mine, entries) and self._store is not None:
+                if not self._write(entries):
+                    assert self._store is not None
                     raise RuntimeError(
                         f"The store failed to write {len(entries)} vectors: "
                         f"{self._store.last_error!r}. Call warm again when it is available."
                     ) from self._store.last_error
             finally:
-                self._release(mine)
+                self._release(mine, RuntimeError("warm failed"))
             n_warmed += len(entries)
         return n_warmed if self._store is not None else min(n_warmed, self.max_entries)
 
@@ -293,16 +252,13 @@ class UserVectorCache:
         with self._lock:
             now = time.time()
             for user in users:
-                claim = self._claims.pop(user, None)
-                if claim is not None:
-                    claim.outdated = True
-                if user in self._memory:
-                    self._memory[user] = self._memory[user]._replace(is_current=False)
-                if self._store is not None:
-                    self._unremoved[user] = self._invalidated[user] = now
-                    self._invalidated.move_to_end(user)
+                self._claims.pop(user, None)
+                self._invalidated[user] = now
+                self._invalidated.move_to_end(user)
             while len(self._invalidated) > _REMEMBERED:
-                self._invalidated.popitem(last=False)
+                user, then = self._invalidated.popitem(last=False)
+                if user in self._memory and self._memory[user].time <= then:
+                    del self._memory[user]
         self._remove(users)
 
     @property
@@ -337,9 +293,7 @@ class UserVectorCache:
 
         This does not wait. Queued work is dropped, and running work is finished.
         """
-        self._closed = True
-        self._readers.close()
-        self._loaders.close()
+        self._closed = self._readers.closed = self._loaders.closed = True
 
     def __enter__(self) -> UserVectorCache:
         return self
@@ -359,283 +313,195 @@ class UserVectorCache:
             return math.inf
         return time.monotonic() + self.deadline
 
-    def _answer(
-        self, users: list[Any], load: Callable[..., Any], until: float, found: Found
-    ) -> list[Any]:
-        """Add vectors to ``found``, and return the users whose computation was interrupted."""
-        seen, claims = self._start(users, load, until)
-        found.update(seen)
-        if claims:
-            patience = min(until, *(c.expires for c in claims.values())) - time.monotonic()
-            wait(claims.values(), None if patience == math.inf else max(patience, 0.0))
-        interrupted, n_late = [], 0
-        for user in users:
-            if user in found:
-                continue
-            claim = claims.get(user)
-            if claim is None:
-                found[user] = self._last_good(user)
-            elif claim.done() and not claim.cancelled():
-                is_failed = claim.exception() is not None
-                found[user] = self._last_good(user) if is_failed else (claim.result(), "fresh")
-            elif time.monotonic() >= until:
-                n_late += 1
-                found[user] = self._last_good(user)
-            else:
-                interrupted.append(user)
-        if n_late:
-            self._count(timeouts=n_late)
-        return interrupted
-
     def _start(
-        self, users: list[Any], load: Callable[..., Any], until: float
-    ) -> tuple[Found, Claims]:
-        """Return the vectors that the cache has, and claims of the users that are computed.
+        self, users: Iterable[Any], load: Callable[..., Any], until: float
+    ) -> tuple[dict[Any, Answer], Claims]:
+        """Return the answers that are known at once, and claims of the other users.
 
         Without a deadline, the caller does all the work. With a deadline, a thread reads the
         store, and passes the missing users to a second pool, which loads and encodes. Users in
         the store therefore never wait for loads.
         """
         if self._closed:
-            return self._in_memory(users), {}
-        if until == math.inf:
-            seen, claims, mine = self._look(users)
-            try:
-                self._compute_and_write(mine, load)
-            finally:
-                self._release(mine)
-            return seen, claims
-        if self._store is None:
-            return self._look_and_compute(users, load)
-        reading = self._readers.submit(self._look_and_compute, users, load)
-        if reading is None:
-            self._count(shed=len(users))
-            return self._in_memory(users), {}
-        wait([reading], max(until - time.monotonic(), 0.0))
-        if reading.cancelled():  # by close
-            return self._in_memory(users), {}
-        if reading.done():
-            return reading.result()
-        self._count(timeouts=len(users))
-        return {}, {}
+            return self._from_memory(users), {}
+        mine: Claims = {}
+        try:
+            found, claims = self._claim(users, mine, in_memory=self._store is None)
+            if mine and until == math.inf:
+                self._compute_and_write(self._read(mine), load)
+            elif mine and self._store is None:
+                self._pass_on(self._loaders, self._compute_and_write, mine, load)
+            elif mine:
+                self._pass_on(self._readers, self._read_and_pass_on, mine, load)
+        except BaseException as error:
+            self._release(mine, error)
+            raise
+        return found, claims
 
-    def _look_and_compute(self, users: list[Any], load: Callable[..., Any]) -> tuple[Found, Claims]:
-        """Return what the cache has, and let a thread compute the users that no other computes."""
-        seen, claims, mine = self._look(users)
-        if mine:
-            computing = self._loaders.submit(self._compute_and_write, mine, load)
-            if computing is None:
-                self._count(shed=len(mine))
-                self._release(mine, RuntimeError("too many calls wait for load"))
-            else:
-                computing.add_done_callback(partial(self._release_after, mine))
-        return seen, claims
-
-    def _look(self, users: list[Any]) -> tuple[Found, Claims, Claims]:
-        """Return the vectors in the store or in memory, and claim the missing users."""
-        if self._store is None:
-            return self._claim(users, since=-math.inf)
-        started = time.monotonic()
-        seen = self._read(users)
-        missing = [user for user in users if user not in seen]
-        more, claims, mine = self._claim(missing, since=started)
-        return seen | more, claims, mine
-
-    def _claim(self, users: Iterable[Any], since: float) -> tuple[Found, Claims, Claims]:
+    def _claim(
+        self, users: Iterable[Any], mine: Claims, *, in_memory: bool = False
+    ) -> tuple[dict[Any, Answer], Claims]:
         """Claim users for one computation in the process.
 
-        Returns
-        -------
-        seen : Found
-            Vectors in memory that were put there since the given time, on the clock of
-            ``time.monotonic``: perhaps after the caller has looked into the store.
-        claims : Claims
-            All other users.
-        mine : Claims
-            Those that the caller has to compute.
+        Returns the answers that are in memory, if these count, and the claims of all other users.
+        Claims of users that the caller has to compute are also added to ``mine``.
         """
-        seen: Found = {}
+        found: dict[Any, Answer] = {}
         claims: Claims = {}
-        mine: Claims = {}
-        now = time.time()
         with self._lock:
+            now = time.time()
             for user in users:
-                held = self._current(user, now)
-                if held is not None and held.since >= since:
-                    seen[user] = held.entry, "cached"
+                entry = self._memory.get(user) if in_memory else None
+                if entry is not None and self._is_current(user, entry, now):
+                    self._memory.move_to_end(user)
+                    found[user] = entry, "cached"
                     continue
                 claim = self._claims.get(user)
-                if claim is None or not claim.is_open():
-                    claim = self._claims[user] = mine[user] = Claim()
+                if claim is None or (claim.done() and claim.exception() is not None):
+                    claim = mine[user] = self._claims[user] = Future()
                 claims[user] = claim
-        return seen, claims, mine
+        return found, claims
+
+    def _release(self, claims: Claims, error: BaseException | None = None) -> None:
+        """Drop claims. Those without a result end with the error."""
+        with self._lock:
+            for user, claim in claims.items():
+                if self._claims.get(user) is claim:
+                    del self._claims[user]
+        for claim in claims.values():
+            if not claim.done():
+                claim.set_exception(error)
+
+    def _pass_on(
+        self, pool: WorkerPool, step: Callable[..., None], mine: Claims, load: Callable[..., Any]
+    ) -> None:
+        """Let a thread do a step for claimed users. If there is no place, their claims end."""
+        if not pool.submit(step, mine, load):
+            self._count(shed=len(mine))
+            self._release(mine, RuntimeError("too many calls wait"))
+
+    def _read_and_pass_on(self, mine: Claims, load: Callable[..., Any]) -> None:
+        missing = self._read(mine)
+        if missing:
+            self._pass_on(self._loaders, self._compute_and_write, missing, load)
+
+    def _read(self, mine: Claims) -> Claims:
+        """Answer users in the store, or in memory while it is down; return the others."""
+        if self._store is None:
+            return mine
+        keys = {user: key_of(self.encoder_id, user) for user in mine}
+        stored = self._store.get_many(list(keys.values()))
+        entries: dict[Any, Entry] = {}
+        for user, key in keys.items():
+            if stored is not None and key in stored:
+                entry = unpack_entry(key, len(self._fallback), stored[key], self._secret)
+                if entry is None:
+                    self._count(damaged=1)
+                else:
+                    entries[user] = entry
+        with self._lock:
+            now = time.time()
+            seen = entries if stored is not None else self._memory
+            current = {u: seen[u] for u in mine if u in seen and self._is_current(u, seen[u], now)}
+            self._remember(entries)
+        for user, entry in current.items():
+            mine[user].set_result((entry, "cached"))
+        self._release({user: mine[user] for user in current})
+        return {user: claim for user, claim in mine.items() if user not in current}
 
     def _compute_and_write(self, mine: Claims, load: Callable[..., Any]) -> None:
         """Load, encode and store users. Errors are counted and logged."""
         try:
-            self._write(mine, self._compute(mine, load))
+            self._write(self._compute(mine, load))
+            self._release(mine)
         except BaseException as error:
             self._count(load_errors=1)
             _LOG.warning("No new vectors for %d users: %r", len(mine), error, exc_info=True)
+            self._release(mine, error)
             if not isinstance(error, Exception):
                 raise
-            self._release(mine, error)
 
     def _compute(self, mine: Claims, load: Callable[..., Any]) -> dict[Any, Entry]:
         """Load and encode users, and end their claims with the vectors or errors."""
-        with self._lock:
-            # Claims that have expired while they waited are computed by another call.
-            users = [user for user, claim in mine.items() if claim.is_open()]
-            for claim in mine.values():
-                claim.expires = math.inf
-        if not users:
+        if not mine:
             return {}
         # The time before loading, as the history does not include later events.
         now = time.time()
-        loaded = load_and_encode(self.encoder, users, load)
+        loaded = load_and_encode(self.encoder, list(mine), load)
         entries = {user: Entry(vector, now) for user, vector in loaded.vectors.items()}
         with self._lock:
-            for user, entry in entries.items():
-                self._remember(user, entry, current=not mine[user].outdated)
+            self._remember(entries)
         self._report(loaded)
-        for user in users:
-            if user in entries:
-                mine[user].set_result(entries[user])
-            else:
-                mine[user].set_exception(loaded.errors[user])
+        for user, entry in entries.items():
+            mine[user].set_result((entry, "fresh"))
+        for user, error in loaded.errors.items():
+            mine[user].set_exception(error)
         return entries
 
-    def _release_after(self, mine: Claims, computing: Future[Any]) -> None:
-        # An interrupt that load raises in a thread has no caller, so it is a failed load.
-        self._release(mine, None if computing.cancelled() else computing.exception())
-
-    def _release(self, mine: Claims, error: BaseException | None = None) -> None:
-        """Drop claims. Those without a result end with the error, or else are cancelled."""
-        with self._lock:
-            for user, claim in mine.items():
-                if self._claims.get(user) is claim:
-                    del self._claims[user]
-        for claim in mine.values():
-            if claim.done():
-                continue
-            if error is not None:
-                claim.set_exception(error)
-            elif claim.cancel():
-                claim.set_running_or_notify_cancel()  # wakes the callers
-
-    def _read(self, users: list[Any]) -> Found:
-        """Return the vectors in the store, or in memory while the store is down."""
-        assert self._store is not None
-        keys = {key_of(self.encoder_id, user): user for user in users}
-        answer = self._store.get_many(list(keys))
-        if answer is None:
-            return self._in_memory(users)
-        with self._lock:
-            unremoved = list(islice(self._unremoved, _REMOVED_AT_ONCE))
-        self._remove(unremoved)
-        zero, n_damaged = not self._fallback.any(), 0
-        entries: dict[Any, Entry] = {}
-        for key, data in answer.items():
-            entry = unpack_entry(key, len(self._fallback), data, self._secret, zero=zero)
-            if entry is None:
-                n_damaged += 1
-            else:
-                entries[keys[key]] = entry
-        now, seen = time.time(), {}
-        with self._lock:
-            for user, entry in entries.items():
-                times = (self._invalidated.get(user, 0.0), self._unremoved.get(user, 0.0))
-                if entry.time <= max(times):
-                    continue
-                if user not in self._memory or self._memory[user].entry.time < entry.time:
-                    self._remember(user, entry, current=True)
-                if self._is_young(entry, now):
-                    seen[user] = entry, "cached"
-        if n_damaged:
-            self._count(damaged=n_damaged)
-        return seen
-
-    def _write(self, mine: Claims, entries: dict[Any, Entry]) -> bool:
-        """Write the entries of users that were not invalidated meanwhile to the store."""
-        if self._store is None or not entries:
+    def _write(self, entries: dict[Any, Entry]) -> bool:
+        """Write entries to the store, but for those of users that were invalidated meanwhile."""
+        current = self._not_invalidated(entries)
+        if self._store is None or not current:
             return True
         packed = {}
-        for user, entry in entries.items():
-            if not mine[user].outdated:
-                key = key_of(self.encoder_id, user)
-                packed[key] = pack_entry(key, entry, self._secret)
+        for user in current:
+            key = key_of(self.encoder_id, user)
+            packed[key] = pack_entry(key, entries[user], self._secret)
         if not self._store.set_many(packed):
             return False
-        outdated = []
-        with self._lock:
-            for user, entry in entries.items():
-                if mine[user].outdated:
-                    outdated.append(user)
-                    self._unremoved.setdefault(user, time.time())
-                elif self._unremoved.get(user, math.inf) < entry.time:
-                    del self._unremoved[user]
-        # Outdated entries may just have been written, and other processes would use them.
-        self._remove(outdated)
+        # Other processes would use what was written after its invalidation.
+        still_current = self._not_invalidated(entries)
+        self._remove([user for user in current if user not in still_current])
         return True
 
     def _remove(self, users: list[Any]) -> None:
-        """Remove users from the store. If that fails, the next read tries again."""
-        if self._store is None or not users:
-            return
+        """Remove users from the store."""
+        if self._store is not None and users:
+            self._store.delete_many([key_of(self.encoder_id, user) for user in users])
+
+    def _not_invalidated(self, entries: dict[Any, Entry]) -> set[Any]:
         with self._lock:
-            times = {user: self._unremoved.get(user) for user in users}
-        if self._store.delete_many([key_of(self.encoder_id, user) for user in users]):
-            with self._lock:
-                for user, invalidated in times.items():
-                    # Unless it was invalidated again since.
-                    if invalidated is not None and self._unremoved.get(user) == invalidated:
-                        del self._unremoved[user]
+            return {u for u, entry in entries.items() if entry.time > self._invalidated.get(u, 0.0)}
 
-    def _in_memory(self, users: list[Any]) -> Found:
-        now = time.time()
-        with self._lock:
-            found = {user: self._current(user, now) for user in users}
-        return {user: (held.entry, "cached") for user, held in found.items() if held is not None}
+    def _is_current(self, user: Any, entry: Entry, now: float) -> bool:
+        """Return whether an entry may be served as "cached"."""
+        is_young = self.max_age is None or now - entry.time <= self.max_age
+        return is_young and entry.time > self._invalidated.get(user, 0.0)
 
-    def _current(self, user: Any, now: float) -> Held | None:
-        """Return what is in memory if it may be served as "cached"."""
-        held = self._memory.get(user)
-        if held is None or not held.is_current or not self._is_young(held.entry, now):
-            return None
-        self._memory.move_to_end(user)
-        return held
-
-    def _is_young(self, entry: Entry, now: float) -> bool:
-        return self.max_age is None or now - entry.time <= self.max_age
-
-    def _remember(self, user: Any, entry: Entry, *, current: bool) -> None:
-        """Keep an entry in memory; an outdated one only if there is no other."""
-        if current or user not in self._memory:
-            self._memory[user] = Held(entry, current, time.monotonic())
-            self._memory.move_to_end(user)
+    def _remember(self, entries: dict[Any, Entry]) -> None:
+        """Keep the newest entry of each user in memory."""
+        for user, entry in entries.items():
+            if user not in self._memory or self._memory[user].time < entry.time:
+                self._memory[user] = entry
+                self._memory.move_to_end(user)
         while len(self._memory) > self.max_entries:
             self._memory.popitem(last=False)
 
-    def _last_good(self, user: Any) -> tuple[Entry, str]:
-        """Return the newest vector of the user, however old, or the fallback."""
+    def _from_memory(self, users: Iterable[Any]) -> dict[Any, Answer]:
+        """Return the newest vector of each user, however old, or the fallback."""
+        found: dict[Any, Answer] = {}
         with self._lock:
-            held = self._memory.get(user)
-        if held is None:
-            return Entry(self._fallback, time.time()), "fallback"
-        return held.entry, "stale"
+            now = time.time()
+            for user in users:
+                entry = self._memory.get(user)
+                if entry is None:
+                    found[user] = Entry(self._fallback, now), "fallback"
+                else:
+                    is_current = self._is_current(user, entry, now)
+                    found[user] = entry, "cached" if is_current else "stale"
+        return found
 
     def _count(self, **counts: int) -> None:
         with self._lock:
             self._counts.update(counts)
 
-    def _count_answers(self, statuses: list[str], times: list[float]) -> None:
+    def _count_answers(self, answers: list[Answer]) -> None:
         """Count one answer, and the ages of its cached and stale vectors."""
         now = time.time()
-        served = zip(statuses, times, strict=True)
-        ages = [max(now - then, 0.0) for status, then in served if status in ("cached", "stale")]
+        kept = [entry for entry, status in answers if status in ("cached", "stale")]
+        ages = [max(now - entry.time, 0.0) for entry in kept]
         with self._lock:
-            for status, counter in _COUNTER_OF.items():
-                self._counts[counter] += statuses.count(status)
+            self._counts.update(_COUNTER_OF[status] for _, status in answers)
             self._age_sum += sum(ages)
             self._age_max = max([self._age_max, *ages])
 

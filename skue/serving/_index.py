@@ -14,7 +14,7 @@ from skue.items._catalogue import ids_of_rows
 from skue.items._id_lists import limits_of_id_lists
 from skue.items._item_embeddings import ItemEmbeddings
 from skue.kernels._unit_rows import unit_rows
-from skue.serving._backends import check_backend, make_backend
+from skue.serving._backends import Backend, check_backend
 from skue.serving._loading import labels_of
 from skue.serving._versions import list_versions, read_current, read_version, write_version
 
@@ -156,7 +156,7 @@ class VectorIndex:
         self.catalog_id = items.catalog_id
         self.aligned_with, self.agreement = items.aligned_with, items.agreement
         self.accept = accept
-        self._backend = make_backend(backend, items.vectors, float(target_recall))
+        self._backend = Backend(backend, items.vectors, float(target_recall))
         self.backend_info = self._backend.info
         # Builds the look-up of ids. Otherwise the first request with limits would wait for it.
         items.lookup(items.ids[:1])

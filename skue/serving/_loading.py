@@ -15,7 +15,6 @@ from skue.histories._forms import as_histories, read_histories
 from skue.histories._histories import Histories
 from skue.kernels._arrays import offsets_of, positions_of_ranges
 from skue.reading._ids import as_ids, shown
-from skue.serving._stores import are_sound
 
 Result = TypeVar("Result")
 
@@ -44,25 +43,18 @@ class Loaded(NamedTuple):
 def load_and_encode(encoder: UserEncoder, users: list[Any], load: Callable[..., Any]) -> Loaded:
     """Call ``load`` once for all users, and encode each history that can be encoded."""
     rows, n_absent = load_rows(users, load)
-    vocabulary = encoder.item_embeddings_.vocabulary
-    allow_zero = not encoder.fallback_vector_.any()
+    items = encoder.item_embeddings_
 
     def encoded(part: np.ndarray) -> tuple[Histories, np.ndarray]:
-        histories = read_histories(
-            rows if len(part) == len(users) else take(rows, part), vocabulary
-        )
-        vectors = np.asarray(encoder.transform(histories), dtype=np.float32)
-        odd = np.flatnonzero(~are_sound(vectors, allow_zero))
-        if len(odd):
-            length = np.linalg.norm(vectors[odd[0]])
-            raise ValueError(f"the encoder returned a vector of length {length:.4g}, not 1")
-        return histories, vectors
+        own = rows if len(part) == len(users) else take(rows, part)
+        histories = read_histories(own, items.vocabulary)
+        return histories, np.asarray(encoder.transform(histories), dtype=np.float32)
 
     parts, failed = in_parts(np.arange(len(users)), encoded)
     vectors: dict[Any, np.ndarray] = {}
     n_events = n_unknown = 0
     for part, (histories, found) in parts:
-        known = encoder.item_embeddings_.rows_of(histories) >= 0
+        known = items.rows_of(histories) >= 0
         n_events, n_unknown = n_events + len(known), n_unknown + int((~known).sum())
         vectors.update((users[row], vector.copy()) for row, vector in zip(part, found, strict=True))
     errors = {users[row]: error for row, error in failed.items()}
@@ -95,13 +87,11 @@ def in_parts(
 
 
 def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
-    """Return one row per user, in the order of the users, and how many users were left out.
-
-    ``load`` gets a copy of the ids, which it may change.
-    """
+    """Return one row per user, in the order of the users, and how many users were left out."""
     ids = as_ids(users, "user_ids")
-    given = ids.copy()
-    loaded = load(given)
+    # So that load cannot bring its rows into another order than that of the users by sorting them.
+    ids.flags.writeable = False
+    loaded = load(ids)
     labels = labels_of(loaded, "what load returned")
     if labels is not None:
         return _in_order_of(ids, loaded, labels)
@@ -112,12 +102,6 @@ def load_rows(users: list[Any], load: Callable[..., Any]) -> tuple[Any, int]:
             f"load returned {n_rows} histories for {len(users)} users. Return one history per "
             "user, in the order of the ids, or Histories with user_ids."
         )
-    if not np.array_equal(given, ids):
-        raise ValueError(
-            "load changed the array of ids that it was given and returned histories without "
-            "user_ids, so their users are not known. Return Histories with user_ids, or change a "
-            "copy of the ids."
-        )
     return loaded, 0
 
 
@@ -127,13 +111,11 @@ def labels_of(rows: Any, name: str) -> np.ndarray | None:
         return rows.user_ids
     index = index_of(rows)
     # The default index of pandas counts the rows.
-    if index is None or (type(index).__name__ == "RangeIndex" and _counts_rows(index)):
+    if index is None or (
+        type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
+    ):
         return None
     return as_ids(index.to_numpy(), f"the index of {name}")
-
-
-def _counts_rows(index: Any) -> bool:
-    return bool((index.to_numpy() == np.arange(len(index))).all())
 
 
 def _in_order_of(ids: np.ndarray, loaded: Any, labels: np.ndarray) -> tuple[Any, int]:
@@ -174,9 +156,7 @@ def take(rows: Any, positions: np.ndarray) -> Any:
     """Return some rows of histories in any form."""
     if isinstance(rows, (list, tuple)):
         return [rows[row] for row in positions.tolist()]
-    if isinstance(rows, Histories):
-        return rows[positions]
-    return _safe_indexing(rows, positions)
+    return rows[positions] if isinstance(rows, Histories) else _safe_indexing(rows, positions)
 
 
 def user_list(user_ids: Any) -> list[Any]:

@@ -223,18 +223,18 @@ class Retriever:
 
     def _load(self, users: list[Any], load: Callable[..., Any], until: float) -> Future[Any]:
         """Load the histories: in this thread, or in another one if there is a deadline."""
-        loading: Future[Any] | None = None
-        if until < math.inf:
-            loading = self._loaders.submit(load_rows, users, load)
-            if loading is None:
-                loading = Future()
-                loading.set_exception(RuntimeError("too many requests are waiting for load"))
-            return loading
-        loading = Future()
-        try:
-            loading.set_result(load_rows(users, load))
-        except Exception as error:
-            loading.set_exception(error)
+        loading: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                loading.set_result(load_rows(users, load))
+            except Exception as error:
+                loading.set_exception(error)
+
+        if until == math.inf:
+            run()
+        elif not self._loaders.submit(run):
+            loading.set_exception(RuntimeError("too many requests are waiting for load"))
         return loading
 
 

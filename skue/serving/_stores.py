@@ -9,7 +9,6 @@ import os
 import struct
 import threading
 import time as clock
-from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
@@ -27,15 +26,6 @@ _REDIS_CONSTRAINTS: dict[str, list[Any]] = {
 _LMDB_CONSTRAINTS: dict[str, list[Any]] = {
     "max_bytes": [Interval(Integral, 1, None, closed="left")]
 }
-
-
-def check_options(cls: type, constraints: dict[str, list[Any]], options: dict[str, Any]) -> None:
-    """Raise for options of a class that are out of their constraints."""
-    for name, value in options.items():
-        # bool is a subclass of int.
-        if isinstance(value, bool):
-            raise ValueError(f"{name} must be a number, got {value}.")
-    validate_parameter_constraints(constraints, options, cls.__name__)
 
 
 class Store(Protocol):
@@ -77,17 +67,9 @@ class Store(Protocol):
 class _BulkStore(MutableMapping[str, bytes]):
     """A mapping that reads, writes and removes many entries at a time."""
 
-    @abstractmethod
-    def get_many(self, keys: list[str]) -> dict[str, bytes]:
-        """Return the entries that exist."""
-
-    @abstractmethod
-    def set_many(self, entries: Mapping[str, bytes]) -> None:
-        """Write entries."""
-
-    @abstractmethod
-    def delete_many(self, keys: list[str]) -> None:
-        """Remove entries; missing ones are ignored."""
+    get_many: Callable[[list[str]], dict[str, bytes]]
+    set_many: Callable[[Mapping[str, bytes]], None]
+    delete_many: Callable[[list[str]], None]
 
     def __getitem__(self, key: str) -> bytes:
         return self.get_many([key])[key]
@@ -98,6 +80,9 @@ class _BulkStore(MutableMapping[str, bytes]):
     def __delitem__(self, key: str) -> None:
         self[key]  # raises for a key that does not exist
         self.delete_many([key])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class RedisStore(_BulkStore):
@@ -127,7 +112,8 @@ class RedisStore(_BulkStore):
         timeout: float = 0.1,
         expire: float | None = None,
     ) -> None:
-        check_options(RedisStore, _REDIS_CONSTRAINTS, {"timeout": timeout, "expire": expire})
+        given = {"timeout": timeout, "expire": expire}
+        validate_parameter_constraints(_REDIS_CONSTRAINTS, given, "RedisStore")
         redis = import_optional("redis", "redis")
         self.expire = expire
         self._client = redis.Redis.from_url(
@@ -159,9 +145,6 @@ class RedisStore(_BulkStore):
     def __iter__(self) -> Iterator[str]:
         return (key.decode() for key in self._client.scan_iter("skue:*"))
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
 
 class LMDBStore(_BulkStore):
     """A memory-mapped file as a store that the processes of one machine share.
@@ -186,7 +169,8 @@ class LMDBStore(_BulkStore):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> None:
-        check_options(LMDBStore, _LMDB_CONSTRAINTS, {"max_bytes": max_bytes})
+        given = {"max_bytes": max_bytes}
+        validate_parameter_constraints(_LMDB_CONSTRAINTS, given, "LMDBStore")
         lmdb = import_optional("lmdb", "lmdb")
         self._environment = lmdb.open(os.fspath(path), map_size=max_bytes, sync=False)
         self._environment.reader_check()
@@ -218,10 +202,6 @@ class LMDBStore(_BulkStore):
             keys = [bytes(key).decode() for key in transaction.cursor().iternext(values=False)]
         return iter(keys)
 
-    def __len__(self) -> int:
-        with self._environment.begin() as transaction:
-            return transaction.stat()["entries"]
-
 
 class GuardedStore:
     """Calls a store with many entries at a time, and pauses for a second after a failure.
@@ -237,37 +217,31 @@ class GuardedStore:
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._asleep_until = {"get": 0.0, "set": 0.0, "delete": 0.0}
+        self._asleep_until = {self._get: 0.0, self._set: 0.0, self._delete: 0.0}
         self._lock = threading.Lock()
         self.n_errors = 0
         self.last_error: Exception | None = None
 
     def get_many(self, keys: list[str]) -> dict[str, Any] | None:
         """Return the entries that exist, or None if the store fails."""
-        return self._call("get", self._get, keys)
+        return self._call(self._get, keys)
 
     def set_many(self, entries: dict[str, bytes]) -> bool:
         """Write entries, and return whether that succeeded."""
-        return self._call("set", self._set, entries) is not None
+        return self._call(self._set, entries) is not None
 
-    def delete_many(self, keys: list[str]) -> bool:
-        """Remove entries, and return whether that succeeded."""
-        return self._call("delete", self._delete, keys) is not None
+    def delete_many(self, keys: list[str]) -> None:
+        """Remove entries."""
+        self._call(self._delete, keys)
 
     def _get(self, keys: list[str]) -> dict[str, Any]:
-        if not hasattr(self._store, "get_many"):
-            found = {}
-            for key in keys:
-                with contextlib.suppress(KeyError):
-                    found[key] = self._store[key]
-            return found
-        found = self._store.get_many(keys)
-        if not isinstance(found, Mapping):
-            raise TypeError(
-                f"get_many of the store returned a {type(found).__name__}. It must return a dict "
-                "of the entries that exist."
-            )
-        return dict(found)
+        if hasattr(self._store, "get_many"):
+            return dict(self._store.get_many(keys))
+        found = {}
+        for key in keys:
+            with contextlib.suppress(KeyError):
+                found[key] = self._store[key]
+        return found
 
     def _set(self, entries: dict[str, bytes]) -> bool:
         if hasattr(self._store, "set_many"):
@@ -277,18 +251,17 @@ class GuardedStore:
                 self._store[key] = value
         return True
 
-    def _delete(self, keys: list[str]) -> bool:
+    def _delete(self, keys: list[str]) -> None:
         if hasattr(self._store, "delete_many"):
             self._store.delete_many(keys)
         else:
             for key in keys:
                 with contextlib.suppress(KeyError):
                     del self._store[key]
-        return True
 
-    def _call(self, kind: str, method: Callable[[Any], Any], argument: Any) -> Any:
+    def _call(self, method: Callable[[Any], Any], argument: Any) -> Any:
         """Return what a method returns, or None if it fails or pauses."""
-        if clock.monotonic() < self._asleep_until[kind]:
+        if clock.monotonic() < self._asleep_until[method]:
             return None
         try:
             return method(argument)
@@ -296,20 +269,16 @@ class GuardedStore:
             with self._lock:
                 self.n_errors += 1
                 self.last_error = error
-                self._asleep_until[kind] = clock.monotonic() + self.rest
+                self._asleep_until[method] = clock.monotonic() + self.rest
             return None
 
 
 # Name and version of the format, and when the entry was computed, in seconds since 1970.
 _HEADER = struct.Struct("<6sd")
 _MAGIC = b"skueV3"
-# Plain checksums have 16 bytes, signatures 32.
-_SEAL_BYTES = {False: 16, True: 32}
 _SHORTEST_KEY = 16
 # Seconds by which the clocks of two machines may differ.
 _CLOCK_TOLERANCE = 10.0
-# How far from 1 the squared length of a vector may be.
-_TOLERANCE = 1e-3
 # LMDB accepts keys of up to 511 bytes.
 _LONGEST_ID = 256
 
@@ -330,68 +299,43 @@ def pack_entry(key: str, entry: Entry, secret: bytes | None = None) -> bytes:
     return data + _seal(key, data, secret)
 
 
-def unpack_entry(
-    key: str, n_dims: int, data: Any, secret: bytes | None = None, *, zero: bool = False
-) -> Entry | None:
+def unpack_entry(key: str, n_dims: int, data: Any, secret: bytes | None = None) -> Entry | None:
     """Return the entry, or None for bytes that are not a valid entry of this key.
 
-    With a secret, the entry must be signed with it; without, it must not be signed. ``zero`` is
-    whether a vector of zeros is valid.
+    With a secret, the entry must be signed with it; without, it must not be signed.
     """
-    n_seal = _SEAL_BYTES[secret is not None]
-    if not isinstance(data, bytes) or len(data) != _HEADER.size + 4 * n_dims + n_seal:
+    n_content = _HEADER.size + 4 * n_dims
+    if not isinstance(data, bytes):
         return None
-    content, seal = data[:-n_seal], data[-n_seal:]
+    content, seal = data[:n_content], data[n_content:]
     if not hmac.compare_digest(_seal(key, content, secret), seal):
         return None
     magic, time = _HEADER.unpack_from(content)
-    vector = np.frombuffer(content, "<f4", offset=_HEADER.size)
-    # Comparisons with NaN are False.
-    is_past = 0 <= time <= clock.time() + _CLOCK_TOLERANCE
-    wide = vector.astype(np.float64)
-    is_sound = abs(wide @ wide - 1) <= _TOLERANCE or (zero and not vector.any())
-    if magic != _MAGIC or not is_past or not is_sound:
+    if magic != _MAGIC or time > clock.time() + _CLOCK_TOLERANCE:
         return None
-    return Entry(vector, time)
-
-
-def are_sound(vectors: np.ndarray, zero: bool) -> np.ndarray:
-    """Return which rows are valid user vectors: of length 1, or zeros if these are allowed."""
-    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    # Comparisons with NaN are False.
-    sound = np.abs(squares - 1) <= _TOLERANCE
-    return sound | ~vectors.any(axis=1) if zero else sound
+    return Entry(np.frombuffer(content, "<f4", offset=_HEADER.size), time)
 
 
 def key_of(encoder_id: str, user_id: Any) -> str:
     """Return the key of a user's vector. The number 7 and the text "7" are two users.
 
-    Text that is long or cannot be encoded as UTF-8 is hashed. Otherwise the store would reject
-    the key, and the cache would treat the store as down.
+    Text that a store might reject as a key, because it is long or not plain, is hashed.
     """
     if not isinstance(user_id, str):
         return f"skue:{encoder_id}:i:{user_id}"
     if user_id.isascii() and len(user_id) <= _LONGEST_ID:
         return f"skue:{encoder_id}:s:{user_id}"
     text = user_id.encode(errors="surrogatepass")
-    if len(text) > _LONGEST_ID or text.decode(errors="ignore") != user_id:
-        return f"skue:{encoder_id}:h:{hashlib.sha256(text).hexdigest()}"
-    return f"skue:{encoder_id}:s:{user_id}"
+    return f"skue:{encoder_id}:h:{hashlib.sha256(text).hexdigest()}"
 
 
 def checked_secret(key: Any) -> bytes | None:
     """Return the key to sign with; raise if it is too short. No error shows the key."""
-    if key is None:
-        return None
-    if not isinstance(key, bytes):
+    if key is not None and not (isinstance(key, bytes) and len(key) >= _SHORTEST_KEY):
+        size = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
         raise ValueError(
-            f"key must be bytes, got {type(key).__name__}. Make one with secrets.token_bytes(32), "
-            "and use the same one in every process that shares the store."
-        )
-    if len(key) < _SHORTEST_KEY:
-        raise ValueError(
-            f"key must have at least {_SHORTEST_KEY} bytes, got {len(key)}. Make one with "
-            "secrets.token_bytes(32)."
+            f"key must be bytes, at least {_SHORTEST_KEY}, got {size}. Make one with "
+            "secrets.token_bytes(32), and use the same one in every process that shares the store."
         )
     return key
 
@@ -400,5 +344,5 @@ def _seal(key: str, data: bytes, secret: bytes | None) -> bytes:
     name = key.encode()
     message = struct.pack("<I", len(name)) + name + data
     if secret is None:
-        return hashlib.blake2b(message, digest_size=_SEAL_BYTES[False]).digest()
+        return hashlib.blake2b(message, digest_size=16).digest()
     return hmac.digest(secret, message, "sha256")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
 import re
-import stat
+import shutil
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,8 @@ _FORMAT = "skue index 1"
 _VERSION_NAME = re.compile(r"\d{8}-[0-9a-f]{8}")
 # A version that is being written or removed. Only the holder of the lock has such folders.
 _PARTIAL = ".partial-"
-# The last two are temporary files of a process that was killed while it wrote.
-_OWN_FILE = re.compile(rf"{ITEMS}|{MANIFEST}|\.({ITEMS}|{MANIFEST})-[0-9a-f]{{12}}")
-_TEMPORARY = re.compile(rf"\.{CURRENT}-[0-9a-f]{{12}}")
 # How long to wait for another process that exports, which takes seconds.
 _PATIENCE_SECONDS = 300.0
-_LARGEST_MANIFEST = 2**20
 _WAY_OUT = "Call rollback for an older version, or export the index again."
 
 
@@ -65,13 +60,11 @@ def write_version(folder: Path, items: ItemEmbeddings, encoder_id: str | None) -
                 file.write(json.dumps(facts | {"checksum": _checksum(facts)}, indent=1).encode())
             _read(partial, mmap=True)
             os.rename(partial, versions / name)
-            sync_folder(versions)
-            _write_current(folder, name)
         except BaseException:
-            if _current_or_none(folder) != name:
-                _remove_files(partial)
-                _remove_files(versions / name)
+            shutil.rmtree(partial, ignore_errors=True)
             raise
+        sync_folder(versions)
+        _write_current(folder, name)
     return name
 
 
@@ -89,10 +82,7 @@ def read_version(
 
 
 def _read(path: Path, *, mmap: bool) -> tuple[ItemEmbeddings, dict[str, Any]]:
-    if path.is_symlink():
-        raise ValueError("it is a link, not a folder.")
     manifest = _read_manifest(path)
-    _check_regular(path / ITEMS)
     items = ItemEmbeddings.load(path / ITEMS, mmap=mmap)
     # catalog_id is a hash of the ids and vectors in memory.
     for name, value in _facts_of(items).items():
@@ -105,7 +95,7 @@ def _read(path: Path, *, mmap: bool) -> tuple[ItemEmbeddings, dict[str, Any]]:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a version, or raise an error that says what is wrong with it."""
-    manifest = json.loads(_read_text(path / MANIFEST))
+    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise ValueError(
             f"{MANIFEST} is not of the format {_FORMAT!r}; another version of skue may have "
@@ -114,8 +104,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     facts = {name: value for name, value in manifest.items() if name != "checksum"}
     if manifest.get("checksum") != _checksum(facts):
         raise ValueError(f"{MANIFEST} was altered after it was written.")
-    if not isinstance(manifest.get("encoder_id"), (str, type(None))):
-        raise ValueError(f"encoder_id in its manifest is {manifest['encoder_id']!r}.")
     return manifest
 
 
@@ -126,19 +114,6 @@ def _facts_of(items: ItemEmbeddings) -> dict[str, Any]:
 
 def _checksum(facts: dict[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _check_regular(path: Path) -> None:
-    # Opening a FIFO would wait for a writer, and a link could lead anywhere.
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise ValueError(f"{path} is not a regular file.")
-
-
-def _read_text(path: Path) -> str:
-    _check_regular(path)
-    if path.stat().st_size > _LARGEST_MANIFEST:
-        raise ValueError(f"{path} is larger than {_LARGEST_MANIFEST} bytes.")
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -162,23 +137,11 @@ def _one_writer(folder: Path) -> Iterator[None]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    for path in (folder / "versions").iterdir():
-        name = path.name.removeprefix(_PARTIAL)
-        if name != path.name and _VERSION_NAME.fullmatch(name) and not path.is_symlink():
-            _remove_files(path)
-    for path in folder.iterdir():
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
-def _remove_files(path: Path) -> None:
-    """Remove the files that an export writes, and the folder if it is then empty."""
-    # What cannot be removed, such as files of another user, is not an error.
-    with contextlib.suppress(OSError):
-        for file in list(path.iterdir()):
-            if _OWN_FILE.fullmatch(file.name):
-                file.unlink()
-        path.rmdir()
+    for path in (folder / "versions").glob(f"{_PARTIAL}*"):
+        if _VERSION_NAME.fullmatch(path.name.removeprefix(_PARTIAL)):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f".{CURRENT}-{'[0-9a-f]' * 12}"):
+        path.unlink(missing_ok=True)
 
 
 def list_versions(folder: Path) -> list[str]:
@@ -196,7 +159,7 @@ def read_current(folder: Path) -> str:
     versions = list_versions(folder)
     way_out = f"Call rollback(folder, version) with one of {versions}" if versions else ""
     try:
-        name = _read_text(folder / CURRENT).strip()
+        name = (folder / CURRENT).read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{folder} is not an index: it has no file {CURRENT}. "
@@ -214,13 +177,6 @@ def _write_current(folder: Path, version: str) -> None:
     """Make a version the current one, in one step."""
     with written_at_once(folder / CURRENT) as file:
         file.write(f"{version}\n".encode())
-
-
-def _current_or_none(folder: Path) -> str | None:
-    try:
-        return read_current(folder)
-    except (OSError, ValueError):
-        return None
 
 
 def rollback(folder: str | os.PathLike[str], version: str | None = None) -> str:
@@ -319,29 +275,18 @@ def prune(folder: str | os.PathLike[str], *, keep: int = 2) -> list[str]:
     folder = Path(folder)
     read_current(folder)  # raises before a lock file is created
 
-    @functools.cache
-    def is_intact(version: str) -> bool:
-        try:
-            read_version(folder, version)
-        except (OSError, ValueError):
-            return False
-        return True
-
-    # Verify the versions before taking the lock, so that others wait less: results are cached.
-    with contextlib.suppress(OSError, ValueError):  # others may change the folder meanwhile
-        _versions_to_keep(folder, keep, is_intact)
     with _one_writer(folder):
-        kept = _versions_to_keep(folder, keep, is_intact)
+        kept = _versions_to_keep(folder, keep)
         removed = [n for n in list_versions(folder) if n not in kept and _is_own(folder, n)]
         for name in removed:
             # Renamed first, so that a reader finds the version complete or not at all.
             partial = folder / "versions" / f"{_PARTIAL}{name}"
             os.rename(folder / "versions" / name, partial)
-            _remove_files(partial)
+            shutil.rmtree(partial, ignore_errors=True)
     return removed
 
 
-def _versions_to_keep(folder: Path, keep: int, is_intact: Callable[[str], bool]) -> set[str]:
+def _versions_to_keep(folder: Path, keep: int) -> set[str]:
     current, names = read_current(folder), list_versions(folder)
     if current not in names:
         raise ValueError(
@@ -353,8 +298,10 @@ def _versions_to_keep(folder: Path, keep: int, is_intact: Callable[[str], bool])
     newer = [name for name in reversed(names) if name > current]
     kept = {current}
     for name in older + newer:
-        if len(kept) < keep and is_intact(name):
-            kept.add(name)
+        if len(kept) < keep:
+            with contextlib.suppress(OSError, ValueError):
+                read_version(folder, name)
+                kept.add(name)
     return kept
 
 

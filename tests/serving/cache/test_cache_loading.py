@@ -23,50 +23,17 @@ def truth(users, log=LOG, encoder=ENCODER):
     return np.concatenate([encoder.transform([log[user]]) for user in users])
 
 
-def sort(ids):
-    ids.sort()
-    return ids
-
-
-@pytest.mark.parametrize("deadline", [None, 20.0])
-@pytest.mark.parametrize("has_store", [False, True])
-def test_a_load_may_sort_its_ids_if_it_labels_its_histories(deadline, has_store):
+def test_load_cannot_change_the_ids_that_it_is_given(caplog):
     def load(ids):
-        ids = sort(ids)
-        return Histories.from_lists([LOG[user] for user in ids], user_ids=ids)
+        ids.sort()
+        return [LOG[user] for user in ids]
 
-    with UserVectorCache(ENCODER, {} if has_store else None, deadline=deadline) as cache:
-        for _ in range(2):
-            np.testing.assert_allclose(cache.get(USERS, load)[0], truth(USERS), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [lambda ids: ids.sort(), lambda ids: ids.fill("zoe"), lambda ids: ids.__setitem__(0, "bob")],
-    ids=["sorts", "fills", "replaces"],
-)
-@pytest.mark.parametrize(
-    "form", [list, lambda rows: Histories.from_lists(rows), pd.Series], ids=["list", "plain", "pd"]
-)
-def test_a_load_that_changes_its_ids_without_labels_is_refused(change, form, caplog):
-    def load(ids):
-        change(ids)
-        return form([LOG.get(user, ["a"]) for user in ids])
-
-    cache = UserVectorCache(ENCODER)
-    assert cache.get(USERS, load)[1].tolist() == ["fallback"] * 4
-    assert cache.counters["load_errors"] == 1
-    assert re.search("load changed the array of ids.*Return Histories with user_ids", caplog.text)
-
-
-def test_load_cannot_change_the_array_of_the_caller():
     users = np.array(USERS, dtype=object)
-    numbers = np.array([3, 1, 2])
     cache = UserVectorCache(ENCODER)
-    cache.get(users, lambda ids: Histories.from_lists([["a"]] * 4, user_ids=sort(ids)))
-    cache.warm(numbers, lambda ids: Histories.from_lists([["a"]] * 3, user_ids=sort(ids)))
+    assert cache.get(users, load)[1].tolist() == ["fallback"] * 4
+    assert cache.counters["load_errors"] == 1
+    assert "read-only" in caplog.text
     assert users.tolist() == USERS
-    assert numbers.tolist() == [3, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +42,8 @@ def test_load_cannot_change_the_array_of_the_caller():
         lambda users, rows: pd.Series(rows, index=users),
         lambda users, rows: pd.DataFrame({"items": rows}, index=users),
         lambda users, rows: Histories.from_lists(rows, user_ids=users),
-        lambda users, rows: Histories.from_lists(rows, user_ids=pd.Index(users)),
     ],
-    ids=["series", "frame", "histories", "histories-of-index"],
+    ids=["series", "frame", "histories"],
 )
 def test_labelled_rows_may_come_in_any_order(form):
     def load(ids):
@@ -89,26 +55,16 @@ def test_labelled_rows_may_come_in_any_order(form):
     assert status.tolist() == ["fresh"] * 4
 
 
-def test_a_series_of_a_grouped_log_may_be_in_any_order():
-    log = pd.DataFrame([(user, item) for user, items in LOG.items() for item in items])
-    cache = UserVectorCache(ENCODER)
-    vectors, _ = cache.get(USERS, lambda ids: log.groupby(0)[1].agg(list))
-    np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
-
-
 @pytest.mark.parametrize(
     "form",
     [
         list,
-        tuple,
         lambda rows: np.array([*rows, None], dtype=object)[:-1],
         pd.Series,
-        pl.Series,
-        lambda rows: pd.DataFrame({"items": rows}),
         lambda rows: pl.DataFrame({"items": rows}),
         Histories.from_lists,
     ],
-    ids=["list", "tuple", "array", "pandas", "polars", "frame", "polars-frame", "histories"],
+    ids=["list", "array", "pandas", "polars-frame", "histories"],
 )
 def test_rows_without_labels_are_in_the_order_of_the_ids(form):
     load = lambda ids: form([LOG[user] for user in ids])  # noqa: E731
@@ -123,10 +79,8 @@ def test_rows_without_labels_are_in_the_order_of_the_ids(form):
         (["ann", "bob", "ann"], r"what load returned must be distinct.*'ann'"),
         (["ann", "bob", "zoe"], r"not asked for, such as \['zoe'\].*asked for \['bob', 'ann'\]"),
         (["ann"], "what load returned has no row for 1 of the 2 users, such as 'bob'"),
-        ([1, 2], r"not asked for, such as \[1, 2\]"),
-        ([0.5, 1.5], "the index of what load returned must be whole numbers"),
     ],
-    ids=["twice", "others", "missing", "numbers", "fractions"],
+    ids=["twice", "others", "missing"],
 )
 def test_a_series_with_other_labels_is_refused(labels, message, caplog):
     cache = UserVectorCache(ENCODER)
@@ -145,7 +99,7 @@ def test_users_left_out_by_labelled_histories_have_no_events_and_are_counted():
     assert cache.counters["absent"] == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     users=st.lists(st.text(max_size=3) | st.integers(-3, 3).map(str), min_size=1, unique=True),
     seed=st.integers(0, 2**32 - 1),
@@ -155,7 +109,7 @@ def test_labelled_histories_reach_their_users_for_any_ids(users, seed):
     log = {user: rng.choice(["a", "b", "c", "d"], rng.integers(0, 4)).tolist() for user in users}
 
     def load(ids):
-        shuffled = rng.permutation(sort(ids)).tolist()
+        shuffled = rng.permutation(ids).tolist()
         return Histories.from_lists([log[user] for user in shuffled], user_ids=shuffled)
 
     vectors, _ = UserVectorCache(ENCODER, {}).get(users, load)
@@ -164,53 +118,36 @@ def test_labelled_histories_reach_their_users_for_any_ids(users, seed):
 
 BAD = {
     "none": ["a", None],
-    "fraction": [1.5],
     "number": 7,
     "negative": ["a", -1],
-    "empty id": [""],
-    "nested": [["a"]],
 }
 
 
 @pytest.mark.parametrize("record", BAD.values(), ids=BAD)
-@pytest.mark.parametrize("deadline", [None, 20.0])
 @pytest.mark.parametrize("form", [list, pd.Series], ids=["list", "series"])
-def test_one_bad_record_affects_only_its_user(record, deadline, form, caplog):
+def test_one_bad_record_affects_only_its_user(record, form, caplog):
     log = {**{f"u{i}": ["a", "b"][i % 2 :] for i in range(20)}, "bad": record, "zoe": ["c"]}
-    with UserVectorCache(ENCODER, {}, deadline=deadline) as cache:
-        vectors, status = cache.get(list(log), lambda ids: form([log[user] for user in ids]))
-        good = [user for user in log if user != "bad"]
-        assert status.tolist() == ["fallback" if user == "bad" else "fresh" for user in log]
-        np.testing.assert_allclose(np.delete(vectors, 20, axis=0), truth(good, log), atol=1e-6)
-        np.testing.assert_array_equal(vectors[20], ENCODER.fallback_vector_)
-        counters = cache.counters
+    cache = UserVectorCache(ENCODER, {})
+    vectors, status = cache.get(list(log), lambda ids: form([log[user] for user in ids]))
+    good = [user for user in log if user != "bad"]
+    assert status.tolist() == ["fallback" if user == "bad" else "fresh" for user in log]
+    np.testing.assert_allclose(np.delete(vectors, 20, axis=0), truth(good, log), atol=1e-6)
+    np.testing.assert_array_equal(vectors[20], ENCODER.fallback_vector_)
+    counters = cache.counters
     assert (counters["errors"], counters["load_errors"], counters["fresh"]) == (1, 0, 21)
     records = [record for record in caplog.records if record.name == "skue.serving"]
     assert len(records) == 1
     assert "The histories of 1 of 22 users cannot be encoded. User 'bad'" in records[0].message
 
 
-@pytest.mark.parametrize(
-    "form",
-    [list, Histories.from_lists, lambda rows: pl.DataFrame({"items": rows})],
-    ids=["list", "histories", "frame"],
-)
-def test_an_unknown_item_that_raises_affects_only_its_user(form, caplog):
+def test_an_unknown_item_that_raises_affects_only_its_user(caplog):
     log = {"ann": ["a"], "bob": ["brand new"], "cat": ["c"]}
     cache = UserVectorCache(STRICT)
-    vectors, status = cache.get(list(log), lambda ids: form([log[user] for user in ids]))
+    vectors, status = cache.get(list(log), lambda ids: [log[user] for user in ids])
     assert status.tolist() == ["fresh", "fallback", "fresh"]
     np.testing.assert_allclose(vectors[[0, 2]], truth(["ann", "cat"], log), atol=1e-6)
     assert cache.counters["errors"] == 1
     assert "brand new" in caplog.text
-
-
-def test_a_bad_row_of_a_matrix_affects_only_its_user():
-    numbered = ItemEmbeddings(np.eye(3))
-    encoder = DecayAverageUserEncoder(numbered, unknown_item="raise").fit([[0], [1]])
-    matrix = np.array([[0, 1], [2, 9], [2, -1]])
-    _, status = UserVectorCache(encoder).get([5, 6, 7], lambda ids: matrix)
-    assert status.tolist() == ["fresh", "fallback", "fresh"]
 
 
 def test_a_user_with_a_bad_record_keeps_the_last_good_vector():
@@ -243,33 +180,15 @@ def test_finding_bad_records_takes_at_most_two_attempts_per_user(monkeypatch):
         return transform(self, X)
 
     monkeypatch.setattr(DecayAverageUserEncoder, "transform", counted)
-    cache, users = UserVectorCache(STRICT), [str(user) for user in range(128)]
+    cache, users = UserVectorCache(STRICT), [str(user) for user in range(32)]
     unknown = lambda ids: Histories.from_lists([["new"]] * len(ids))  # noqa: E731
     assert set(cache.get(users, unknown)[1]) == {"fallback"}
-    assert len(attempts) == 2 * 128 - 1
-    assert sum(attempts) == 128 * 8
+    assert len(attempts) == 2 * 32 - 1
+    assert sum(attempts) == 32 * 6
     attempts.clear()
     one = lambda ids: Histories.from_lists([["new"], *[["a"]] * (len(ids) - 1)])  # noqa: E731
     cache.get(users, one)
-    assert len(attempts) == 2 * 7 + 1
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 0.5, 0.0])
-def test_an_invalid_vector_is_an_error_of_its_user(value, monkeypatch, caplog):
-    transform = DecayAverageUserEncoder.transform
-
-    def broken(self, X):
-        vectors = transform(self, X)
-        vectors[np.asarray(X.lengths) == 2] *= value
-        return vectors
-
-    monkeypatch.setattr(DecayAverageUserEncoder, "transform", broken)
-    cache = UserVectorCache(ENCODER, {})
-    with np.errstate(invalid="ignore"):
-        vectors, status = cache.get(["ann", "bob"], lambda ids: [LOG[user] for user in ids])
-    assert status.tolist() == ["fresh", "fallback"]
-    np.testing.assert_array_equal(vectors[1], ENCODER.fallback_vector_)
-    assert "the encoder returned a vector of length" in caplog.text
+    assert len(attempts) == 2 * 5 + 1
 
 
 def test_zeros_are_served_if_cold_start_is_zero():
@@ -293,12 +212,11 @@ def test_a_failed_load_is_logged_once_with_its_traceback(caplog):
     assert caplog.records[0].exc_info is not None
 
 
-@pytest.mark.parametrize("deadline", [None, 20.0])
-def test_histories_without_the_times_of_the_fit_are_errors_of_their_users(deadline, caplog):
+def test_histories_without_the_times_of_the_fit_are_errors_of_their_users(caplog):
     lists, times = list(LOG.values()), [[7.0] * len(items) for items in LOG.values()]
     timed = Histories.from_lists(lists, timestamps=times, user_ids=list(LOG))
     encoder = DecayAverageUserEncoder(ITEMS, age_unit="instant").fit(timed)
-    with UserVectorCache(encoder, deadline=deadline) as cache:
+    with UserVectorCache(encoder) as cache:
         vectors, status = cache.get(USERS, lambda ids: timed)
         np.testing.assert_allclose(vectors, encoder.transform(timed)[[2, 0, 3, 1]], atol=1e-6)
         cache.invalidate(USERS)

@@ -1,8 +1,7 @@
 """Entries of a store: which are served, which are ignored, and their keys."""
 
-import re
+import pickle
 import time
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from skue import DecayAverageUserEncoder, ItemEmbeddings, LMDBStore, RedisStore,
 from skue.serving._stores import Entry, key_of, pack_entry, unpack_entry
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3))).fit([[0], [1]])
-ZERO = DecayAverageUserEncoder(ItemEmbeddings(np.eye(3)), cold_start="zero").fit([[0], [1]])
 ID = ENCODER.encoder_id_
 UNIT = np.array([0.6, 0.8, 0], dtype=np.float32)
 SECRET, OTHER = b"s" * 32, b"o" * 32
@@ -36,44 +34,34 @@ def entry_for(user, vector=UNIT, age=0.0, secret=None):
     return {key: pack_entry(key, entry, secret)}
 
 
-def test_a_valid_entry_is_served():
-    assert get(entry_for(0)) == (UNIT.tolist(), "cached", 0)
+def test_a_valid_entry_is_served_also_if_clocks_differ_by_a_few_seconds():
+    for age in (0.0, -3.0):
+        assert get(entry_for(0, age=age)) == (UNIT.tolist(), "cached", 0)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("an entry was unpickled",))
 
 
 @pytest.mark.parametrize(
-    "entry",
+    "data",
     [
-        {"vector": [np.nan, 0, 1]},
-        {"vector": [np.inf, 0, 0]},
-        {"vector": [0, 0, 0]},
-        {"vector": [0.6, 0.6, 0]},
-        {"vector": [6e19, 8e19, 0]},
-        {"vector": UNIT[:2]},
-        {"vector": [0.6, 0.8, 0, 0]},
-        {"age": -60.0},
-        {"age": -np.inf},
-        {"age": np.nan},
-        {"age": np.inf},
-        {"age": 1e11},
+        b"",
+        b"garbage",
+        pickle.dumps(Bomb()),
+        None,
+        *entry_for(1).values(),
+        next(iter(entry_for(0).values()))[:-1],
+        *entry_for(0, vector=UNIT[:2]).values(),
+        *entry_for(0, age=-3600.0).values(),
     ],
-    ids=str,
+    ids=["empty", "noise", "pickle", "none", "other-user", "cut", "other-width", "future"],
 )
-@pytest.mark.parametrize("secret", [None, SECRET], ids=["plain", "signed"])
-def test_an_invalid_entry_is_counted_and_computed_again(entry, secret):
-    store = entry_for(0, secret=secret, **entry)
-    assert get(store, key=secret, max_age=60) == ([1, 0, 0], "fresh", 1)
-    assert get(store, key=secret, max_age=60) == ([1, 0, 0], "cached", 0)
-
-
-def test_clocks_may_differ_by_a_few_seconds():
-    assert get(entry_for(0, age=-3.0))[1:] == ("cached", 0)
-
-
-def test_zeros_are_valid_only_if_cold_start_is_zero():
-    key = key_of(ZERO.encoder_id_, 0)
-    entry = pack_entry(key, Entry(np.zeros(3, dtype=np.float32), time.time()))
-    cache = UserVectorCache(ZERO, {key: entry})
-    assert cache.get([0], load)[1].tolist() == ["cached"]
+def test_an_invalid_entry_is_counted_and_computed_again(data):
+    store = {key_of(ID, 0): data}
+    assert get(store) == ([1, 0, 0], "fresh", 1)
+    assert get(store) == ([1, 0, 0], "cached", 0)
 
 
 def test_an_entry_copied_to_another_user_is_ignored():
@@ -131,7 +119,7 @@ def test_the_key_is_shown_nowhere():
     secret = b"do not tell anybody, please"
     cache = UserVectorCache(ENCODER, {}, key=secret)
     assert "tell" not in repr(cache)
-    with pytest.raises(ValueError, match="at least 16 bytes, got 11") as raised:
+    with pytest.raises(ValueError, match="at least 16, got 11 bytes") as raised:
         UserVectorCache(ENCODER, key=b"do not tell")
     assert "tell" not in str(raised.value)
 
@@ -139,7 +127,7 @@ def test_the_key_is_shown_nowhere():
 IDS = st.integers(-(2**63), 2**63 - 1) | st.text() | st.text("ab\0\ud800:ü", max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 @example(["7", 7])
 @example(["ann", "ann\0", "ann\0\0", "\0ann"])
 @example(["\ud800\udc00", "\U00010000"])
@@ -153,16 +141,6 @@ def test_different_users_have_different_keys(users):
     assert len(encoded) == len(users)
     # What LMDB takes at most.
     assert max(map(len, encoded), default=0) <= 511
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.text("a\0 \n:ü", max_size=4), unique=True, min_size=1))
-def test_no_user_gets_the_vector_of_another(users):
-    rows = {user: row % 3 for row, user in enumerate(users)}
-    store, histories = {}, lambda ids: [[rows[user]] for user in ids.tolist()]
-    for cache in (UserVectorCache(ENCODER, store), UserVectorCache(ENCODER, store)):
-        for user in users:
-            assert cache.get([user], histories)[0][0].argmax() == rows[user]
 
 
 @pytest.mark.parametrize("kind", ["lmdb", "redis"])
@@ -181,24 +159,3 @@ def test_unusual_ids_work_in_real_stores(kind, tmp_path, request):
     assert set(status) == {"cached"}
     assert vectors.argmax(axis=1).tolist() == list(rows.values())
     assert cache.counters["store_errors"] == cache.counters["damaged"] == 0
-
-
-def test_floats_too_large_to_identify_users_raise():
-    cache = UserVectorCache(ENCODER)
-    with pytest.raises(ValueError, match=re.escape("hold the float 1e+19")):
-        cache.get([1e19], load)
-    assert cache.get([3.0], load)[1].tolist() == ["fresh"]
-    assert cache.get([3], load)[1].tolist() == ["cached"]
-
-
-@pytest.mark.parametrize("has_store", [False, True])
-def test_one_long_id_does_not_multiply_memory(has_store):
-    users = [f"u{i}" for i in range(4999)] + ["x" * 1_000_000]
-    cache = UserVectorCache(ENCODER, {} if has_store else None)
-    tracemalloc.start()
-    cache.get(users, lambda ids: [[1]] * len(ids))
-    _, status = cache.get(users, load)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert set(status) == {"cached"}
-    assert peak < 20_000_000
