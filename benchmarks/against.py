@@ -91,7 +91,7 @@ def run(checkout: Path, folder: Path, seed: int) -> tuple[np.ndarray, dict[str, 
 
 def compared(name: str, before: Path, n_seeds: int) -> dict[str, Any]:
     """Return the row of one log; the recalls of each user are means over the seeds."""
-    from skue.compare._run import paired_interval
+    from skue.compare._comparison import paired_interval
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

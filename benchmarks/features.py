@@ -45,7 +45,7 @@ from skue import (
     leave_last_out,
     load_interactions,
 )
-from skue.compare._run import paired_interval
+from skue.compare._comparison import paired_interval
 from skue.items._item_features import scale_of
 from skue.metrics._evaluation import evaluate
 

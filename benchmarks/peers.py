@@ -37,7 +37,7 @@ from _result_file import write
 from quality import machine, say
 
 from skue import NDCGAtK, RecallAtK, leave_last_out, load_interactions
-from skue.compare._run import paired_interval
+from skue.compare._comparison import paired_interval
 from skue.compare._split import drawn_users
 from skue.kernels._ranking import Products
 from skue.kernels._topk import best_of_row, top_k

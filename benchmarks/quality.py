@@ -47,7 +47,7 @@ from skue import (
     leave_last_out,
     load_interactions,
 )
-from skue.compare._run import paired_interval
+from skue.compare._comparison import paired_interval
 from skue.datasets import make_user_histories
 
 N_PREFIX = 20

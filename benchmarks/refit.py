@@ -25,7 +25,7 @@ import numpy as np
 from scale import N_SCORED, K, generated_log
 
 from skue import Histories, TwoTowerUserEncoder, leave_last_out
-from skue.compare._run import paired_interval
+from skue.compare._comparison import paired_interval
 from skue.kernels._arrays import owners, positions_of_ranges
 from skue.serving import VectorIndex
 

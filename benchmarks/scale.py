@@ -42,7 +42,7 @@ from skue import (
     TwoTowerUserEncoder,
     leave_last_out,
 )
-from skue.compare._run import paired_interval
+from skue.compare._comparison import paired_interval
 from skue.kernels._arrays import owners
 from skue.metrics._evaluation import evaluate
 

@@ -49,7 +49,7 @@ from skue import (
     leave_last_out,
     load_interactions,
 )
-from skue.compare._run import paired_interval
+from skue.compare._comparison import paired_interval
 from skue.metrics._evaluation import evaluate
 from skue.ranking._rankers import default_rankers
 

@@ -19,7 +19,7 @@ import argparse
 import numpy as np
 
 from skue import Histories, RecallAtK, TwoTowerUserEncoder, leave_last_out
-from skue.compare._run import paired_interval
+from skue.compare._comparison import paired_interval
 from skue.metrics._evaluation import evaluate
 
 N_USERS, N_ITEMS, N_GROUPS, N_FEATURES = 6000, 1500, 30, 8

@@ -18,14 +18,14 @@ import sklearn
 
 from skue import _ctrl_c
 from skue._version import __version__
-from skue.compare import _prediction, _text
 from skue.compare._id_table import TextOptions
 from skue.compare._item_features import read_item_features
 from skue.compare._labels import read_labels
-from skue.compare._prediction import Predictions, predict_labels
+from skue.compare._prediction import predict_labels
 from skue.compare._progress import Progress
-from skue.compare._report import about_comparison, about_predictions, check_folder, write_report
-from skue.compare._run import Comparison, compare
+from skue.compare._report import check_folder, write_report
+from skue.compare._result import Result
+from skue.compare._run import compare
 from skue.compare._split import moment, split_log
 from skue.datasets._user_histories import make_user_histories
 from skue.histories._histories import Histories
@@ -84,36 +84,32 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
     if columns is not None:
         progress.say(str(columns))
     progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
+    printed = _PrintedTable(quiet=options.json)
     told: dict[str, Any] = {
         "about": _about(name, histories, arguments),
         "columns": "" if columns is None else _about_columns(columns),
         "progress": progress,
+        "on_row": printed.grow,
     }
-    printed = _PrintedTable()
-    if not options.json:
-        told["on_row"] = printed.grow
-    result: Comparison | Predictions
+    result: Result
     if split is None:
         labels = read_labels(options.target, histories, roles["user"], text)
         features = None if feature_file is None else feature_file.features
         result = predict_labels(histories, labels, features, **told)
-        answer = about_predictions(result)
     else:
         ks = None if options.k is None else list(dict.fromkeys(options.k))
         result = compare(split, items, ks, seen=options.seen, feature_file=feature_file, **told)
-        answer = about_comparison(result)
     # The table is printed even if the report cannot be written.
     try:
         if options.out is not None:
-            write_report(answer, options.out)
+            write_report(result, options.out)
             progress.say(f"report in {options.out}")
     finally:
         if options.json:
-            _print(answer.json, encoding="utf-8")
+            _print(result.as_json(), encoding="utf-8")
         else:
             printed.grow(result)
-            _print("\n".join(["", *answer.notes, "", answer.verdict]))
-            printed.raise_error()
+            _print("\n".join(["", *result.notes(), "", result.verdict()]))
     if result.stopped is not None:
         raise result.stopped
 
@@ -220,25 +216,16 @@ def _about(name: str, histories: Histories, arguments: list[str]) -> dict[str, A
 class _PrintedTable:
     """The table on stdout, to which lines are added when they are known."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
         self.n_lines = 0
-        self.error: OSError | None = None
 
-    def grow(self, result: Comparison | Predictions) -> None:
-        """Print the rows that are new. The report is made even if this fails."""
-        whole = _text.table(result) if isinstance(result, Comparison) else _prediction.table(result)
-        lines = whole.splitlines()[self.n_lines :]
+    def grow(self, result: Result) -> None:
+        """Print the rows that are new."""
+        lines = [] if self.quiet else result.table().splitlines()[self.n_lines :]
         self.n_lines += len(lines)
-        try:
-            if lines:
-                _print("\n".join(lines))
-        except OSError as error:
-            self.error = error
-
-    def raise_error(self) -> None:
-        """Raise the error of the first line that could not be printed."""
-        if self.error is not None:
-            raise self.error
+        if lines:
+            _print("\n".join(lines))
 
 
 def _print(text: str, encoding: str | None = None) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +11,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from scipy.stats import t as student
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -26,12 +22,11 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
-from threadpoolctl import threadpool_limits
 
 from skue.compare._contenders import file_of
 from skue.compare._labels import Labels
 from skue.compare._progress import Progress
-from skue.compare._text import figure, in_columns, interval, stopped_before
+from skue.compare._result import Result, figure, in_columns, interval
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
 from skue.encoders._profile import ProfileUserEncoder
@@ -78,30 +73,14 @@ class Prediction:
         """Mean score over the folds."""
         return float(np.mean(self.scores))
 
-    @property
-    def is_encoder(self) -> bool:
-        """Whether it is an encoder of skue, which the report saves."""
-        return hasattr(self.estimator, "item_embeddings_")
-
-    @property
-    def file(self) -> str:
-        """Name of the file that the report saves it in."""
-        return file_of(self.name)
-
 
 @dataclass
-class Predictions:
-    """Everything that ``compare --target`` prints or writes. The first row is the reference.
+class Predictions(Result):
+    """The prediction of a label. The first row is the reference."""
 
-    ``stopped`` is the interrupt or error that ended it before the last of the ``names``.
-    """
-
-    about: dict[str, Any]
     labels: Labels
     names: list[str]
-    columns: str = ""
     rows: list[Prediction] = field(default_factory=list)
-    stopped: BaseException | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -109,25 +88,99 @@ class Predictions:
         return self.names[len(self.rows) :]
 
     @property
+    def files(self) -> dict[str, Any]:
+        """The fitted encoders by the name of the file that the report saves them in."""
+        encoders = [row for row in self.rows if hasattr(row.estimator, "item_embeddings_")]
+        return {file_of(row.name): row.estimator for row in encoders}
+
+    @property
     def metric(self) -> str:
         """Name of the score."""
         return _METRIC[self.labels.kind]
 
+    def table(self) -> str:
+        """Return the table of all contenders in columns of fixed width."""
+        rows = self.rows
+        return in_columns(
+            {
+                "": [row.name for row in rows],
+                self.metric: [figure(row.mean) for row in rows],
+                f"against {rows[0].name}": ["-", *(interval(row.against) for row in rows[1:])],
+                "columns": [str(row.n_columns) for row in rows],
+                "fit s": [f"{row.seconds:.2f}" for row in rows],
+            },
+            {"": max(map(len, self.names)), self.metric: 7, "fit s": 9},
+        )
 
-class AlternatingLeastSquares(TransformerMixin, BaseEstimator):
-    """Factors of the users by the package implicit."""
+    def notes(self) -> list[str]:
+        """Return the notes that explain the table."""
+        about, labels = self.about, self.labels
+        of_classes = (
+            "AUC is the area under the ROC curve (with more than two classes, the mean of one "
+            "against the others): .5 is chance."
+        )
+        score = of_classes if labels.kind == "classes" else "R² of 0 is that of the mean."
+        return [
+            f"Log: {about['log']} ({about['n_users']} users, {about['n_events']} events); "
+            f"{len(labels.rows)} users with a label.",
+            *([self.columns] if self.columns else []),
+            *labels.notes,
+            "The columns are learned from all histories, without labels. A linear model learns the "
+            f"label from them, in {_N_FOLDS} folds of users, {_N_REPEATS} times; its "
+            "regularisation is chosen inside each training fold.",
+            f"{score} [...] is a paired 95 % interval over folds, corrected for their shared "
+            "users.",
+            "The last line follows a rule: use the simplest contender (the one further up, the "
+            "reference first) that is not significantly below the best one.",
+            "If the label is about a later time, cut the log before it with skue.split_at: "
+            "otherwise the histories contain what is to be predicted.",
+        ]
 
-    def fit(self, X: Any, y: Any = None) -> AlternatingLeastSquares:
-        """Do nothing: the factors of the users are learned with them."""
-        return self
+    def recommendation(self) -> str:
+        """Return what follows from the figures of the contenders that are done."""
+        rows, metric, kind = self.rows, self.metric, self.labels.kind
+        best = max(rows, key=lambda row: row.mean)
+        chance = [_CHANCE[kind]] * len(best.scores)
+        if not interval_over_folds(best.scores, chance)[1] > 0:
+            return (
+                f"Nothing predicts {self.labels.name!r}: the best, '{best.name}', has {metric} "
+                f"{best.mean:.3f}, which is not significantly above {chance[0]:g}."
+            )
+        chosen = next(
+            row
+            for row in rows
+            if row is best or not interval_over_folds(best.scores, row.scores)[1] > 0
+        )
+        told = f"Use '{chosen.name}': {metric} {chosen.mean:.3f}"
+        if chosen is not best:
+            told += f", not significantly below '{best.name}' {best.mean:.3f}"
+        if chosen is not rows[0]:
+            told += (
+                f"; '{rows[0].name}' has {rows[0].mean:.3f}, difference {interval(chosen.against)}"
+            )
+        return told + "."
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the factors of the users of a table."""
-        als = importlib.import_module("implicit.als")
-        with threadpool_limits(1, "blas"):  # implicit asks for it
-            model = als.AlternatingLeastSquares(_N_DIMS, random_state=0, num_threads=1)
-            model.fit(sp.csr_matrix(X), show_progress=False)
-        return np.asarray(model.user_factors)
+    def content(self) -> dict[str, Any]:
+        """Return the figures for JSON."""
+        rows = [
+            {
+                "name": row.name,
+                self.metric: row.mean,
+                "scores": row.scores,
+                "against": None if math.isnan(row.against[0]) else row.against,
+                "n_columns": row.n_columns,
+                "fit_seconds": row.seconds,
+            }
+            for row in self.rows
+        ]
+        return {
+            "target": self.labels.name,
+            "kind": self.labels.kind,
+            "metric": self.metric,
+            "n_labelled": len(self.labels.rows),
+            "rows": rows,
+            "what_to_use": self.verdict(),
+        }
 
 
 def contenders(
@@ -152,8 +205,6 @@ def contenders(
     yield "statistics", [statistics]
     yield "counts", [make_pipeline(counts, TfidfTransformer(use_idf=False, sublinear_tf=True))]
     yield "TF-IDF", [make_pipeline(counts, weighted)]
-    if importlib.util.find_spec("implicit") is not None:
-        yield "ALS", [make_pipeline(counts, AlternatingLeastSquares())]
     yield "profile", [profile]
     if item_features is not None:
         profile = ProfileUserEncoder(_N_DIMS, item_features=item_features)
@@ -183,12 +234,12 @@ def predict_labels(
     ``stopped``.
     """
     every = list(contenders(histories, item_features))
-    predictions = Predictions(about, labels, [name for name, _ in every], columns)
+    predictions = Predictions(about, columns, labels, [name for name, _ in every])
     rows = predictions.rows
     made: dict[int, tuple[Any, float]] = {}
     try:
         for number, (name, transformers) in enumerate(every, start=1):
-            with progress.stage(f"[{number}/{len(every)}] {name}", is_row=True):
+            with progress.stage(f"[{number}/{len(every)}] {name}"):
                 for transformer in transformers:
                     if id(transformer) not in made:
                         started = time.perf_counter()
@@ -254,100 +305,3 @@ def _model(kind: str) -> GridSearchCV:
 def _folds(kind: str) -> Any:
     folds = RepeatedStratifiedKFold if kind == "classes" else RepeatedKFold
     return folds(n_splits=_N_FOLDS, n_repeats=_N_REPEATS, random_state=0)
-
-
-def table(predictions: Predictions) -> str:
-    """Return the table of all contenders in columns of fixed width."""
-    rows = predictions.rows
-    return in_columns(
-        {
-            "": [row.name for row in rows],
-            predictions.metric: [figure(row.mean) for row in rows],
-            f"against {rows[0].name}": ["-", *(interval(row.against) for row in rows[1:])],
-            "columns": [str(row.n_columns) for row in rows],
-            "fit s": [f"{row.seconds:.2f}" for row in rows],
-        },
-        {"": max(map(len, predictions.names)), predictions.metric: 7, "fit s": 9},
-    )
-
-
-def notes(predictions: Predictions) -> list[str]:
-    """Return the notes that explain the table."""
-    about, labels = predictions.about, predictions.labels
-    of_classes = (
-        "AUC is the area under the ROC curve (with more than two classes, the mean of one against "
-        "the others): .5 is chance."
-    )
-    score = of_classes if labels.kind == "classes" else "R² of 0 is that of the mean."
-    return [
-        f"Log: {about['log']} ({about['n_users']} users, {about['n_events']} events); "
-        f"{len(labels.rows)} users with a label.",
-        *([predictions.columns] if predictions.columns else []),
-        *labels.notes,
-        "The columns are learned from all histories, without labels. A linear model learns the "
-        f"label from them, in {_N_FOLDS} folds of users, {_N_REPEATS} times; its regularisation is "
-        "chosen inside each training fold.",
-        f"{score} [...] is a paired 95 % interval over folds, corrected for their shared users.",
-        "The last line follows a rule: use the simplest contender (the one further up, the "
-        "reference first) that is not significantly below the best one.",
-        "If the label is about a later time, cut the log before it with skue.split_at: otherwise "
-        "the histories contain what is to be predicted.",
-    ]
-
-
-def what_to_use(predictions: Predictions) -> str:
-    """Return the recommendation that follows from the figures."""
-    if predictions.missing:
-        return f"{stopped_before(predictions.missing)} Of the others: {_verdict(predictions)}"
-    return _verdict(predictions)
-
-
-def _verdict(predictions: Predictions) -> str:
-    rows, metric, kind = predictions.rows, predictions.metric, predictions.labels.kind
-    best = max(rows, key=lambda row: row.mean)
-    chance = [_CHANCE[kind]] * len(best.scores)
-    if not interval_over_folds(best.scores, chance)[1] > 0:
-        return (
-            f"Nothing predicts {predictions.labels.name!r}: the best, '{best.name}', has {metric} "
-            f"{best.mean:.3f}, which is not significantly above {chance[0]:g}."
-        )
-    chosen = next(
-        row
-        for row in rows
-        if row is best or not interval_over_folds(best.scores, row.scores)[1] > 0
-    )
-    told = f"Use '{chosen.name}': {metric} {chosen.mean:.3f}"
-    if chosen is not best:
-        told += f", not significantly below '{best.name}' {best.mean:.3f}"
-    if chosen is not rows[0]:
-        told += f"; '{rows[0].name}' has {rows[0].mean:.3f}, difference {interval(chosen.against)}"
-    return told + "."
-
-
-def as_json(predictions: Predictions) -> str:
-    """Return the table, the notes and the recommendation as one JSON object."""
-    rows = [
-        {
-            "name": row.name,
-            predictions.metric: row.mean,
-            "scores": row.scores,
-            "against": None if math.isnan(row.against[0]) else row.against,
-            "n_columns": row.n_columns,
-            "fit_seconds": row.seconds,
-        }
-        for row in predictions.rows
-    ]
-    return json.dumps(
-        {
-            "about": predictions.about,
-            "target": predictions.labels.name,
-            "kind": predictions.labels.kind,
-            "metric": predictions.metric,
-            "n_labelled": len(predictions.labels.rows),
-            "rows": rows,
-            "missing": predictions.missing,
-            "notes": notes(predictions),
-            "what_to_use": what_to_use(predictions),
-        },
-        indent=2,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TextIO
 
 
@@ -40,33 +40,22 @@ class Progress:
         self._write(f"skue compare: {message}", "\n")
 
     @contextmanager
-    def stage(self, name: str, *, is_row: bool = False) -> Iterator[None]:
-        """Show a stage while the block runs, and on a terminal how long it took.
-
-        A stage that is a row of the table gives way to the row on a terminal.
-        """
-        began = time.monotonic()
+    def stage(self, name: str) -> Iterator[None]:
+        """Show a stage while the block runs; on a terminal, what comes next takes its line."""
         if not self.moves:
             self.say(name)
             yield
             return
-        self._stage, self._began = name, began
+        self._stage, self._began = name, time.monotonic()
         self._write(f"skue compare: {name}", "")
         try:
             yield
-        except BaseException:
-            self._write("", "\r")  # the error takes the line
-            raise
-        if is_row:
+        finally:
             self._write("", "\r")
-        else:
-            self._write(f"skue compare: {name}: {duration(time.monotonic() - began)}", "\n")
 
-    @contextmanager
-    def aside(self, name: str) -> Iterator[None]:
+    def aside(self, name: str) -> AbstractContextManager[None]:
         """Show work before the first stage, on a terminal only."""
-        with self.stage(name) if self.moves else nullcontext():
-            yield
+        return self.stage(name) if self.moves else nullcontext()
 
     def advance(self, n_done: int, n_parts: int | None, part: str) -> None:
         """Show how many parts of the current stage are done, on a terminal.

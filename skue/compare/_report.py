@@ -7,20 +7,19 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import joblib
 import numpy as np
 
 from skue._estimator import import_optional
-from skue.compare import _prediction, _text
+from skue.compare._comparison import AGE_UNITS, Comparison, Row, half_life
 from skue.compare._prediction import Prediction, Predictions
-from skue.compare._run import CURVE_KS, Comparison, Row
-from skue.compare._text import AGE_UNITS, half_life, interval
+from skue.compare._result import Result, interval
+from skue.compare._run import CURVE_KS
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
 MARKER = "skue-report.json"
@@ -73,42 +72,7 @@ def check_folder(folder: Path) -> list[str]:
     return []
 
 
-class Answer(NamedTuple):
-    """What the command prints and writes."""
-
-    table: str
-    notes: list[str]
-    verdict: str
-    json: str
-    page: Callable[[], str]
-    encoders: dict[str, Any]
-
-
-def about_comparison(comparison: Comparison) -> Answer:
-    """Return what is told of the search for held-out items."""
-    return Answer(
-        _text.table(comparison),
-        _text.notes(comparison),
-        _text.what_to_ship(comparison),
-        _text.as_json(comparison),
-        partial(page, comparison),
-        {contender.file: contender.estimator for contender in comparison.encoders},
-    )
-
-
-def about_predictions(predictions: Predictions) -> Answer:
-    """Return what is told of the prediction of a label."""
-    return Answer(
-        _prediction.table(predictions),
-        _prediction.notes(predictions),
-        _prediction.what_to_use(predictions),
-        _prediction.as_json(predictions),
-        partial(prediction_page, predictions),
-        {row.file: row.estimator for row in predictions.rows if row.is_encoder},
-    )
-
-
-def write_report(answer: Answer, folder: Path) -> None:
+def write_report(result: Result, folder: Path) -> None:
     """Write ``report.html``, ``scores.json``, the fitted encoders and the marker.
 
     All files are written to a temporary folder inside ``folder``, and moved out of it at the end.
@@ -118,12 +82,12 @@ def write_report(answer: Answer, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as staging:
-            (Path(staging) / _SCORES).write_text(answer.json + "\n", encoding="utf-8")
+            (Path(staging) / _SCORES).write_text(result.as_json() + "\n", encoding="utf-8")
             # The name of a log may have bytes that are not valid text.
             (Path(staging) / _PAGE).write_text(
-                answer.page(), encoding="utf-8", errors="backslashreplace"
+                page(result), encoding="utf-8", errors="backslashreplace"
             )
-            for file, encoder in answer.encoders.items():
+            for file, encoder in result.files.items():
                 joblib.dump(encoder, Path(staging) / file)
             _replace_files(Path(staging), folder)
     finally:
@@ -168,55 +132,43 @@ def _marked_files(folder: Path) -> list[str]:
     )
 
 
-def _rendered(template: str, **values: Any) -> str:
+def page(result: Result) -> str:
+    """Return the page as HTML. It loads nothing from elsewhere."""
     jinja2 = import_optional("jinja2", "plot")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("skue.compare", "."), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    return str(environment.get_template(template).render(**values))
+    is_comparison = isinstance(result, Comparison)
+    parts = _about_comparison(result) if is_comparison else _about_predictions(result)
+    template = environment.get_template("report.html.jinja")
+    return str(template.render(result=result, is_comparison=is_comparison, **parts))
 
 
-def prediction_page(predictions: Predictions) -> str:
-    """Return the page about the prediction of a label as HTML. It loads nothing from elsewhere."""
+def _about_predictions(predictions: Predictions) -> dict[str, Any]:
     rows = predictions.rows
     columns = {
         predictions.metric: _bold([row.mean for row in rows]),
-        f"against {rows[0].name}": [(interval(row.against), False) for row in rows],
+        f"against {rows[0].name}": [("–", False)]
+        + [(interval(row.against), False) for row in rows[1:]],
         "columns": [(str(row.n_columns), False) for row in rows],
         "fit, s": [_cell(row.seconds, ".2f") for row in rows],
     }
-    columns[f"against {rows[0].name}"][0] = "–", False
-    return _rendered(
-        "prediction.html.jinja",
-        about=predictions.about,
-        labels=predictions.labels,
-        metric=predictions.metric,
-        use=_prediction.what_to_use(predictions),
-        figures=_table(rows, columns),
-        notes=_prediction.notes(predictions),
-        files=[row.file for row in rows if row.is_encoder],
-    )
+    return {"figures": _table(rows, columns)}
 
 
-def page(comparison: Comparison) -> str:
-    """Return the page about a comparison as HTML. It loads nothing from elsewhere."""
+def _about_comparison(comparison: Comparison) -> dict[str, Any]:
     search = comparison.search
-    return _rendered(
-        "report.html.jinja",
-        comparison=comparison,
-        about=comparison.about,
-        k=comparison.ks[0],
-        ship=_text.what_to_ship(comparison),
-        notes=_text.notes(comparison),
-        bars=_bars(comparison),
-        parts=_parts(comparison),
-        lists=_lists(comparison),
-        figures=_all_figures(comparison),
-        found=None if search is None else search.found,
-        half_life="" if search is None else half_life(search.found),
-        pictures=[_recall_curves(comparison), *_search_curves(comparison)],
-    )
+    return {
+        "k": comparison.ks[0],
+        "bars": _bars(comparison),
+        "parts": _parts(comparison),
+        "lists": _lists(comparison),
+        "figures": _all_figures(comparison),
+        "found": None if search is None else search.found,
+        "half_life": "" if search is None else half_life(search.found),
+        "pictures": [_recall_curves(comparison), *_search_curves(comparison)],
+    }
 
 
 def _bars(comparison: Comparison) -> list[dict[str, Any]]:

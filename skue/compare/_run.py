@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from skue.compare._comparison import USUAL_KS, Comparison, Row
 from skue.compare._contenders import Contender, encoders, rankers
 from skue.compare._item_features import FeatureFile
 from skue.compare._progress import EpochProgress, Progress
@@ -22,133 +22,12 @@ from skue.metrics._evaluation import Evaluation, evaluate
 from skue.metrics._scorers import NDCGAtK, RecallAtK, average_precision
 
 CURVE_KS = (1, 2, 5, 10, 20, 50, 100)
-USUAL_KS = [20, 50]
 # With fewer items, the usual k would be a large part of all items.
 _FEW_ITEMS = 100
 # If a smaller share of events repeats an item, seen items displace new ones in the ranking. In a
 # log with added repeats, keeping seen items became better at about 1.7 %.
 _RARELY_AGAIN = 0.01
-_N_RESAMPLES = 2000
 _TIMED_USERS = 5_000
-
-
-@dataclass
-class Row:
-    """The figures of one contender. NaN is a figure that it does not have."""
-
-    name: str
-    is_encoder: bool
-    recall: dict[int, float]
-    ndcg: dict[int, float]
-    repeat: float
-    explore: float
-    cold: float
-    warm: float
-    curve: dict[int, float]
-    fit_seconds: float
-    microseconds_per_user: float
-    known_items: float = math.nan
-    new_items: float = math.nan
-    parameters: dict[str, Any] = field(default_factory=dict)
-    against: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    average_precision: float = math.nan
-    coverage: float = math.nan
-    novelty: float = math.nan
-    similarity: float = math.nan
-
-
-@dataclass
-class Comparison:
-    """Everything that the command prints or writes.
-
-    Attributes
-    ----------
-    about : dict
-        The log, its size and period, the command, the date and the versions.
-    split : Split
-    ks : list of int
-        The first one decides which contender is best.
-    ks_given : bool
-        Whether the ks come from the command line.
-    seen : {"auto", "keep", "exclude"}
-        The option of the command line.
-    exclude_seen : bool
-        Whether items of the history are left out of the ranking.
-    items : ItemEmbeddings
-        The item vectors of the averages.
-    contenders : list of Contender
-    feature_file : FeatureFile or None
-    columns : str
-        Which columns of the log were read as what.
-    rows : list of Row
-        The figures of the contenders that are done, in the same order.
-    per_user : dict
-        Recall at the first k of each user, for each name of a contender that is done.
-    search : Search or None
-        None until it is done.
-    shares : dict
-        Share of the held-out items that are in the history (``"repeat"``), outside of the
-        catalogue (``"unknown"``), or of no training history (``"new"``), and of the users without
-        a known event (``"cold"``).
-    stopped : BaseException or None
-        The interrupt or error that ended the comparison before the last row.
-    """
-
-    about: dict[str, Any]
-    split: Split
-    ks: list[int]
-    ks_given: bool
-    seen: str
-    exclude_seen: bool
-    items: ItemEmbeddings
-    contenders: list[Contender]
-    feature_file: FeatureFile | None = None
-    columns: str = ""
-    rows: list[Row] = field(default_factory=list)
-    per_user: dict[str, np.ndarray] = field(default_factory=dict)
-    search: Search | None = None
-    shares: dict[str, float] = field(default_factory=dict)
-    stopped: BaseException | None = None
-
-    @property
-    def encoders(self) -> list[Contender]:
-        """The contenders with vectors that are done, which the report saves."""
-        return [c for c in self.contenders if c.kind != "ranker" and c.name in self.per_user]
-
-    @property
-    def missing(self) -> list[str]:
-        """Names of the contenders that are not done."""
-        return [each.name for each in self.contenders if each.name not in self.per_user]
-
-    @property
-    def has_rankers(self) -> bool:
-        """Whether all rankers are done, so that the best one is known."""
-        return all(each.name in self.per_user for each in self.contenders if each.kind == "ranker")
-
-    @property
-    def best_ranker(self) -> str:
-        """Name of the best ranker without vectors."""
-        names = [row.name for row in self.rows if not row.is_encoder]
-        return max(names, key=lambda name: self.per_user[name].mean())
-
-    def add(self, row: Row, recall: np.ndarray) -> None:
-        """Add a contender that is done, with its recall for each user."""
-        names = [contender.name for contender in self.contenders]
-        self.rows.append(row)
-        self.rows.sort(key=lambda row: names.index(row.name))
-        self.per_user[row.name] = recall
-
-    def set_intervals(self) -> None:
-        """Compare all rows with the best ranker and the plain average."""
-        for row in self.rows:
-            for other in dict.fromkeys([self.best_ranker, "plain average"]):
-                if other not in (row.name, *row.against):
-                    ours, theirs = self.per_user[row.name], self.per_user[other]
-                    row.against[other] = paired_interval(ours, theirs)
-
-    def row(self, name: str) -> Row:
-        """Return the figures of a contender."""
-        return next(row for row in self.rows if row.name == name)
 
 
 def compare(
@@ -194,6 +73,7 @@ def compare(
     )
     comparison = Comparison(
         about,
+        columns,
         split,
         chosen_ks,
         ks is not None,
@@ -202,13 +82,12 @@ def compare(
         items,
         contenders,
         feature_file,
-        columns,
     )
     # The plain average first: it tells how many held-out items can be found.
     in_order = sorted(contenders, key=lambda contender: contender.name != "plain average")
     try:
         for number, contender in enumerate(in_order, start=1):
-            with progress.stage(f"[{number}/{len(contenders)}] {contender.name}", is_row=True):
+            with progress.stage(f"[{number}/{len(contenders)}] {contender.name}"):
                 if contender.is_searched:
                     comparison.search = _search(contender, comparison, given, progress)
                 microseconds = _fit(contender, split, progress)
@@ -239,24 +118,6 @@ def usual_ks(n_items: int) -> list[int]:
     if n_items >= _FEW_ITEMS:
         return USUAL_KS
     return sorted({max(1, n_items // 5), max(1, n_items // 2)})
-
-
-def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean difference over users and its 95 % bootstrap interval.
-
-    Users are drawn with replacement. Users with the same difference are interchangeable, so the
-    counts of the distinct differences follow a multinomial distribution. One user has no interval:
-    its ends are NaN.
-    """
-    differences = np.round(ours - theirs, 12)
-    n_users = len(differences)
-    if n_users < 2:
-        return float(differences.mean()), math.nan, math.nan
-    values, counts = np.unique(differences, return_counts=True)
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(n_users, counts / n_users, size=_N_RESAMPLES)
-    low, high = np.percentile(drawn @ values / n_users, [2.5, 97.5])
-    return float(differences.mean()), float(low), float(high)
 
 
 def _require_known_items(split: Split, items: ItemEmbeddings) -> None:
@@ -330,7 +191,6 @@ def _row(
         curve={k: float(_recall(k).per_user(evaluation).mean()) for k in CURVE_KS},
         fit_seconds=contender.seconds,
         microseconds_per_user=microseconds,
-        known_items=_recall(k).of_part(evaluation, ~evaluation.new & evaluation.new.any()),
         new_items=_recall(k).of_part(evaluation, evaluation.new),
         parameters=contender.parameters,
         average_precision=float(average_precision(evaluation, k).mean()),

@@ -41,19 +41,6 @@ class Search:
     found: dict[str, Any]
     trials: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def on_edge(self) -> bool:
-        """Whether the best decay is the largest or smallest tried; 0 is not an edge."""
-        decay = self.found["decay"]
-        unit = self.found["age_unit"]
-        tried = [trial["decay"] for trial in self.trials if trial["age_unit"] == unit]
-        # With exponent 0 the decay has no effect.
-        return (
-            bool(tried)
-            and bool(self.found["repeat_exponent"])
-            and (decay == max(tried) or decay == min(tried) > 0)
-        )
-
 
 def search_decay(
     split: Split,

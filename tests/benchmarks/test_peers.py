@@ -12,7 +12,6 @@ from skue import (
     DecayAverageUserEncoder,
     Histories,
     NDCGAtK,
-    OwnFrequencyRanker,
     PopularityRanker,
     RecallAtK,
     SimilarUsersRanker,
@@ -52,18 +51,6 @@ def test_the_last_two_events_are_held_out_and_never_learned_from(modules):
     assert list(split.validation[1]) == ["c", "y"]
     assert [list(row) for row in split.test[0]] == [["a", "b", "c"], ["x", "y"]]
     assert list(split.test[1]) == ["d", "z"]
-
-
-def test_with_times_whole_instants_are_held_out(modules):
-    histories = Histories.from_lists([list("abcde")], timestamps=[[1, 2, 2, 3, 3]], user_ids=["1"])
-    split = modules[1].Split(histories)
-    assert [list(row) for row in split.learned_from] == [["a"]]
-    assert [sorted(held_out) for held_out in split.test[1]] == [["d", "e"]]
-
-
-def test_refit_learns_from_the_validation_target_and_not_from_the_test_target(modules):
-    split = modules[1].Split(Histories.from_lists([list("abcd")], user_ids=["1"]), refit=True)
-    assert [list(row) for row in split.learned_from] == [["a", "b", "c"]]
 
 
 def test_the_evaluation_agrees_with_a_ranking_made_by_hand(modules):
@@ -190,16 +177,6 @@ def test_the_weights_of_a_query_decay_and_are_damped(modules):
     expected = {"a": (1 + np.exp(-1)) ** 0.5, "b": np.exp(-0.25)}
     for item, weight in expected.items():
         assert matrix[0, items.lookup(np.array([item]))[0]] == pytest.approx(weight)
-
-
-def test_the_first_items_are_those_with_the_largest_scores(modules):
-    _peers, peers = modules
-    X = sessions()
-    peer = _peers.ItemScorer(OwnFrequencyRanker(), exclude_seen=False).fit(X)
-    listed = peers.first_items(peer, X, False)
-    table = peer.scores(X)(0, len(X))
-    assert (np.diff(np.take_along_axis(table, listed, axis=1)) <= 0).all()
-    assert peers.first_items(peer, X, True)[0, 0] not in peer.items.rows_of(X[:1])
 
 
 def planted(name, modules, **settings):

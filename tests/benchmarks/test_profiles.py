@@ -12,7 +12,6 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 profiles = pytest.importorskip("profiles")
-from _tables import profiles as profiles_table  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -40,14 +39,3 @@ def test_ridge_scores_are_those_of_the_penalty_with_the_least_leave_one_out_erro
 def test_the_area_under_the_curve_is_that_of_scikit_learn():
     scores, classes = RNG.integers(5, size=40).astype(float), RNG.integers(2, size=40)
     assert profiles.auc(scores, classes) == pytest.approx(roc_auc_score(classes, scores))
-
-
-def test_the_table_ranks_contenders_by_their_mean_rank():
-    log = [
-        {"name": "a", "fit_cpu_seconds": 2.0, "alone": {"x": 0.5, "y": 0.9}, "beside": {"x": 0.6}},
-        {"name": "b", "fit_cpu_seconds": 1.0, "alone": {"x": 0.7, "y": 0.95}, "beside": {"x": 0.5}},
-    ]
-    text = profiles_table({"base": "a", "logs": {"one": log}})
-    alone, beside = text.split("Beside")
-    assert alone.index("| b | 0.700 | 0.950 | 1.0 | 0.5 |") < alone.index("| a |")
-    assert beside.index("| a |") < beside.index("| b |")

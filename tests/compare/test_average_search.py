@@ -8,29 +8,6 @@ from skue.compare._search import Search, search_decay
 from skue.compare._split import split_log
 
 
-def search(found, decays, *, exponent=1.0, unit="step"):
-    best = {"decay": found, "age_unit": unit, "repeat_exponent": exponent}
-    others = [{"decay": 99.0, "age_unit": "another", "repeat_exponent": 1.0, "recall": 0.0}]
-    return Search(best, [{**best, "decay": decay, "recall": 0.0} for decay in decays] + others)
-
-
-@pytest.mark.parametrize(
-    ("found", "decays", "exponent", "expected"),
-    [
-        (2.0, (0.0, 0.5, 2.0), 1.0, True),
-        (0.5, (0.0, 0.5, 2.0), 1.0, False),
-        (0.0, (0.0, 0.5, 2.0), 1.0, False),
-        (0.1, (0.1, 0.5, 2.0), 1.0, True),
-        (2.0, (0.0, 0.5, 2.0), 0.0, False),
-    ],
-    ids=["largest", "inside", "zero", "smallest", "without effect"],
-)
-def test_a_decay_is_on_the_edge_if_it_is_the_largest_or_smallest_of_its_unit(
-    found, decays, exponent, expected
-):
-    assert search(found, decays, exponent=exponent).on_edge is expected
-
-
 def test_the_decay_with_the_best_recall_is_found_and_progress_is_reported():
     # The held-out item is the newest one, after another item 1 to 3 times. The newest item is the
     # nearest for decays above 0, 0.48 and 0.61: where exp(-d) + exp(-2 d) + ... is below 1.

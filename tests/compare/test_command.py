@@ -1,12 +1,10 @@
 """The command line on small files."""
 
-import gzip
 import html
 import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +16,11 @@ import pytest
 
 import skue
 from skue import (
-    CooccurrenceItemEmbedder,
     TransitionItemRanker,
     TwoStageRecommender,
     TwoTowerUserEncoder,
     load_interactions,
 )
-from skue._ctrl_c import Terminated
 from skue.compare import _report
 from skue.compare._command import main, parser, read_log
 
@@ -162,26 +158,6 @@ def test_bars_and_intervals_are_as_long_as_the_figures(compared):
     np.testing.assert_allclose(ends / largest, np.array(expected) / max(recalls), atol=4e-3)
 
 
-def test_the_best_of_each_column_is_bold(compared):
-    _, folder = compared
-    rows = json.loads((folder / "scores.json").read_text())["rows"]
-    table = (folder / "report.html").read_text().rpartition("<table>")[2]
-    lines = re.findall(r'<tr><th scope="row">.*?</tr>', table)
-    bold = [re.findall(r"<td>(<b>)?", line)[:4] for line in lines]
-    for column, (metric, k) in enumerate(
-        [("recall", "3"), ("recall", "5"), ("ndcg", "3"), ("ndcg", "5")]
-    ):
-        values = [round(row[metric][k], 3) for row in rows]
-        assert [cells[column] == "<b>" for cells in bold] == [v == max(values) for v in values]
-
-
-def test_a_second_report_replaces_the_first(compared, log, tmp_path, without_pictures):
-    folder = shutil.copytree(compared[1], tmp_path / "report")
-    assert run("compare", log, "-k", 3, "--out", folder).returncode == 0
-    assert json.loads((folder / "scores.json").read_text())["k"] == [3]
-    assert os.listdir(tmp_path) == ["report"]
-
-
 def scores(path, *options):
     done = run("compare", path, "-k", 3, "--json", *options)
     assert done.returncode == 0, done.stderr
@@ -227,25 +203,6 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, content, message):
     assert message in error
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [f"u,i{n % 3},2026-01-{n:02d}" for n in range(1, 9)],
-        [f"u{n},i,2026-01-{day:02d}" for n in range(9) for day in (1, 2, 3)],
-        [f"u{n},i{2 * n + day},2026-01-{day:02d}" for n in range(9) for day in (1, 2)],
-    ],
-    ids=["one user", "one item", "no item twice"],
-)
-def test_an_unusual_log_gives_a_table_or_one_error_line(tmp_path, lines):
-    path = tmp_path / "log.csv"
-    path.write_text(HEADER + "\n".join(lines) + "\n")
-    done = run("compare", path)
-    assert done.returncode in (0, 2)
-    assert "Traceback" not in done.stderr
-    if done.returncode == 2:
-        assert done.stderr.splitlines()[-1].startswith("skue compare: error: ")
-
-
 def test_a_warning_is_one_line_and_a_k_above_the_number_of_items_is_noted(tmp_path):
     path = tmp_path / "log.csv"
     lines = (f"u{n},i{n % 2},2026-01-0{d}\n" for n in range(9) for d in (1, 2))
@@ -255,14 +212,6 @@ def test_a_warning_is_one_line_and_a_k_above_the_number_of_items_is_noted(tmp_pa
     assert "skue compare: note: No two items appear together" in done.stderr
     assert all(line.startswith("skue compare: ") for line in done.stderr.splitlines())
     assert "k is 20, but there are only 2 items, so recall is the same" in done.stdout
-
-
-def test_a_log_of_one_instant_cannot_be_split(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text(HEADER + "".join(f"u{n},i{m},2026-01-01\n" for n in range(5) for m in range(3)))
-    done = run("compare", path)
-    assert done.returncode == 2
-    assert "needs 1 instant" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -277,17 +226,11 @@ def test_a_log_of_one_instant_cannot_be_split(tmp_path):
             marks=pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc"),
         ),
         (["--items", "none.npz"], "--items none.npz: the file does not exist"),
-        (["--items", "."], "--items .: the file does not exist"),
         (["--items", "{log}"], "error: --items {log}"),
         (["--item-features", "none.csv"], "--item-features none.csv: the file does not exist"),
         (["--time", "time", "--no-time"], "--time time and --no-time cannot be combined"),
         (["--user", "nobody"], "has no column 'nobody'"),
-        (
-            ["--user", "0", "--item", "1"],
-            "but the first line is ['user', 'item', 'time']. Give the",
-        ),
         (["--encoding", "latin-seven"], "latin-seven"),
-        (["--delimiter", "xx"], "The 'delimiter' parameter must be"),
     ],
     ids=lambda options: " ".join(options) if isinstance(options, list) else "",
 )
@@ -297,22 +240,6 @@ def test_wrong_options_are_one_error_line_before_any_work(log, options, message)
     (error,) = done.stderr.splitlines()
     assert error.startswith("skue compare: error: ")
     assert message.replace("{log}", str(log)) in error
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (gzip.compress(b"user,item\n" + os.urandom(9000).hex().encode())[:-4000], "cut short"),
-        (b"user,item\n1,caf\xe9\n", r"line 2: b'item\n1,caf\xe9\n' is not utf-8. Give the enc"),
-    ],
-    ids=["cut short", "not UTF-8"],
-)
-def test_an_unreadable_file_is_one_error_line(tmp_path, capsys, content, message):
-    path = tmp_path / ("log.csv.gz" if content[:2] == b"\x1f\x8b" else "log.csv")
-    path.write_bytes(content)
-    assert main(["compare", str(path)]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert message in error
 
 
 def test_the_table_is_printed_when_the_report_cannot_be_written(
@@ -374,10 +301,9 @@ def test_sigterm_prints_and_writes_the_rows_that_are_done(log, tmp_path):
     ("stop", "code", "said"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
-        (Terminated(), 143, "interrupted"),
         (MemoryError(), 2, "error: not enough memory. MemoryError"),
     ],
-    ids=["Ctrl-C", "SIGTERM", "memory"],
+    ids=["Ctrl-C", "memory"],
 )
 def test_a_stop_keeps_the_rows_that_are_done_and_names_the_missing_ones(
     log, tmp_path, monkeypatch, without_pictures, stop, code, said
@@ -419,58 +345,10 @@ def test_a_stop_in_a_ranker_keeps_the_earlier_ones(log, tmp_path, monkeypatch, w
     assert "plain-average.joblib" in os.listdir(tmp_path / "report")
 
 
-def test_a_stop_before_the_second_row_leaves_nothing(log, tmp_path, monkeypatch):
-    def fit(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(CooccurrenceItemEmbedder, "fit", fit)
-    done = run("compare", log, "--quiet", "--out", tmp_path / "report")
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "skue compare: interrupted\n"
-    assert os.listdir(tmp_path) == []
-
-
-def test_every_row_is_printed_when_it_is_done_in_columns_that_stay(log, monkeypatch):
-    shown, fit = [], TwoTowerUserEncoder.fit
-
-    def fit_and_look(encoder, *given):
-        shown.append(sys.stdout.getvalue())
-        return fit(encoder, *given)
-
-    monkeypatch.setattr(TwoTowerUserEncoder, "fit", fit_and_look)
-    done = run("compare", log, "-k", 3)
-    (first,) = shown  # the two-tower is fitted once, for the two-stage too
-    assert first.splitlines()[-1].startswith("mix  ")
-    assert done.stdout.startswith(first)
-    table = done.stdout.splitlines()[:14]
-    assert len({len(line) for line in table}) == 1
-
-
-def test_columns_can_be_given_by_position(tmp_path, capsys):
-    path = tmp_path / "u.data"
-    path.write_text("\n".join(line.replace(",", "\t") for line in rows()) + "\n")
-    histories = read(path, "--user", "0", "--item", "1", "--time", "2")
-    assert (len(histories), len(histories.codes)) == (40, 400)
-    assert histories.timestamps is not None
-    assert main(["compare", str(path), "--time", "2"]) == 2
-    assert "so give the user column by position too: --user COLUMN" in capsys.readouterr().err
-
-
-def test_a_log_without_times_is_noted(tmp_path, capsys):
-    path = tmp_path / "log.txt"
-    lines = (" ".join(f"i{(n * k) % 7}" for k in range(1, 7)) for n in range(40))
-    path.write_text("".join(f"u{n} {line}\n" for n, line in enumerate(lines)))
-    assert main(["compare", str(path), "-k", "2"]) == 0
-    assert "There are no times, so the order of the lines is used" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
         ["compare", "-k", "0"],
-        ["compare", "-k", "9999999999999999999999"],
-        ["compare", "--split", "x"],
-        ["compare", "--time-unit", "h"],
         [],
     ],
 )
@@ -511,25 +389,6 @@ def test_all_columns_without_a_usual_name_are_asked_for_at_once(tmp_path, capsys
     assert len(histories) == 6
 
 
-def test_an_unused_column_of_dates_is_an_error_where_columns_are_given_by_position(
-    tmp_path, capsys
-):
-    path = tmp_path / "log.csv"
-    path.write_text("\n".join(rows(12)) + "\n")
-    positions = ["--user", "0", "--item", "1"]
-    assert main(["compare", str(path), *positions]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "column 2 may hold it. Add --time 2 (or --no-time to use the order of" in error
-    assert read(path, *positions, "--no-time").timestamps is None
-
-
-def test_a_second_column_of_dates_is_ignored(tmp_path):
-    path = tmp_path / "log.csv"
-    lines = [f"{line},1990-05-{n % 28 + 1:02d}" for n, line in enumerate(rows(12))]
-    path.write_text("user,item,time,birthday\n" + "\n".join(lines) + "\n")
-    assert read(path).timestamps.min() == np.datetime64("2026-01-01")
-
-
 def test_every_reading_option_reaches_the_reader(tmp_path):
     path = tmp_path / "log.data"
     text = "\n".join(
@@ -546,22 +405,6 @@ def test_every_reading_option_reaches_the_reader(tmp_path):
     assert (first.timestamps == [np.datetime64(f"2026-{k:02d}-03") for k in range(1, 6)]).all()
 
 
-def test_times_are_read_in_the_given_format(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text("user,item,time\na,x,01|02|2026\na,y,02|02|2026\n")
-    times = read(path, "--time-format", "%d|%m|%Y").timestamps
-    assert (times == np.array(["2026-02-01", "2026-02-02"], dtype="datetime64[D]")).all()
-
-
-def test_two_columns_for_one_role_are_a_question_that_names_the_flags(tmp_path, capsys):
-    path = tmp_path / "log.csv"
-    path.write_text("customer_id,user_id,item_id\n1,2,3\n1,2,4\n")
-    assert main(["compare", str(path)]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "which column is the user?" in error
-    assert "Set --user 'user_id' or --user 'customer_id'" in error
-
-
 def test_the_notes_tell_which_columns_were_read_and_which_were_not(tmp_path, capsys):
     path = tmp_path / "log.csv"
     lines = [f"{line},{n}" for n, line in enumerate(rows(12))]
@@ -574,14 +417,6 @@ def test_the_notes_tell_which_columns_were_read_and_which_were_not(tmp_path, cap
     read, way_out = note.removeprefix("Read: ").split(". ")
     assert read in printed.err
     assert way_out == "Column 'rating' is not used: --weight rating."
-
-
-def test_numeric_times_are_read_in_the_given_unit(tmp_path):
-    path = tmp_path / "log.csv"
-    lines = [f"{user},{(user * k) % 7},{k * 86_400_000}" for user in range(9) for k in range(1, 6)]
-    path.write_text("user,item,time\n" + "\n".join(lines) + "\n")
-    days = read(path, "--time-unit", "ms")[0:1].timestamps
-    assert days.tolist() == [86_400.0 * k for k in range(1, 6)]
 
 
 def nothing_twice(path, n_users=60, n_again=0):
@@ -597,10 +432,8 @@ def nothing_twice(path, n_users=60, n_again=0):
 @pytest.mark.parametrize(
     ("n_again", "options", "excluded"),
     [
-        (0, [], True),
         (4, [], True),  # 4 of 480 events
         (5, [], False),
-        (0, ["--seen", "keep"], False),
         (5, ["--seen", "exclude"], True),
     ],
 )
@@ -655,17 +488,6 @@ def test_a_split_in_time_tells_why_users_are_left_out_and_that_few_remain(tmp_pa
     assert "each user's first instant after 2023-11-17 22:13:20." in said
 
 
-def test_a_split_in_time_that_leaves_no_users_is_an_error(tmp_path, capsys):
-    path = tmp_path / "log.csv"
-    lines = [f"a{u},i{k},2026-01-0{k}" for u in range(8) for k in (1, 2)]
-    lines += [f"b{u},i{k},2026-02-0{k}" for u in range(2) for k in (1, 2)]
-    path.write_text(HEADER + "\n".join(lines) + "\n")
-    assert main(["compare", str(path), "--split", "time"]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "8 have nothing after 2026-01-02, 2 have nothing up to 2026-01-02" in error
-    assert "Use --split last" in error
-
-
 def test_the_report_names_its_log_date_and_command(compared, log):
     done, folder = compared
     page = (folder / "report.html").read_text()
@@ -679,12 +501,6 @@ def test_the_report_names_its_log_date_and_command(compared, log):
     for said in (str(log), "2026-01-01 to 2026-01-05", about["command"], about["date"]):
         assert said in html.unescape(page)
     assert f"Log: {log} (40 users, 400 events, 2026-01-01 to 2026-01-05)" in done.stdout
-
-
-def test_a_quiet_command_prints_only_the_table(log):
-    done = run("compare", log, "-k", 3, "--quiet")
-    assert done.returncode == 0
-    assert done.stderr == ""
 
 
 def test_version_is_that_of_skue():
@@ -716,15 +532,6 @@ def test_output_to_a_closed_pipe_is_one_line_and_exit_code_2(tiny):
     os.close(writer)
     assert done.returncode == 2
     assert done.stderr == "skue compare: error: the output could not be written: Broken pipe.\n"
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
-def test_output_to_a_full_disk_is_one_line_and_exit_code_2(tiny, monkeypatch, capsys):
-    with open("/dev/full", "w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        assert main(["compare", str(tiny), "--quiet"]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "the output could not be written: No space left on device" in error
 
 
 def test_characters_that_the_terminal_cannot_show_are_escaped(tiny, monkeypatch):

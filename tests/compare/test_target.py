@@ -13,7 +13,6 @@ from skue import Histories, load_interactions
 from skue.compare import _prediction
 from skue.compare._labels import read_labels
 from skue.compare._prediction import interval_over_folds
-from skue.items._choices import counts_of
 
 
 def lines_of(n_users=80, seed=0):
@@ -136,14 +135,6 @@ def test_options_of_the_other_question_are_refused(log, option):
     done = run("compare", log, "--target", log, *option)
     assert done.returncode == 2
     assert f"--target and {option[0]} cannot be combined" in done.stderr
-
-
-def test_counts_are_those_of_a_slow_loop():
-    rng = np.random.default_rng(0)
-    lists = [rng.integers(5, size=n).tolist() for n in (4, 0, 7)]
-    histories = Histories.from_lists(lists)
-    expected = [[row.count(item) for item in histories.item_ids] for row in lists]
-    np.testing.assert_array_equal(counts_of(histories).toarray(), expected)
 
 
 def test_the_interval_over_folds_is_wider_than_that_of_a_t_test_by_the_known_factor():

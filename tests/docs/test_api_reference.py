@@ -2,7 +2,6 @@
 
 import doctest
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,16 +50,3 @@ def examples(thing):
 )
 def test_every_public_name_has_an_example_that_runs(module, name):
     assert examples(getattr(module, name))
-
-
-def test_only_the_example_of_share_items_is_skipped():
-    # It needs a dask cluster.
-    assert not examples(skue.share_items)
-    assert ">>> " in skue.share_items.__doc__
-
-
-def test_pytest_runs_the_doctests_of_the_package():
-    settings = (PAGE.parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    options = tomllib.loads(settings)["tool"]["pytest"]["ini_options"]
-    assert "--doctest-modules" in options["addopts"]
-    assert "skue" in options["testpaths"]

@@ -40,36 +40,3 @@ def test_a_table_stays_as_it_is_while_a_file_is_missing():
     )
     assert measured.PLACE.search(text)
     assert measured.filled(text) == text
-
-
-def row(name, recall, ndcg):
-    return {"name": name, "R@10": recall, "N@10": ndcg}
-
-
-def test_the_short_table_of_quality_has_a_column_for_each_log():
-    shop = {
-        "log": "shop.csv.gz",
-        "rows": [
-            row("transitions", 0.9, 0.9),
-            row("own frequency", 0.31234, 0.3),
-            row("encoder", 0.25, 0.2),
-            row("two-stage", 0.4, 0.35),
-        ],
-    }
-    reviews = {"log": "reviews.txt", "rows": [row("encoder", 0.1, 0.05)]}
-    features = {
-        "log": "reviews.txt",
-        "figures": [
-            {"log": "reviews", "features": "without", "recall": 0.1, "ndcg": 0.05},
-            {"log": "reviews", "features": "with", "recall": 0.12, "ndcg": 0.06},
-            {"log": "reviews", "metric": "recall@10", "with_less_without": [0.02, 0.01, 0.03]},
-        ],
-    }
-    assert measured.KINDS["quality_short"](shop, reviews, features).splitlines() == [
-        "|  | shop | reviews |",
-        "| --- | ---: | ---: |",
-        "| own frequency, then popularity | .3123 / .3000 |  |",
-        "| `TwoTowerUserEncoder`, first stage of the next row | .2500 / .2000 | .1000 / .0500 |",
-        "| `TwoStageRecommender` | **.4000 / .3500** |  |",
-        "| `TwoTowerUserEncoder` with item features |  | **.1200 / .0600** |",
-    ]

@@ -48,8 +48,3 @@ def test_every_entry_of_a_public_docstring_has_a_description(section):
     }
     assert len(entries) > 80
     assert not [entry for entry, description in entries.items() if not description]
-
-
-def test_an_entry_without_a_description_is_found():
-    text = "Do.\n\nParameters\n---\na : {1, \\\n    2}\nb : int\n    Text.\n\nReturns\n---\n"
-    assert described(text, "Parameters") == {"a": "", "b": "Text."}

@@ -22,7 +22,7 @@ def two_tower(items):
 @pytest.fixture(scope="module", params=["no weights", "a dislike"])
 def batch(request):
     rng = np.random.default_rng(0)
-    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, 1000))])
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, 400))])
     # Every fifth item is unknown, and the ids are not the rows.
     ids = rng.permutation(300)
     items = ItemEmbeddings(rng.normal(size=(240, 7)), ids=ids[:240])
@@ -47,9 +47,7 @@ def test_threads_change_no_bit(encoder, batch):
         np.testing.assert_array_equal(encoder.transform(batch[1]), one)
 
 
-@pytest.mark.parametrize(
-    ("backend", "n_jobs"), [("threading", 3), ("multiprocessing", 2), ("loky", 2)]
-)
+@pytest.mark.parametrize(("backend", "n_jobs"), [("threading", 3), ("loky", 2)])
 def test_workers_change_no_bit(encoder, batch, backend, n_jobs):
     expected = encoder.transform(batch[1])
     with parallel_config(backend=backend):
@@ -57,11 +55,11 @@ def test_workers_change_no_bit(encoder, batch, backend, n_jobs):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 7, 64, 100, 999, 1000, 5000])
+@pytest.mark.parametrize("chunk_size", [7, 64, 399, 5000])
 def test_chunks_are_the_rows_of_the_whole(encoder, batch, chunk_size):
     chunks = list(encoder.iter_transform(batch[1], chunk_size=chunk_size))
-    assert [rows.start for rows, _ in chunks] == list(range(0, 1000, chunk_size))
-    assert chunks[-1][0].stop == 1000
+    assert [rows.start for rows, _ in chunks] == list(range(0, 400, chunk_size))
+    assert chunks[-1][0].stop == 400
     assert all(len(vectors) == rows.stop - rows.start for rows, vectors in chunks)
     np.testing.assert_array_equal(
         np.concatenate([vectors for _, vectors in chunks]), encoder.transform(batch[1])

@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 
-from skue import ItemEmbeddings, export_index, open_index, prune
+from skue import ItemEmbeddings, export_index, prune
 from skue.serving import _versions
 
 
@@ -31,13 +31,6 @@ def export_and_die(folder, step):
     place = getattr(_versions, module) if module else _versions
     setattr(place, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     export_index(ItemEmbeddings([[1.0, 0.0]]), folder)
-
-
-def cut_off_and_search(folder, path):
-    """Open an index, cut off one of its files and search."""
-    index = open_index(folder)
-    os.truncate(path, 4096)
-    index.search(np.ones((1, 16)), 2, space_id="shop")
 
 
 CATALOGUES = [

@@ -84,15 +84,6 @@ def test_load_is_called_once_with_every_user_once(serving):
     np.testing.assert_array_equal(ids[0], ids[2])
 
 
-def test_histories_with_user_ids_may_come_in_any_order_and_leave_out_users(serving):
-    asked = [USERS[3], "nobody", USERS[1]]
-    known = Histories.from_lists([LISTS[USERS[1]], LISTS[USERS[3]]], user_ids=[USERS[1], USERS[3]])
-    ids, scores, _ = serving.recommend(asked, lambda ids: known, k=4)
-    expected, _, _ = serving.recommend([USERS[3], USERS[1]], load, k=4)
-    np.testing.assert_array_equal(ids[[0, 2]], expected)
-    assert np.isfinite(scores).all()
-
-
 def test_items_are_excluded_and_allowed(serving, recommender):
     asked, allowed = USERS[:5], IDS[:40]
     excluded = [LISTS[user] for user in asked]
@@ -108,13 +99,6 @@ def test_items_that_the_index_does_not_have_are_left_out(recommender, tmp_path):
     ids, _, _ = serving.recommend(USERS, load, k=10)
     assert any(set(LISTS[user]) - set(IDS[:20]) for user in USERS)
     assert set(ids.ravel().tolist()) <= set(IDS[:20])
-
-
-def test_a_recommender_of_another_space_is_refused(serving, tmp_path):
-    other = DecayAverageUserEncoder(ItemEmbeddings(RNG.normal(size=(60, 6)), IDS))
-    recommender = TwoStageRecommender(other, LogisticRegression(), random_state=0).fit(LOG)
-    with pytest.raises(SpaceMismatchError):
-        Retriever(serving.cache, serving.index, recommender)
 
 
 def test_a_recommender_whose_encoder_ranks_alone_searches_the_index(tmp_path):
@@ -160,12 +144,6 @@ def test_one_bad_history_affects_only_its_user(serving, bad, caplog):
     np.testing.assert_array_equal(ids[5], nearest_items(serving, asked, 4, exclude=excluded)[0][5])
     assert set(status) == {"cached"}
     assert "did not rank for 1 of 9 users. User 'user-5'" in caplog.text
-
-
-def test_no_user_gets_an_empty_answer(serving):
-    ids, scores, status = serving.recommend([], load, k=4)
-    assert ids.shape == scores.shape == (0, 4)
-    assert len(status) == 0
 
 
 def with_deadline(serving, recommender, deadline):
@@ -360,21 +338,3 @@ def test_limits_with_user_ids_reach_their_users(recommender, tmp_path, form, has
     assert found[:, 0].tolist() == IDS[:3]
     found, _ = index.recommend(recommender, LOG[:3], 1, allow=form(USERS[2::-1], lists[::-1]))
     assert found[:, 0].tolist() == IDS[:3]
-
-
-def test_histories_without_the_times_of_the_fit_are_not_ranked_and_reported_once(tmp_path, caplog):
-    times = [list(range(len(items))) for items in LISTS.values()]
-    timed = Histories.from_lists(list(LISTS.values()), timestamps=times, user_ids=USERS)
-    model = TwoStageRecommender(
-        DecayAverageUserEncoder(ITEMS), LogisticRegression(), random_state=0
-    ).fit(timed)
-    export_index(model, tmp_path)
-    serving = Retriever(UserVectorCache(model.encoder_), open_index(tmp_path), model)
-    ids, _, _ = serving.recommend(USERS[:9], lambda asked: timed[:9], k=4)
-    np.testing.assert_array_equal(ids, model.recommend(timed[:9], 4)[0])
-    assert not caplog.records
-    ids, _, _ = serving.recommend(USERS[:9], load, k=4)
-    np.testing.assert_array_equal(ids, nearest_items(serving, USERS[:9], 4)[0])
-    (record,) = caplog.records
-    assert "did not rank for 9 of 9 users" in record.message
-    assert "has no timestamps" in record.message

@@ -1,0 +1,122 @@
+"""What the two questions of the command share: rows of figures, told as text, JSON and HTML."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Result(ABC):
+    """Everything that the command prints or writes.
+
+    Attributes
+    ----------
+    about : dict
+        The log, its size and period, the command, the date and the versions.
+    columns : str
+        Which columns of the log were read as what.
+    stopped : BaseException or None
+        The interrupt or error that ended it before the last row.
+    """
+
+    about: dict[str, Any]
+    columns: str
+
+    def __post_init__(self) -> None:
+        self.stopped: BaseException | None = None
+
+    @property
+    @abstractmethod
+    def missing(self) -> list[str]:
+        """Names of the contenders that are not done."""
+
+    @property
+    @abstractmethod
+    def files(self) -> dict[str, Any]:
+        """The fitted encoders by the name of the file that the report saves them in."""
+
+    @abstractmethod
+    def table(self) -> str:
+        """Return the table of all contenders in columns of fixed width."""
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """Return the notes that explain the table."""
+
+    @abstractmethod
+    def recommendation(self) -> str:
+        """Return what follows from the figures of the contenders that are done."""
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """Return the figures for JSON."""
+
+    def verdict(self) -> str:
+        """Return the recommendation, after the names of the contenders that are missing."""
+        told = self.recommendation()
+        if self.missing:
+            are = "is" if len(self.missing) == 1 else "are"
+            names = listed([repr(name) for name in self.missing])
+            told = f"Stopped before {names}, which {are} missing. Of the others: {told}"
+        return told
+
+    def as_json(self) -> str:
+        """Return the figures, the notes and the recommendation as one JSON object. NaN is null."""
+        told = {"missing": self.missing, "notes": self.notes()}
+        return json.dumps(_plain({"about": self.about, **self.content(), **told}), indent=2)
+
+
+def in_columns(columns: dict[str, list[str]], least: dict[str, int]) -> str:
+    """Return cells in columns of fixed width. A column of dashes is left out.
+
+    Some columns have at least a given width, so that later rows fit below the earlier ones.
+    """
+    lines = [[header, *cells] for header, cells in columns.items() if set(cells) != {"-"}]
+    widths = [max(least.get(column[0], 0), *map(len, column)) for column in lines]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in zip(*lines, strict=True)
+    )
+
+
+def interval(values: tuple[float, float, float] | None) -> str:
+    """Return a difference with its interval, or a dash."""
+    if values is None:
+        return "-"
+    difference, low, high = values
+    if math.isnan(low):
+        return f"{difference:+.3f}"
+    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def figure(value: float, form: str = ".3f") -> str:
+    """Return a number, or a dash for NaN."""
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def listed(parts: list[str]) -> str:
+    """Return parts as "a, b and c"."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
