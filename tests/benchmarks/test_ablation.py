@@ -34,12 +34,3 @@ def test_every_variant_of_the_ablation_learns(parts):
         vectors = fitted(parts, name).item_embeddings_.vectors
         same = vectors.shape == whole.shape and np.array_equal(vectors, whole)
         assert same == (name == "all parts"), name
-
-
-def test_parts_that_are_left_out_stay_where_they_start(parts):
-    whole = fitted(parts, "all parts").parameters_
-    for name, part in (("no item gate", "gate"), ("no support", "support")):
-        assert any(tower[part].any() for tower in whole)
-        assert not any(tower[part].any() for tower in fitted(parts, name).parameters_)
-    assert all("linear" not in t for t in fitted(parts, "no MLP, no linear map").parameters_)
-    assert len(fitted(parts, "one pair of towers").parameters_) == 1

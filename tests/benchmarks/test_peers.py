@@ -14,7 +14,6 @@ from skue import (
     NDCGAtK,
     PopularityRanker,
     RecallAtK,
-    SimilarUsersRanker,
     TransitionItemRanker,
 )
 from skue.items._catalogue import Catalogue
@@ -136,19 +135,6 @@ def test_the_sequential_linear_model_agrees_with_its_definition(modules, decay):
     assert scores == pytest.approx(expected, abs=1e-5)
 
 
-def test_peers_that_a_log_is_too_large_for_are_named(modules, monkeypatch):
-    import _peer_settings
-
-    monkeypatch.setattr(_peer_settings, "MOST_ITEMS_OF_DENSE", 14)
-    result = modules[1].run(sessions(), only=["EASE", "SLIT", "transitions", "UP-CF"])
-    assert [row["name"] for row in result["rows"]] == ["transitions"]
-    told = modules[1].table(result).splitlines()[-1]
-    assert told == (
-        "Left out: EASE (more than 14 items), sequential linear (SLIT) (more than 14 items), "
-        "UP-CF (the log has no times)."
-    )
-
-
 def test_tifu_knn_decays_baskets_within_and_across_groups(modules):
     lists = [["a", "b", "b", "c"], ["d"]]
     X = Histories.from_lists(lists, timestamps=[[1, 2, 3, 3], [1]], user_ids=["1", "2"])
@@ -161,13 +147,6 @@ def test_tifu_knn_decays_baskets_within_and_across_groups(modules):
     # The neighbour of each person is the other one.
     scores = peer.scores(X, n_neighbors=1, own_share=0.6)(0, 2)
     assert scores[0, peer.items.lookup(np.array(["d"]))[0]] == pytest.approx(0.4)
-
-
-def test_up_cf_agrees_with_the_ranker_of_skue(modules):
-    X = sessions(instants=True)
-    peer = modules[0].UPCF(n_recent=25).fit(X)
-    other = SimilarUsersRanker().fit(X)._scores(X)
-    assert peer.scores(X, locality=5)(0, len(X)) == pytest.approx(other(0, len(X)))
 
 
 def test_the_weights_of_a_query_decay_and_are_damped(modules):
@@ -208,11 +187,6 @@ def test_a_peer_finds_planted_neighbours(modules, name, settings):
         pytest.importorskip("implicit")
     # By chance, 2 in 14.
     assert planted(name, modules, **settings) > 0.9
-
-
-def test_word2vec_finds_planted_neighbours(modules):
-    pytest.importorskip("gensim")
-    assert planted("Prod2Vec", modules, window=2, epochs=200, ns_exponent=0.75, n_dims=8) > 0.9
 
 
 def test_the_command_writes_its_figures(tmp_path):

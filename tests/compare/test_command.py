@@ -368,16 +368,6 @@ def german(path, header="Kunde Nr;Artikel;gekauft am", encoding="utf-8"):
     return path
 
 
-def test_a_german_log_needs_only_the_name_of_its_time_column(tmp_path, capsys):
-    path = german(tmp_path / "log.csv", header="Kunde Nr;Artikel;letzter Kauf")
-    assert main(["compare", str(path)]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "which column is the time? No column has a usual name, but column 'letz" in error
-    named = re.search(r"Add --time '(.*?)' \(or --no-time", error).group(1)
-    days = np.arange("2026-03-01", "2026-03-06", dtype="datetime64[D]")
-    assert (read(path, "--time", named)[0:1].timestamps == days).all()
-
-
 def test_all_columns_without_a_usual_name_are_asked_for_at_once(tmp_path, capsys):
     path = german(tmp_path / "log.csv", header="wer;was;wann")
     assert main(["compare", str(path)]) == 2

@@ -66,17 +66,6 @@ def test_chunks_are_the_rows_of_the_whole(encoder, batch, chunk_size):
     )
 
 
-def test_a_chunk_of_no_users_is_refused(encoder, batch):
-    with pytest.raises(ValueError, match="chunk_size must be an integer of at least 1, got 0"):
-        encoder.iter_transform(batch[1], chunk_size=0)
-
-
-def test_unknown_items_are_reported_once_for_all_chunks(encoder, batch):
-    with pytest.warns(UserWarning, match=r"of 60 items that are not in") as caught:
-        encoder.set_params(unknown_item="warn").transform(batch[1])
-    assert len(caught) == 1
-
-
 def test_a_cold_user_is_named_by_the_row_of_the_whole_batch(batch, monkeypatch):
     monkeypatch.setattr(_base, "CHUNK_SIZE", 64)
     encoder = DecayAverageUserEncoder(batch[0], cold_start="raise").fit(batch[1])

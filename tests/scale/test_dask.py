@@ -1,12 +1,6 @@
 """A real cluster of two worker processes: the same vectors, and each worker gets the items once."""
 
-import os
 import pickle
-import signal
-import sys
-import threading
-import time
-import warnings
 
 import joblib
 import numpy as np
@@ -125,74 +119,6 @@ def test_a_search_on_a_cluster_is_the_search(client, items, histories, received)
         found = search.fit(X, y).cv_results_["mean_test_score"]
     np.testing.assert_array_equal(found, expected)
     assert [n - m for n, m in zip(received(), before, strict=True)] == [1, 1]
-
-
-def test_a_killed_worker_changes_nothing(client, items, histories, small_chunks, monkeypatch):
-    import cloudpickle
-
-    class Slow(DecayAverageUserEncoder):
-        def _encode_events(self, events):
-            time.sleep(0.05)
-            return super()._encode_events(events)
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    fitted = Slow(items).fit(histories[:10])
-    expected = DecayAverageUserEncoder(items).fit(histories[:10]).transform(histories)
-    victim = next(iter(client.run(os.getpid).values()))
-    timer = threading.Timer(0.8, os.kill, (victim, signal.SIGKILL))
-    with (
-        share_items(client, items),
-        joblib.parallel_config(backend="dask"),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        timer.start()
-        started = time.perf_counter()
-        found = fitted.set_params(n_jobs=-1).transform(histories)
-        seconds = time.perf_counter() - started
-    assert seconds > 0.8  # The worker died before the end.
-    np.testing.assert_array_equal(found, expected)
-    client.wait_for_workers(2, timeout=60)
-    assert victim not in client.run(os.getpid).values()
-
-
-def encode_part(part, encoder):
-    """Return the vectors of the users of one part of a log."""
-    import pandas
-
-    log = Histories.from_frame(part, user="user", item="item", time="time")
-    return pandas.DataFrame(encoder.transform(log), index=log.user_ids)
-
-
-def test_parts_of_a_parquet_log_become_vectors(client, items, tmp_path, received):
-    pandas = pytest.importorskip("pandas")
-    dataframe = pytest.importorskip("dask.dataframe")
-    rng = np.random.default_rng(2)
-    log = pandas.DataFrame(
-        {
-            "user": rng.integers(0, 500, 20_000),
-            "item": rng.integers(0, 2000, 20_000),
-            "time": rng.integers(0, 10**6, 20_000).astype(float),
-        }
-    )
-    (tmp_path / "log").mkdir()
-    for part in range(8):
-        own = log[log["user"] % 8 == part]
-        own.to_parquet(tmp_path / "log" / f"part-{part}.parquet")
-    encoder = DecayAverageUserEncoder(items, age_unit="h")
-    encoder.fit(Histories.from_frame(log, user="user", item="item", time="time"))
-    whole = encode_part(log, encoder)
-    before = received()
-    with share_items(client, items):
-        frame = dataframe.read_parquet(tmp_path / "log")
-        assert frame.npartitions == 8
-        vectors = frame.map_partitions(encode_part, encoder, meta=whole.iloc[:0])
-        vectors.columns = vectors.columns.astype(str)
-        vectors.to_parquet(tmp_path / "vectors")
-    assert [n - m for n, m in zip(received(), before, strict=True)] == [1, 1]
-    found = pandas.read_parquet(tmp_path / "vectors").sort_index()
-    np.testing.assert_array_equal(found.to_numpy(), whole.to_numpy())
-    np.testing.assert_array_equal(found.index, whole.index)
 
 
 def test_shared_items_travel_as_a_name_and_only_inside_the_block(client, items):

@@ -73,12 +73,6 @@ def test_vectors_of_any_other_space_are_refused(folder, accept):
     assert "accept" not in str(caught.value)
 
 
-def test_an_alignment_does_not_go_back(tmp_path):
-    export_index(OF_MONDAY, tmp_path)
-    with pytest.raises(SpaceMismatchError, match="meaningless"):
-        open_index(tmp_path, accept="aligned").search(VALUES, 3, space_id="tuesday")
-
-
 def test_a_retriever_takes_the_cache_of_the_earlier_encoder_only_if_told(folder):
     cache, index = UserVectorCache(OF_MONDAY), open_index(folder)
     with pytest.raises(SpaceMismatchError, match="accept='aligned'"):
@@ -90,18 +84,6 @@ def test_a_retriever_takes_the_cache_of_the_earlier_encoder_only_if_told(folder)
     assert status.tolist() == ["fresh", "fresh"]
     with pytest.raises(SpaceMismatchError, match="meaningless"):
         Retriever(UserVectorCache(OF_TUESDAY), VectorIndex(MONDAY), accept="aligned")
-
-
-@pytest.mark.parametrize("accept", ["any", None, True])
-def test_another_value_of_accept_raises(folder, accept):
-    cache, index = UserVectorCache(OF_TUESDAY), open_index(folder)
-    for call in (
-        lambda: open_index(folder, accept=accept),
-        lambda: VectorIndex(TUESDAY, accept=accept),
-        lambda: Retriever(cache, index, accept=accept),
-    ):
-        with pytest.raises(ValueError, match=r"accept must be 'same' or 'aligned', got"):
-            call()
 
 
 def test_a_step_that_changes_the_vectors_ends_the_alignment(tmp_path):

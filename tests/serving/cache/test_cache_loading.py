@@ -162,16 +162,6 @@ def test_a_user_with_a_bad_record_keeps_the_last_good_vector():
     np.testing.assert_allclose(vectors, truth(["ann", "bob"], LOG | {"bob": ["b"]}), atol=1e-6)
 
 
-def test_warm_continues_after_a_bad_record(caplog):
-    log = {**LOG, "bad": [None]}
-    cache = UserVectorCache(ENCODER, {})
-    assert cache.warm(list(log), lambda ids: [log[user] for user in ids]) == 4
-    assert cache.counters["errors"] == 1
-    vectors, status = cache.get(USERS, load=None)
-    assert status.tolist() == ["cached"] * 4
-    np.testing.assert_allclose(vectors, truth(USERS), atol=1e-6)
-
-
 def test_finding_bad_records_takes_at_most_two_attempts_per_user(monkeypatch):
     attempts, transform = [], DecayAverageUserEncoder.transform
 
@@ -227,12 +217,3 @@ def test_histories_without_the_times_of_the_fit_are_errors_of_their_users(caplog
     (record,) = caplog.records
     assert "4 of 5 users cannot be encoded" in record.message
     assert "timestamps" in record.message
-
-
-def test_histories_that_leave_out_everybody_need_no_times():
-    timed = Histories.from_lists([["a"]], timestamps=[[7.0]], user_ids=["ann"])
-    encoder = DecayAverageUserEncoder(ITEMS, age_unit="D").fit(timed)
-    nobody = Histories.from_lists([], user_ids=[])
-    vectors, status = UserVectorCache(encoder).get(["new", "also new"], lambda ids: nobody)
-    assert status.tolist() == ["fresh", "fresh"]
-    np.testing.assert_allclose(vectors, [encoder.fallback_vector_] * 2, atol=1e-6)

@@ -56,13 +56,6 @@ def test_stored_users_are_served_while_all_loads_are_stuck(never):
             assert cache.get([user], load)[1].tolist() == ["cached"]
 
 
-def test_a_stuck_user_does_not_delay_the_stored_users_of_a_batch(never):
-    store = {}
-    UserVectorCache(ENCODER, store).get([1, 2], load)
-    with UserVectorCache(ENCODER, store, deadline=0.3) as cache:
-        assert cache.get([1, 3, 2], never)[1].tolist() == ["cached", "fallback", "cached"]
-
-
 def test_close_does_not_wait_and_drops_queued_work(never):
     cache, loading = UserVectorCache(ENCODER, deadline=0.02), []
 

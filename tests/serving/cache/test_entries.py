@@ -82,12 +82,6 @@ def test_an_entry_signed_with_another_key_is_ignored(written_with, read_with):
     assert get(store, key=read_with) == ([1, 0, 0], "fresh", 1)
 
 
-def test_caches_with_the_same_key_share_their_vectors():
-    store = {}
-    assert get(store, key=SECRET)[1] == "fresh"
-    assert get(store, key=bytes(SECRET))[1] == "cached"
-
-
 def test_entries_forged_without_the_key_are_never_served():
     store = {}
     get(store, 0, key=SECRET)

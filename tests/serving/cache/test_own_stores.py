@@ -79,16 +79,3 @@ def test_a_cache_reads_writes_and_removes_entries_of_an_own_store(kind, tmp_path
     if kind is Counted:
         # A read and a write, the removal, and a read and a write.
         assert store.n_calls == 5
-
-
-def test_an_error_of_an_own_store_counts_as_down_and_is_not_raised(tmp_path):
-    class Broken(Files):
-        def __getitem__(self, key):
-            raise OSError("the disk is away")
-
-    cache = UserVectorCache(ENCODER, Broken(tmp_path))
-    for _ in range(2):
-        vectors, status = cache.get([1], load)
-        np.testing.assert_array_equal(vectors, ENCODER.transform([[1]]))
-    assert cache.counters["store_errors"] == 1
-    assert status.tolist() == ["cached"]

@@ -136,14 +136,6 @@ def test_vectors_are_computed_once_and_then_cached(store, makes, deadline):
 
 
 @pytest.mark.parametrize("store", ["dict", "lmdb", "redis"], indirect=True)
-def test_another_process_uses_the_vectors_in_the_store(store, makes):
-    makes(ENCODER, store).get([3], load)
-    vectors, status = makes(ENCODER, store).get([3], Loader())
-    assert status.tolist() == ["cached"]
-    np.testing.assert_array_equal(vectors, vectors_of([3]))
-
-
-@pytest.mark.parametrize("store", ["dict", "lmdb", "redis"], indirect=True)
 def test_a_store_is_a_mapping_of_bytes(store):
     store["skue:a"] = b"1"
     store.update({"skue:b": b"2"})
@@ -370,18 +362,6 @@ def test_a_full_redis_can_still_be_read(redis_server, makes):
     assert cache.get([3], load)[1].tolist() == ["cached"]
 
 
-def test_a_full_file_can_still_be_read(tmp_path, makes):
-    pytest.importorskip("lmdb")
-    store = LMDBStore(tmp_path, max_bytes=2**16)
-    users = np.arange(50)
-    makes(ENCODER, store).get(users, load)
-    cache = makes(ENCODER, store)
-    cache.get(np.arange(1000, 2000), lambda ids: [[1]] * len(ids))
-    assert cache.counters["store_errors"] == 1
-    assert cache.get(users, load)[1].tolist() == ["cached"] * 50
-    store.close()
-
-
 def test_the_cache_uses_redis_again_after_a_restart(redis_server, makes):
     cache, loader = makes(ENCODER, RedisStore(redis_server.url, timeout=5)), Loader()
     cache.get([3], loader)
@@ -419,26 +399,6 @@ def test_an_invalidated_user_is_computed_again(store, makes):
     cache.invalidate([3])
     assert cache.get([3, 4], loader)[1].tolist() == ["fresh", "cached"]
     assert loader.asked == [[3, 4], [3]]
-
-
-@pytest.mark.parametrize("store", ["memory", "dict"], indirect=True)
-def test_an_outdated_computation_is_not_stored(store, makes):
-    cache, slow = makes(ENCODER, store, deadline=0.02), Loader(lambda ids: [[1]])
-    slow.released.clear()
-    cache.get([3], slow)
-    assert slow.started.wait(20)
-    cache.invalidate([3])
-    cache.deadline = 20
-    new = Loader(lambda ids: [[1, 5]])
-    expected = ENCODER.transform([[1, 5]])
-    np.testing.assert_array_equal(cache.get([3], new)[0], expected)
-    slow.released.set()
-    eventually(lambda: not pending(cache))
-    for _ in range(3):
-        np.testing.assert_array_equal(cache.get([3], new)[0], expected)
-        eventually(lambda: not pending(cache))
-    if store is not None:
-        np.testing.assert_array_equal(makes(ENCODER, store).get([3], new)[0], expected)
 
 
 class SlowWrites(dict):
@@ -493,18 +453,6 @@ def test_warm_loads_in_batches_and_counts_the_vectors_that_the_memory_holds(make
         assert f"n_entries={n_held}" in repr(cache)
 
 
-def test_warm_does_not_count_users_that_another_call_computes(makes):
-    loader = Loader()
-    loader.released.clear()
-    cache = makes(ENCODER)
-    other = threading.Thread(target=cache.get, args=([3], loader))
-    other.start()
-    assert loader.started.wait(20)
-    assert cache.warm([3, 4], load) == 1
-    loader.released.set()
-    other.join()
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -516,12 +464,6 @@ def test_warm_does_not_count_users_that_another_call_computes(makes):
 def test_invalid_options_of_redis_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         RedisStore(**options)
-
-
-def test_invalid_options_of_lmdb_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="max_bytes"):
-        LMDBStore(tmp_path, max_bytes=0)
-    assert not list(tmp_path.iterdir())
 
 
 def test_warm_raises_the_errors_of_load(makes):

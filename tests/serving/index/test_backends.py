@@ -80,13 +80,6 @@ def test_the_same_items_give_the_same_index(index):
         np.testing.assert_array_equal(one, other)
 
 
-def test_an_earlier_search_does_not_change_the_results(index):
-    users = users_of(ITEMS.vectors)
-    before = index.search(users, 20, space_id=None)[0]
-    index.search(users, 2000, space_id=None)
-    np.testing.assert_array_equal(index.search(users, 20, space_id=None)[0], before)
-
-
 def test_a_higher_target_takes_more_work():
     pytest.importorskip("faiss")
     works = [

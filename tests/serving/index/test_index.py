@@ -109,14 +109,6 @@ def test_vectors_of_another_space_raise_an_error_that_names_both(folder, encoder
         index.recommend(other, LISTS)
 
 
-def test_none_skips_the_check_of_the_space(folder, encoder):
-    users = encoder.transform(LISTS)
-    index = open_index(folder)
-    np.testing.assert_array_equal(
-        index.search(users, space_id=None)[0], index.search(users, space_id="shop-1")[0]
-    )
-
-
 def test_scores_are_cosines_whatever_the_length_of_the_vectors(folder, encoder):
     users = encoder.transform(LISTS)
     index = open_index(folder)
@@ -164,14 +156,6 @@ def test_the_items_of_a_pipeline_pass_through_its_later_steps(tmp_path, encoder)
 def test_exporting_anything_but_an_encoder_raises(tmp_path):
     with pytest.raises(ValueError, match="PCA has no user encoder"):
         export_index(PCA(), tmp_path)
-
-
-def test_an_index_with_more_items_of_the_same_space_works_with_the_old_encoder(tmp_path, encoder):
-    larger = ITEMS.extend(RNG.normal(size=(3, 5)), ["new-1", "new-2", "new-3"])
-    export_index(larger, tmp_path)
-    index = open_index(tmp_path)
-    ids, _ = index.recommend(encoder, LISTS, 43)
-    assert sorted(ids[0]) == sorted(larger.ids.tolist())
 
 
 def test_an_unknown_backend_raises(folder):
