@@ -18,7 +18,7 @@ import numpy as np
 from skue._estimator import import_optional
 from skue.compare._comparison import AGE_UNITS, Comparison, Row, half_life
 from skue.compare._prediction import Prediction, Predictions
-from skue.compare._result import Result, interval
+from skue.compare._result import interval
 from skue.compare._run import CURVE_KS
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
@@ -72,7 +72,7 @@ def check_folder(folder: Path) -> list[str]:
     return []
 
 
-def write_report(result: Result, folder: Path) -> None:
+def write_report(result: Comparison | Predictions, folder: Path) -> None:
     """Write ``report.html``, ``scores.json``, the fitted encoders and the marker.
 
     All files are written to a temporary folder inside ``folder``, and moved out of it at the end.
@@ -132,17 +132,19 @@ def _marked_files(folder: Path) -> list[str]:
     )
 
 
-def page(result: Result) -> str:
+def page(result: Comparison | Predictions) -> str:
     """Return the page as HTML. It loads nothing from elsewhere."""
     jinja2 = import_optional("jinja2", "plot")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("skue.compare", "."), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    is_comparison = isinstance(result, Comparison)
-    parts = _about_comparison(result) if is_comparison else _about_predictions(result)
     template = environment.get_template("report.html.jinja")
-    return str(template.render(result=result, is_comparison=is_comparison, **parts))
+    if isinstance(result, Comparison):
+        html = template.render(result=result, is_comparison=True, **_about_comparison(result))
+    else:
+        html = template.render(result=result, is_comparison=False, **_about_predictions(result))
+    return str(html)
 
 
 def _about_predictions(predictions: Predictions) -> dict[str, Any]:

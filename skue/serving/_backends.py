@@ -172,6 +172,7 @@ class Backend:
     def __init__(self, name: str, item_vectors: np.ndarray, target_recall: float) -> None:
         self._item_vectors = item_vectors
         self._index: CellIndex | GraphIndex | None = None
+        self._effort = 0
         self.info: dict[str, Any] = {"method": "exact", "recall": 1.0}
         if name != "exact":
             import_optional(name, name)

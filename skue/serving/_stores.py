@@ -9,6 +9,7 @@ import os
 import struct
 import threading
 import time as clock
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
@@ -67,9 +68,17 @@ class Store(Protocol):
 class _BulkStore(MutableMapping[str, bytes]):
     """A mapping that reads, writes and removes many entries at a time."""
 
-    get_many: Callable[[list[str]], dict[str, bytes]]
-    set_many: Callable[[Mapping[str, bytes]], None]
-    delete_many: Callable[[list[str]], None]
+    @abstractmethod
+    def get_many(self, keys: list[str]) -> dict[str, bytes]:
+        """Return the entries that exist."""
+
+    @abstractmethod
+    def set_many(self, entries: Mapping[str, bytes]) -> None:
+        """Write entries."""
+
+    @abstractmethod
+    def delete_many(self, keys: list[str]) -> None:
+        """Remove entries; missing ones are ignored."""
 
     def __getitem__(self, key: str) -> bytes:
         return self.get_many([key])[key]
@@ -217,22 +226,22 @@ class GuardedStore:
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._asleep_until = {self._get: 0.0, self._set: 0.0, self._delete: 0.0}
+        self._asleep_until: dict[str, float] = {}
         self._lock = threading.Lock()
         self.n_errors = 0
         self.last_error: Exception | None = None
 
     def get_many(self, keys: list[str]) -> dict[str, Any] | None:
         """Return the entries that exist, or None if the store fails."""
-        return self._call(self._get, keys)
+        return self._call("get", self._get, keys)
 
     def set_many(self, entries: dict[str, bytes]) -> bool:
         """Write entries, and return whether that succeeded."""
-        return self._call(self._set, entries) is not None
+        return self._call("set", self._set, entries) is not None
 
     def delete_many(self, keys: list[str]) -> None:
         """Remove entries."""
-        self._call(self._delete, keys)
+        self._call("delete", self._delete, keys)
 
     def _get(self, keys: list[str]) -> dict[str, Any]:
         if hasattr(self._store, "get_many"):
@@ -259,9 +268,9 @@ class GuardedStore:
                 with contextlib.suppress(KeyError):
                     del self._store[key]
 
-    def _call(self, method: Callable[[Any], Any], argument: Any) -> Any:
+    def _call(self, kind: str, method: Callable[[Any], Any], argument: Any) -> Any:
         """Return what a method returns, or None if it fails or pauses."""
-        if clock.monotonic() < self._asleep_until[method]:
+        if clock.monotonic() < self._asleep_until.get(kind, 0.0):
             return None
         try:
             return method(argument)
@@ -269,7 +278,7 @@ class GuardedStore:
             with self._lock:
                 self.n_errors += 1
                 self.last_error = error
-                self._asleep_until[method] = clock.monotonic() + self.rest
+                self._asleep_until[kind] = clock.monotonic() + self.rest
             return None
 
 

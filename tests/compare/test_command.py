@@ -16,7 +16,6 @@ import pytest
 
 import skue
 from skue import (
-    TransitionItemRanker,
     TwoStageRecommender,
     TwoTowerUserEncoder,
     load_interactions,
@@ -327,22 +326,6 @@ def test_a_stop_keeps_the_rows_that_are_done_and_names_the_missing_ones(
     assert [row["name"] for row in scores["rows"]] == names
     assert scores["missing"] == ["two-tower", "two-stage"]
     assert "two-tower.joblib" not in os.listdir(tmp_path / "report")
-
-
-def test_a_stop_in_a_ranker_keeps_the_earlier_ones(log, tmp_path, monkeypatch, without_pictures):
-    def fit(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(TransitionItemRanker, "fit", fit)
-    done = run("compare", log, "--json", "--out", tmp_path / "report")
-    scores = json.loads(done.stdout)
-    assert done.returncode == 130
-    assert [row["name"] for row in scores["rows"]] == [
-        "popularity", "last item", "own frequency", "own count + popularity", "plain average",
-    ]  # fmt: skip
-    assert scores["search"] == []
-    assert "two-stage" in scores["missing"]
-    assert "plain-average.joblib" in os.listdir(tmp_path / "report")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from other_processes import (
-    CATALOGUES,
-    exit_code_of,
-    export_and_die,
-    export_forever,
-    forkserver,
-)
+from other_processes import exit_code_of, export_and_die
 
 from skue import (
     DecayAverageUserEncoder,
@@ -176,15 +170,6 @@ def test_an_invalid_current_file_raises_and_names_the_versions(folder, nonsense)
     assert open_index(folder).version == version
 
 
-def test_rollback_restores_a_missing_current_file(folder):
-    version = export_index(ITEMS, folder)
-    (folder / "CURRENT").unlink()
-    with pytest.raises(FileNotFoundError, match=f"no file CURRENT. Call rollback.*'{version}'"):
-        open_index(folder)
-    rollback(folder, version)
-    assert open_index(folder).version == version
-
-
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -318,65 +303,3 @@ def test_versions_stay_whole_while_threads_export_prune_roll_back_and_open(folde
     assert problems == []
     assert len(set(opened)) > 2
     open_index(folder)
-
-
-def assert_not_mixed(index):
-    which = CATALOGUES[int(index.space_id[-1])]
-    assert index.catalog_id == which.catalog_id
-    np.testing.assert_array_equal(index.items.vectors, which.vectors)
-    np.testing.assert_array_equal(index.items.ids, which.ids)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="kill -9 needs signals")
-def test_an_exporter_killed_inside_an_export_leaves_whole_versions(tmp_path):
-    context = forkserver()
-    export_index(CATALOGUES[0], tmp_path)
-    rng = np.random.default_rng(0)
-    failures, versions, done = [], set(), threading.Event()
-
-    def read():
-        while not done.is_set():
-            try:
-                index = open_index(tmp_path)
-                assert_not_mixed(index)
-                versions.add(index.version)
-                time.sleep(0.005)
-            except BaseException as error:
-                failures.append(repr(error))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    n_struck = n_partial = 0
-    for kill in range(100):
-        before = (tmp_path / "CURRENT").read_text()
-        inside = context.Value("b", False, lock=False)
-        exporter = context.Process(
-            target=export_forever, args=(tmp_path, kill, inside), daemon=True
-        )
-        exporter.start()
-        patience = time.monotonic() + 20
-        while (tmp_path / "CURRENT").read_text() == before and time.monotonic() < patience:
-            time.sleep(0.002)
-        # In the next export.
-        while not inside.value and time.monotonic() < patience:
-            time.sleep(0.0005)
-        time.sleep(0.03 * rng.random())
-        os.kill(exporter.pid, signal.SIGKILL)
-        exporter.join()
-        assert exporter.exitcode == -signal.SIGKILL
-        assert_not_mixed(open_index(tmp_path))
-        n_partial += any((tmp_path / "versions").glob(".partial-*"))
-        # Only kills inside an export count.
-        n_struck += inside.value
-        if n_struck == 6:
-            break
-    done.set()
-    reader.join()
-    assert failures == []
-    assert n_struck == 6
-    # Kills left half-written files, and the reader saw many versions.
-    assert n_partial > 0
-    assert len(versions) > 3
-    export_index(CATALOGUES[0], tmp_path)
-    assert not list((tmp_path / "versions").glob(".partial-*"))
