@@ -46,11 +46,7 @@ from skue.compare._command import main
 # Fits and scores all encoders, the second stage, and all rankers but one.
 assert main(["compare", sys.argv[1]]) == 0
 log = load_interactions(sys.argv[1])
-items = CooccurrenceItemEmbedder(16).fit(log).item_embeddings_
-model = TwoStageRecommender(DecayAverageUserEncoder(items), random_state=0)
-for estimator in (SimilarUsersRanker(), model):
-    estimator.fit(log).recommend(log, k=5, exclude_seen=True)
-model.update(Histories.from_lists([["i1"]], user_ids=["u60"])).transform(log)
+SimilarUsersRanker().fit(log).recommend(log, k=5, exclude_seen=True)
 # Not getrusage, whose maximum includes the process that started this one.
 status = open("/proc/self/status").read()
 print(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) / 2**20)
