@@ -474,6 +474,27 @@ def table(head, rows):
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+def shop_day(found):
+    """Return what a server answered while its version changed twice, and the times of the jobs."""
+    status, vectors = found["status"], found["vectors"]
+    n_answers = sum(status.values())
+    rows = [
+        ["requests; failed", f"{found['requests']:,}; {found['failed']}"],
+        ["a recommendation: p50, p99", f"{found['p50_ms']:.1f}, {found['p99_ms']:.1f} ms"],
+        ["answers of each version", ", ".join(f"{n:,}" for n in found["versions"].values())],
+        *([f"vectors {name}", f"{n / n_answers:.1%}"] for name, n in sorted(status.items())),
+        ["first night", f"{found['first_night_seconds']:.0f} s"],
+        ["second night, under load", f"{found['second_night_seconds']:.0f} s"],
+        [f"vectors of {vectors['users']:,} users to Parquet", f"{vectors['seconds']:.0f} s"],
+        [
+            "more memory; size of the file",
+            f"{vectors['more_memory_mb']:,.0f}; {vectors['file_mb']:,.0f} MB",
+        ],
+    ]
+    shop = f"{found['users']:,} users and {found['items']:,} items, {found['cpus']} cores"
+    return table([shop, ""], rows)
+
+
 KINDS = {
     "peers": peers,
     "peers_short": peers_short,
@@ -484,6 +505,7 @@ KINDS = {
     "quality_short": quality_short,
     "quality_worlds": quality_worlds,
     "scale": scale,
+    "shop_day": shop_day,
     "speed_growth": speed_growth,
     "speed_importing": speed_importing,
     "speed_latency": speed_latency,

@@ -106,8 +106,8 @@ class UserVectorCache:
     >>> encoder = DecayAverageUserEncoder(items).fit([["tea", "cup"]])
     >>> log = {"ann": ["tea"], "bob": ["cup", "cup"]}
     >>> cache = UserVectorCache(encoder)
-    >>> vectors, status = cache.get(["bob"], load=lambda ids: [log[i] for i in ids])
-    >>> vectors, status = cache.get(["ann", "bob"], load=lambda ids: [log[i] for i in ids])
+    >>> vectors, status = cache.get(["bob"], load=lambda ids: [log.get(i, []) for i in ids])
+    >>> vectors, status = cache.get(["ann", "bob"], load=lambda ids: [log.get(i, []) for i in ids])
     >>> vectors
     array([[1., 0.],
            [0., 1.]], dtype=float32)

@@ -11,6 +11,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ def write_version(folder: Path, items: ItemEmbeddings, encoder_id: str | None) -
 
     versions = folder / "versions"
     versions.mkdir(parents=True, exist_ok=True)
+    items = copy(items)
+    items._learned_events = None  # an index holds nothing of what people did
     facts = {
         "format": _FORMAT,
         **_facts_of(items),

@@ -7,12 +7,14 @@ import shutil
 import signal
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
 from other_processes import exit_code_of, export_and_die
 
 from skue import (
+    CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     ItemEmbeddings,
     export_index,
@@ -303,3 +305,18 @@ def test_versions_stay_whole_while_threads_export_prune_roll_back_and_open(folde
     assert problems == []
     assert len(set(opened)) > 2
     open_index(folder)
+
+
+def test_an_index_holds_nothing_of_the_events_that_items_were_learned_from(folder, tmp_path):
+    log = RNG.integers(20, size=(30, 10)).tolist()
+    encoder = DecayAverageUserEncoder(CooccurrenceItemEmbedder(n_dims=4)).fit(log)
+    encoder.item_embeddings_.save(tmp_path / "items.npz")
+    export_index(encoder, folder)
+
+    def hashes_in(path):
+        with zipfile.ZipFile(path) as file:
+            return [name for name in file.namelist() if "learned" in name]
+
+    assert hashes_in(tmp_path / "items.npz")
+    assert not hashes_in(current(folder) / "items.npz")
+    assert encoder.item_embeddings_._learned_events is not None
