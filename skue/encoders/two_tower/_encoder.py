@@ -79,8 +79,12 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         the log: one of wide neighbourhoods (:class:`CooccurrenceItemEmbedder` with a window of 10
         and smoothing 1, with negative eigenvalues kept), one of transitions, that is which items
         follow which, and one of whole histories, that is which items the same users chose (as in
-        :class:`ProfileUserEncoder`). Each has 192 dimensions, or as many as there are items. The
-        two in which linear maps have the highest validation recall get a pair of towers each.
+        :class:`ProfileUserEncoder`). The two in which linear maps have the highest validation
+        recall get a pair of towers each.
+    n_dims : int or "auto", default="auto"
+        Number of dimensions of the vectors, if the spaces are learned from the log: an even number,
+        of which each pair of towers has half. ``"auto"`` is 384. With fewer items than half of
+        it, there are twice as many dimensions as items.
     item_features : ItemFeatures, default=None
         Features of items, with or without events. They are part of the spaces that
         are learned from the log, and all their items are in ``item_embeddings_``.
@@ -115,7 +119,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     batch_size : int, default=512
         Number of examples per step of the optimizer.
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. ``"auto"`` is 5 if items are trained and 12 if they are frozen.
+        Maximum number of epochs. ``"auto"`` is 3 if items are trained and 12 if they are frozen.
         With a warm start it is 1, at twice the learning rate, or 2, at half of it. The learning
         rate rises during the first twentieth of the steps, then falls to zero.
     early_stopping : bool, default=True
@@ -126,6 +130,8 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         to five events of each of these users are held out.
     n_iter_no_change : int, default=5
         Stop after this many epochs in a row whose weights were not kept.
+    verbose : bool, default=False
+        Whether to print the loss, the validation recall@20 and the time of each epoch.
     warm_start : bool, default=False
         Whether ``fit`` on an encoder that is fitted already continues from its towers: see Notes.
     max_history : int or None, default=None
@@ -286,6 +292,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **UserEncoder._parameter_constraints,
+        "n_dims": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
         "item_features": [None, ItemFeatures],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "decays": ["array-like"],
@@ -303,6 +310,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["boolean"],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -313,6 +321,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         self,
         item_embeddings: Any = None,
         *,
+        n_dims: int | Literal["auto"] = "auto",
         item_features: ItemFeatures | None = None,
         hidden_layer_sizes: int | Sequence[int] = (128,),
         decays: Sequence[float] | np.ndarray = (0.0, 0.2, 0.5, 1.0, 8.0),
@@ -330,6 +339,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
+        verbose: bool = False,
         warm_start: bool = False,
         max_history: int | None = None,
         cold_start: ColdStart = "mean",
@@ -338,6 +348,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         n_jobs: int | None = None,
     ) -> None:
         self.item_embeddings = item_embeddings
+        self.n_dims = n_dims
         self.item_features = item_features
         self.hidden_layer_sizes = hidden_layer_sizes
         self.decays = decays
@@ -355,6 +366,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.verbose = verbose
         self.warm_start = warm_start
         self.max_history = max_history
         self.cold_start = cold_start
@@ -491,7 +503,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
             data.n_towers,
             tuple(result.temperatures),
             data.learned if kept is None else kept.state.learned,
-            asked_dims(self.item_embeddings),
+            asked_dims(self.item_embeddings, self.n_dims),
             n_placed_by_events,
         )
 
@@ -511,6 +523,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
                 histories,
                 fraction,
                 rng,
+                n_dims=self.n_dims,
                 decays=decays,
                 max_history=self.max_history,
                 n_jobs=self.n_jobs,
@@ -539,7 +552,10 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
             self.user_map_,
             self.item_embeddings_.ids[~self.is_new_item_],
         )
-        last.check_parameters(self.item_embeddings, self.item_features, hidden_layer_sizes, decays)
+        asked = asked_dims(self.item_embeddings, self.n_dims)
+        last.check_parameters(
+            self.item_embeddings, asked, self.item_features, hidden_layer_sizes, decays
+        )
         return last.without_placed_items(self.item_features)
 
     @contextmanager
@@ -625,6 +641,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
             max_iter=max_iter,
             n_iter_no_change=int(self.n_iter_no_change) if self.early_stopping else max_iter,
             max_history=self.max_history,
+            verbose=self.verbose,
         )
 
     def _encode_events(self, events: Events) -> tuple[np.ndarray, np.ndarray]:

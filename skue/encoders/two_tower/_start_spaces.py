@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -40,7 +40,8 @@ from skue.items._spectral import learned_items
 from skue.kernels._arrays import LONGEST_HISTORY, kept_offsets, owners
 from skue.kernels._unit_rows import unit_rows
 
-_N_DIMS = 192
+# Dimensions of both pairs of towers together.
+_N_DIMS = 384
 # One space of wide neighbourhoods, one of what follows what, and one of who chose what over whole
 # histories. Two pairs of towers with different starting points make different errors, so averaging
 # them helps.
@@ -66,25 +67,41 @@ class Space(NamedTuple):
 
 
 def learned_spaces(
-    histories: Histories, n_jobs: int | None = None, features: ScaledFeatures | None = None
+    histories: Histories,
+    n_dims: int | Literal["auto"] = "auto",
+    n_jobs: int | None = None,
+    features: ScaledFeatures | None = None,
 ) -> list[Space]:
     """Return the spaces that a log can teach, all of the same items.
 
-    Without pairs of different items, there is only one, of random directions.
+    Two of them have ``n_dims`` together. Without pairs of different items, there is only one, of
+    random directions.
     """
+    n_dims = learned_dims(n_dims)
     histories = some_users(histories, _MOST_EVENTS)
     options: dict[str, Any] = {"n_jobs": n_jobs, "features": features}
-    wide = learned_items(histories, _N_DIMS, **_WIDE, **options)
+    wide = learned_items(histories, n_dims // 2, **_WIDE, **options)
     if wide is None:  # random directions, with a warning
-        return [Space(CooccurrenceItemEmbedder(_N_DIMS).fit(histories).item_embeddings_)]
+        return [Space(CooccurrenceItemEmbedder(n_dims).fit(histories).item_embeddings_)]
     spaces = [Space(wide)]
-    transitions = learned_items(histories, _N_DIMS, **_TRANSITIONS, **options)
+    transitions = learned_items(histories, n_dims // 2, **_TRANSITIONS, **options)
     if transitions is not None and transitions.n_dims == wide.n_dims:
         spaces.append(Space(_of_the_same_items(transitions, wide.ids)))
     some = some_users(histories, _MOST_CHOICES)
     choices = items_by_choice(some, wide.n_dims, features=features)
     spaces.append(Space(_of_the_same_items(choices, wide.ids), _CHOICE_PENALTY))
     return spaces
+
+
+def learned_dims(n_dims: int | Literal["auto"]) -> int:
+    """Return ``n_dims`` with "auto" resolved; raise if it cannot be shared by two pairs."""
+    if n_dims == "auto":
+        return _N_DIMS
+    if n_dims % 2:
+        raise ValueError(
+            f"n_dims must be even, because two pairs of towers have half of it each, got {n_dims}."
+        )
+    return int(n_dims)
 
 
 def _of_the_same_items(items: ItemEmbeddings, ids: np.ndarray) -> ItemEmbeddings:
@@ -203,6 +220,7 @@ def data_from_scratch(
     rng: np.random.Generator,
     *,
     decays: tuple[float, ...],
+    n_dims: int | Literal["auto"] = "auto",
     max_history: int | None = None,
     n_jobs: int | None = None,
     features: ScaledFeatures | None = None,
@@ -217,7 +235,7 @@ def data_from_scratch(
     split_rng = np.random.default_rng(rng.integers(np.iinfo(np.int64).max))
     rest = histories._keep_events(~held_out)
     if item_embeddings is None:
-        spaces = learned_spaces(rest, n_jobs, features)
+        spaces = learned_spaces(rest, n_dims, n_jobs, features)
     else:
         spaces = [Space(item_space(item_embeddings, rest))]
     learned = LearnedHistories.of(histories, held_out)

@@ -34,6 +34,7 @@ class Settings:
     max_iter: int
     n_iter_no_change: int
     max_history: int | None
+    verbose: bool
 
 
 _TINY = np.float32(1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -225,7 +226,10 @@ def train(
     try:
         trainers = _trainers(data, settings, start, rng)
         for epoch in range(1, settings.max_iter + 1):
+            began = time.perf_counter()
             weights = _run_epoch(epoch, trainers, data, settings, result)
+            if settings.verbose:
+                print(_line(result, settings, time.perf_counter() - began), flush=True)
             if on_epoch(*weights) or epoch - result.best_iter >= settings.n_iter_no_change:
                 break
     except KeyboardInterrupt:
@@ -259,6 +263,15 @@ def _run_epoch(
             float(np.exp(trainer.parameters["log_temperature"][0])) for trainer in trainers
         ]
     return towers, vectors
+
+
+def _line(result: FitResult, settings: Settings, seconds: float) -> str:
+    """Describe the last epoch."""
+    parts = [f"loss {result.loss_curve[-1]:.4f}"]
+    if result.validation_scores:
+        parts.append(f"validation recall@{_K} {result.validation_scores[-1]:.4f}")
+    parts.append(f"{seconds:.1f} s")
+    return f"Epoch {result.n_iter}/{settings.max_iter}: {', '.join(parts)}"
 
 
 def _trainers(

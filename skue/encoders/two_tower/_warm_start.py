@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
@@ -12,7 +12,7 @@ from skue.encoders._events import known_events
 from skue.encoders.two_tower._examples import Targets, sequences_of
 from skue.encoders.two_tower._features import FeatureMap, UserMap, with_user_features
 from skue.encoders.two_tower._model import Arrays, Towers, encode, with_gates
-from skue.encoders.two_tower._start_spaces import data_in, held_out_of, with_new_items
+from skue.encoders.two_tower._start_spaces import data_in, held_out_of, learned_dims, with_new_items
 from skue.encoders.two_tower._training import Start, TrainingData
 from skue.histories._fingerprints import LearnedHistories
 from skue.histories._histories import Histories
@@ -42,7 +42,7 @@ class TrainingState(NamedTuple):
     learned : LearnedHistories
         Hashes of the ends of the histories that were learned from.
     n_dims : int or None
-        Number of dimensions that the embedder was asked for.
+        Number of dimensions that were asked for; None if vectors were given.
     n_items : int
         Number of items that were trained: the first ones. Features place the others.
     """
@@ -68,6 +68,7 @@ class LastFit(NamedTuple):
     def check_parameters(
         self,
         item_embeddings: Any,
+        n_dims: int | None,
         item_features: ItemFeatures | None,
         hidden_layer_sizes: tuple[int, ...],
         decays: tuple[float, ...],
@@ -78,13 +79,13 @@ class LastFit(NamedTuple):
             n_features = None if item_features is None else item_features.n_features
             n_before = len(self.feature_map.scale.weights)
             pairs["the number of columns of item_features"] = n_before, n_features
-        if hasattr(item_embeddings, "fit"):
-            if self.state.n_dims is not None and asked_dims(item_embeddings) is not None:
-                asked = self.state.n_dims, asked_dims(item_embeddings)
-                pairs["the n_dims of item_embeddings"] = asked
-        elif item_embeddings is not None:
-            n_dims = _as_items(item_embeddings).n_dims
-            pairs["the number of dimensions of item_embeddings"] = self.items.n_dims, n_dims
+        if item_embeddings is None or hasattr(item_embeddings, "fit"):
+            if self.state.n_dims is not None and n_dims is not None:
+                name = "n_dims" if item_embeddings is None else "the n_dims of item_embeddings"
+                pairs[name] = self.state.n_dims, n_dims
+        else:
+            given = _as_items(item_embeddings).n_dims
+            pairs["the number of dimensions of item_embeddings"] = self.items.n_dims, given
         tower = self.towers[0]
         n_layers = sum(name.startswith("weight") for name in tower)
         sizes = tuple(len(tower[f"bias{layer}"]) for layer in range(n_layers - 1))
@@ -197,8 +198,13 @@ def _as_items(given: Any) -> ItemEmbeddings:
     return given if isinstance(given, ItemEmbeddings) else ItemEmbeddings(given)
 
 
-def asked_dims(given: Any) -> int | None:
-    """Return the number of dimensions that an embedder is asked for, None for given vectors."""
+def asked_dims(given: Any, n_dims: int | Literal["auto"]) -> int | None:
+    """Return the ``n_dims`` of an embedder, or of spaces learned from the log if none is given.
+
+    It is None for given vectors.
+    """
+    if given is None:
+        return learned_dims(n_dims)
     return getattr(given, "n_dims", None) if hasattr(given, "fit") else None
 
 
