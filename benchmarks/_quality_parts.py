@@ -70,7 +70,7 @@ VARIANTS = {
     # The start value of the exponent is searched for, too.
     "repeats not damped": [
         less("repeat"),
-        patched(_training, "_REPEAT_EXPONENTS", (1.0,)),
+        patched(_training, "_REPEAT_EXPONENTS", ()),
     ],
     "no support": less("support"),
     "no item gate": less("gate"),

@@ -54,7 +54,12 @@ class PairCounts(NamedTuple):
 
 
 def count_pairs(
-    histories: Histories, *, window: int, directed: bool = False, n_jobs: int | None = None
+    histories: Histories,
+    *,
+    window: int,
+    directed: bool = False,
+    most_between: int | None = None,
+    n_jobs: int | None = None,
 ) -> PairCounts:
     """Count the pairs of a log. Events with a weight of zero or less are ignored.
 
@@ -65,7 +70,9 @@ def count_pairs(
     n_events = repeats = 0
     # Tables of about equal size are added first, so that adding stays cheap.
     sums: list[tuple[int, sp.csr_array]] = []
-    for pairs, n_counted, n_repeated in _counts_of_chunks(histories, window, directed, n_jobs):
+    for pairs, n_counted, n_repeated in _counts_of_chunks(
+        histories, window, directed, most_between, n_jobs
+    ):
         n_events, repeats, n_added = n_events + n_counted, repeats + n_repeated, 1
         while sums and sums[-1][0] == n_added:
             pairs, n_added = sums.pop()[1] + pairs, 2 * n_added
@@ -77,7 +84,11 @@ def count_pairs(
 
 
 def _counts_of_chunks(
-    histories: Histories, window: int, directed: bool, n_jobs: int | None
+    histories: Histories,
+    window: int,
+    directed: bool,
+    most_between: int | None,
+    n_jobs: int | None,
 ) -> Iterator[tuple[sp.csr_array, int, int]]:
     """Yield the counts of every chunk, of two chunks a worker at a time to limit memory."""
     chunks, n_items = _chunks(histories.offsets), len(histories.vocabulary)
@@ -90,7 +101,8 @@ def _counts_of_chunks(
             )
             columns = ((part.codes, part.offsets, part.timestamps, part.weights) for part in parts)
             yield from workers(
-                delayed(_counts_of)(*each, n_items, window, directed) for each in columns
+                delayed(_counts_of)(*each, n_items, window, directed, most_between)
+                for each in columns
             )
 
 
@@ -109,6 +121,7 @@ def _counts_of(
     n_items: int,
     window: int,
     directed: bool,
+    most_between: int | None,
 ) -> tuple[sp.csr_array, int, int]:
     """Return the pairs of a chunk, the number of its events and how many of them are repeats."""
     if weights is not None and (weights <= 0).any():
@@ -116,6 +129,12 @@ def _counts_of(
         codes, offsets = codes[keep], kept_offsets(offsets, keep)
         timestamps = None if timestamps is None else timestamps[keep]
     pairs = pair_counts(
-        codes, offsets, n_items, window=window, timestamps=timestamps, directed=directed
+        codes,
+        offsets,
+        n_items,
+        window=window,
+        timestamps=timestamps,
+        directed=directed,
+        most_between=most_between,
     )
     return pairs, len(codes), n_repeats(codes, offsets)

@@ -36,6 +36,10 @@ _FEW_DIMS, _FEW_ITERATIONS = 48, 2
 _DECAY = 0.3
 _K = 20
 
+# Towers start from pairs with at most this many events between them, so that logs of large baskets
+# have about as many pairs per event as others.
+_MOST_BETWEEN = 20
+
 
 def learned_items(
     histories: Histories,
@@ -54,7 +58,9 @@ def learned_items(
     comes after the other. Directions of negative eigenvalues are kept, because training can use
     them, and cannot change a column of zeros.
     """
-    counts = count_pairs(histories, window=window, directed=directed, n_jobs=n_jobs)
+    counts = count_pairs(
+        histories, window=window, directed=directed, most_between=_MOST_BETWEEN, n_jobs=n_jobs
+    )
     if not counts.pairs.nnz:
         return None
     share = chosen_share(

@@ -32,6 +32,7 @@ def pair_counts(
     window: int,
     timestamps: np.ndarray | None = None,
     directed: bool = False,
+    most_between: int | None = None,
 ) -> sp.csr_array:
     """Count pairs of different items at most ``window`` apart in a history.
 
@@ -39,8 +40,9 @@ def pair_counts(
     in instants. Two items of one instant are at distance 1 whatever their order. If the counts
     are directed, they are no pair, because neither follows the other.
 
-    In a history of ``n`` events, each is paired with ``2**24 / n`` later ones at most (but with
-    ``window`` in any case), so that a bot with large baskets costs no more than a large shop.
+    An instant further on than the next one is left out if more than ``most_between`` events lie in
+    between. In a history of ``n`` events, each is paired with ``2**24 / n`` later ones at most (but
+    with ``window`` in any case), so that a bot with large baskets costs no more than a large shop.
 
     Returns
     -------
@@ -52,6 +54,10 @@ def pair_counts(
     weights = pair_weights(window)
     instants = np.arange(len(events.ends))
     last = np.minimum(instants + window, events.ends - 1)
+    if most_between is not None:
+        limits = events.starts[1:] + most_between
+        within = np.searchsorted(events.starts, limits, side="right") - 1
+        last = np.minimum(last, np.maximum(within, instants + 1))
     stops = events.starts[last + 1][events.instants]
     if directed:
         starts = events.starts[instants + 1][events.instants]

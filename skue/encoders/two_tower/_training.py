@@ -38,7 +38,7 @@ from skue.kernels._ties import expected_hits, tied_groups
 
 _K = 20
 _DECAYS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
-_REPEAT_EXPONENTS = (1.0, 0.5, 0.3, 0.15, 0.0)
+_REPEAT_EXPONENTS = (0.5, 0.3, 0.15, 0.0)
 
 
 class BestAverage(NamedTuple):
@@ -110,35 +110,44 @@ class Validation:
         """Return the recall of a plain average with these item vectors, or -1 without examples."""
         if not len(self):
             return -1.0
-        decay, exponent, _ = average
-        return float(self._recalls(item_vectors, (decay,), (exponent,))[0, 0])
+        return self._best_of((average.decay,), average.repeat_exponent, item_vectors).recall
 
-    def _recalls(
-        self, item_vectors: np.ndarray, decays: Sequence[float], exponents: Sequence[float]
-    ) -> np.ndarray:
-        return recall_of_averages(
+    def best_average(self, item_vectors: np.ndarray) -> BestAverage:
+        """Return the best plain average that a search by turns finds.
+
+        The decay is searched for first. If prefixes repeat items, the repeat exponent follows,
+        with the same decay per event, and then the decay again.
+        """
+        if not len(self):
+            return BestAverage(0.1, 1.0, -1.0)
+        best = self._best_of(_DECAYS, 1.0, item_vectors)
+        if not n_repeats(self.prefixes.rows, self.prefixes.offsets):
+            return best  # the exponent would only scale the decay
+        averages = [best]
+        for exponent in _REPEAT_EXPONENTS:
+            decay = best.decay / exponent if exponent else 0.0  # with 0, it has no effect
+            averages.append(self._best_of((decay,), exponent, item_vectors))
+        best = max(averages, key=lambda average: average.recall)
+        if best.repeat_exponent in (0.0, 1.0):
+            return best
+        decays = [decay / best.repeat_exponent for decay in _DECAYS]
+        again = self._best_of(decays, best.repeat_exponent, item_vectors)
+        return max(best, again, key=lambda average: average.recall)
+
+    def _best_of(
+        self, decays: Sequence[float], exponent: float, item_vectors: np.ndarray
+    ) -> BestAverage:
+        """Return the average with the highest recall of several decays."""
+        recalls = recall_of_averages(
             self.prefixes,
             "step" if self.prefixes.timestamps is None else "instant",
             item_vectors,
             decays,
-            exponents,
+            (exponent,),
             lambda users: self.hits(users, item_vectors).mean(axis=1),
-        )
-
-    def best_average(self, item_vectors: np.ndarray) -> BestAverage:
-        """Return the best plain average of a small grid of decays and repeat exponents.
-
-        If no prefix repeats an item, the exponent only scales the decay, so 1 is returned.
-        """
-        if not len(self):
-            return BestAverage(0.1, 1.0, -1.0)
-        prefixes = self.prefixes
-        recalls = self._recalls(item_vectors, _DECAYS, _REPEAT_EXPONENTS)
-        at_decay, at_exponent = np.unravel_index(recalls.argmax(), recalls.shape)
-        decay, exponent = _DECAYS[at_decay], _REPEAT_EXPONENTS[at_exponent]
-        if not n_repeats(prefixes.rows, prefixes.offsets):
-            decay, exponent = decay * exponent, 1.0
-        return BestAverage(decay, exponent, float(recalls.max()))
+        )[:, 0]
+        at = int(recalls.argmax())
+        return BestAverage(decays[at], exponent, float(recalls[at]))
 
 
 class Start(NamedTuple):

@@ -26,7 +26,7 @@ def test_a_log_without_pairs_of_items_has_the_asked_width_too():
 
 
 def test_an_odd_n_dims_is_an_error_because_two_pairs_of_towers_share_it():
-    with pytest.raises(ValueError, match="n_dims must be even.*got 13"):
+    with pytest.raises(ValueError, match=r"n_dims must be even.*got 13"):
         encoder_of(n_dims=13).fit(WORLD.histories)
 
 
@@ -45,7 +45,9 @@ def test_verbose_prints_the_loss_and_the_validation_recall_of_each_epoch(capsys)
     fitted = encoder_of(n_dims=12, verbose=True).fit(WORLD.histories)
     lines = capsys.readouterr().out.splitlines()
     pattern = r"Epoch (\d)/2: loss ([\d.]+), validation recall@20 ([\d.]+), [\d.]+ s"
-    epochs, losses, recalls = zip(*(re.fullmatch(pattern, line).groups() for line in lines))
+    epochs, losses, recalls = zip(
+        *(re.fullmatch(pattern, line).groups() for line in lines), strict=True
+    )
     assert epochs == ("1", "2")
     assert losses == tuple(f"{loss:.4f}" for loss in fitted.loss_curve_)
     assert recalls == tuple(f"{recall:.4f}" for recall in fitted.validation_scores_[1:])
