@@ -53,7 +53,7 @@ HAS_CALLBACKS = hasattr(CallbackSupportMixin, "set_callbacks")
 # A sampled negative costs about this many times an item of a full softmax, because the rows of a
 # sample are gathered, and their gradients scattered.
 _COST_OF_SAMPLING = 2
-_MOST_EPOCHS = {"trained": 3, "frozen": 12}
+_MOST_EPOCHS = {"trained": 2, "frozen": 12}
 # From fitted towers, this many epochs are enough, at this multiple of the learning rate.
 _WARM_EPOCHS = {"trained": 1, "frozen": 2}
 _WARM_RATE = {"trained": 2.0, "frozen": 0.5}
@@ -98,8 +98,8 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         they are learned from the log.
     negatives : {"auto", "all", "sampled"}, default="auto"
         The items that the model learns to distinguish from the next item: all others, or those
-        of the batch and 2,048 uniformly drawn ones. ``"auto"`` uses all items where that makes a
-        step cheaper: up to 5,120 with the default batch size.
+        of the batch and 1,024 uniformly drawn ones. ``"auto"`` uses all items where that makes a
+        step cheaper: up to 3,072 with the default batch size.
     targets : {"history", "y"}, default="history"
         ``"history"`` learns from the events inside X and ignores y. ``"y"`` also learns from y,
         the item ids that came next after each history.
@@ -119,7 +119,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     batch_size : int, default=512
         Number of examples per step of the optimizer.
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. ``"auto"`` is 3 if items are trained and 12 if they are frozen.
+        Maximum number of epochs. ``"auto"`` is 2 if items are trained and 12 if they are frozen.
         With a warm start it is 1, at twice the learning rate, or 2, at half of it. The learning
         rate rises during the first twentieth of the steps, then falls to zero.
     early_stopping : bool, default=True
