@@ -53,10 +53,10 @@ HAS_CALLBACKS = hasattr(CallbackSupportMixin, "set_callbacks")
 # A sampled negative costs about this many times an item of a full softmax, because the rows of a
 # sample are gathered, and their gradients scattered.
 _COST_OF_SAMPLING = 2
-_MOST_EPOCHS = {"trained": 2, "frozen": 12}
+_MOST_EPOCHS = {"trained": 2, "frozen": 6}
 # From fitted towers, this many epochs are enough, at this multiple of the learning rate.
 _WARM_EPOCHS = {"trained": 1, "frozen": 2}
-_WARM_RATE = {"trained": 2.0, "frozen": 0.5}
+_WARM_RATE = {"trained": 1.0, "frozen": 0.25}
 
 
 class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
@@ -112,16 +112,16 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     label_smoothing : float, default=0.1
         Share of the target probability that is spread over all items. Not used with sampled
         negatives.
-    learning_rate_init : float, default=0.001
+    learning_rate_init : float, default=0.002
         Learning rate of AdamW.
     alpha : float, default=0.01
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
         Number of examples per step of the optimizer.
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. ``"auto"`` is 2 if items are trained and 12 if they are frozen.
-        With a warm start it is 1, at twice the learning rate, or 2, at half of it. The learning
-        rate rises during the first twentieth of the steps, then falls to zero.
+        Maximum number of epochs. ``"auto"`` is 2 if items are trained and 6 if they are frozen.
+        With a warm start it is 1, or 2 at a quarter of the learning rate. The learning rate rises
+        during the first twentieth of the steps, then falls to zero.
     early_stopping : bool, default=True
         Whether to hold out the newest events of some users, stop when their recall no longer
         improves, and keep the best weights. Otherwise training runs for ``max_iter`` epochs.
@@ -332,7 +332,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         dropout: float = 0.5,
         event_dropout: float = 0.5,
         label_smoothing: float = 0.1,
-        learning_rate_init: float = 0.001,
+        learning_rate_init: float = 0.002,
         alpha: float = 0.01,
         batch_size: int = 512,
         max_iter: int | Literal["auto"] = "auto",
