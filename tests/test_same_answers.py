@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -17,7 +16,6 @@ from skue import (
     CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
-    HistoryStatistics,
     ItemEmbeddings,
     MixedUserEncoder,
     NDCGAtK,
@@ -36,7 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:No two items appear together"),
     pytest.mark.filterwarnings("ignore:X has no (timestamps|weights)"),
     pytest.mark.filterwarnings("ignore:.*No newest instant could be held out"),
-    pytest.mark.filterwarnings("ignore:X is a table of users × items"),
 ]
 # A long search is one that the command line asks for.
 N_EXAMPLES = settings().max_examples if settings().max_examples > 100 else 20
@@ -138,19 +135,6 @@ def text_file(log):
     return load_interactions(path, user="user", item="item", **log.names())
 
 
-def padded(log):
-    table = np.full((len(log.ids), max(map(len, log.lists))), -1)
-    for row, items in enumerate(log.lists):
-        table[row, : len(items)] = items
-    return table
-
-
-def matrix(log):
-    names = sorted({item for items in log.lists for item in items})
-    counts = [[items.count(name) for name in names] for items in log.lists]
-    return Histories.from_matrix(sp.csr_array(counts), item_ids=names, user_ids=log.ids)
-
-
 def arrow(log):
     return pytest.importorskip("pyarrow").table(log.columns())
 
@@ -181,29 +165,7 @@ def by_user(X, log, rows):
     return rows[order]
 
 
-TARGETS = {
-    "array": lambda X, log, y: [y[user] for user in users_of(X, log)],
-    "padded": lambda X, log, y: np.array(
-        [
-            y[user]
-            + [y[user][0] * 0 - 1 if isinstance(y[user][0], int) else ""] * (3 - len(y[user]))
-            for user in users_of(X, log)
-        ]
-    ),
-    "series": lambda X, log, y: (
-        pd.Series(y).sort_index(ascending=False)
-        if getattr(X, "user_ids", None) is not None
-        else [y[user] for user in users_of(X, log)]
-    ),
-    "histories": lambda X, log, y: (
-        Histories.from_lists(list(y.values()), user_ids=list(y))
-        if getattr(X, "user_ids", None) is not None
-        else [y[user] for user in users_of(X, log)]
-    ),
-}
-
-
-def answers(estimator, X, log, y, form):
+def answers(estimator, X, log, y):
     """Vectors, scores of all items and metrics of a fitted estimator, in the order of the log."""
     found = {}
     if hasattr(estimator, "transform"):
@@ -217,7 +179,7 @@ def answers(estimator, X, log, y, form):
         exclude = list(exclude.values())
     _, rest = estimator.recommend(X, 2, exclude=exclude)
     found["without the first"] = by_user(X, log, np.asarray(rest))
-    held_out = TARGETS[form](X, log, y)
+    held_out = [y[user] for user in users_of(X, log)]
     for metric in (RecallAtK(2), NDCGAtK(2), MRR()):
         found[type(metric).__name__] = metric(estimator, X, held_out)
     found |= RetrievalScores(k=(1, 3))(estimator, X, held_out)
@@ -283,9 +245,8 @@ def logs(draw):
     logs(),
     st.sampled_from(sorted(ESTIMATORS)),
     st.tuples(*[st.sampled_from(sorted(WAYS | PLAIN_WAYS))] * 2),
-    st.tuples(*[st.sampled_from(sorted(TARGETS))] * 2),
 )
-def test_two_ways_give_the_same_answers(log_and_targets, name, ways, forms):
+def test_two_ways_give_the_same_answers(log_and_targets, name, ways):
     log, targets = log_and_targets
     known = WAYS | PLAIN_WAYS if log.is_plain else WAYS
     first, second = (known.get(way, batch)(log) for way in ways)
@@ -293,40 +254,9 @@ def test_two_ways_give_the_same_answers(log_and_targets, name, ways, forms):
     if nothing_liked and name not in ("given items", "damped", "mixed"):
         return
     estimators = [ESTIMATORS[name](log).fit(X) for X in (first, second)]
-    found = answers(estimators[0], first, log, targets, forms[0])
-    assert_same(found, answers(estimators[1], second, log, targets, forms[1]))
-    assert_same(found, answers(estimators[0], second, log, targets, forms[1]))
-
-
-@settings(max_examples=N_EXAMPLES, deadline=None)
-@given(logs(), st.sampled_from(["given items", "popularity", "similar users"]))
-def test_a_matrix_gives_the_answers_of_lists_in_the_order_of_its_columns(log_and_targets, name):
-    log, targets = log_and_targets
-    log = Log({user: sorted(set(items)) for user, items in log.users.items()}, 0)
-    found = [
-        answers(ESTIMATORS[name](log).fit(X), X, log, targets, "array")
-        for X in (matrix(log), batch(log))
-    ]
-    assert_same(*found)
-    if isinstance(log.lists[0][0], int) and name == "given items":
-        as_table = answers(
-            ESTIMATORS[name](log).fit(padded(log)), padded(log), log, targets, "array"
-        )
-        assert_same(as_table, found[1])
-
-
-@settings(max_examples=N_EXAMPLES, deadline=None)
-@given(logs(), st.tuples(*[st.sampled_from(sorted(WAYS | PLAIN_WAYS))] * 2))
-def test_two_ways_give_the_same_statistics(log_and_targets, ways):
-    log, _ = log_and_targets
-    known = WAYS | PLAIN_WAYS if log.is_plain else WAYS
-    first, second = (known.get(way, batch)(log) for way in ways)
-    fits = [HistoryStatistics().fit(X) for X in (first, second)]
-    assert fits[0].columns_ == fits[1].columns_
-    expected = by_user(first, log, fits[0].transform(first))
-    for statistics in fits:
-        found = by_user(second, log, statistics.transform(second))
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+    found = answers(estimators[0], first, log, targets)
+    assert_same(found, answers(estimators[1], second, log, targets))
+    assert_same(found, answers(estimators[0], second, log, targets))
 
 
 LEARNERS = {
@@ -350,6 +280,6 @@ def test_learned_recommenders_give_the_same_answers(learner):
     for build in (batch, text_file, of_a_larger_log):
         log = Log(users, 1, with_times=True)
         X = build(log)
-        found.append(answers(clone(LEARNERS[learner]).fit(X), X, log, targets, "array"))
+        found.append(answers(clone(LEARNERS[learner]).fit(X), X, log, targets))
     assert_same(found[0], found[1])
     assert_same(found[0], found[2])

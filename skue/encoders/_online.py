@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from abc import abstractmethod
 from collections.abc import Iterable
 from numbers import Real
@@ -23,11 +22,11 @@ from skue.kernels._pooling import decayed_averages
 from skue.kernels._states import aged, decayed_sums, unit_vectors_of_sums
 from skue.reading._ids import as_ids, shown
 
-_MAGIC = b"skueS"
-_SCHEMA = 2
-# Magic, schema, n_users, n_decays, n_dims, lengths of the encoder's id and of the user ids.
-_HEADER = struct.Struct("<5sBQHIHQ")
+# The last number changes with the format.
+_MAGIC = b"skueS3"
 _CHECKSUM_BYTES = 16
+# Of the columns, as bytes.
+_DTYPES = "<f8", "<f8", "<i8", "<i8", "<f8", "<f8", "?"
 
 
 class Columns(NamedTuple):
@@ -121,12 +120,10 @@ class UserStates:
 
     def to_bytes(self) -> bytes:
         """Return the states as bytes with a checksum, to store or send them."""
-        encoder_id = self.encoder_id.encode()
-        users = json.dumps(None if self.user_ids is None else self.user_ids.tolist()).encode()
-        lengths = len(encoder_id), len(users)
-        header = _HEADER.pack(_MAGIC, _SCHEMA, *self.columns.sums.shape, *lengths)
-        arrays = (a.astype(t, "C").tobytes() for a, t in zip(self.columns, _dtypes(), strict=True))
-        data = b"".join([header, encoder_id, users, *arrays])
+        users = None if self.user_ids is None else self.user_ids.tolist()
+        header = json.dumps([self.encoder_id, self.columns.sums.shape, users]).encode()
+        arrays = (a.astype(t, "C").tobytes() for a, t in zip(self.columns, _DTYPES, strict=True))
+        data = b"".join([_MAGIC, len(header).to_bytes(8, "little"), header, *arrays])
         return data + _checksum(data)
 
     @classmethod
@@ -145,32 +142,24 @@ class UserStates:
         Raises
         ------
         ValueError
-            If the bytes are damaged, are not states, or have another schema.
+            If the bytes are damaged, or are not states of this version of skue.
         """
         data = memoryview(data).tobytes()
-        if len(data) < _HEADER.size + _CHECKSUM_BYTES or data[: len(_MAGIC)] != _MAGIC:
-            raise ValueError(f"data ({len(data)} bytes) does not contain user states.")
-        content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-        header = _HEADER.unpack_from(data)
-        schema, n_users, n_decays, n_dims, id_length, n_bytes_of_users = header[1:]
-        if schema != _SCHEMA:
+        way_out = "Compute the states again from the histories."
+        if not data.startswith(_MAGIC):
             raise ValueError(
-                f"data has schema {schema}, but this skue reads {_SCHEMA}. Compute the states "
-                "again from the histories."
+                f"data ({len(data)} bytes) does not contain user states of this version. {way_out}"
             )
+        content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
         if _checksum(content) != checksum:
             raise ValueError(
-                f"data ({len(data)} bytes) is damaged: the checksum differs. Compute the states "
-                "again from the histories."
+                f"data ({len(data)} bytes) is damaged: the checksum differs. {way_out}"
             )
-        at = _HEADER.size
-        encoder_id = content[at : at + id_length].decode()
-        at += id_length
-        users = json.loads(content[at : at + n_bytes_of_users])
-        at += n_bytes_of_users
-        shapes = [(n_users, n_decays, n_dims), (n_users, n_decays), *[(n_users,)] * 5]
+        start = len(_MAGIC) + 8
+        at = start + int.from_bytes(content[len(_MAGIC) : start], "little")
+        encoder_id, full, users = json.loads(content[start:at])
         arrays = []
-        for shape, dtype in zip(shapes, _dtypes(), strict=True):
+        for shape, dtype in zip((full, full[:2], *[full[:1]] * 5), _DTYPES, strict=True):
             size = int(np.prod(shape))
             arrays.append(np.frombuffer(content, dtype, size, at).reshape(shape))
             at += arrays[-1].nbytes
@@ -192,10 +181,6 @@ class UserStates:
             f"UserStates(n_users={len(self)}, n_dims={self.columns.sums.shape[2]}, "
             f"encoder_id={self.encoder_id!r})"
         )
-
-
-def _dtypes() -> list[str]:
-    return ["<f8", "<f8", "<i8", "<i8", "<f8", "<f8", "?"]
 
 
 def _checksum(data: bytes) -> bytes:
@@ -471,8 +456,7 @@ def _without_late(events: Events, state: UserStates, age_unit: str) -> Events:
     warn_caller(
         f"{late.sum()} of {len(late)} events of X_new are older than the events in the state of "
         f"their user, and are left out, the first of {user} (second {seconds[first]} before "
-        f"{newest[first]}). age_unit={age_unit!r} counts later events, so only newer ones can be "
-        "added. Use a time unit such as 'D', or compute the state again from the whole history."
+        f"{newest[first]}). {_only_newer(age_unit)}"
     )
     return events.take(~late, kept_offsets(events.offsets, ~late))
 
@@ -485,6 +469,12 @@ def _refuse_late(earlier: Columns, later: Columns, age_unit: str) -> None:
     raise ValueError(
         f"later has events of {int(late.sum())} users that are older than the events in their "
         f"state, the first at row {row} (second {later.oldest[row]} before {earlier.newest[row]}). "
-        f"age_unit={age_unit!r} counts later events, so only newer events can be added. Use a time "
+        f"{_only_newer(age_unit)}"
+    )
+
+
+def _only_newer(age_unit: str) -> str:
+    return (
+        f"age_unit={age_unit!r} counts later events, so only newer ones can be added. Use a time "
         "unit such as 'D', or compute the state again from the whole history."
     )

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
@@ -131,8 +131,8 @@ def find_encoder(estimator: Any) -> FoundEncoder:
     Parameters
     ----------
     estimator : fitted estimator
-        An encoder; a Pipeline with an encoder; a ColumnTransformer or FeatureUnion whose only
-        output is one encoder; a search or FrozenEstimator; and any nesting of these.
+        An encoder; a Pipeline with an encoder; a ColumnTransformer whose only output is one
+        encoder; a search or FrozenEstimator; and any nesting of these.
 
     Returns
     -------
@@ -175,8 +175,6 @@ def _find(estimator: Any) -> FoundEncoder | None:
         return _find_in_pipeline(estimator)
     if isinstance(estimator, ColumnTransformer):
         return _find_in_columns(estimator)
-    if isinstance(estimator, FeatureUnion):
-        return _find_in_union(estimator)
     return None
 
 
@@ -202,9 +200,14 @@ def _find_in_columns(columns: ColumnTransformer) -> FoundEncoder | None:
     check_is_fitted(columns, "output_indices_")
     widths = {name: part.stop - part.start for name, part in columns.output_indices_.items()}
     outputs = [(name, step) for name, step, _ in columns.transformers_ if widths.get(name)]
-    found = _only_output(columns, outputs)
+    found = next((inside for _, step in outputs if (inside := _find(step)) is not None), None)
     if found is None:
         return None
+    if len(outputs) > 1:
+        raise ValueError(
+            "A ColumnTransformer must have one user encoder as its only output; its outputs are "
+            f"{[name for name, _ in outputs]}."
+        )
     name = outputs[0][0]
     selection = next(selection for other, _, selection in columns.transformers_ if other == name)
 
@@ -215,28 +218,8 @@ def _find_in_columns(columns: ColumnTransformer) -> FoundEncoder | None:
     return FoundEncoder(found.encoder, (select, *found.before), (*found.after, packing))
 
 
-def _find_in_union(union: FeatureUnion) -> FoundEncoder | None:
-    outputs = [(name, step) for name, step in union.transformer_list if step != "drop"]
-    found = _only_output(union, outputs)
-    if found is None:
-        return None
-    packing = _Packing(union, (union.transformer_weights or {}).get(outputs[0][0]))
-    return FoundEncoder(found.encoder, found.before, (*found.after, packing))
-
-
-def _only_output(holder: Any, outputs: list[tuple[str, Any]]) -> FoundEncoder | None:
-    """Return the encoder among the outputs; raise if there are other outputs."""
-    found = [inside for _, step in outputs if (inside := _find(step)) is not None]
-    if found and len(outputs) > 1:
-        raise ValueError(
-            f"A {type(holder).__name__} must have one user encoder as its only output; its "
-            f"outputs are {[name for name, _ in outputs]}."
-        )
-    return found[0] if found else None
-
-
 class _Packing:
-    """How a ColumnTransformer or FeatureUnion changes the output of its one encoder."""
+    """How a ColumnTransformer changes the output of its one encoder."""
 
     def __init__(self, holder: Any, weight: float | None) -> None:
         self.holder, self.weight = holder, 1 if weight is None else weight

@@ -339,7 +339,7 @@ def _as_unit_rows(vectors: Any) -> np.ndarray:
         raise ValueError(f"vectors must be numbers, got dtype {given.dtype}.")
     if given.dtype != np.float32:
         given = given.astype(np.float64, copy=False)
-    norms = _lengths(given)
+    norms = row_norms(given, np.float64)
     for refused, what in ((~np.isfinite(norms), "NaN or infinity"), (norms == 0, "only zeros")):
         rows = np.flatnonzero(refused)
         if len(rows):
@@ -356,18 +356,6 @@ def _as_unit_rows(vectors: Any) -> np.ndarray:
     np.divide(given, norms[:, None], out=unit, casting="same_kind")
     unit.flags.writeable = False
     return unit
-
-
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """Return the lengths of rows; squares of very large and small numbers do not overflow."""
-    norms = row_norms(vectors, np.float64)
-    odd = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
-    if len(odd):
-        rows = vectors[odd].astype(np.float64)
-        largest = np.abs(rows).max(axis=1)
-        some = np.isfinite(largest) & (largest > 0)
-        norms[odd[some]] = largest[some] * row_norms(rows[some] / largest[some, None])
-    return norms
 
 
 def check_space(space_id: Any, aligned_with: Any, agreement: Any) -> None:

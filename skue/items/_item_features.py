@@ -247,26 +247,19 @@ def scale_of(features: ItemFeatures) -> FeatureScale:
     :math:`\log(n / n_c) / \log n`, with :math:`n` items of which :math:`n_c` have the feature.
     Other columns of a dense table are centred.
     """
-    values, n_items = features.values, max(len(features), 2)
-    is_sparse = sp.issparse(values)
-    if is_sparse:
-        table = sp.csc_array(values)
-        n_with = np.diff(table.indptr)
-        column = np.repeat(np.arange(table.shape[1]), n_with)
-        n_whole = np.bincount(column, (table.data % 1 == 0) & (table.data > 0), table.shape[1])
-        is_whole = n_whole == n_with
-        largest = np.zeros(table.shape[1])
-        np.maximum.at(largest, column, table.data)
-    else:
-        n_with = np.count_nonzero(values, axis=0)
-        is_whole = ((values % 1 == 0) & (values >= 0)).all(axis=0)
-        largest = values.max(axis=0, initial=0)
+    n_items, table = max(len(features), 2), sp.csc_array(features.values)
+    n_with, n_columns = np.diff(table.indptr), table.shape[1]
+    column = np.repeat(np.arange(n_columns), n_with)
+    is_whole = np.bincount(column, (table.data % 1 == 0) & (table.data > 0), n_columns) == n_with
+    largest = np.zeros(n_columns)
+    np.maximum.at(largest, column, table.data)
     is_count = is_whole & ((largest <= 1) | (n_with <= n_items / 2))
     idf = np.log(n_items / np.maximum(n_with, 1)) / np.log(n_items)
     weights = np.where(is_count, idf, 1).astype(np.float32)
     centre = None
-    if not is_sparse:
-        centre = np.where(is_count, 0, values.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    if not sp.issparse(features.values):
+        means = features.values.mean(axis=0, dtype=np.float64)
+        centre = np.where(is_count, 0, means).astype(np.float32)
     return FeatureScale(weights, centre, n_with == 0)
 
 

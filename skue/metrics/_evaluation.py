@@ -204,33 +204,23 @@ def evaluate(
     ValueError
         If the estimator has no encoder, or outputs more than its vectors. Names the steps.
     """
+    options: dict[str, Any] = {"exclude_seen": exclude_seen, "n_listed": n_listed}
     found = find_ranker(estimator)
     if found is not None:
         ranker = found.ranker
         histories = ranker._read(found.histories(X))
-        return Evaluation(
-            ranker._scores(histories, ranker._seen(histories) if exclude_seen else None),
-            ranker.item_embeddings_,
-            histories,
-            y,
-            exclude_seen=exclude_seen,
-            n_listed=n_listed,
-            is_new_item=getattr(getattr(ranker, "encoder_", None), "is_new_item_", None),
-        )
+        scores = ranker._scores(histories, ranker._seen(histories) if exclude_seen else None)
+        is_new = getattr(getattr(ranker, "encoder_", None), "is_new_item_", None)
+        items = ranker.item_embeddings_
+        return Evaluation(scores, items, histories, y, is_new_item=is_new, **options)
     inside = find_encoder(estimator)
-    users = checked_unit_rows(estimator.transform(X))
-    items = inside.encoder.item_embeddings_.vectors
+    encoder, users = inside.encoder, checked_unit_rows(estimator.transform(X))
+    vectors = encoder.item_vectors_
     if inside.after:
-        items = checked_unit_rows(inside.item_vectors())
-    return Evaluation(
-        Products(users, items),
-        inside.encoder.item_embeddings_,
-        as_histories(inside.histories(X)),
-        y,
-        exclude_seen=exclude_seen,
-        n_listed=n_listed,
-        is_new_item=inside.encoder.is_new_item_,
-    )
+        vectors = checked_unit_rows(inside.item_vectors())
+    products, histories = Products(users, vectors), as_histories(inside.histories(X))
+    items, is_new = encoder.item_embeddings_, encoder.is_new_item_
+    return Evaluation(products, items, histories, y, is_new_item=is_new, **options)
 
 
 def checked_unit_rows(vectors: Any) -> np.ndarray:

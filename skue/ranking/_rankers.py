@@ -67,19 +67,17 @@ def fitted_ranker(ranker: Any, features: np.ndarray, chosen: np.ndarray) -> Any:
 
 def ranker_scores(ranker: Any, features: np.ndarray) -> np.ndarray:
     """Return the decision of a classifier that an item is chosen, one number per candidate."""
-    # Splines of a feature need many times its memory.
-    starts = range(0, max(len(features), 1), _BLOCK)
-    return np.concatenate([_scores(ranker, features[start : start + _BLOCK]) for start in starts])
-
-
-def _scores(ranker: Any, features: np.ndarray) -> np.ndarray:
-    with (
-        config_context(assume_finite=True, skip_parameter_validation=True),
-        few_openmp_threads(len(features)),
-    ):
-        if hasattr(ranker, "decision_function"):
-            return np.asarray(ranker.decision_function(features), dtype=np.float64)
-        return np.asarray(ranker.predict_proba(features), dtype=np.float64)[:, 1]
+    parts = []
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        # Splines of a feature need many times its memory.
+        for start in range(0, max(len(features), 1), _BLOCK):
+            block = features[start : start + _BLOCK]
+            with few_openmp_threads(len(block)):
+                if hasattr(ranker, "decision_function"):
+                    parts.append(ranker.decision_function(block))
+                else:
+                    parts.append(ranker.predict_proba(block)[:, 1])
+    return np.concatenate(parts).astype(np.float64, copy=False)
 
 
 def shares_of_features(ranker: Any, features: np.ndarray) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.fixes import parse_version
 
@@ -92,13 +92,11 @@ def test_later_steps_get_the_container_and_feature_names_of_their_fit(container)
     assert hasattr(pipeline[-1], "feature_names_in_") == (container != "default")
 
 
-@pytest.mark.parametrize("holder", [ColumnTransformer, FeatureUnion])
-def test_weights_of_a_holder_reach_the_items_before_a_later_step(holder):
-    inner = ("h", ENCODER, 0) if holder is ColumnTransformer else ("h", ENCODER)
-    X = TABLE if holder is ColumnTransformer else HISTORIES
-    scaled = make_pipeline(holder([inner], transformer_weights={"h": 5.0}), PCA(3)).fit(X)
-    index = agree(scaled, X)
-    plain = make_pipeline(holder([inner]), PCA(3)).fit(X)
+def test_weights_of_columns_reach_the_items_before_a_later_step():
+    inner = [("h", ENCODER, 0)]
+    weighted = ColumnTransformer(inner, transformer_weights={"h": 5.0})
+    index = agree(make_pipeline(weighted, PCA(3)).fit(TABLE), TABLE)
+    plain = make_pipeline(ColumnTransformer(inner), PCA(3)).fit(TABLE)
     assert index.space_id != find_encoder(plain).space_id
 
 
@@ -141,11 +139,6 @@ def test_dropped_columns_are_ignored():
             ColumnTransformer([("h", ENCODER, 0)], remainder="passthrough"),
             TABLE,
             r"outputs are \['h', 'remainder'\]",
-        ),
-        (
-            FeatureUnion([("a", ENCODER), ("b", ENCODER)]),
-            HISTORIES,
-            r"FeatureUnion must have one user encoder as its only output; .* \['a', 'b'\]",
         ),
         (
             make_pipeline(ENCODER, LogisticRegression()),

@@ -1,17 +1,11 @@
 """A fitted two-tower encoder: its formula, its id, its file, and searches for its parameters."""
 
-import os
-import tracemalloc
-
-import joblib
 import numpy as np
-import pytest
 from scipy.special import softmax
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from skue import (
-    CooccurrenceItemEmbedder,
     Histories,
     ItemEmbeddings,
     RecallAtK,
@@ -109,60 +103,6 @@ def test_a_parameter_used_only_by_fit_keeps_the_id_and_the_vectors():
     encoder.set_params(dropout=0.9, event_dropout=0.9, n_jobs=2, unknown_item="raise")
     assert encoder.encoder_id_ == before
     np.testing.assert_array_equal(encoder.transform(X), vectors)
-
-
-def distinct_arrays(part, found=None, seen=None):
-    """Bytes of every array that an object reaches, by its place in memory."""
-    found = {} if found is None else found
-    seen = set() if seen is None else seen
-    if id(part) in seen:
-        return found
-    seen.add(id(part))
-    if isinstance(part, np.ndarray):
-        found[part.__array_interface__["data"][0]] = part.nbytes
-    elif isinstance(part, dict):
-        for value in part.values():
-            distinct_arrays(value, found, seen)
-    elif isinstance(part, (list, tuple)):
-        for value in part:
-            distinct_arrays(value, found, seen)
-    elif type(part).__module__.startswith("skue"):
-        distinct_arrays(vars(part), found, seen)
-    return found
-
-
-def test_encoding_one_user_does_not_copy_the_weights():
-    rng = np.random.default_rng(0)
-    items = ItemEmbeddings(rng.normal(size=(50, 128)))
-    X = Histories.from_lists(rng.integers(50, size=(30, 5)))
-    encoder = TwoTowerUserEncoder(items, max_iter=1, early_stopping=False, random_state=0).fit(X)
-    encoder.transform(X[:1])
-    tracemalloc.start()
-    try:
-        encoder.transform(X[:1])
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < encoder.parameters_[0]["linear"].nbytes / 2
-
-
-@pytest.mark.parametrize(("source", "item_tower"), [("given", "frozen"), ("log", "trained")])
-def test_a_dump_is_hardly_larger_than_the_arrays(source, item_tower, tmp_path):
-    rng = np.random.default_rng(0)
-    items = CooccurrenceItemEmbedder(n_dims=32)
-    if source == "given":
-        items = ItemEmbeddings(rng.normal(size=(1000, 32)))
-    X = Histories.from_lists(rng.integers(1000, size=(400, 10)))
-    encoder = TwoTowerUserEncoder(
-        items, item_tower=item_tower, max_iter=1, early_stopping=False, random_state=0
-    ).fit(X)
-    expected = sum(distinct_arrays(encoder).values())
-    assert expected > encoder.item_vectors_.nbytes + encoder.parameters_[0]["linear"].nbytes
-    joblib.dump(encoder, tmp_path / "encoder.joblib")
-    assert os.path.getsize(tmp_path / "encoder.joblib") < 1.1 * expected
-    again = joblib.load(tmp_path / "encoder.joblib")
-    np.testing.assert_array_equal(again.transform(X), encoder.transform(X))
-    assert again.encoder_id_ == encoder.encoder_id_
 
 
 def test_a_search_finds_the_best_decays_and_hidden_sizes_on_planted_data():

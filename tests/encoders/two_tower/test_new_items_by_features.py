@@ -12,7 +12,6 @@ from skue import (
     ItemFeatures,
     TwoTowerUserEncoder,
 )
-from skue.encoders.two_tower._features import _to_little_used
 
 N_GROUPS, N_EACH = 8, 12
 GROUP_OF = np.repeat(np.arange(N_GROUPS), N_EACH)
@@ -94,20 +93,6 @@ def test_a_short_prediction_is_a_small_part_of_the_vector(encoder):
             length = np.linalg.norm(predicted)
             assert np.isclose(vector @ predicted / length, min(1, 1.8 * length), atol=1e-5)
             assert np.isclose(np.linalg.norm(vector), 1, atol=1e-5)
-
-
-def test_the_most_used_directions_are_mapped_to_the_least_used():
-    rng = np.random.default_rng(0)
-    spread = np.array([8.0, 4.0, 3.0, 1.0, 0.2, 0.1])
-    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    vectors = (rng.standard_normal((500, 6)) * spread) @ turn
-    moved = _to_little_used(vectors.astype(np.float32))
-    # The largest three directions take the place of the smallest three, and nothing else is left.
-    np.testing.assert_allclose(np.linalg.svd(moved)[1], [1, 1, 1, 0, 0, 0], atol=1e-5)
-    after = vectors @ moved
-    assert np.linalg.norm(after @ turn.T[:, :3]) < 0.2 * np.linalg.norm(vectors)
-    along = vectors @ turn.T[:, 0]
-    assert abs(np.corrcoef(along, after @ turn.T[:, 5])[0, 1]) > 0.95
 
 
 def test_a_frozen_tower_keeps_given_vectors_and_places_the_others(encoder):

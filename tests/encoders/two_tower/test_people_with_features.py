@@ -131,15 +131,6 @@ def test_people_of_whom_nothing_is_known_are_left_out_of_the_regression():
     assert (ids // N_EACH == GROUPS[COLD][:, None]).mean() > 0.9
 
 
-def test_constant_columns_and_one_known_person_are_no_problem():
-    features = np.full((N_USERS, 2), np.nan)
-    features[1] = 7, 3
-    for given in (features, np.full((N_USERS, 1), 1e6)):
-        histories = PLAIN.with_user_features(given)
-        vectors = fitted(histories).transform(histories)
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-
-
 def test_results_do_not_depend_on_workers_or_chunks(encoder):
     many = X[np.resize(np.arange(N_USERS), 4500)]
     whole = encoder.transform(many)
@@ -173,20 +164,6 @@ def test_features_of_nobody_with_events_are_an_error_before_training():
     features[COLD] = 1
     with pytest.raises(ValueError, match=r"No user with events of known items has user_features"):
         fitted(PLAIN.with_user_features(features))
-
-
-def test_the_agreement_of_a_warm_start_is_that_of_vectors_with_features():
-    encoder = fitted(warm_start=True, max_iter=1, early_stopping=False)
-    encoder.user_map_ = encoder.user_map_._replace(n_events=10.0)
-    some = LENGTHS > 0
-    users, before = encoder.transform(X[some]), encoder.item_embeddings_
-    after = encoder.fit(X).item_embeddings_
-    nearest = [
-        np.argsort(-users @ vectors.T, axis=1)[:, :20]
-        for vectors in (before.vectors, after.vectors[: len(before)])
-    ]
-    shares = [len(set(one) & set(other)) / 20 for one, other in zip(*nearest, strict=True)]
-    assert after.agreement == pytest.approx(np.mean(shares), abs=1e-3)
 
 
 def test_a_warm_start_without_the_features_of_the_last_fit_is_refused():

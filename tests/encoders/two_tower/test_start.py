@@ -63,30 +63,6 @@ def test_the_start_has_an_average_with_the_recall_that_validation_found(with_rep
     assert hits.mean() == pytest.approx(data.best.recall, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("n_better", "n_worse", "is_clear"),
-    [(30, 0, True), (30, 20, True), (2, 1, False), (0, 5, False)],
-)
-def test_the_best_average_gets_most_of_the_mix_if_it_is_clearly_better(n_better, n_worse, is_clear):
-    hits_of_mix = np.repeat([0.0, 1.0, 0.0], [n_better, n_worse, 100 - n_better - n_worse])
-    hits_of_average = np.repeat([1.0, 0.0, 0.0], [n_better, n_worse, 100 - n_better - n_worse])
-
-    class Validation(list):
-        def hits_of_towers(self, towers, item_vectors, max_history):
-            return hits_of_average if len(towers[0]["mix"]) == 1 else hits_of_mix
-
-    data = data_with(BestAverage(0.6, 1.0, 0.3), Validation(range(100)))
-    _, (tower,), recall = _start_from_average(data, SETTINGS)
-    shares = np.exp(tower["mix"]) / np.exp(tower["mix"]).sum()
-    assert recall == hits_of_mix.mean()
-    if is_clear:
-        assert tower["decay"].tolist() == pytest.approx([0.0, 0.2, 0.6, 1.0, 8.0])
-        assert shares.tolist() == pytest.approx([0.025, 0.025, 0.9, 0.025, 0.025])
-    else:
-        assert tower["decay"].tolist() == pytest.approx(list(DECAYS))
-        assert shares.tolist() == pytest.approx([0.2] * 5)
-
-
 def test_the_linear_map_is_the_ridge_regression_of_the_next_item_at_its_scale():
     data = start_in(ITEMS, Histories.from_lists(RANDOM.integers(30, size=(40, 9))))
     pooling = pooling_from(data.best, DECAYS, len(ITEMS))

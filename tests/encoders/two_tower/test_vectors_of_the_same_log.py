@@ -1,6 +1,5 @@
 """Given item vectors that know the events that validation holds out."""
 
-import pickle
 import warnings
 
 import numpy as np
@@ -37,24 +36,6 @@ def test_vectors_learned_from_the_same_log_give_a_warning_with_the_way_out(items
     (message,) = warnings_of_fit(items, LOG)
     assert "learned from 100% of the events" in message
     assert "item_embeddings=CooccurrenceItemEmbedder()" in message
-
-
-def test_the_warning_also_comes_for_vectors_from_a_file_a_pickle_or_with_more_items(
-    items, tmp_path
-):
-    items.save(tmp_path / "items.npz")
-    copies = [
-        ItemEmbeddings.load(tmp_path / "items.npz", mmap=True),
-        pickle.loads(pickle.dumps(items)),
-        items.extend(items.vectors[:1], [10_000]),
-    ]
-    assert [len(warnings_of_fit(copy, LOG)) for copy in copies] == [1, 1, 1]
-
-
-def test_the_warning_comes_for_histories_counted_in_parts():
-    embedder = CooccurrenceItemEmbedder(n_dims=8).fit(LOG[:60]).partial_fit(LOG[60:])
-    (message,) = warnings_of_fit(embedder.item_embeddings_, LOG)
-    assert "100%" in message
 
 
 def test_vectors_that_do_not_know_the_held_out_events_give_no_warning(items):
