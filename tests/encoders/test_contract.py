@@ -288,22 +288,6 @@ def test_the_width_of_lists_is_not_checked(encoder):
 
 
 @every_encoder
-@pytest.mark.parametrize(
-    ("X", "message"),
-    [
-        (np.array([[1.5, 2.0]]), "must be whole numbers.*1.5 at row 0, column 0"),
-        ([1, 2, 3], "one sequence per user, got 1 at row 0"),
-        ([["a", 1]], "mix types"),
-        (np.array([1, 2, 3]), "Expected 2D array, got 1D array"),
-        ("abc", "got str"),
-    ],
-)
-def test_an_x_that_is_not_a_batch_of_histories_is_rejected(encoder, X, message):
-    with pytest.raises(ValueError, match=message):
-        clone(encoder).fit(X)
-
-
-@every_encoder
 def test_the_error_for_a_long_log_names_from_frame(encoder):
     pandas = pytest.importorskip("pandas")
     log = pandas.DataFrame({"user_id": [1, 1], "item_id": [2, 3]})

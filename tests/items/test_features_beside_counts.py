@@ -9,7 +9,7 @@ from skue import CooccurrenceItemEmbedder, Histories, ItemFeatures
 from skue.items._item_features import scale_of, scaled_features
 from skue.items._spectral import DEFAULT_SHARE, SHARES, chosen_share, spectral_vectors
 from skue.kernels import _ridge
-from skue.kernels._ridge import PENALTIES, best_ridge, ridge
+from skue.kernels._ridge import best_ridge, ridge
 
 N_GROUPS, N_EACH = 6, 10
 
@@ -160,20 +160,3 @@ def test_without_enough_events_to_choose_by_the_weight_is_the_default(n_users):
     histories, features, _ = world(n_users)
     pairs = Histories.from_lists([row[:2].tolist() for row in histories])
     assert share_chosen(pairs, features.values) == DEFAULT_SHARE
-
-
-def test_the_best_penalty_is_found_where_all_cosines_are_negative():
-    rng = np.random.default_rng(2)
-    rows, noise = rng.normal(size=(200, 60)), rng.normal(size=(200, 5))
-    order = np.random.default_rng(0).permutation(200)
-    held_out, rest = order[:20], order[20:]
-    cosines = []
-    for penalty in PENALTIES:
-        found = rows[held_out] @ ridge(rows[rest], noise[rest], penalty)
-        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(noise[held_out], axis=1)
-        cosines.append(((found * noise[held_out]).sum(axis=1) / lengths).mean())
-    assert max(cosines) < 0
-    assert np.argmax(cosines) > 0
-    np.testing.assert_allclose(
-        best_ridge(rows, noise), ridge(rows, noise, PENALTIES[int(np.argmax(cosines))])
-    )

@@ -145,23 +145,6 @@ def test_a_user_alone_gets_the_same_bits_as_in_a_batch(backend):
         np.testing.assert_array_equal(alone[:, 0], whole[:, user])
 
 
-def test_without_events_all_averages_are_undefined(backend):
-    empty = np.empty(0, dtype=np.int32)
-    for weights, exponent in ((None, 1.0), (np.empty(0), 0.5)):
-        pooled, defined = decayed_averages(
-            empty,
-            np.zeros(4, dtype=np.int64),
-            None,
-            weights,
-            [0.1],
-            exponent,
-            np.eye(3, 7, dtype="f"),
-        )
-        assert pooled.shape == (1, 3, 7)
-        assert not defined.any()
-        assert not pooled.any()
-
-
 def test_read_only_memory_maps_give_the_same_result(backend, tmp_path):
     rows, offsets, vectors = batch(np.random.default_rng(1), 20, 7)
     expected, _ = decayed_averages(rows, offsets, None, None, DECAYS, 1.0, vectors)

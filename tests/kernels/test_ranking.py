@@ -5,7 +5,7 @@ import pytest
 
 from skue.kernels import _ranking
 from skue.kernels._arrays import is_among, offsets_of, owners
-from skue.kernels._ranking import Products, count_with_numpy, rank_positives
+from skue.kernels._ranking import Products, rank_positives
 
 
 @pytest.fixture(params=["numpy", "numba"])
@@ -120,22 +120,6 @@ def test_nan_scores_raise(problem):
         rank_positives(
             lambda start, stop: np.full((stop - start, len(items)), np.nan), len(items), *targets
         )
-
-
-def test_numba_and_numpy_count_alike():
-    pytest.importorskip("numba")
-    from skue.kernels._ranking_numba import count_around
-
-    rng = np.random.default_rng(1)
-    scores = rng.choice(np.linspace(-1, 1, 9, dtype=np.float32), (5, 1003))
-    scores[2, :3] = -np.inf
-    users = np.array([0, 2, 2, 4])
-    lower = np.array([-0.5, 0.0, 1.0, 2.0], dtype=np.float32)
-    counts = [np.full((2, 4), 3), np.full((2, 4), 3)]
-    for (above, reached), count in zip(counts, (count_with_numpy, count_around), strict=True):
-        count(scores, users, lower, lower + np.float32(0.1), above, reached)
-    np.testing.assert_array_equal(counts[0], counts[1])
-    assert (counts[0][1] > counts[0][0]).any()
 
 
 @pytest.mark.parametrize("n_others", [0, 1, 40])

@@ -8,7 +8,6 @@ from skue import (
     ItemEmbeddings,
     RetrievalScores,
     TransitionItemRanker,
-    TwoStageRecommender,
 )
 from skue.metrics._evaluation import evaluate
 
@@ -107,18 +106,3 @@ def test_the_measures_do_not_change_the_others():
     with_them, without = scores_of(X, y, 3), RetrievalScores(k=(3,))(ENCODER, X, y)
     assert {name: with_them[name] for name in without} == without
     assert set(with_them) - set(without) == {"coverage@3", "novelty@3", "similarity@3"}
-
-
-def test_a_recommender_is_measured_by_its_own_item_vectors():
-    rng = np.random.default_rng(0)
-    X = [rng.integers(30, size=8).tolist() for _ in range(60)]
-    y = rng.integers(30, size=60).tolist()
-    items = ItemEmbeddings(rng.normal(size=(30, 4)))
-    model = TwoStageRecommender(DecayAverageUserEncoder(items), random_state=0).fit(X)
-    scores = scores_of(X, y, 5, model)
-    ids, _ = model.recommend(X, k=5)
-    vectors = items.vectors[ids]
-    cosines = np.einsum("uid,ujd->uij", vectors, vectors)
-    pairs = cosines[:, ~np.eye(5, dtype=bool)]
-    assert scores["similarity@5"] == pytest.approx(pairs.mean(), abs=1e-6)
-    assert scores["coverage@5"] == len(np.unique(ids)) / 30

@@ -59,20 +59,6 @@ def test_an_invalid_k_raises(task, k):
         RecallCurveDisplay.from_estimator(encoder, X, y, k=k)
 
 
-def test_several_encoders_share_one_axes(task):
-    items, X, y = task
-    first = RecallCurveDisplay.from_estimator(DecayAverageUserEncoder(items).fit(X), X, y)
-    second = RecallCurveDisplay.from_estimator(
-        MixedUserEncoder(items).fit(X), X, y, ax=first.ax_, name="mix", color="black"
-    )
-    assert second.ax_ is first.ax_
-    assert second.figure_ is first.figure_
-    assert len(plt.get_fignums()) == 1
-    labels = [text.get_text() for text in first.ax_.get_legend().get_texts()]
-    assert labels == ["DecayAverageUserEncoder", "mix"]
-    assert second.line_.get_color() == "black"
-
-
 def test_the_decay_curve_is_cross_validated_over_users(task):
     items, X, y = task
     display = DecayCurveDisplay.from_estimator(

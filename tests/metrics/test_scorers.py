@@ -199,21 +199,6 @@ def test_k_must_be_a_positive_integer(use, k):
         use(k)
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: RecallAtK(normalize="max"),
-        lambda: NDCGAtK(exclude_seen="yes"),
-        lambda: RetrievalScores(breakdown="cold"),
-        lambda: RetrievalScores(k=20),
-    ],
-    ids=["normalize", "exclude_seen", "breakdown", "k"],
-)
-def test_a_scorer_checks_its_parameters(build):
-    with pytest.raises(ValueError, match=r"parameter of \w+ must be|must be a tuple"):
-        build()
-
-
 def test_items_are_transformed_by_the_steps_after_the_encoder():
     rng = np.random.default_rng(2)
     items = ItemEmbeddings(rng.normal(size=(30, 5)))

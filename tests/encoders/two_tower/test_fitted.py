@@ -1,14 +1,11 @@
-"""A fitted two-tower encoder: its formula, its id, its file, and searches for its parameters."""
+"""A fitted two-tower encoder: its formula and its id."""
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
 
 from skue import (
     Histories,
     ItemEmbeddings,
-    RecallAtK,
     TwoTowerUserEncoder,
 )
 
@@ -103,43 +100,3 @@ def test_a_parameter_used_only_by_fit_keeps_the_id_and_the_vectors():
     encoder.set_params(dropout=0.9, event_dropout=0.9, n_jobs=2, unknown_item="raise")
     assert encoder.encoder_id_ == before
     np.testing.assert_array_equal(encoder.transform(X), vectors)
-
-
-def test_a_search_finds_the_best_decays_and_hidden_sizes_on_planted_data():
-    """The next item follows from the last one alone, and not in a linear way."""
-    rng = np.random.default_rng(0)
-    n_items, n_dims = 200, 4
-    items = rng.normal(size=(n_items, n_dims))
-    items /= np.linalg.norm(items, axis=1, keepdims=True)
-    bent = np.abs(items) @ rng.normal(size=(n_dims, n_dims))
-    following = np.argmax(bent @ items.T, axis=1)
-    X = rng.integers(n_items, size=(1200, 6))
-    y = following[X[:, -1]]
-    # What came before is by chance, so only y teaches anything.
-    pipeline = Pipeline(
-        [
-            (
-                "encode",
-                TwoTowerUserEncoder(
-                    ItemEmbeddings(items),
-                    targets="y",
-                    early_stopping=False,
-                    learning_rate_init=0.01,
-                    event_dropout=0.0,
-                    dropout=0.0,
-                    max_iter=4,
-                    random_state=0,
-                ),
-            )
-        ]
-    )
-    grid = {
-        "encode__decays": [(0.0,), (8.0,)],
-        "encode__hidden_layer_sizes": [(), (64,)],
-    }
-    halves = [(np.arange(600), np.arange(600, 1200))]
-    search = GridSearchCV(pipeline, grid, scoring=RecallAtK(20), cv=halves, refit=False)
-    found = search.fit(X, y)
-    assert found.best_params_ == {"encode__decays": (8.0,), "encode__hidden_layer_sizes": (64,)}
-    others = np.delete(found.cv_results_["mean_test_score"], found.best_index_)
-    assert found.best_score_ > others.max() + 0.03
