@@ -5,7 +5,7 @@ figure, and writes ``benchmarks/speed.json``. ``python docs/measured_tables.py``
 ``python benchmarks/pictures.py`` write the tables and the picture of the page from it.
 ``--only pooling recall`` runs some parts, and ``--quick`` runs them at a tenth of the size; both
 only print.
-``python -m pip install -e ".[bench]"`` installs the alternatives.
+``python -m pip install -e ".[fast,io,plot,serve]" --group bench`` installs the alternatives.
 """
 
 from __future__ import annotations
