@@ -11,8 +11,9 @@ from skue.histories._vocabulary import Vocabulary
 from skue.reading._columns import Log
 from skue.reading._roles import ColumnsRead, read_log, tell
 from skue.reading._sequences import read_sequences
-from skue.reading._table import check_text_options, checked_paths, invalid, is_table, open_table
+from skue.reading._table import check_text_options, checked_paths, is_table, open_table
 from skue.reading._times import check_time_options
+from skue.reading._values import invalid
 
 
 def load_interactions(

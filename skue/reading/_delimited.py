@@ -15,14 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skue._estimator import import_optional
 from skue.reading._column_names import guess_column, looks_like_a_log
 from skue.reading._ids import shown
 
 DELIMITERS = (",", "\t", ";", "|", "::")
-# Bytes that are decoded, and that are checked, at once.
+# Bytes that are decoded at once.
 _PIECE = 2**24
 # Bytes that pyarrow parses at once. A row must not be longer.
 _BLOCK = 2**26
@@ -32,8 +30,12 @@ _N_FIRST_ROWS = 1000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Replaces the delimiter "::", because pyarrow needs a single character.
 _UNIT_SEPARATOR = "\x1f"
-_QUOTE = ord('"')
-_BLANKS = " \t\n\r\x0b\x0c"
+_BLANKS = b" \t\n\r\x0b\x0c"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+# Records that are not empty: lines, or several lines if a quoted field has line breaks.
+_LINES = re.compile(rb"[^\r\n]++")
+_QUOTED_LINES = re.compile(rb'(?:[^"\r\n]++|"[^"]*+(?:"|\Z))++')
+_WITHOUT_BREAKS = re.compile(rb'(?:[^"]++|"[^"\r\n]*+")*+')
 _DIGIT_FIRST = re.compile("-?[0-9]")
 _UNCLEAR_COLONS = re.compile(rb"(?<!:)(?:::)*:::(?!:)|\x1f")
 _NO_QUOTES = (
@@ -91,21 +93,20 @@ class DelimitedTable:
         self.source, self._quotes = str(path), quotes
         self.has_header = not any(isinstance(name, int) for name in given.values())
         self._text = _buffer(_utf8_pieces(path, encoding))
-        spans = _first_records(_letters(self._text), quotes)
-        if not spans:
+        lines = [record.group().decode() for record in self._records(0, _N_LINES)]
+        if not lines:
             raise ValueError(f"{path} is empty; a header line is expected.")
-        lines = [_letters(self._text)[slice(*span)].tobytes().decode() for span in spans]
         self._mark = delimiter or guess_delimiter(lines, given, quotes, str(path))
         self._delimiter = self._mark
         if self._mark == "::":  # as in MovieLens, whose titles have quote marks
             self._delimiter, self._quotes = _UNIT_SEPARATOR, False
             self._text = self._without_colons()
-        self._has_line_breaks = self._check_with_escapes()
+        self._check_with_escapes()
         self.names: list[Any] = list(range(len(self.first_line)))
         self._start = 0
         if self.has_header:
             self.names = [name.strip() for name in self.first_line]
-            self._start = _first_records(_letters(self._text), self._quotes)[0][1]
+            self._start = self._records(0, 1)[0].end()
             if not self._quotes and all(re.fullmatch('".*"', name) for name in self.names):
                 raise ValueError(
                     f"{path}: all fields of the header are in quote marks, {self.names}, which are "
@@ -116,8 +117,6 @@ class DelimitedTable:
                 f"{path}: columns given by position mean that there is no header line, but the "
                 f"first line is {self.first_line}. Give the names of the columns."
             )
-        # The numbers of the lines of blanks, among the lines that are not empty.
-        self._skipped: list[int] = []
 
     def columns(self, names: list[Any]) -> dict[Any, Any]:
         """Return these columns as pyarrow strings.
@@ -146,34 +145,44 @@ class DelimitedTable:
     def first_rows(self) -> dict[Any, Any]:
         """Return the first rows of all columns as pyarrow strings."""
         text = import_optional("pyarrow", "io").string()
-        spans = _first_records(_letters(self._text)[self._start :], self._quotes, _N_FIRST_ROWS)
-        body = self._text.slice(self._start, spans[-1][1] if spans else 0)
+        last = [record.end() for record in self._records(self._start, _N_FIRST_ROWS)][-1:]
+        body = self._text.slice(self._start, last[0] - self._start if last else 0)
         table = self._parsed(body, dict.fromkeys(range(len(self.names)), text))
         return {name: table[str(at)] for at, name in enumerate(self.names)}
 
     def place(self, row: int) -> str:
         """Return the line of a row, for errors."""
-        lines = np.delete(self._lines(), [number - 1 for number in self._skipped])
-        return f"line {lines[row]}"
+        mark, n_marks = self._delimiter.encode(), len(self.names) - 1
+        rows = (
+            record.start()
+            for record in self._all_records(self._start)
+            if record.group().strip(_BLANKS) or record.group().count(mark) == n_marks
+        )
+        return f"line {self._line_at(next(islice(rows, row, None)))}"
 
-    def _lines(self) -> np.ndarray:
-        """Return the line of the file on which each record after the header starts."""
-        letters = _letters(self._text)
-        _, _, lines = _records(letters[self._start :], self._quotes)
-        return _count_ends(letters[: self._start]) + lines + 1
+    def _all_records(self, start: int) -> Iterator[re.Match[bytes]]:
+        return (_QUOTED_LINES if self._quotes else _LINES).finditer(self._text, start)
+
+    def _records(self, start: int, n_records: int) -> list[re.Match[bytes]]:
+        """Return the first records from a position on that are not blank."""
+        filled = (r for r in self._all_records(start) if r.group().strip(_BLANKS))
+        return list(islice(filled, n_records))
+
+    def _line_at(self, at: int) -> int:
+        return len(_LINE_END.findall(self._text, 0, at)) + 1
 
     def _parsed(self, text: Any, kinds: dict[int, Any]) -> Any:
         """Return columns of given types, named "0", "1" and so on, and check all rows."""
         arrow, csv = import_optional("pyarrow", "io"), import_optional("pyarrow.csv", "io")
         ragged: list[Any] = []
-        self._skipped = []
-        if not _first_records(_letters(text), self._quotes):
+        if not _LINES.search(text):
             return arrow.table({str(position): [] for position in kinds})
 
         def on_invalid(row: Any) -> str:
-            is_blank = not row.text.strip(_BLANKS)
-            (self._skipped if is_blank else ragged).append(row.number if is_blank else row)
-            return "skip" if is_blank else "error"
+            if not row.text.encode().strip(_BLANKS):
+                return "skip"
+            ragged.append(row)
+            return "error"
 
         # Without threads, rows have numbers. At the end of a block, pyarrow loses line breaks of
         # fields.
@@ -206,18 +215,16 @@ class DelimitedTable:
         """Return the error for a row with too many or too few fields."""
         like = "header has" if self.has_header else "first line has"
         held = row.text.replace(self._delimiter, self._mark)
-        return self._error(
-            self._lines()[row.number - 1],
+        record = next(islice(self._all_records(self._start), row.number - 1, None))
+        return self._error_at(
+            record.start(),
             f"there are {row.actual_columns} fields, but the {like} {row.expected_columns}: "
             f"{shown(held)}. Quote fields that contain the delimiter {self._mark!r}, or set "
             "another delimiter=.",
         )
 
-    def _error(self, line: int, what: str) -> ValueError:
-        return ValueError(f"{self.source}, line {line}: {what}")
-
     def _error_at(self, at: int, what: str) -> ValueError:
-        return self._error(_count_ends(_letters(self._text)[:at]) + 1, what)
+        return ValueError(f"{self.source}, line {self._line_at(at)}: {what}")
 
     def _without_colons(self) -> Any:
         """Return the text with the delimiter "::" replaced by a single character."""
@@ -231,98 +238,66 @@ class DelimitedTable:
             )
         return _buffer([text.replace(b"::", _UNIT_SEPARATOR.encode())])
 
-    def _check_with_escapes(self) -> bool:
+    def _check_with_escapes(self) -> None:
         """Check the text; if that fails, with quote marks that are escaped as ``\\"``."""
-        text = self._text
         try:
-            return self._check()
+            self._check()
         except ValueError as error:
-            written = text.to_pybytes()
+            written = self._text.to_pybytes()
             if b'\\"' not in written or b"\\\\" in written:
                 raise
             self._text = _buffer([written.replace(b'\\"', b'""')])
             try:
-                return self._check()
+                self._check()
             except ValueError:
                 raise error from None
 
-    def _check(self) -> bool:
-        """Raise for NUL bytes and misplaced marks; tell whether fields have line breaks."""
-        letters = _letters(self._text)
-        for at in _positions(letters, 0):
-            raise self._error_at(int(at), NUL_BYTE)
-        at = _inner_byte_order_mark(letters)
-        if at is not None:
-            raise self._error_at(at, INNER_MARK)
-        spans = _first_records(letters, self._quotes)
-        lines = [letters[slice(*span)].tobytes().decode() for span in (spans[0], spans[:2][-1])]
+    def _check(self) -> None:
+        """Raise for NUL bytes and misplaced marks; find out whether fields have line breaks."""
+        for fault, what in ((rb"\0", NUL_BYTE), (rb"\xef\xbb\xbf(?<=[\r\n]...)", INNER_MARK)):
+            found = re.search(fault, self._text)
+            if found is not None:
+                raise self._error_at(found.start(), what)
+        has_quotes = self._quotes and re.search(b'"', self._text) is not None
+        if has_quotes:
+            self._check_quotes()
+        lines = [record.group().decode() for record in self._records(0, 2)]
         self.first_line, self._first_values = (
-            fields_of(line, self._delimiter, self._quotes) for line in lines
+            fields_of(line, self._delimiter, self._quotes) for line in (lines[0], lines[-1])
         )
-        if not self._quotes or not len(_positions(letters, _QUOTE)):
+        self._has_line_breaks = has_quotes and self._goes_on()
+
+    def _check_quotes(self) -> None:
+        """Raise for a quote mark that neither opens nor closes a field, nor is doubled in one."""
+        mark = re.escape(self._delimiter.encode())
+        field = rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+"(?![^%b\r\n])' % (mark, mark)
+        at = _end_of(re.compile(rb'(?:[^"]++|%b)*+' % field), self._text)
+        if at < self._text.size:
+            around = self._text[max(0, at - 15) : at + 25].to_pybytes().decode("utf-8", "replace")
+            hint = _NO_QUOTES
+            if '\\"' in around:
+                hint = 'Write a quote mark in a field twice (""), not as \\".'
+            raise self._error_at(
+                at,
+                f"a quote mark is out of place, or its field is not closed, at {around!r}. {hint}",
+            )
+
+    def _goes_on(self) -> bool:
+        """Tell whether a quoted field goes on in the next line, and raise if that may be wrong."""
+        if _end_of(_WITHOUT_BREAKS, self._text) == self._text.size:
             return False
-        has_line_breaks = False
-        for start, stop in _stretches(letters):
-            part = letters[start:stop]
-            self._refuse_misplaced_quotes(part, start)
-            goes_on, ambiguous = self._line_breaks(part)
-            if ambiguous is not None:
+        n_marks = len(self.first_line) - 1
+        for record in self._all_records(0):
+            lines = _LINE_END.split(record.group())
+            n_of_lines = {line.count(self._delimiter.encode()) for line in lines if line}
+            if len(lines) > 1 and n_of_lines == {n_marks}:
                 raise self._error_at(
-                    start + ambiguous,
+                    record.start(),
                     "a quoted field continues on the next line, but without quoting each of these "
                     "lines would be a whole row. If the file does not quote fields, set "
                     "quotes=False; otherwise remove the line break.",
                 )
-            has_line_breaks |= goes_on
-        return has_line_breaks
-
-    def _refuse_misplaced_quotes(self, letters: np.ndarray, start: int) -> None:
-        """Raise for a quote mark that neither opens nor closes a field, nor is doubled in one."""
-        at = np.flatnonzero(letters == _QUOTE)
-        if not len(at):
-            return
-        allowed = np.zeros(256, dtype=bool)
-        allowed[[ord(self._delimiter), ord("\n"), ord("\r"), _QUOTE]] = True
-        # Odd marks open a field and even marks close it. A doubled mark closes the field and opens
-        # it again.
-        opens, closes = at[::2], at[1::2]
-        wrong = np.zeros(len(at), dtype=bool)
-        wrong[::2] = ~allowed[letters[opens - 1]] & (opens > 0)
-        after = letters[np.minimum(closes + 1, len(letters) - 1)]
-        wrong[1::2] = ~allowed[after] & (closes + 1 < len(letters))
-
-        if len(at) % 2:
-            wrong[-1] = True  # its field is not closed
-        if not wrong.any():
-            return
-        mark = int(wrong.argmax())
-        position, opened = int(at[mark]), int(at[mark - mark % 2])
-        around = letters[max(0, position - 15) : position + 10].tobytes().decode("utf-8", "replace")
-        is_escaped = letters[position - 1] == ord("\\")
-        hint = 'Write a quote mark in a field twice (""), not as \\".' if is_escaped else _NO_QUOTES
-        raise self._error_at(
-            start + opened,
-            f"a quote mark is out of place, or its field is not closed, at {around!r}. {hint}",
-        )
-
-    def _line_breaks(self, letters: np.ndarray) -> tuple[bool, int | None]:
-        """Tell whether fields have line breaks, and where a record starts that is ambiguous.
-
-        The lines of an ambiguous record would all be whole rows without quoting.
-        """
-        ends = _line_ends(letters)
-        goes_on = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends) % 2 == 1
-        if not goes_on.any():
-            return False, None
-        starts, stops = np.append(0, ends + 1), np.append(ends, len(letters))
-        marks = np.flatnonzero(letters == ord(self._delimiter))
-        n_marks = np.searchsorted(marks, stops) - np.searchsorted(marks, starts)
-        half_ends = (stops > starts) & (letters[stops - 1] == ord("\r"))
-        fits = (n_marks == len(self.first_line) - 1) | (stops - half_ends <= starts)
-        first_lines = np.flatnonzero(np.append(True, ~goes_on))
-        n_lines = np.diff(np.append(first_lines, len(starts)))
-        several = np.logical_and.reduceat(fits, first_lines) & (n_lines > 1)
-        return True, int(starts[first_lines[several][0]]) if several.any() else None
+        return True
 
 
 def _buffer(pieces: Iterable[bytes]) -> Any:
@@ -334,98 +309,14 @@ def _buffer(pieces: Iterable[bytes]) -> Any:
     for piece in pieces:
         written.write(piece)
     text = written.getvalue()
-    is_marked = _letters(text)[:3].tobytes() == _BYTE_ORDER_MARK
+    is_marked = text[:3].to_pybytes() == _BYTE_ORDER_MARK
     return text.slice(3 if is_marked else 0)
 
 
-def _letters(text: Any) -> np.ndarray:
-    return np.frombuffer(text, dtype=np.uint8)
-
-
-def _positions(letters: np.ndarray, byte: int) -> np.ndarray:
-    starts = range(0, len(letters), _PIECE)
-    found = [np.flatnonzero(letters[at : at + _PIECE] == byte) + at for at in starts]
-    return np.concatenate([np.empty(0, dtype=np.int64), *found])
-
-
-def _inner_byte_order_mark(letters: np.ndarray) -> int | None:
-    """Return where a line starts with a byte order mark, or None."""
-    at = _positions(letters[:-2], _BYTE_ORDER_MARK[0])
-    is_mark = (letters[at + 1] == _BYTE_ORDER_MARK[1]) & (letters[at + 2] == _BYTE_ORDER_MARK[2])
-    starts = (at == 0) | np.isin(letters[at - 1], [ord("\n"), ord("\r")])
-    return int(at[is_mark & starts][0]) if (is_mark & starts).any() else None
-
-
-def _line_ends(letters: np.ndarray) -> np.ndarray:
-    """Return the positions of line ends; for the two letters of Windows, that of the second."""
-    is_end = letters == ord("\n")
-    returns = np.flatnonzero(letters == ord("\r"))
-    is_end[returns] = True
-    pairs = returns[returns + 1 < len(letters)]
-    is_end[pairs[letters[pairs + 1] == ord("\n")]] = False
-    return np.flatnonzero(is_end)
-
-
-def _count_ends(letters: np.ndarray) -> int:
-    """Return the number of line ends."""
-    starts = range(0, len(letters), _PIECE)
-    n_feeds = sum(np.count_nonzero(letters[at : at + _PIECE] == ord("\n")) for at in starts)
-    returns = _positions(letters, ord("\r"))
-    pairs = returns[returns + 1 < len(letters)]
-    return int(n_feeds + len(returns) - np.count_nonzero(letters[pairs + 1] == ord("\n")))
-
-
-def _records(letters: np.ndarray, quotes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the start and the stop of each record that is not empty, and the line ends before it.
-
-    A record is a line, or several lines if a quoted field has line breaks.
-    """
-    if not len(letters):
-        return (np.empty(0, dtype=np.int64),) * 3
-    ends = _line_ends(letters)
-    opens = np.append(True, np.full(len(ends), True))
-    if quotes:
-        opens[1:] = np.searchsorted(np.flatnonzero(letters == _QUOTE), ends) % 2 == 0
-    starts, lines = np.append(0, ends + 1)[opens], np.flatnonzero(opens)
-    stops = np.append(ends[opens[1:]], len(letters))
-    stops = stops - ((stops > starts) & (letters[stops - 1] == ord("\r")))
-    full = stops > starts
-    return starts[full], stops[full], lines[full]
-
-
-def _stretches(letters: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the start and the stop of pieces of whole records."""
-    start, size = 0, _PIECE
-    while start < len(letters):
-        stop = min(start + size, len(letters))
-        if stop < len(letters):
-            part = letters[start:stop]
-            # A return at the end may be half of a line end.
-            ends = _line_ends(part[:-1])
-            ends = ends[np.searchsorted(np.flatnonzero(part == _QUOTE), ends) % 2 == 0]
-            if not len(ends):
-                size *= 2
-                continue
-            stop = start + int(ends[-1]) + 1
-        yield start, stop
-        start, size = stop, _PIECE
-
-
-def _first_records(
-    letters: np.ndarray, quotes: bool, n_records: int = _N_LINES
-) -> list[tuple[int, int]]:
-    """Return the start and stop of the first records that are not blank."""
-    size = 2**16
-    while True:
-        starts, stops, _ = _records(letters[:size], quotes)
-        is_whole = size >= len(letters)
-        spans = list(zip(starts.tolist(), stops.tolist(), strict=True))
-        spans = spans if is_whole else spans[:-1]
-        filled = (span for span in spans if letters[slice(*span)].tobytes().strip())
-        found = list(islice(filled, max(n_records, 2)))
-        if is_whole or len(found) > 1:
-            return found[:n_records]
-        size *= 4
+def _end_of(pattern: re.Pattern[bytes], text: Any) -> int:
+    """Return where a pattern stops to match, from the start."""
+    match = pattern.match(text)
+    return match.end() if match else 0
 
 
 def fields_of(record: str, delimiter: str, quotes: bool) -> list[str]:

@@ -29,7 +29,7 @@ from skue.reading._delimited import (
     first_line,
 )
 from skue.reading._ids import shown
-from skue.reading._values import Label, as_array, is_arrow, plain_text, row_of_frame
+from skue.reading._values import Label, as_array, invalid, is_arrow, plain_text, row_of_frame
 
 _OTHER_PACKING = (".bz2", ".xz", ".zip", ".zst", ".tar", ".7z")
 _OTHER_KINDS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".pkl", ".npz")
@@ -449,11 +449,6 @@ def check_text_options(encoding: str, delimiter: str | None, quotes: bool, decim
         raise invalid("quotes", quotes, "True or False")
     if decimal not in (".", ","):
         raise invalid("decimal", decimal, "'.' or ','")
-
-
-def invalid(name: str, value: Any, allowed: str) -> ValueError:
-    """Return the error for an invalid value of a parameter."""
-    return ValueError(f"The {name!r} parameter must be {allowed}. Got {value!r} instead.")
 
 
 def open_table(

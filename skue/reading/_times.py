@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -22,6 +22,7 @@ from skue.reading._values import (
     Label,
     as_array,
     decoded,
+    invalid,
     is_arrow,
     plain_text,
     refuse_missing,
@@ -30,6 +31,7 @@ from skue.reading._values import (
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # Numbers are times if they lie in these years. No number does so in two units.
 _FIRST_YEAR, _END_YEAR = 1990, 2100
+_YEARS = f"{_FIRST_YEAR} and {_END_YEAR}"
 _EARLIEST, _LATEST = (
     int(np.datetime64(f"{year}-01-01", "s").astype(np.int64)) for year in (_FIRST_YEAR, _END_YEAR)
 )
@@ -101,14 +103,9 @@ def check_time_options(
 ) -> None:
     """Raise for invalid values of ``time_unit``, ``dayfirst`` and ``time_format``."""
     if time_unit is not None and time_unit not in UNITS:
-        raise ValueError(
-            f"The 'time_unit' parameter must be one of {list(UNITS)} or None. Got {time_unit!r} "
-            "instead."
-        )
+        raise invalid("time_unit", time_unit, f"one of {list(UNITS)} or None")
     if dayfirst is not None and not isinstance(dayfirst, bool):
-        raise ValueError(
-            f"The 'dayfirst' parameter must be True, False or None. Got {dayfirst!r} instead."
-        )
+        raise invalid("dayfirst", dayfirst, "True, False or None")
     if time_format is not None:
         _pattern_of(time_format)
         if time_unit is not None or dayfirst is not None:
@@ -246,10 +243,11 @@ def _pattern_of(time_format: str) -> re.Pattern[str]:
     unknown = [f"%{letter}" for letter in letters if letter not in _DIRECTIVES]
     if unknown or not {"Y", "y"} & set(letters):
         fault = f", where {unknown[0]} is unknown" if unknown else ""
-        raise ValueError(
-            "The 'time_format' parameter must be a format of dates such as '%d.%m.%Y %H:%M', with "
-            "the directives %Y %y %m %b %B %d %a %A %H %I %M %S %f %p %z %Z %%. Got "
-            f"{time_format!r} instead{fault}."
+        allowed = "%Y %y %m %b %B %d %a %A %H %I %M %S %f %p %z %Z %%"
+        raise invalid(
+            "time_format",
+            time_format,
+            f"a format of dates such as '%d.%m.%Y %H:%M', with the directives {allowed}{fault}",
         )
     try:
         return _compiled(re.escape(time_format))
@@ -477,37 +475,31 @@ def _days(year: np.ndarray, month: Any, day: Any) -> tuple[np.ndarray, np.ndarra
 
 def _not_one_format(texts: Any, label: Label, time_format: str | None = None) -> ValueError:
     """Return the error for a column with several formats, or with a row that is not a time."""
-    first_of: dict[Any, int] = {}
-    counts: Counter[Any] = Counter()
     listed = texts if isinstance(texts, list) else texts.to_pylist()
+    first = _way(listed[0])
     for row, text in enumerate(listed):
         if not text.strip():
             return label.empty(row, sum(not text.strip() for text in listed))
+        held = label.holds(row, text)
         way = _way(text)
         if time_format is not None:
             if not _pattern_of(time_format).fullmatch(text):
                 return ValueError(
-                    f"{label.holds(row, text)}, which is not written as {time_format!r}, the "
-                    "time_format."
+                    f"{held}, which is not written as {time_format!r}, the time_format."
                 )
         elif way is None and TIME_OF_DAY.fullmatch(text):
-            return ValueError(
-                f"{label.holds(row, text)}, a time of day without a date. Write the date before it."
-            )
+            return ValueError(f"{held}, a time of day without a date. Write the date before it.")
         elif way is None:
             return ValueError(
-                f"{label.holds(row, text)}, which is not a date that skue can read. Set "
-                "time_format=, such as time_format='%d.%m.%Y %H:%M', or write dates as 2026-01-31 "
-                "or 2026-01-31T12:00:00, or times as seconds."
+                f"{held}, which is not a date that skue can read. Set time_format=, such as "
+                "time_format='%d.%m.%Y %H:%M', or write dates as 2026-01-31 or "
+                "2026-01-31T12:00:00, or times as seconds."
             )
-        first_of.setdefault(way, row)
-        counts[way] += 1
-    usual, odd = counts.most_common()[0][0], counts.most_common()[-1][0]
-    row, other = first_of[odd], first_of[usual]
+        elif way != first:
+            break
     return ValueError(
-        f"{label.holds(row, listed[row])}, but {label.place(other)} holds {shown(listed[other])}, "
-        "in another format. Use one format for all times of a column, for example "
-        "2026-01-31T12:00:00."
+        f"{label.holds(row, listed[row])}, but {label.place(0)} holds {shown(listed[0])}, in "
+        "another format. Use one format for all times of a column, for example 2026-01-31T12:00:00."
     )
 
 
@@ -545,27 +537,33 @@ def _times_of_numbers(
         raise ValueError(f"{label.holds(row, get(row))}, which is not a time. {DROP}")
     if time_unit is not None:
         return _seconds(numbers, UNITS[time_unit])
-    smallest, largest = numbers.min(), numbers.max()
-    for per_second in UNITS.values():
-        if smallest >= _EARLIEST * per_second and largest < _LATEST * per_second:
-            return _seconds(numbers, per_second)
-    if largest < _FIRST_YEAR * 10**4:
+    kind = unit_of(numbers)
+    if kind in UNITS:
+        return _seconds(numbers, UNITS[kind])
+    if kind in _DIGITS_OF_TIME:
+        return _dates_of_digits(numbers, _DIGITS_OF_TIME[kind])[0]
+    if _are_small(numbers):
         return numbers.astype(np.float64)
-    for factor in _DIGITS_OF_TIME.values():
-        if smallest >= _FIRST_YEAR * 10**4 * factor and largest < _END_YEAR * 10**4 * factor:
-            times, exist = _dates_of_digits(numbers, factor)
-            if exist.all():
-                return times
-    kinds = _kinds(numbers)
-    if (kinds == "small").all():
-        return numbers.astype(np.float64)
-    raise _unclear(kinds, label, get)
+    raise _unclear(numbers, label, get)
 
 
 def unit_of(numbers: np.ndarray) -> str | None:
     """Return the unit or date format that all numbers share, or None."""
-    kinds = np.unique(_kinds(numbers))
-    return None if len(kinds) != 1 or kinds[0] in ("small", "none") else str(kinds[0])
+    smallest, largest = numbers.min(), numbers.max()
+    for unit, per_second in UNITS.items():
+        if smallest >= _EARLIEST * per_second and largest < _LATEST * per_second:
+            return unit
+    for name, factor in _DIGITS_OF_TIME.items():
+        first, end = _FIRST_YEAR * 10**4 * factor, _END_YEAR * 10**4 * factor
+        if smallest >= first and largest < end and _dates_of_digits(numbers, factor)[1].all():
+            return name
+    return None
+
+
+def _are_small(numbers: np.ndarray) -> bool:
+    """Tell whether all numbers are too small for any unit, and none is a date."""
+    days = numbers[(numbers >= _FIRST_YEAR * 10**4) & (numbers < _END_YEAR * 10**4)]
+    return bool(numbers.max() < _EARLIEST) and not _dates_of_digits(days, 1)[1].any()
 
 
 def _seconds(numbers: np.ndarray, per_second: int) -> np.ndarray:
@@ -588,43 +586,22 @@ def _dates_of_digits(numbers: np.ndarray, factor: int) -> tuple[np.ndarray, np.n
     return times, exist & (whole == numbers)
 
 
-def _kinds(numbers: np.ndarray) -> np.ndarray:
-    """Return what each number can be: a unit, a date format, "small" or "none"."""
-    kinds = np.full(len(numbers), "none", dtype="<U16")
-    kinds[numbers < _EARLIEST] = "small"
-    for unit, per_second in UNITS.items():
-        plausible = (numbers >= _EARLIEST * per_second) & (numbers < _LATEST * per_second)
-        kinds[plausible] = unit
-    for name, factor in _DIGITS_OF_TIME.items():
-        first, end = _FIRST_YEAR * 10**4 * factor, _END_YEAR * 10**4 * factor
-        rows = np.flatnonzero((numbers >= first) & (numbers < end))
-        _, exist = _dates_of_digits(numbers[rows], factor)
-        kinds[rows[exist]] = name
-    return kinds
-
-
-def _unclear(kinds: np.ndarray, label: Label, get: Callable[[int], Any]) -> ValueError:
+def _unclear(numbers: np.ndarray, label: Label, get: Callable[[int], Any]) -> ValueError:
     """Return the error for numbers whose unit is not clear."""
-    names, first, counts = np.unique(kinds, return_index=True, return_counts=True)
-    way_out = (
-        "Give the unit, for example time_unit='s' (also 'ms', 'us', 'ns'), or correct these rows."
-    )
-    years = f"between {_FIRST_YEAR} and {_END_YEAR}"
-    if len(names) == 1:
-        row = int(first[0])
-        return ValueError(
-            f"{label.holds(row, get(row))}, which is not {years} in any unit. {way_out}"
-        )
-    row, other = int(first[counts.argmin()]), int(first[counts.argmax()])
-    if row == other:
-        row, other = sorted(first.tolist())[1::-1]
-    said = {
-        "small": "too small for any unit",
-        "none": f"not {years} in any unit",
-        **{unit: f"a time in {unit}" for unit in UNITS},
-        **{name: f"a date written as {name}" for name in _DIGITS_OF_TIME},
-    }
+
+    def said(row: int) -> str:
+        kind = unit_of(numbers[row : row + 1])
+        if kind is not None:
+            return f"a time in {kind}" if kind in UNITS else f"a date written as {kind}"
+        small = numbers[row] < _EARLIEST
+        return "too small for any unit" if small else f"not between {_YEARS} in any unit"
+
+    def is_clear(n_rows: int) -> bool:
+        return unit_of(numbers[:n_rows]) is not None or _are_small(numbers[:n_rows])
+
+    row = bisect_left(range(1, len(numbers) + 1), True, key=lambda n: not is_clear(n))
+    other = "" if row == 0 else f", but {label.place(0)} holds {shown(get(0))} ({said(0)})"
     return ValueError(
-        f"{label.holds(row, get(row))} ({said[str(kinds[row])]}), but "
-        f"{label.place(other)} holds {shown(get(other))} ({said[str(kinds[other])]}). {way_out}"
+        f"{label.holds(row, get(row))} ({said(row)}){other}. Give the unit, for example "
+        "time_unit='s' (also 'ms', 'us', 'ns'), or correct these rows."
     )

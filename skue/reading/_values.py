@@ -56,6 +56,11 @@ class Label(NamedTuple):
         )
 
 
+def invalid(name: str, value: Any, allowed: str) -> ValueError:
+    """Return the error for an invalid value of a parameter."""
+    return ValueError(f"The {name!r} parameter must be {allowed}. Got {value!r} instead.")
+
+
 def row_of_frame(row: int) -> str:
     return f"row {row}"
 

@@ -178,3 +178,11 @@ def test_a_column_of_dates_without_a_usual_name_is_warned_of(tmp_path):
     assert load_interactions(path, time=False)[0].tolist() == ["b", "a"]
     usual = write(tmp_path, "usual.csv", "user,item,size\n1,b,10\n")
     assert load_interactions(usual).timestamps is None
+
+
+def test_an_invalid_day_written_as_digits_is_named(tmp_path):
+    path = write(tmp_path, "log.csv", "user,item,time\n1,tea,20260131\n1,cup,20260232\n")
+    message = r"line 3: .*'20260232'.* but line 2 .*'20260131'.*time_unit"
+    with pytest.raises(ValueError, match=message):
+        load_interactions(path)
+    assert load_interactions(path, time_unit="s").timestamps.tolist() == [20260131, 20260232]
