@@ -82,12 +82,6 @@ def test_a_pivot_table_has_its_own_ids(table):
     assert histories.user_ids.tolist() == [1, 2, 3]
 
 
-def test_ids_of_a_matrix_can_be_given():
-    histories = Histories.from_matrix(COUNTS, item_ids=list("abcd"), user_ids=["x", "y", "z"])
-    assert events(histories) == [{"a": 5, "c": 3}, {"b": 4, "c": 1}, {"d": 2}]
-    assert histories.user_ids.tolist() == ["x", "y", "z"]
-
-
 def test_explicit_zeros_of_a_matrix_are_no_events():
     table = sp.csr_array((np.array([1, 0, 1]), [0, 1, 2], [0, 2, 3]), shape=(2, 3))
     histories = Histories.from_matrix(table)

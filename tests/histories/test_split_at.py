@@ -115,11 +115,6 @@ def test_a_cutoff_of_another_kind_is_refused(cutoff, message):
         split_at(log(), cutoff)
 
 
-def test_histories_without_timestamps_are_refused():
-    with pytest.raises(ValueError, match="split_at needs histories with timestamps"):
-        split_at([["tea"]], "2026-01-05")
-
-
 @pytest.mark.parametrize(
     ("cutoff", "message"),
     [

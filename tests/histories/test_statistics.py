@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skue import Histories, HistoryStatistics, split_at
+from skue import Histories, HistoryStatistics
 
 DAY = 86_400.0
 WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -95,20 +95,6 @@ def test_users_without_events_get_finite_numbers():
     }
     nobody = HistoryStatistics().fit(histories).transform([[], []])
     np.testing.assert_array_equal(nobody, found.to_numpy()[[1, 1]])
-
-
-def test_events_after_a_given_now_are_left_out_with_one_counted_warning():
-    histories = Histories.from_lists(
-        [["a", "b", "c"], ["a"]],
-        timestamps=[["2026-01-01", "2026-01-02", "2026-01-03"], ["2026-01-05"]],
-        weights=[[1, 2, 4], [8]],
-    )
-    past, _ = split_at(histories, "2026-01-02")
-    expected = HistoryStatistics("2026-01-02").fit_transform(past)
-    with pytest.warns(UserWarning, match="2 of 4 events are later than now='2026-01-02'") as caught:
-        found = HistoryStatistics("2026-01-02").fit_transform(histories)
-    assert len(caught) == 1
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_columns_that_need_times_or_weights_are_left_out_and_named():
@@ -197,3 +183,10 @@ def test_containers_and_pickles_keep_names_and_numbers():
     assert polars.columns == frame.columns.tolist()
     copy = pickle.loads(pickle.dumps(statistics)).set_output(transform="default")
     np.testing.assert_array_equal(copy.transform(histories), expected)
+
+
+def test_events_after_a_given_now_are_left_out_with_a_warning():
+    histories = Histories.from_lists([["a", "b", "c"]], timestamps=[[1.0, 5.0, 9.0]])
+    statistics = HistoryStatistics(5, columns=["n_events", "days_since_last"])
+    with pytest.warns(UserWarning, match="1 of 3 events are later than now=5"):
+        assert statistics.fit_transform(histories).tolist() == [[2, 0]]

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,12 +19,6 @@ def histories():
     return Histories.from_lists(LISTS, user_ids=["a", "b", "c"]).with_user_features(FEATURES)
 
 
-def test_rows_of_an_array_are_in_the_order_of_the_histories(histories):
-    assert np.array_equal(histories.user_features, FEATURES)
-    assert histories.user_features.dtype == np.float32
-    assert not histories.user_features.flags.writeable
-
-
 def test_a_frame_is_matched_by_its_index():
     frame = pd.DataFrame(FEATURES[[2, 0, 1]], index=["c", "a", "b"]).assign(z=[9, 7, 8])
     histories = Histories.from_lists(LISTS, user_ids=["a", "b", "c"]).with_user_features(frame)
@@ -37,11 +30,6 @@ def test_users_that_a_frame_lacks_are_counted_and_unknown():
     with pytest.warns(UserWarning, match=r"2 of the 3 users have no row of features, such as 'a'"):
         found = Histories.from_lists(LISTS, user_ids=["a", "b", "c"]).with_user_features(frame)
     assert np.isnan(found.user_features[:2]).all() and found.user_features[2] == 1
-
-
-def test_sparse_features_are_accepted():
-    histories = Histories.from_lists(LISTS).with_user_features(sp.csr_array(FEATURES))
-    assert np.array_equal(histories.user_features, FEATURES)
 
 
 @pytest.mark.parametrize(

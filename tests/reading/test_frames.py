@@ -165,19 +165,6 @@ def test_a_frame_without_rows_has_no_users(tmp_path, form):
     assert histories.weights.tolist() == []
 
 
-def test_columns_of_unequal_lengths_are_refused():
-    log = {"u": np.array([1, 2]), "i": np.array([1, 2, 3])}
-    with pytest.raises(ValueError, match=r"column 'i' has 3 rows, but column 'u' has 2"):
-        Histories.from_frame(log, user="u", item="i")
-
-
-@pytest.mark.parametrize("values", [[5, None], ["a", None]])
-def test_a_missing_category_is_named(values):
-    frame = pandas.DataFrame({"u": ["a", "b"], "i": pandas.Categorical(values)})
-    with pytest.raises(ValueError, match=r"row 1: column 'i' is empty \(1 such row\)"):
-        Histories.from_frame(frame, user="u", item="i")
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_whole_floats_are_integers(tmp_path, form):
     assert read(form, tmp_path, u=[2.0**53 - 1, 3.0]).user_ids.tolist() == [3, 2**53 - 1]
