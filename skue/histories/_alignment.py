@@ -40,12 +40,11 @@ def in_order_of_users(user_ids: np.ndarray | None, rows: Any, name: str) -> Any:
         values = list(rows.values())
         return values if at is None else [values[row] for row in at]
     index = index_of(rows)
-    if index is not None:
-        at = rows_of_users(user_ids, index, name)
-        return rows if at is None else rows.iloc[at]
-    own = getattr(rows, "user_ids", None)
-    at = None if own is None else rows_of_users(user_ids, own, name)
-    return rows if at is None else rows[at]
+    labels = getattr(rows, "user_ids", None) if index is None else index
+    at = None if labels is None else rows_of_users(user_ids, labels, name)
+    if at is None:
+        return rows
+    return rows[at] if index is None else rows.iloc[at]
 
 
 def index_of(rows: Any) -> Any:

@@ -489,11 +489,6 @@ class Histories:
             raise ValueError("batches must hold at least one batch of histories, got none.")
         of_batches = []
         for at, batch in enumerate(batches):
-            if not isinstance(batch, Histories):
-                raise ValueError(
-                    f"batches must be a list of Histories, got {type(batch).__name__} at position "
-                    f"{at}."
-                )
             if batch.user_ids is None:
                 raise ValueError(
                     f"Users are matched by user_ids, but the batch at position {at} has none. "

@@ -125,7 +125,6 @@ def test_a_column_that_only_some_batches_have_is_refused(name):
         ),
         (Histories.from_lists([[1]], user_ids=[1]), r"user_ids must be of one type, got 1"),
         (Histories.from_lists([["1"]], user_ids=["a"]), r"item_ids must be of one type, got '1'"),
-        ([[1]], r"must be a list of Histories, got list at position 1"),
     ],
 )
 def test_batches_that_cannot_be_joined_are_named(other, message):
