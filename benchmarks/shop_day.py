@@ -112,7 +112,10 @@ def write_many_vectors(shop, n_users, n_events=20):
     ids = encoder.item_embeddings_.ids
     codes = rng.integers(len(ids), size=n_users * n_events, dtype=np.int32)
     offsets = np.arange(n_users + 1) * n_events
-    log = Histories(codes, offsets, ids, user_ids=np.arange(n_users))
+    times = np.datetime64(make_shop.DAYS[0]) + np.arange(n_events) * np.timedelta64(60, "s")
+    log = Histories(
+        codes, offsets, ids, timestamps=np.tile(times, n_users), user_ids=np.arange(n_users)
+    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     night_job.write_vectors(encoder, log, shop / "many.parquet")
@@ -138,6 +141,7 @@ def main():
         first = run_night(shop, make_shop.DAYS[0])
         with running_server(shop) as url:
             day = day_under_load(shop, url, options.users, options.seconds)
+        print(json.dumps(day, indent=1), flush=True)
         vectors = write_many_vectors(shop, options.vectors)
     result = {
         "command": " ".join(["python", *sys.argv]),
@@ -149,7 +153,7 @@ def main():
         **day,
         "vectors": vectors,
     }
-    print(json.dumps(result, indent=1))
+    print(json.dumps(vectors, indent=1))
     if options.out:
         _result_file.write(options.out, result)
 
