@@ -71,8 +71,8 @@ class FrameTable:
     has_header = True
 
     def __init__(self, frame: Any) -> None:
-        self._frame = _readable_again(frame)
-        self.names = self.first_line = _names_of(self._frame)
+        self._frame, self.names = _opened(frame)
+        self.first_line = self.names
 
     place = staticmethod(row_of_frame)
 
@@ -109,33 +109,26 @@ def _library(frame: Any) -> str:
     return type(frame).__module__.partition(".")[0]
 
 
-def _readable_again(frame: Any) -> Any:
-    """Return a frame, or the table that a stream holds, which may be read only once."""
-    is_stream = hasattr(frame, "__arrow_c_stream__") and not isinstance(frame, dict)
-    if hasattr(frame, "read_all") or (is_stream and not _has_names(frame)):
+def _opened(frame: Any) -> tuple[Any, list[Any]]:
+    """Return a frame and its names; a stream, which may be read only once, becomes a table."""
+    if isinstance(frame, dict):
+        return frame, list(frame)
+    if hasattr(frame, "read_all"):
+        frame = frame.read_all()
+    if hasattr(frame, "collect_schema"):  # polars
+        return frame, list(frame.collect_schema().names())
+    if _library(frame) == "pyarrow" and hasattr(frame, "schema"):
+        return frame, list(frame.schema.names)
+    for names in ("columns", "column_names"):  # pandas, dask, DuckDB; Hugging Face
+        if hasattr(frame, names):
+            return frame, list(getattr(frame, names))
+    if hasattr(frame, "__arrow_c_stream__"):
         arrow = import_optional("pyarrow", "io")
         try:
-            return arrow.table(frame)
+            table = arrow.table(frame)
+            return table, table.column_names
         except arrow.ArrowException:
             pass  # a column, not a table
-    return frame
-
-
-def _has_names(frame: Any) -> bool:
-    return any(hasattr(frame, name) for name in ("columns", "column_names", "schema"))
-
-
-def _names_of(frame: Any) -> list[Any]:
-    if isinstance(frame, dict):
-        return list(frame)
-    if hasattr(frame, "collect_schema"):  # polars
-        return list(frame.collect_schema().names())
-    if _library(frame) == "pyarrow":
-        return list(frame.schema.names)
-    if hasattr(frame, "columns"):  # pandas, dask, DuckDB
-        return list(frame.columns)
-    if hasattr(frame, "column_names"):  # Hugging Face
-        return list(frame.column_names)
     raise ValueError(
         f"A log must be a DataFrame, got {type(frame).__name__}. Frames of pandas, polars, dask "
         "and pyarrow, others that hand over Arrow data, and dicts of arrays are read."
