@@ -365,8 +365,7 @@ def check_space(space_id: Any, aligned_with: Any, agreement: Any) -> None:
             raise ValueError(f"{name} must be a string or None, got {value!r}.")
     if agreement is None:
         return
-    is_number = isinstance(agreement, Real) and not isinstance(agreement, bool)
-    if not is_number or not 0 <= float(agreement) <= 1:
+    if not isinstance(agreement, Real) or not 0 <= float(agreement) <= 1:
         raise ValueError(f"agreement must be a number from 0 to 1 or None, got {agreement!r}.")
     if aligned_with is None:
         raise ValueError(

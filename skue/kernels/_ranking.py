@@ -57,25 +57,20 @@ class Products:
             # A finite sum means finite terms. An infinite one may also be an overflow.
             if not np.isfinite(vectors.sum()) and not np.isfinite(vectors).all():
                 raise ValueError("Scores are NaN: a user or item vector is not finite.")
-        self._users, self._items = user_vectors, item_vectors
-
-    @property
-    def item_vectors(self) -> np.ndarray:
-        """The vectors of the items."""
-        return self._items
+        self._users, self.item_vectors = user_vectors, item_vectors
 
     def best(self, k: int, excluded: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
         """Return the rows of the k best items of each user, best first, as in ``top_k``."""
-        return top_k(self._users, self._items, k, excluded=excluded)[0]
+        return top_k(self._users, self.item_vectors, k, excluded=excluded)[0]
 
     def tiles(self, start: int, stop: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the scores of these users for ``width`` items at a time, after the first item."""
-        for column in range(0, len(self._items), width):
-            yield column, self._users[start:stop] @ self._items[column : column + width].T
+        for column in range(0, len(self.item_vectors), width):
+            yield column, self._users[start:stop] @ self.item_vectors[column : column + width].T
 
     def pairs(self, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the scores of pairs of a user and an item, float32."""
-        users, items = self._users[users], self._items[rows]
+        users, items = self._users[users], self.item_vectors[rows]
         return np.einsum("ij,ij->i", users, items, dtype=np.float64).astype(np.float32)
 
 

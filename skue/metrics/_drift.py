@@ -98,7 +98,7 @@ def drift(
     rng = check_random_state(random_state)
     if refitted is not None and encoder is None:
         raise ValueError("refitted is compared with encoder, which is None. Pass both.")
-    before, after = (_with_events(as_histories(X)) for X in (before, after))
+    before, after = (X[X.lengths > 0] for X in (as_histories(before), as_histories(after)))
     for name, period in (("before", before), ("after", after)):
         if len(period) < 4 * _N_FOLDS:
             raise ValueError(
@@ -183,10 +183,6 @@ def _padded(vectors: np.ndarray, n_dims: int) -> np.ndarray:
 
 def _mean_cosine(vectors: np.ndarray, others: np.ndarray) -> float:
     return float(np.einsum("ij,ij->i", vectors, others).mean())
-
-
-def _with_events(histories: Histories) -> Histories:
-    return histories[histories.lengths > 0]
 
 
 def _sample(rows: np.ndarray, n_most: int, rng: np.random.RandomState) -> np.ndarray:

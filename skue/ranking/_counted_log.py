@@ -17,7 +17,7 @@ from skue.kernels._arrays import (
     positions_of_ranges,
 )
 from skue.ranking._counts import liked_events
-from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._ids import as_ids, shown
 
 
 def counted_log(items: Any, histories: Histories) -> Histories:
@@ -113,11 +113,7 @@ def _refuse_other_kinds(log: Histories, newer: Histories) -> None:
         refuse_other_kind(
             newer.timestamps, log.timestamps, "The timestamps of update", "those of fit"
         )
-    if is_text(log.user_ids) != is_text(newer.user_ids) and len(newer):
-        raise ValueError(
-            f"user_ids must have the same type as those of fit, such as {shown(log.user_ids[0])}, "
-            f"got {shown(newer.user_ids[0])}."
-        )
+    check_same_type(newer.user_ids, log.user_ids, "user_ids", "those of fit are such as")
     if len(np.unique(log.user_ids)) < len(log):
         raise ValueError(
             "fit had several histories of one user, so update cannot tell which one goes on. Fit "
