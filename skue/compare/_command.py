@@ -18,11 +18,10 @@ import sklearn
 
 from skue import _ctrl_c
 from skue._version import __version__
-from skue.compare._comparison import Comparison
 from skue.compare._id_table import TextOptions
 from skue.compare._item_features import read_item_features
 from skue.compare._labels import read_labels
-from skue.compare._prediction import Predictions, predict_labels
+from skue.compare._prediction import predict_labels
 from skue.compare._progress import Progress
 from skue.compare._report import check_folder, write_report
 from skue.compare._result import Result
@@ -92,7 +91,7 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
         "progress": progress,
         "on_row": printed.grow,
     }
-    result: Comparison | Predictions
+    result: Result
     if split is None:
         labels = read_labels(options.target, histories, roles["user"], text)
         features = None if feature_file is None else feature_file.features

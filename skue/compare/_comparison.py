@@ -11,7 +11,7 @@ import numpy as np
 
 from skue.compare._contenders import Contender
 from skue.compare._item_features import FeatureFile
-from skue.compare._result import Result, counted, figure, in_columns, interval, listed
+from skue.compare._result import Result, counted, figure, interval, listed
 from skue.compare._search import Search
 from skue.compare._split import Split
 from skue.items._item_embeddings import ItemEmbeddings
@@ -69,8 +69,6 @@ class Comparison(Result):
         The item vectors of the averages.
     contenders : list of Contender
     feature_file : FeatureFile or None
-    rows : list of Row
-        The figures of the contenders that are done, in the same order.
     per_user : dict
         Recall at the first k of each user, for each name of a contender that is done.
     search : Search or None
@@ -81,6 +79,8 @@ class Comparison(Result):
         a known event (``"cold"``).
     """
 
+    about: dict[str, Any]
+    columns: str
     split: Split
     ks: list[int]
     ks_given: bool
@@ -94,6 +94,9 @@ class Comparison(Result):
     search: Search | None = None
     shares: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.names = [contender.name for contender in self.contenders]
+
     @property
     def encoders(self) -> list[Contender]:
         """The contenders with vectors that are done, which the report saves."""
@@ -103,11 +106,6 @@ class Comparison(Result):
     def files(self) -> dict[str, Any]:
         """The fitted encoders by the name of the file that the report saves them in."""
         return {contender.file: contender.estimator for contender in self.encoders}
-
-    @property
-    def missing(self) -> list[str]:
-        """Names of the contenders that are not done."""
-        return [each.name for each in self.contenders if each.name not in self.per_user]
 
     @property
     def has_rankers(self) -> bool:
@@ -122,9 +120,8 @@ class Comparison(Result):
 
     def add(self, row: Row, recall: np.ndarray) -> None:
         """Add a contender that is done, with its recall for each user."""
-        names = [contender.name for contender in self.contenders]
         self.rows.append(row)
-        self.rows.sort(key=lambda row: names.index(row.name))
+        self.rows.sort(key=lambda row: self.names.index(row.name))
         self.per_user[row.name] = recall
 
     def set_intervals(self) -> None:
@@ -139,8 +136,8 @@ class Comparison(Result):
         """Return the figures of a contender."""
         return next(row for row in self.rows if row.name == name)
 
-    def table(self) -> str:
-        """Return the table of all contenders in columns of fixed width."""
+    def cells(self) -> dict[str, list[str]]:
+        """Return the table by column."""
         rows, ks = self.rows, self.ks
         columns = {"": [row.name for row in rows]}
         columns |= {f"recall@{k}": [figure(row.recall[k]) for row in rows] for k in ks}
@@ -151,8 +148,7 @@ class Comparison(Result):
         columns["explore"] = [figure(row.explore) for row in rows]
         columns["fit s"] = [f"{row.fit_seconds:.2f}" for row in rows]
         columns["µs/user"] = [figure(row.microseconds_per_user, ".1f") for row in rows]
-        names = max(len(contender.name) for contender in self.contenders)
-        return in_columns(columns, {"": names, "fit s": 9, "µs/user": 9})
+        return columns
 
     def notes(self) -> list[str]:
         """Return the notes that explain the table."""
@@ -171,7 +167,8 @@ class Comparison(Result):
         return [
             *lines,
             *_of_the_users(self.split),
-            *self._of_the_examples(),
+            "The encoder of 'two-stage' is the two-tower, which is fitted once; its seconds count "
+            "in both rows.",
             *self._of_k(),
             *_of_the_split(self.split),
             *self._of_seen_items(),
@@ -185,29 +182,8 @@ class Comparison(Result):
             "The page 'Which encoder?' of the user guide says what to expect on which log.",
         ]
 
-    def _of_the_examples(self) -> list[str]:
-        estimators = {contender.name: contender.estimator for contender in self.encoders}
-        lines = []
-        if "two-tower" in estimators:
-            encoder = estimators["two-tower"]
-            n_seen, n_examples = encoder.n_examples_seen_, encoder.n_examples_
-            if 0 < n_seen < n_examples:
-                share = f"{n_seen / n_examples:.1%}"
-                lines.append(
-                    f"The two-tower learned from {n_seen} examples, drawn from {n_examples} "
-                    f"({share})."
-                )
-        if "two-stage" in estimators:
-            lines.append(
-                "The encoder of 'two-stage' is the two-tower, which is fitted once; its seconds "
-                "count in both rows."
-            )
-        return lines
-
     def _of_k(self) -> list[str]:
         n_items, k = len(self.items), self.ks[0]
-        if n_items == 1:
-            return ["There is only one item, so recall is the same for all contenders."]
         if k >= n_items:
             return [
                 f"k is {k}, but there are only {n_items} items, so recall is the same for all "
@@ -266,16 +242,32 @@ class Comparison(Result):
         done = (
             "Searched" if search.trials else "No history is long enough to search, so the default"
         )
-        return [f"{done}: {shown}; {half_life(search.found)}."]
+        lines = [f"{done}: {shown}; {half_life(search.found)}."]
+        unit, decay = search.found["age_unit"], search.found["decay"]
+        tried = [trial["decay"] for trial in search.trials if trial["age_unit"] == unit]
+        if tried and decay in (min(tried), max(tried)) and decay > 0:
+            lines.append(
+                "The best decay is on the edge of the grid, so a better one may be beyond."
+            )
+        return lines
 
     def recommendation(self) -> str:
+        """Return the simplest encoder that is as good as the best one, or the best ranker."""
         k = self.ks[0]
         first, *others = self.per_user.values()
         if all(np.array_equal(first, other) for other in others):
-            return f"There is no best contender: {self._why_all_are_equal(first)}"
+            found = (
+                "all find the same held-out items"
+                if first.any()
+                else "none finds any held-out item"
+            )
+            return (
+                f"There is no best contender: {found} (recall@{k} {first.mean():.3f}). Give a "
+                f"longer log, or try another k with -k (there are {len(self.items)} items)."
+            )
         averages = [row for row in self.rows if row.is_encoder]
         best = max(averages, key=lambda row: row.recall[k])
-        ranker = next(row for row in self.rows if row.name == self.best_ranker)
+        ranker = self.row(self.best_ranker)
         simplest, gap = self._simplest(averages, best)
         _, low, high = gap
         measured = f"recall@{k} {simplest.recall[k]:.3f}"
@@ -299,18 +291,6 @@ class Comparison(Result):
             f"'{simplest.name}' and '{ranker.name}' do not differ significantly ({measured}; "
             f"{against}): ship '{ranker.name}', which needs no vectors, unless you need vectors "
             "for other uses."
-        )
-
-    def _why_all_are_equal(self, recall: np.ndarray) -> str:
-        k, n_items = self.ks[0], len(self.items)
-        found = f"(recall@{k} {recall.mean():.3f}). Give a longer log"
-        if not recall.any():
-            larger = (
-                f", or try a larger k with -k (there are {n_items} items)" if k < n_items else ""
-            )
-            return f"none finds any held-out item {found}{larger}."
-        return f"all find the same held-out items {found}" + (
-            ", or choose a smaller k with -k." if k > 1 else "."
         )
 
     def _simplest(self, encoders: list[Row], best: Row) -> tuple[Row, tuple[float, float, float]]:

@@ -12,7 +12,7 @@ import numpy as np
 from skue._estimator import import_optional
 from skue.reading._column_names import columns_named, is_number
 from skue.reading._delimited import DelimitedTable
-from skue.reading._ids import as_ids, is_text, shown
+from skue.reading._ids import is_text, shown
 from skue.reading._table import ParquetTable, checked_paths
 from skue.reading._values import plain_text
 
@@ -67,9 +67,18 @@ def read_id_table(
     try:
         if not path.is_file():
             raise ValueError("the file does not exist.")
-        if checked_paths(path)[0][1] == ".parquet":
-            return _read_parquet(path, log_ids, role, column)
-        return _read_text(_open(path, text), log_ids, role, column, text.decimal)
+        is_parquet = checked_paths(path)[0][1] == ".parquet"
+        table = ParquetTable(path) if is_parquet else _open(path, text)
+        id_column, others = _roles(table.names, log_ids, role, column)
+        columns = _texts_of(table, path, [id_column, *others])
+        ids = columns.pop(id_column)
+        for row in np.flatnonzero(ids == "")[:1]:
+            raise ValueError(f"{table.place(row)}: the id (column {id_column!r}) is missing.")
+        decimal = "." if is_parquet else text.decimal
+        return _typed_ids(ids, log_ids, table.place), {
+            name: _as_numbers(values, name, table.place, decimal)
+            for name, values in columns.items()
+        }
     except (ValueError, OSError) as error:
         message = str(error).removeprefix(str(path)).lstrip(":, ")
         raise ValueError(f"{path}: {message}") from error
@@ -90,45 +99,26 @@ def _open(path: Path, text: TextOptions) -> DelimitedTable:
         )
 
 
-def _read_text(
-    table: DelimitedTable, log_ids: np.ndarray, role: str, column: str | int | None, decimal: str
-) -> tuple[np.ndarray, Columns]:
-    id_column, others = _roles(table.names, log_ids, role, column)
-    columns = {
-        name: np.array(plain_text(column).to_pylist(), dtype=object)
-        for name, column in table.columns([id_column, *others]).items()
+def _texts_of(table: DelimitedTable | ParquetTable, path: Path, names: list[str]) -> Columns:
+    """Return columns as text, empty where a value is missing."""
+    if isinstance(table, DelimitedTable):
+        texts = {name: plain_text(column) for name, column in table.columns(names).items()}
+    else:
+        arrow = import_optional("pyarrow", "io")
+        content = import_optional("pyarrow.parquet", "io").read_table(path, columns=names)
+        texts = {}
+        for name in names:
+            values = content[name]
+            if arrow.types.is_dictionary(values.type):
+                values = values.cast(values.type.value_type)
+            try:
+                texts[name] = values.cast(arrow.string())
+            except arrow.ArrowException:
+                raise ValueError(f"column {name!r} holds {values.type}. Leave it out.") from None
+    return {
+        name: np.array([text or "" for text in column.to_pylist()], dtype=object)
+        for name, column in texts.items()
     }
-    ids = columns.pop(id_column)
-    for row in np.flatnonzero(ids == "")[:1]:
-        raise ValueError(f"{table.place(row)}: the id (column {id_column!r}) is missing.")
-    return _typed_ids(ids, log_ids, table.place), {
-        name: _as_numbers(values, name, table.place, decimal) for name, values in columns.items()
-    }
-
-
-def _read_parquet(
-    path: Path, log_ids: np.ndarray, role: str, column: str | int | None
-) -> tuple[np.ndarray, Columns]:
-    arrow = import_optional("pyarrow", "io")
-    table = ParquetTable(path)
-    id_column, others = _roles(table.names, log_ids, role, column)
-    ids = table.columns([id_column])[id_column]
-    ids = ids if isinstance(ids, np.ndarray) else np.array(ids.to_pylist(), dtype=object)
-    content = import_optional("pyarrow.parquet", "io").read_table(path, columns=others)
-    columns = {}
-    for name in others:
-        values = content[name]
-        if arrow.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        if arrow.types.is_integer(values.type) or arrow.types.is_floating(values.type):
-            columns[name] = values.cast(arrow.float64(), safe=False).to_numpy()
-            continue
-        try:
-            texts = values.cast(arrow.string()).to_pylist()
-        except arrow.ArrowException:
-            raise ValueError(f"column {name!r} holds {values.type}. Leave it out.") from None
-        columns[name] = np.array([text or "" for text in texts], dtype=object)
-    return _typed_ids(ids, log_ids, table.place), columns
 
 
 def _roles(
@@ -156,9 +146,7 @@ def _roles(
 def _typed_ids(ids: np.ndarray, log_ids: np.ndarray, place: Callable[[int], str]) -> np.ndarray:
     """Return ids of the type that the log has."""
     if is_text(log_ids):
-        return ids if is_text(ids) else ids.astype(str).astype(object)
-    if not is_text(ids):
-        return as_ids(ids, "the ids")
+        return ids
     for row, text in enumerate(ids):
         if not re.fullmatch(r"-?[0-9]{1,18}", text):
             raise ValueError(

@@ -26,7 +26,7 @@ from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
 from skue.compare._contenders import file_of
 from skue.compare._labels import Labels
 from skue.compare._progress import Progress
-from skue.compare._result import Result, figure, in_columns, interval
+from skue.compare._result import Result, figure, interval
 from skue.encoders._decay_average import DecayAverageUserEncoder
 from skue.encoders._events import AgeUnit
 from skue.encoders._profile import ProfileUserEncoder
@@ -78,14 +78,11 @@ class Prediction:
 class Predictions(Result):
     """The prediction of a label. The first row is the reference."""
 
+    about: dict[str, Any]
+    columns: str
     labels: Labels
     names: list[str]
     rows: list[Prediction] = field(default_factory=list)
-
-    @property
-    def missing(self) -> list[str]:
-        """Names of the contenders that are not done."""
-        return self.names[len(self.rows) :]
 
     @property
     def files(self) -> dict[str, Any]:
@@ -98,19 +95,16 @@ class Predictions(Result):
         """Name of the score."""
         return _METRIC[self.labels.kind]
 
-    def table(self) -> str:
-        """Return the table of all contenders in columns of fixed width."""
+    def cells(self) -> dict[str, list[str]]:
+        """Return the table by column."""
         rows = self.rows
-        return in_columns(
-            {
-                "": [row.name for row in rows],
-                self.metric: [figure(row.mean) for row in rows],
-                f"against {rows[0].name}": ["-", *(interval(row.against) for row in rows[1:])],
-                "columns": [str(row.n_columns) for row in rows],
-                "fit s": [f"{row.seconds:.2f}" for row in rows],
-            },
-            {"": max(map(len, self.names)), self.metric: 7, "fit s": 9},
-        )
+        return {
+            "": [row.name for row in rows],
+            self.metric: [figure(row.mean) for row in rows],
+            f"against {rows[0].name}": ["-", *(interval(row.against) for row in rows[1:])],
+            "columns": [str(row.n_columns) for row in rows],
+            "fit s": [f"{row.seconds:.2f}" for row in rows],
+        }
 
     def notes(self) -> list[str]:
         """Return the notes that explain the table."""

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ import joblib
 import numpy as np
 
 from skue._estimator import import_optional
-from skue.compare._comparison import AGE_UNITS, Comparison, Row, half_life
-from skue.compare._prediction import Prediction, Predictions
-from skue.compare._result import interval
+from skue.compare._comparison import AGE_UNITS, Comparison, half_life
+from skue.compare._result import Result, figure, interval
 from skue.compare._run import CURVE_KS
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
@@ -46,20 +44,15 @@ def check_folder(folder: Path) -> list[str]:
     """
     for module in ("jinja2", "matplotlib"):
         import_optional(module, "plot")
-    parent = folder.absolute().parent
-    if not folder.is_dir():
-        if os.path.lexists(folder):
-            raise ValueError(f"--out {folder} is not a folder. Name a folder.")
-        if not parent.is_dir():
-            raise ValueError(
-                f"--out {folder}: the folder {parent} does not exist. Create it first."
-            )
-    inside = folder if folder.is_dir() else parent
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ValueError(f"--out {folder} is not a folder. Name a folder.")
+    inside = folder if folder.is_dir() else folder.absolute().parent
     try:
         tempfile.TemporaryDirectory(prefix=_STAGING, dir=inside).cleanup()
     except OSError as error:
         raise ValueError(
-            f"--out {folder}: {inside} is not writable ({error.strerror}). Name another folder."
+            f"--out {folder}: {inside} is not writable ({error.strerror}). Create it, or name "
+            "another folder."
         ) from None
     present = os.listdir(folder) if folder.is_dir() else []
     if MARKER in present:
@@ -72,7 +65,7 @@ def check_folder(folder: Path) -> list[str]:
     return []
 
 
-def write_report(result: Comparison | Predictions, folder: Path) -> None:
+def write_report(result: Result, folder: Path) -> None:
     """Write ``report.html``, ``scores.json``, the fitted encoders and the marker.
 
     All files are written to a temporary folder inside ``folder``, and moved out of it at the end.
@@ -132,7 +125,7 @@ def _marked_files(folder: Path) -> list[str]:
     )
 
 
-def page(result: Comparison | Predictions) -> str:
+def page(result: Result) -> str:
     """Return the page as HTML. It loads nothing from elsewhere."""
     jinja2 = import_optional("jinja2", "plot")
     environment = jinja2.Environment(
@@ -140,23 +133,9 @@ def page(result: Comparison | Predictions) -> str:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     template = environment.get_template("report.html.jinja")
-    if isinstance(result, Comparison):
-        html = template.render(result=result, is_comparison=True, **_about_comparison(result))
-    else:
-        html = template.render(result=result, is_comparison=False, **_about_predictions(result))
-    return str(html)
-
-
-def _about_predictions(predictions: Predictions) -> dict[str, Any]:
-    rows = predictions.rows
-    columns = {
-        predictions.metric: _bold([row.mean for row in rows]),
-        f"against {rows[0].name}": [("–", False)]
-        + [(interval(row.against), False) for row in rows[1:]],
-        "columns": [(str(row.n_columns), False) for row in rows],
-        "fit, s": [_cell(row.seconds, ".2f") for row in rows],
-    }
-    return {"figures": _table(rows, columns)}
+    parts = _about_comparison(result) if isinstance(result, Comparison) else {}
+    figures = _table(result.cells(), bold=("recall", "ndcg", "AUC", "R²"))
+    return str(template.render(result=result, figures=figures, is_comparison=bool(parts), **parts))
 
 
 def _about_comparison(comparison: Comparison) -> dict[str, Any]:
@@ -166,7 +145,6 @@ def _about_comparison(comparison: Comparison) -> dict[str, Any]:
         "bars": _bars(comparison),
         "parts": _parts(comparison),
         "lists": _lists(comparison),
-        "figures": _all_figures(comparison),
         "found": None if search is None else search.found,
         "half_life": "" if search is None else half_life(search.found),
         "pictures": [_recall_curves(comparison), *_search_curves(comparison)],
@@ -198,62 +176,51 @@ def _bars(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _parts(comparison: Comparison) -> dict[str, Any]:
-    repeat, cold = comparison.shares["repeat"], comparison.shares["cold"]
+    rows, shares = comparison.rows, comparison.shares
     columns = {
-        f"repeated items ({repeat:.0%})": [row.repeat for row in comparison.rows],
-        f"new items ({1 - repeat:.0%})": [row.explore for row in comparison.rows],
-        f"warm users ({1 - cold:.0%})": [row.warm for row in comparison.rows],
-        f"cold users ({cold:.0%})": [row.cold for row in comparison.rows],
+        "": [row.name for row in rows],
+        f"repeated items ({shares['repeat']:.0%})": [figure(row.repeat) for row in rows],
+        f"new items ({1 - shares['repeat']:.0%})": [figure(row.explore) for row in rows],
+        f"warm users ({1 - shares['cold']:.0%})": [figure(row.warm) for row in rows],
+        f"cold users ({shares['cold']:.0%})": [figure(row.cold) for row in rows],
     }
-    filled = {name: values for name, values in columns.items() if not np.isnan(values).all()}
-    return _table(comparison.rows, {name: _bold(values) for name, values in filled.items()})
+    return _table(columns, bold=("repeated", "new", "warm", "cold"))
 
 
 def _lists(comparison: Comparison) -> dict[str, Any]:
     rows = comparison.rows
-    return _table(
-        rows,
-        {
-            "MAP": [_cell(row.average_precision) for row in rows],
-            "catalogue coverage": [_cell(row.coverage) for row in rows],
-            "novelty, bits": [_cell(row.novelty, ".2f") for row in rows],
-            "intra-list similarity": [_cell(row.similarity) for row in rows],
-        },
-    )
+    columns = {
+        "": [row.name for row in rows],
+        "MAP": [figure(row.average_precision) for row in rows],
+        "catalogue coverage": [figure(row.coverage) for row in rows],
+        "novelty, bits": [figure(row.novelty, ".2f") for row in rows],
+        "intra-list similarity": [figure(row.similarity) for row in rows],
+    }
+    return _table(columns)
 
 
-def _all_figures(comparison: Comparison) -> dict[str, Any]:
-    rows, ks = comparison.rows, comparison.ks
-    columns = {f"recall@{k}": _bold([row.recall[k] for row in rows]) for k in ks}
-    columns |= {f"ndcg@{k}": _bold([row.ndcg[k] for row in rows]) for k in ks}
-    for other in (comparison.best_ranker, "plain average"):
-        columns[f"against {other}"] = [(interval(row.against.get(other)), False) for row in rows]
-    columns["fit, s"] = [_cell(row.fit_seconds, ".2f") for row in rows]
-    columns["µs a user"] = [_cell(row.microseconds_per_user, ".1f") for row in rows]
-    return _table(rows, columns)
+def _table(columns: dict[str, list[str]], bold: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the header and the lines of a table: names, and cells with whether they are bold.
 
-
-def _table(
-    rows: Sequence[Row | Prediction], columns: dict[str, list[tuple[str, bool]]]
-) -> dict[str, Any]:
-    """Return the header and the lines: a name, and cells with whether they are bold."""
-    lines = zip(rows, zip(*columns.values(), strict=True), strict=True)
-    return {"header": list(columns), "lines": [(row.name, cells) for row, cells in lines]}
-
-
-def _bold(values: Iterable[float]) -> list[tuple[str, bool]]:
-    """Return formatted numbers, the largest bold. They are compared as they are shown."""
-    rounded = np.round(np.array(values, dtype=np.float64), 3)
-    return [(_cell(value)[0], bool(value == np.fmax.reduce(rounded))) for value in rounded]
-
-
-def _cell(value: float, form: str = ".3f") -> tuple[str, bool]:
-    return ("–" if np.isnan(value) else format(value, form)), False
+    Bold are the largest figures, as they are shown, of columns that start with these words.
+    """
+    names = columns.pop("")
+    filled = {header: cells for header, cells in columns.items() if set(cells) != {"-"}}
+    best = {
+        header: max(cells, key=lambda cell: -1.0 if cell == "-" else float(cell))
+        for header, cells in filled.items()
+        if header.startswith(bold)
+    }
+    lines = [
+        (name, [(cells[at], cells[at] == best.get(header)) for header, cells in filled.items()])
+        for at, name in enumerate(names)
+    ]
+    return {"header": list(filled), "lines": lines}
 
 
 def _recall_curves(comparison: Comparison) -> dict[str, str]:
     """Return a plot of recall against k for every contender."""
-    figure, axes = _axes()
+    drawing, axes = _axes()
     n_drawn = {True: 0, False: 0}
     for row in comparison.rows:
         at = n_drawn[row.is_encoder]
@@ -264,7 +231,7 @@ def _recall_curves(comparison: Comparison) -> dict[str, str]:
         recalls = [row.curve[k] for k in CURVE_KS]
         RecallCurveDisplay(CURVE_KS, recalls, name=row.name).plot(axes, **style)
     caption = "Recall against k. Dashed: rankers without vectors."
-    return {"svg": _svg(figure, axes), "caption": caption}
+    return {"svg": _svg(drawing, axes), "caption": caption}
 
 
 def _search_curves(comparison: Comparison) -> list[dict[str, str]]:
@@ -272,7 +239,7 @@ def _search_curves(comparison: Comparison) -> list[dict[str, str]]:
     pictures = []
     trials = [] if comparison.search is None else comparison.search.trials
     for unit in dict.fromkeys(trial["age_unit"] for trial in trials):
-        figure, axes = _axes()
+        drawing, axes = _axes()
         curves: dict[float, list[tuple[float, float]]] = {}
         for trial in trials:
             if trial["age_unit"] == unit:
@@ -289,17 +256,17 @@ def _search_curves(comparison: Comparison) -> list[dict[str, str]]:
             display.plot(axes, color=colour)
         axes.set_xlabel(f"decay, age in {AGE_UNITS[unit]}")
         caption = f"Recall against decay, with ages in {AGE_UNITS[unit]}."
-        pictures.append({"svg": _svg(figure, axes), "caption": caption})
+        pictures.append({"svg": _svg(drawing, axes), "caption": caption})
     return pictures
 
 
 def _axes() -> tuple[Any, Any]:
     # Small, so that the text stays readable on a phone.
-    figure = import_optional("matplotlib.figure", "plot").Figure((4.5, 4.2), layout="constrained")
-    return figure, figure.add_subplot()
+    drawing = import_optional("matplotlib.figure", "plot").Figure((4.5, 4.2), layout="constrained")
+    return drawing, drawing.add_subplot()
 
 
-def _svg(figure: Any, axes: Any) -> str:
+def _svg(drawing: Any, axes: Any) -> str:
     axes.grid(alpha=0.25)
     for spine in axes.spines.values():
         spine.set_color(_INK)
@@ -307,12 +274,12 @@ def _svg(figure: Any, axes: Any) -> str:
     axes.xaxis.label.set_color(_INK)
     axes.yaxis.label.set_color(_INK)
     axes.get_legend().remove()
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False, labelcolor=_INK)
+    drawing.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False, labelcolor=_INK)
     written = io.StringIO()
     matplotlib = import_optional("matplotlib", "plot")
     # Text stays text, so that it can be searched and read aloud, and has the font of the page.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "skue"}):
-        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+        drawing.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     text = written.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     return text.replace(_INK, "currentColor")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
+# So that later rows fit below the earlier ones.
+_LEAST_WIDTHS = {"fit s": 9, "µs/user": 9, "AUC": 7, "R²": 7}
 
-@dataclass
+
 class Result(ABC):
     """Everything that the command prints or writes.
 
@@ -19,20 +20,19 @@ class Result(ABC):
         The log, its size and period, the command, the date and the versions.
     columns : str
         Which columns of the log were read as what.
+    names : list of str
+        Names of all contenders.
+    rows : list
+        The figures of the contenders that are done, in the same order.
     stopped : BaseException or None
         The interrupt or error that ended it before the last row.
     """
 
     about: dict[str, Any]
     columns: str
-
-    def __post_init__(self) -> None:
-        self.stopped: BaseException | None = None
-
-    @property
-    @abstractmethod
-    def missing(self) -> list[str]:
-        """Names of the contenders that are not done."""
+    names: list[str]
+    rows: list[Any]
+    stopped: BaseException | None = None
 
     @property
     @abstractmethod
@@ -40,8 +40,8 @@ class Result(ABC):
         """The fitted encoders by the name of the file that the report saves them in."""
 
     @abstractmethod
-    def table(self) -> str:
-        """Return the table of all contenders in columns of fixed width."""
+    def cells(self) -> dict[str, list[str]]:
+        """Return the table by column."""
 
     @abstractmethod
     def notes(self) -> list[str]:
@@ -54,6 +54,16 @@ class Result(ABC):
     @abstractmethod
     def content(self) -> dict[str, Any]:
         """Return the figures for JSON."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the contenders that are not done."""
+        done = {row.name for row in self.rows}
+        return [name for name in self.names if name not in done]
+
+    def table(self) -> str:
+        """Return the table of all contenders in columns of fixed width."""
+        return in_columns(self.cells(), {"": max(map(len, self.names)), **_LEAST_WIDTHS})
 
     def verdict(self) -> str:
         """Return the recommendation, after the names of the contenders that are missing."""

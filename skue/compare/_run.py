@@ -18,7 +18,7 @@ from skue.compare._search import Search, search_decay
 from skue.compare._split import Split
 from skue.items._embedders import CooccurrenceItemEmbedder
 from skue.items._item_embeddings import ItemEmbeddings
-from skue.metrics._evaluation import Evaluation, evaluate
+from skue.metrics._evaluation import Evaluation, evaluate, mean_or_nan
 from skue.metrics._scorers import NDCGAtK, RecallAtK, average_precision
 
 CURVE_KS = (1, 2, 5, 10, 20, 50, 100)
@@ -61,7 +61,12 @@ def compare(
             embedder = CooccurrenceItemEmbedder(item_features=features)
             items = embedder.fit(split.train).item_embeddings_
     items_seconds = time.perf_counter() - started
-    _require_known_items(split, items)
+    if not (items.lookup(split.train.item_ids) >= 0).any():
+        raise ValueError(
+            f"No item of the log has a vector: the log has ids such as "
+            f"{split.train.item_ids[:3].tolist()}, but --items has ids such as "
+            f"{items.ids[:3].tolist()}."
+        )
     chosen_ks = ks or usual_ks(len(items))
 
     contenders = rankers(split, exclude_seen=exclude_seen) + encoders(
@@ -99,9 +104,13 @@ def compare(
                     n_listed=chosen_ks[0],
                 )
             if contender.name == "plain average":
-                comparison.shares = _shares(evaluation)
-            row = _row(contender, evaluation, chosen_ks, items, microseconds)
-            comparison.add(row, _recall(chosen_ks[0]).per_user(evaluation))
+                comparison.shares = {
+                    "repeat": float(evaluation.repeated.mean()),
+                    "unknown": float(evaluation.unknown.mean()),
+                    "new": float(evaluation.new.mean()),
+                    "cold": float(evaluation.cold.mean()),
+                }
+            comparison.add(*_row(contender, evaluation, chosen_ks, items, microseconds))
             if comparison.has_rankers:
                 comparison.set_intervals()
                 on_row(comparison)
@@ -118,15 +127,6 @@ def usual_ks(n_items: int) -> list[int]:
     if n_items >= _FEW_ITEMS:
         return USUAL_KS
     return sorted({max(1, n_items // 5), max(1, n_items // 2)})
-
-
-def _require_known_items(split: Split, items: ItemEmbeddings) -> None:
-    if not (items.lookup(split.train.item_ids) >= 0).any():
-        raise ValueError(
-            f"No item of the log has a vector: the log has ids such as "
-            f"{split.train.item_ids[:3].tolist()}, but --items has ids such as "
-            f"{items.ids[:3].tolist()}."
-        )
 
 
 def _search(
@@ -176,22 +176,25 @@ def _row(
     ks: list[int],
     items: ItemEmbeddings,
     microseconds: float,
-) -> Row:
+) -> tuple[Row, np.ndarray]:
+    """Return the figures of a contender, and its recall at the first k for each user."""
     k = ks[0]
-    recall = _recall(k).per_user(evaluation)
-    return Row(
+    at = {k: RecallAtK(k, normalize="min") for k in (*ks, *CURVE_KS)}
+    mean = {k: float(recall.per_user(evaluation).mean()) for k, recall in at.items()}
+    per_user = at[k].per_user(evaluation)
+    row = Row(
         contender.name,
         contender.kind != "ranker",
-        recall={k: float(_recall(k).per_user(evaluation).mean()) for k in ks},
+        recall={k: mean[k] for k in ks},
         ndcg={k: float(NDCGAtK(k).per_user(evaluation).mean()) for k in ks},
-        repeat=_recall(k).of_part(evaluation, evaluation.repeated),
-        explore=_recall(k).of_part(evaluation, ~evaluation.repeated),
-        cold=_mean(recall[evaluation.cold]),
-        warm=_mean(recall[~evaluation.cold]),
-        curve={k: float(_recall(k).per_user(evaluation).mean()) for k in CURVE_KS},
+        repeat=at[k].of_part(evaluation, evaluation.repeated),
+        explore=at[k].of_part(evaluation, ~evaluation.repeated),
+        cold=mean_or_nan(per_user[evaluation.cold]),
+        warm=mean_or_nan(per_user[~evaluation.cold]),
+        curve={k: mean[k] for k in CURVE_KS},
         fit_seconds=contender.seconds,
         microseconds_per_user=microseconds,
-        new_items=_recall(k).of_part(evaluation, evaluation.new),
+        new_items=at[k].of_part(evaluation, evaluation.new),
         parameters=contender.parameters,
         average_precision=float(average_precision(evaluation, k).mean()),
         coverage=evaluation.coverage(k),
@@ -199,20 +202,4 @@ def _row(
         # By the same item vectors for all contenders.
         similarity=evaluation.similarity(k, items),
     )
-
-
-def _shares(evaluation: Evaluation) -> dict[str, float]:
-    return {
-        "repeat": float(evaluation.repeated.mean()),
-        "unknown": float(evaluation.unknown.mean()),
-        "new": float(evaluation.new.mean()),
-        "cold": float(evaluation.cold.mean()),
-    }
-
-
-def _recall(k: int) -> RecallAtK:
-    return RecallAtK(k, normalize="min")
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else math.nan
+    return row, per_user

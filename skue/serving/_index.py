@@ -279,11 +279,13 @@ class VectorIndex:
                 f"user_vectors have {users.shape[1]} dimensions, but the items of this index have "
                 f"{self.items.n_dims}."
             )
-        if users.dtype not in (np.float32, np.float64):
-            users = users.astype(np.float64)  # squares of small types overflow or round
-        with np.errstate(over="ignore", invalid="ignore"):
-            is_unit = np.abs(np.vecdot(users, users) - 1) <= _UNIT_TOLERANCE
-        return (users if is_unit.all() else _unit_rows(users)).astype(np.float32, copy=False)
+        wide = users.astype(np.float64)
+        if not np.isfinite(wide).all():
+            row = int(np.flatnonzero(~np.isfinite(wide).all(axis=1))[0])
+            raise ValueError(f"user_vectors must be finite, but row {row} holds NaN or infinity.")
+        # Vectors of encoders have this length but for rounding, and stay as they are.
+        is_unit = np.abs(np.vecdot(wide, wide) - 1) <= _UNIT_TOLERANCE
+        return (users if is_unit.all() else unit_rows(wide)).astype(np.float32, copy=False)
 
 
 def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
@@ -321,21 +323,6 @@ def ann_recall(index: VectorIndex, queries: Any, k: int = 10) -> float:
     if not len(best):
         raise ValueError("queries is empty. Pass at least one user vector.")
     return float((found >= best[:, -1:] - 1e-6).mean())
-
-
-def _unit_rows(users: np.ndarray) -> np.ndarray:
-    """Return rows of length 1; zero rows stay zero."""
-    users = users.astype(np.float64)
-    # Dividing first keeps squares from overflowing and underflowing.
-    largest = np.abs(users).max(axis=1, initial=0.0)
-    if not np.isfinite(largest).all():
-        row = int(np.flatnonzero(~np.isfinite(largest))[0])
-        raise ValueError(f"user_vectors must be finite, but row {row} holds NaN or infinity.")
-    return unit_rows(unit_rows(users, largest))
-
-
-# If prune removes the version while it is being opened, CURRENT is read again.
-_TRIES = 20
 
 
 def export_index(encoder: Any, folder: str | os.PathLike[str]) -> str:
@@ -441,9 +428,10 @@ def open_index(
     check_backend(backend, target_recall)
     check_accept(accept)
     version = read_current(folder)
-    for _ in range(_TRIES):
+    while True:
         try:
             items, manifest = read_version(folder, version, mmap=mmap)
+            break
         except FileNotFoundError as error:
             # Either prune has removed this version since, or the folder is damaged.
             current = read_current(folder)
@@ -454,13 +442,11 @@ def open_index(
                     "Call rollback, or export the index again."
                 ) from error
             version = current
-        else:
-            return VectorIndex(
-                items,
-                backend=backend,
-                target_recall=target_recall,
-                version=version,
-                encoder_id=manifest["encoder_id"],
-                accept=accept,
-            )
-    raise ValueError(f"{folder} changed {_TRIES} times while it was opened. Try again.")
+    return VectorIndex(
+        items,
+        backend=backend,
+        target_recall=target_recall,
+        version=version,
+        encoder_id=manifest["encoder_id"],
+        accept=accept,
+    )

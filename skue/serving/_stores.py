@@ -11,7 +11,7 @@ import threading
 import time as clock
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -23,9 +23,6 @@ from skue._estimator import import_optional
 _REDIS_CONSTRAINTS: dict[str, list[Any]] = {
     "timeout": [Interval(Real, 0, None, closed="neither")],
     "expire": [None, Interval(Real, 0.001, None, closed="left")],
-}
-_LMDB_CONSTRAINTS: dict[str, list[Any]] = {
-    "max_bytes": [Interval(Integral, 1, None, closed="left")]
 }
 
 
@@ -178,8 +175,6 @@ class LMDBStore(_BulkStore):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> None:
-        given = {"max_bytes": max_bytes}
-        validate_parameter_constraints(_LMDB_CONSTRAINTS, given, "LMDBStore")
         lmdb = import_optional("lmdb", "lmdb")
         self._environment = lmdb.open(os.fspath(path), map_size=max_bytes, sync=False)
         self._environment.reader_check()

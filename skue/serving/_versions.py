@@ -160,18 +160,18 @@ def list_versions(folder: Path) -> list[str]:
 def read_current(folder: Path) -> str:
     """Return the name of the current version."""
     versions = list_versions(folder)
-    way_out = f"Call rollback(folder, version) with one of {versions}" if versions else ""
+    way_out = "Write one with export_index."
+    if versions:
+        way_out = f"Call rollback(folder, version) with one of {versions}."
     try:
         name = (folder / CURRENT).read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{folder} is not an index: it has no file {CURRENT}. "
-            f"{way_out or 'Write one with export_index'}."
+            f"{folder} is not an index: it has no file {CURRENT}. {way_out}"
         ) from None
     if not _VERSION_NAME.fullmatch(name):
         raise ValueError(
-            f"{folder / CURRENT} holds {name[:60]!r}, which is not the name of a version. "
-            f"{way_out or 'Export the index again'}."
+            f"{folder / CURRENT} holds {name[:60]!r}, which is not the name of a version. {way_out}"
         )
     return name
 

@@ -217,7 +217,7 @@ def test_a_warning_is_one_line_and_a_k_above_the_number_of_items_is_noted(tmp_pa
     ("options", "message"),
     [
         (["--out", "{log.parent}"], "has no earlier report"),
-        (["--out", "none/report"], "does not exist. Create it first."),
+        (["--out", "none/report"], "(No such file or directory). Create it, or name another"),
         (["--out", "{log}"], "is not a folder. Name a folder."),
         pytest.param(
             ["--out", "/proc/report"],

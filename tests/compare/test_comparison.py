@@ -56,13 +56,8 @@ def comparison(explores=(0.0, 0.2, 0.2), n_users=400, **recalls):
         for (name, values), explore in zip(per_user.items(), explores, strict=False)
     ]
     made = Comparison.__new__(Comparison)
-    made.ks, made.rows, made.per_user, made.items, made.contenders = (
-        [10],
-        rows,
-        per_user,
-        range(1000),
-        [],
-    )
+    made.names, made.ks, made.items = [], [10], range(1000)
+    made.rows, made.per_user = rows, per_user
     return made
 
 
@@ -98,18 +93,11 @@ def test_the_ranker_is_shipped_if_the_difference_is_not_significant():
     assert "do not differ significantly" in comparison(ranker=0.3, average=0.3).verdict()
 
 
-def test_a_smaller_k_is_suggested_if_all_find_everything():
-    sentence = comparison(ranker=1.0, average=1.0).verdict()
-    assert sentence.startswith("There is no best contender: all find the same")
-    assert "recall@10 1.000" in sentence
-    assert "smaller k with -k" in sentence
-
-
-def test_a_larger_k_is_suggested_only_if_there_are_more_items():
-    none_found = comparison(ranker=0.0, average=0.0)
-    assert "try a larger k with -k (there are 1000 items)" in none_found.verdict()
-    none_found.items = range(10)
-    assert "larger k" not in none_found.verdict()
+@pytest.mark.parametrize(("recall", "found"), [(1.0, "all find the same"), (0.0, "none finds any")])
+def test_nothing_is_shipped_if_all_contenders_find_the_same(recall, found):
+    sentence = comparison(ranker=recall, average=recall).verdict()
+    assert sentence.startswith(f"There is no best contender: {found} held-out item")
+    assert f"(recall@10 {recall:.3f}). Give a longer log, or try another k with -k" in sentence
 
 
 def test_an_encoder_that_may_equal_the_ranker_is_preferred_to_a_simpler_one_below_it():
