@@ -1,8 +1,5 @@
 """The comparison with other packages: the evaluation, the split and the peers, by hand."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,6 @@ from skue import (
     RecallAtK,
     TransitionItemRanker,
 )
-from skue.items._catalogue import Catalogue
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -149,15 +145,6 @@ def test_tifu_knn_decays_baskets_within_and_across_groups(modules):
     assert scores[0, peer.items.lookup(np.array(["d"]))[0]] == pytest.approx(0.4)
 
 
-def test_the_weights_of_a_query_decay_and_are_damped(modules):
-    X = Histories.from_lists([list("aba")])
-    items = Catalogue(X.vocabulary)
-    matrix = modules[0].interaction_matrix(items, X, decay=0.5, repeat_exponent=0.5).toarray()
-    expected = {"a": (1 + np.exp(-1)) ** 0.5, "b": np.exp(-0.25)}
-    for item, weight in expected.items():
-        assert matrix[0, items.lookup(np.array([item]))[0]] == pytest.approx(weight)
-
-
 def planted(name, modules, **settings):
     """Return the share of people for whom a peer finds the items of their own group."""
     _peers, peers = modules
@@ -187,28 +174,3 @@ def test_a_peer_finds_planted_neighbours(modules, name, settings):
         pytest.importorskip("implicit")
     # By chance, 2 in 14.
     assert planted(name, modules, **settings) > 0.9
-
-
-def test_the_command_writes_its_figures(tmp_path):
-    log = tmp_path / "log.csv"
-    rows = [
-        f"{user},{item},2026-01-{day + 1:02d}"
-        for user, items in zip(sessions().user_ids, sessions(), strict=True)
-        for day, item in enumerate(items)
-    ]
-    log.write_text("user,item,time\n" + "\n".join(rows) + "\n")
-    written = tmp_path / "peers.json"
-    command = [sys.executable, str(BENCHMARKS / "peers.py"), str(log), "--json", str(written)]
-    done = subprocess.run(
-        [*command, "--only", "own frequency", "transitions", "average"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(written.read_text())
-    names = [row["name"] for row in found["rows"]]
-    assert names == ["own frequency", "transitions", "skue, average, searched"]
-    assert found["best_peer"] in names[:2]
-    for row in found["rows"]:
-        assert 0 <= row["N@10"] <= row["R@10"] <= row["R@20"] <= 1
-        assert f"| {row['name']} | {row['R@10']:.4f} |" in done.stdout

@@ -61,19 +61,3 @@ def test_the_second_stage_has_medians_and_differences_of_each_seed(tmp_path, tim
         assert low <= mean <= high
         assert mean == pytest.approx(ours - theirs)
         assert f"R@10 less encoder {mean:+.4f} [{low:+.4f}, {high:+.4f}]" in printed
-
-
-def test_features_writes_the_lines_that_it_prints(tmp_path):
-    log, written = tmp_path / "log.csv", tmp_path / "features.json"
-    write_log(log, times=False)
-    attributes = tmp_path / "attributes.json"
-    attributes.write_text(json.dumps({str(item): [item % 3, 3 + item % 5] for item in range(20)}))
-    options = "--only", "beauty", "--seeds", 2, "--log", log, "--attributes", attributes
-    printed = run("features.py", *options, "--json", written)
-    found = json.loads(written.read_text())
-    assert found["figures"] == [json.loads(line) for line in printed.splitlines()]
-    measured = [line for line in found["figures"] if "features" in line]
-    assert [line["features"] for line in measured] == ["without", "with"]
-    for line in measured:
-        assert len(line["by_seed"]["recall"]) == 2
-        assert line["recall"] == np.median(line["by_seed"]["recall"])

@@ -14,7 +14,6 @@ import joblib
 import numpy as np
 import pytest
 
-import skue
 from skue import (
     TwoStageRecommender,
     TwoTowerUserEncoder,
@@ -427,22 +426,6 @@ def test_seen_items_are_excluded_where_fewer_than_1_percent_of_events_repeat_an_
     assert ("(change this with --seen keep)" in said) is (excluded and not options)
 
 
-def test_empty_columns_are_left_out(tmp_path, capsys, without_pictures):
-    path = nothing_twice(tmp_path / "log.txt")
-    folder = tmp_path / "report"
-    assert main(["compare", str(path), "--out", str(folder)]) == 0
-    header = capsys.readouterr().out.splitlines()[0]
-    assert "explore" in header
-    assert "repeat" not in header
-    page = (folder / "report.html").read_text()
-    assert "new items (100%)" in page
-    assert "repeated items (" not in page
-    for row in json.loads((folder / "scores.json").read_text())["rows"]:
-        assert "explore" in row
-        assert "repeat" not in row
-        assert "cold" not in row
-
-
 def test_a_split_in_time_tells_why_users_are_left_out_and_that_few_remain(tmp_path, capsys):
     # 9 users have events on both sides, 60 others stop before and 25 start after.
     at = [1_700_000_000 + 86_400 * day for day in range(10)]
@@ -474,10 +457,6 @@ def test_the_report_names_its_log_date_and_command(compared, log):
     for said in (str(log), "2026-01-01 to 2026-01-05", about["command"], about["date"]):
         assert said in html.unescape(page)
     assert f"Log: {log} (40 users, 400 events, 2026-01-01 to 2026-01-05)" in done.stdout
-
-
-def test_version_is_that_of_skue():
-    assert run("--version").stdout == f"skue {skue.__version__}\n"
 
 
 def test_help_gives_the_default_of_every_option():

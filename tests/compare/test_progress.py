@@ -51,23 +51,6 @@ def test_a_terminal_shows_the_epoch_and_the_time_left(clock):
     ]
 
 
-def test_a_shorter_line_overwrites_a_longer_one():
-    stream = Terminal()
-    progress = Progress(stream)
-    with progress.stage("a stage with a long name"):
-        progress.note("short")
-    lines = stream.getvalue().split("\r")
-    assert len(lines[2].rstrip("\n")) >= len(lines[1])
-
-
-def test_anything_but_a_terminal_gets_one_line_per_stage():
-    stream = io.StringIO()
-    progress = Progress(stream)
-    with progress.stage("two-tower"):
-        progress.advance(1, 4, "epoch")
-    assert stream.getvalue() == "skue compare: two-tower\n"
-
-
 def test_a_quiet_command_writes_only_notes():
     stream = Terminal()
     progress = Progress(stream, quiet=True)

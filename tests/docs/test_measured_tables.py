@@ -30,13 +30,3 @@ def test_a_changed_figure_is_noticed():
     changed = text.replace("| 0.0", "| 0.9", 1)
     assert changed != text
     assert measured.filled(changed) == text
-
-
-def test_a_table_stays_as_it_is_while_a_file_is_missing():
-    text = (
-        "<!-- table: quality_short benchmarks/speed.json benchmarks/none.json -->\n"
-        "| as it was |\n"
-        "<!-- end -->"
-    )
-    assert measured.PLACE.search(text)
-    assert measured.filled(text) == text

@@ -99,16 +99,6 @@ def test_items_that_the_index_does_not_have_are_left_out(recommender, tmp_path):
     assert set(ids.ravel().tolist()) <= set(IDS[:20])
 
 
-def test_a_recommender_whose_encoder_ranks_alone_searches_the_index(tmp_path):
-    with pytest.warns(UserWarning, match="the encoder ranks alone"):
-        alone = TwoStageRecommender(DecayAverageUserEncoder(ITEMS)).fit([[item] for item in IDS])
-    export_index(alone, tmp_path)
-    serving = Retriever(UserVectorCache(alone.encoder_), open_index(tmp_path), alone)
-    ids, _, _ = serving.recommend(USERS, load, k=5)
-    expected, _ = alone.encoder_.recommend(list(LISTS.values()), 5)
-    np.testing.assert_array_equal(ids, expected)
-
-
 def nearest_items(serving, users, k, **limits):
     """Return the answer of the first stage, from the vectors in the cache."""
     vectors, _ = serving.cache.get(users, load)

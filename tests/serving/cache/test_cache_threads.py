@@ -14,7 +14,7 @@ import pytest
 
 import skue
 from skue import DecayAverageUserEncoder, ItemEmbeddings, UserVectorCache
-from skue.serving._workers import N_THREADS, N_WAITING, WorkerPool
+from skue.serving._workers import N_THREADS
 
 ENCODER = DecayAverageUserEncoder(ItemEmbeddings(np.eye(2))).fit([[0], [1]])
 
@@ -80,22 +80,6 @@ def test_a_closed_cache_computes_nothing_more(deadline):
     asked = []
     assert cache.get([1, 2], asked.append)[1].tolist() == ["cached", "fallback"]
     assert not asked
-
-
-def test_a_pool_accepts_as_many_functions_as_it_has_threads_and_queue_places():
-    pool, go, done = WorkerPool("test"), threading.Event(), []
-
-    def step(number):
-        assert go.wait(20)
-        done.append(number)
-
-    most = N_THREADS + N_WAITING
-    taken = [pool.submit(step, number) for number in range(most + 5)]
-    assert taken == [True] * most + [False] * 5
-    go.set()
-    eventually(lambda: len(done) == most)
-    assert sorted(done) == list(range(most))
-    eventually(lambda: pool.submit(done.append, -1) and -1 in done)
 
 
 def in_time(function, *arguments):

@@ -170,23 +170,10 @@ def test_refitting_the_encoder_does_not_change_the_cache(makes):
     assert cache.encoder_id == ENCODER.encoder_id_ == cache.encoder.encoder_id_
 
 
-def test_a_user_given_twice_is_loaded_once(makes):
-    loader = Loader()
-    vectors, _ = makes(ENCODER).get([3, 3, 4], loader)
-    np.testing.assert_array_equal(vectors, vectors_of([3, 3, 4]))
-    assert loader.asked == [[3, 4]]
-
-
 @pytest.mark.parametrize("user", ["ann", 7])
 def test_a_single_user_in_place_of_a_list_raises(makes, user):
     with pytest.raises(ValueError, match=r"user_ids must be a list of ids.*Write one id as"):
         makes(ENCODER).get(user, load)
-
-
-def test_no_users_give_empty_arrays(makes):
-    vectors, status = makes(ENCODER).get([], load)
-    assert vectors.shape == (0, 4)
-    assert status.shape == (0,)
 
 
 @pytest.mark.parametrize("store", ["memory", "dict"], indirect=True)
@@ -250,28 +237,6 @@ def test_a_full_pool_returns_the_fallback_at_once(makes, monkeypatch):
     loader.released.set()
     eventually(lambda: not pending(cache))
     assert cache.get([3, 4, 5], loader)[1].tolist() == ["cached", "cached", "fresh"]
-
-
-@pytest.mark.parametrize("store", ["memory", "dict"], indirect=True)
-@pytest.mark.parametrize("deadline", [None, 20.0])
-def test_a_user_is_computed_once_for_all_callers(store, makes, deadline):
-    cache, loader = makes(ENCODER, store, deadline=deadline), Loader()
-    loader.released.clear()
-    answers = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(cache.get([3], loader))) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    assert loader.started.wait(20)
-    time.sleep(0.05)
-    loader.released.set()
-    for thread in threads:
-        thread.join()
-    assert loader.asked == [[3]]
-    assert len(answers) == 8
-    for vectors, _ in answers:
-        np.testing.assert_array_equal(vectors, vectors_of([3]))
 
 
 @pytest.mark.parametrize(
