@@ -486,10 +486,7 @@ def shop_day(found):
         ["first night", f"{found['first_night_seconds']:.0f} s"],
         ["second night, under load", f"{found['second_night_seconds']:.0f} s"],
         [f"vectors of {vectors['users']:,} users to Parquet", f"{vectors['seconds']:.0f} s"],
-        [
-            "more memory; size of the file",
-            f"{vectors['more_memory_mb']:,.0f}; {vectors['file_mb']:,.0f} MB",
-        ],
+        ["size of the file", f"{vectors['file_mb']:,.0f} MB"],
     ]
     shop = f"{found['users']:,} users and {found['items']:,} items, {found['cpus']} cores"
     return table([shop, ""], rows)
