@@ -36,6 +36,8 @@ class Evaluation:
         Held-out item ids, one or an array of ids per user.
     exclude_seen : bool, default=False
         Whether to leave the items of each history out of the ranking.
+    tolerance : float, default=None
+        Scores that differ by at most this much are tied: see ``rank_positives``.
     n_listed : int, default=0
         Length of the list of best items that is kept for each user.
     is_new_item : ndarray of shape (n_items,), bool, default=None
@@ -66,6 +68,7 @@ class Evaluation:
         y: Any,
         *,
         exclude_seen: bool = False,
+        tolerance: float | None = None,
         n_listed: int = 0,
         is_new_item: np.ndarray | None = None,
     ) -> None:
@@ -99,6 +102,7 @@ class Evaluation:
             rows,
             offsets,
             excluded=excluded,
+            tolerance=tolerance,
             block_bytes=min(BLOCK_BYTES, int(get_config()["working_memory"] * 2**20)),
         )
         self.groups = tied_groups(self._positives)
