@@ -53,10 +53,10 @@ HAS_CALLBACKS = hasattr(CallbackSupportMixin, "set_callbacks")
 # A sampled negative costs about this many times an item of a full softmax, because the rows of a
 # sample are gathered, and their gradients scattered.
 _COST_OF_SAMPLING = 2
-_MOST_EPOCHS = {"trained": 2, "frozen": 6}
+_MOST_EPOCHS = {"trained": 3, "frozen": 6}
 # From fitted towers, this many epochs are enough, at this multiple of the learning rate.
 _WARM_EPOCHS = {"trained": 1, "frozen": 2}
-_WARM_RATE = {"trained": 1.0, "frozen": 0.25}
+_WARM_RATE = {"trained": 4 / 3, "frozen": 1 / 3}
 
 
 class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
@@ -98,8 +98,8 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         they are learned from the log.
     negatives : {"auto", "all", "sampled"}, default="auto"
         The items that the model learns to distinguish from the next item: all others, or those
-        of the batch and 1,024 uniformly drawn ones. ``"auto"`` uses all items where that makes a
-        step cheaper: up to 3,072 with the default batch size.
+        of the batch and 2,048 uniformly drawn ones. ``"auto"`` uses all items where that makes a
+        step cheaper: up to 5,120 with the default batch size.
     targets : {"history", "y"}, default="history"
         ``"history"`` learns from the events inside X and ignores y. ``"y"`` also learns from y,
         the item ids that came next after each history.
@@ -112,16 +112,16 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     label_smoothing : float, default=0.1
         Share of the target probability that is spread over all items. Not used with sampled
         negatives.
-    learning_rate_init : float, default=0.002
+    learning_rate_init : float, default=0.0015
         Learning rate of AdamW.
     alpha : float, default=0.01
         Weight decay of the linear map and the MLP.
     batch_size : int, default=512
         Number of examples per step of the optimizer.
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. ``"auto"`` is 2 if items are trained and 6 if they are frozen.
-        With a warm start it is 1, or 2 at a quarter of the learning rate. The learning rate rises
-        during the first twentieth of the steps, then falls to zero.
+        Maximum number of epochs. ``"auto"`` is 3 if items are trained and 6 if they are frozen.
+        With a warm start it is 1, at 4/3 of the learning rate, or 2, at a third of it. The learning
+        rate rises during the first twentieth of the steps, then falls to zero.
     early_stopping : bool, default=True
         Whether to hold out the newest events of some users, stop when their recall no longer
         improves, and keep the best weights. Otherwise training runs for ``max_iter`` epochs.
@@ -332,7 +332,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
         dropout: float = 0.5,
         event_dropout: float = 0.5,
         label_smoothing: float = 0.1,
-        learning_rate_init: float = 0.002,
+        learning_rate_init: float = 0.0015,
         alpha: float = 0.01,
         batch_size: int = 512,
         max_iter: int | Literal["auto"] = "auto",

@@ -13,7 +13,7 @@ from skue.encoders.two_tower._model import Arrays, head, head_gradient, pool, po
 from skue.encoders.two_tower._optimizer import AdamW, add_at_rows
 
 # Uniformly drawn negatives per step, beside the targets of the batch.
-N_UNIFORM = 1024
+N_UNIFORM = 2048
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ _SORTED_BATCHES = 16
 _AVERAGING = 0.995
 # Share of all steps during which the learning rate rises; then it falls to zero.
 _WARM_UP = 0.05
-# With few examples, an epoch makes several passes, up to this many steps.
-_STEPS_PER_EPOCH = 256
+# With few examples, an epoch makes several passes, up to this many steps, or to fewer if items are
+# learned, too.
+_STEPS_PER_EPOCH, _STEPS_LEARNING_ITEMS = 256, 128
 _MOST_PASSES = 4
 
 
@@ -112,7 +113,8 @@ class Trainer:
         """Train for one epoch, and return the mean loss; end early if stopped or diverged."""
         total, n_before = 0.0, self.n_seen
         batches = self._batches()
-        n_passes = max(1, min(_MOST_PASSES, round(_STEPS_PER_EPOCH / len(batches))))
+        n_steps = _STEPS_LEARNING_ITEMS if self.settings.learn_items else _STEPS_PER_EPOCH
+        n_passes = max(1, min(_MOST_PASSES, round(n_steps / len(batches))))
         for _ in range(n_passes - 1):
             batches += self._batches()
         for at, events in enumerate(batches):

@@ -132,7 +132,7 @@ def test_targets_y_learns_from_y():
     assert told.score(X[900:], y[900:]) > 3 * chance
 
 
-@pytest.mark.parametrize(("n_items", "chosen"), [(3_072, "all"), (3_073, "sampled")])
+@pytest.mark.parametrize(("n_items", "chosen"), [(5_120, "all"), (5_121, "sampled")])
 def test_auto_negatives_are_those_of_the_cheaper_step(n_items, chosen):
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(rng.standard_normal((n_items, 3), dtype=np.float32))

@@ -76,14 +76,19 @@ def test_the_last_weights_are_kept_unless_they_are_worse(scores, kept):
     assert _may_be_best(scores, task) is kept
 
 
-@pytest.mark.parametrize(("n_users", "n_passes"), [(20, 4), (3000, 2)])
-def test_an_epoch_makes_several_passes_over_small_data(n_users, n_passes, monkeypatch):
+@pytest.mark.parametrize(
+    ("n_users", "item_tower", "n_passes"),
+    [(20, "frozen", 4), (3000, "frozen", 2), (3000, "trained", 1)],
+)
+def test_an_epoch_makes_several_passes_over_small_data(n_users, item_tower, n_passes, monkeypatch):
     seen = []
     monkeypatch.setattr(
         _trainer.Trainer, "_step", lambda self, examples: seen.append(len(examples)) or 0.0
     )
     data = make_user_histories(n_users, 22, 60, 4, random_state=0)
-    encoder = TwoTowerUserEncoder(data.item_embeddings, max_iter=1, early_stopping=False)
+    encoder = TwoTowerUserEncoder(
+        data.item_embeddings, item_tower=item_tower, max_iter=1, early_stopping=False
+    )
     encoder.fit(data.histories)
     assert sum(seen) == n_passes * n_users * 21
 
