@@ -19,6 +19,9 @@ PUBLISHED = [
     ("SASRec, sampled softmax", 0.0921, 0.0531, None, "as reported", 1),
     ("eSASRec", 0.0928, 0.0523, None, "as reported", 1),
     ("ICSRec (WSDM 2024)", 0.0959, 0.0578, 0.1298, "as reported", 2),
+    ("TIGER (RecBoard)", 0.0704, 0.0388, 0.0965, "mean of 5 seeds, best epoch on validation", 7),
+    ("HSTU (RecBoard)", 0.0948, 0.0541, 0.1325, "mean of 5 seeds, last epoch", 7),
+    ("BSARec (RecBoard)", 0.1004, 0.0609, 0.1358, "mean of 5 seeds, last epoch", 7),
     ("BSARec", 0.1008, 0.0611, 0.1373, "its best log, 65 epochs on a GPU", 3),
     ("TV-Rec (NeurIPS 2025)", 0.1017, 0.0608, 0.1403, "its log", 4),
     ("TASTE (text, T5)", 0.1030, 0.0517, 0.1550, "reads titles, too", 5),
@@ -32,6 +35,10 @@ SOURCES = {
     4: "the log in the repository of TV-Rec, arXiv:2510.25259",
     5: "NEUIR/ConsRec, the table in the README; prepared from the same reviews",
     6: "the repository of WEARec, arXiv:2511.07028, src/results_log/result_50_all.txt",
+    7: "MTandHJ/RecBoard, benchmark/Amazon2014Beauty_550_LOU/*.json: the higher of two means, "
+    "after the last epoch (`test`) and at the best epoch on validation (`best`). The other one is "
+    ".1002/.0610 for BSARec, .0945/.0543 for HSTU, and .0602/.0338 for TIGER with PQ-KMeans, "
+    "one of several tokenizers",
 }
 
 
@@ -492,11 +499,79 @@ def shop_day(found):
     return table([shop, ""], rows)
 
 
+# The rows of benchmarks/protocol.py, and the numbers of their sources.
+PROTOCOL_ROWS = {
+    "as everywhere in this documentation": "",
+    "100 sampled negatives": "[1]",
+    "100 negatives sampled by popularity": "[2]",
+    "items of the history not left out": "[3]",
+    "items of the history left out, repeats in the test are misses": "[4]",
+    "the settings that are best on test": "[5] [6]",
+    "only the last five events of the history": "[7]",
+    "ties count as hits": "[8]",
+    "scores in bfloat16": "[9]",
+    "scores in bfloat16, ties count as hits": "[8] [9]",
+    "the last event held out, not the last basket": "[10]",
+    "item vectors learned from the validation event, too": "",
+    "item vectors that know the test events": "[11]",
+    "histories cut by a graph without the test item": "",
+    "log cut by a graph with the test item in it": "[12]",
+    "only people whose test item that graph keeps": "",
+}
+PROTOCOL_SOURCES = {
+    1: "pmixer/SASRec.pytorch, python/utils.py, `evaluate`: the held-out item and 100 uniform ones "
+    "that are not in the history, for at most 10,000 people",
+    2: "FeiSun/BERT4Rec, run.py: 100 negatives by popularity, the default of `use_pop_random`",
+    3: "RecBole 1.2.1, recbole/data/dataloader/general_dataloader.py: `FullSortEvalDataLoader` "
+    "returns no history for sequential models, so nothing is masked",
+    4: "implicit 0.7.3, `ranking_metrics_at_k`: items of the training matrix are left out",
+    5: "WEARec (xhy963319431/WEARec): src/results_log/result_50_all.txt has the test scores of 88 "
+    "runs, and the one that src/output keeps has the highest R@10 of them",
+    6: "pmixer/SASRec.pytorch, python/main.py: a model is saved if it is the best so far on "
+    "validation *or on test*",
+    7: "graytowne/caser_pytorch, train_caser.py: `--L`, the events that are read, is 5",
+    8: "TensorFlow, `tf.math.in_top_k`: of classes that tie at the boundary, all are in the top k. "
+    "In [1] and [2], the held-out item is the first of the list that `argsort` orders",
+    9: "facebookresearch/generative-recommenders (HSTU), research/trainer/train.py: with "
+    "`main_module_bf16`, the evaluation is in bfloat16",
+    10: "RecBole 1.2.1, recbole/data/dataset/dataset.py, `leave_one_out`: single rows of the log",
+    11: "P5 (jeykigung/P5), preprocess/data_preprocess_amazon.ipynb, `id_map`: items are numbered "
+    "along whole histories, and the model reads the numbers as text, so that they tell which items "
+    "follow one another, the test item included. The script beside it shuffles the numbers, and "
+    "OpenP5 (agiresearch/OpenP5, src/utils/indexing.py) numbers without the last two events",
+    12: "ConsRec, later LISRec (NEUIR/ConsRec, arXiv:2505.22130), src/build_graph.py: the graph of "
+    "a person has all their items, and what is outside its largest component is dropped from the "
+    "log, before RecBole splits it",
+}
+
+
+def protocol(found):
+    """Return how the figures of one model move with the protocol, a heading for each log."""
+    parts = []
+    for log in found["logs"]:
+        first, rows = log["rows"][0], []
+        for row in log["rows"]:
+            times = [f"{row[name] / first[name]:.2f}" for name in ("R@10", "N@10")]
+            figures = [f"{row[name]:.4f}" for name in ("R@10", "N@10")]
+            people = f"{row['n_people']:,}"
+            rows.append([row["name"], *figures, *times, people, PROTOCOL_ROWS.get(row["name"], "")])
+        head = ["", "R@10", "N@10", "× R@10", "× N@10", "people", "who does it"]
+        settings = ", ".join(f"{name} {value}" for name, value in log["settings"].items())
+        parts += [
+            f"### {log['log']}\n",
+            f"{settings}, the best of {log['n_grid']} on validation.\n",
+        ]
+        parts.append(table(head, rows))
+    notes = "".join(f"- [{number}] {source}\n" for number, source in PROTOCOL_SOURCES.items())
+    return "\n".join([*parts, notes])
+
+
 KINDS = {
     "peers": peers,
     "peers_short": peers_short,
     "profiles": profiles,
     "profiles_short": profiles_short,
+    "protocol": protocol,
     "published": published_table,
     "quality_log": quality_log,
     "quality_short": quality_short,
