@@ -7,7 +7,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -18,9 +18,16 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
-from skue._estimator import atomic_fit, check_fitted, check_positive_int, of_one_fit, warn_caller
+from skue._estimator import (
+    atomic_fit,
+    check_fitted,
+    check_positive_int,
+    import_optional,
+    of_one_fit,
+    warn_caller,
+)
 from skue.encoders._events import Events, known_events, new_items
-from skue.encoders._recommender import Pairs, Recommender
+from skue.encoders._recommender import Pairs, Recommender, users_of
 from skue.histories._forms import columns_used, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
@@ -37,6 +44,9 @@ from skue.kernels._threads import spread
 from skue.kernels._topk import top_k
 from skue.reading._ids import is_text, shown
 
+if TYPE_CHECKING:
+    import pandas
+
 ColdStart: TypeAlias = Literal["mean", "popular", "zero", "raise"] | ArrayLike
 UnknownItem: TypeAlias = Literal["ignore", "warn", "raise"]
 
@@ -45,6 +55,8 @@ UnknownItem: TypeAlias = Literal["ignore", "warn", "raise"]
 CHUNK_SIZE = 4096
 # Number of users encoded at a time to learn the fallback, to bound the memory.
 _STRETCH = 65_536
+# Number of newest events that explain leaves out in turn.
+_MOST_EXPLAINING = 200
 # With fewer events than this, a few new users with new items are a likely explanation.
 _MANY_EVENTS = 30
 _FEW_USERS = 100
@@ -55,9 +67,9 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
 
     To write an encoder, implement ``_encode_events`` and an ``__init__`` that stores its
     parameters. The base class reads every form of X, learns the item space and the fallback, and
-    gives :meth:`transform`, :meth:`recommend`, :meth:`score`, :meth:`similar_users`,
-    :meth:`coverage` and :meth:`iter_transform`. Metrics, pipelines, the index and the cache then
-    work with the encoder.
+    gives :meth:`transform`, :meth:`recommend`, :meth:`explain`, :meth:`score`,
+    :meth:`similar_users`, :meth:`coverage` and :meth:`iter_transform`. Metrics, pipelines, the
+    index and the cache then work with the encoder.
 
     A subclass may also
 
@@ -374,6 +386,79 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         excluded = own[own >= 0], offsets
         rows, scores = top_k(vectors, self._vectors_of(others), int(k), excluded=excluded)
         return ids_of_rows(ids, rows), scores
+
+    @of_one_fit
+    def explain(self, X: Any, k: int = 10, *, n_events: int = 3) -> pandas.DataFrame:
+        r"""Return the events of each history that speak most for its recommendations.
+
+        The gain of an event :math:`e` is how much the cosine falls if it is left out of the history
+        :math:`h`,
+
+        .. math:: \cos(u(h), v_i) - \cos(u(h \setminus e), v_i),
+
+        with 0 for the cosine of a history without known events. It can be negative. Each of
+        the newest 200 known events is left out in turn, so this takes about as long as encoding so
+        many users.
+
+        Parameters
+        ----------
+        X : Histories or any form that :func:`skue.as_histories` reads
+            The histories of the users who get recommendations.
+        k : int, default=10
+            Number of items per user.
+        n_events : int, default=3
+            Number of events per item, those with the largest gains.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row per recommended item and event: ``user``, ``item``, ``rank`` (from 1) and
+            ``score`` as in :meth:`recommend`, ``because`` (the item of the event), ``event`` (its
+            place in the history, from 0), and ``gain``. The largest gain of an item comes first.
+            Users without known events have no rows.
+
+        Examples
+        --------
+        >>> from skue import DecayAverageUserEncoder, ItemEmbeddings
+        >>> items = ItemEmbeddings([[1, 0], [1, 1], [0, 1]], ids=["tea", "pot", "saw"])
+        >>> encoder = DecayAverageUserEncoder(items, decay=0.0).fit([["tea", "saw"]])
+        >>> encoder.explain([["saw", "tea", "tea"]], k=1, n_events=2).round(2)
+           user item  rank  score because  event  gain
+        0     0  pot     1   0.95     saw      0  0.24
+        1     0  pot     1   0.95     tea      1 -0.05
+        """
+        check_positive_int("k", k)
+        check_positive_int("n_events", n_events)
+        pandas = import_optional("pandas", "io")
+        histories, items = self._read(X), self.item_embeddings_
+        users = users_of(X, histories)
+        best, scores = self._best_items(histories, min(int(k), len(items)), None, None)
+        tables = []
+        for user in range(len(histories)):
+            history = histories[user : user + 1]
+            events = np.flatnonzero(items.rows_of(history) >= 0)[-_MOST_EXPLAINING:]
+            copies = history[np.zeros(len(events), dtype=np.int64)]
+            is_left_out = np.arange(len(history.codes)) == events[:, None]
+            without, _ = self._encode(copies._keep_events(~is_left_out.ravel()))
+            gains = scores[user] - without @ items.vectors[best[user]].T
+            order = np.argsort(-gains, axis=0, kind="stable")[:n_events]
+            ranks = np.repeat(np.arange(len(best[user])), len(order))
+            chosen = order.T.ravel()
+            columns = {
+                "user": np.full(len(chosen), user)
+                if users is None
+                else users[[user] * len(chosen)],
+                "item": items.ids[best[user]][ranks],
+                "rank": ranks + 1,
+                "score": scores[user][ranks],
+                "because": history.item_ids[history.codes[events[chosen]]],
+                "event": events[chosen],
+                "gain": gains[chosen, ranks],
+            }
+            # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
+            series = {name: pandas.Series(each, dtype=each.dtype) for name, each in columns.items()}
+            tables.append(pandas.DataFrame(series))
+        return pandas.concat(tables, ignore_index=True)
 
     @property
     def item_vectors_(self) -> NDArray[np.float32]:
