@@ -11,7 +11,7 @@ from skue.encoders.two_tower._model import Arrays, pool
 # This many examples are pooled at a time.
 _BATCH_SIZE = 512
 # Root mean square of the map's output. The mix of channels, which it is added to, has about 1.
-_SCALE = 0.5
+_SCALE = 2.0
 _TINY = 1e-300
 
 
@@ -29,7 +29,7 @@ def fitted_linear_map(
 
     .. math:: \frac{1}{n} \sum_{(x, y)} \|x A - v_y\|^2 + \lambda \|A\|^2,
 
-    scaled so that :math:`x A` has a root mean square of 1/2, because shrinking by the penalty
+    scaled so that :math:`x A` has a root mean square of 2, because shrinking by the penalty
     :math:`\lambda` says nothing about its share beside the mix of channels.
     """
     starts, stops, rows = examples
