@@ -566,7 +566,24 @@ def protocol(found):
     return "\n".join([*parts, notes])
 
 
+def people(result):
+    """Return what people bought, beside what is recommended; what they bought next in bold."""
+    rows = []
+    for person in result["people"]:
+        shown = [
+            f"**{item['title']}**" if item["bought"] else item["title"]
+            for item in person["recommended"][:5]
+        ]
+        rows.append([", ".join(person["newest"]), ", ".join(shown)])
+    note = (
+        f"\nIn bold: on the next invoice. Of {result['n_people']:,} people with 5 to 30 purchases, "
+        f"{result['share_found']:.0%} find at least one of their {result['k']} there.\n"
+    )
+    return table(["newest purchases", "recommended first"], rows) + note
+
+
 KINDS = {
+    "people": people,
     "peers": peers,
     "peers_short": peers_short,
     "profiles": profiles,
