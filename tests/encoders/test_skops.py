@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import SplineTransformer
 
 from skue import (
     CooccurrenceItemEmbedder,
@@ -37,6 +40,7 @@ LOG = Histories.from_lists(
 WITH_FEATURES = LOG.with_user_features(np.eye(3)[np.arange(80) % 3])
 AVERAGE = DecayAverageUserEncoder(ITEMS)
 BOOSTED = HistGradientBoostingClassifier(max_iter=5)
+ADDITIVE = make_pipeline(SplineTransformer(n_knots=3), LogisticRegression())
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,7 @@ def saved_and_loaded(estimator, trusted):
         (SimilarUsersRanker(), LOG),
         (TransitionItemRanker(), LOG),
         (TwoStageRecommender(AVERAGE, BOOSTED, random_state=0), LOG),
+        (TwoStageRecommender(AVERAGE, ADDITIVE, random_state=0), LOG),
     ],
     ids=lambda value: type(value).__name__,
 )
