@@ -23,6 +23,7 @@ _FEW_USERS = 100
 # With fewer users, an interval may claim a difference that is due to chance.
 _TOO_FEW_USERS = 20
 _SMALL_SHARE = 0.1
+_N_EXAMPLES = 5
 AGE_UNITS = {"step": "events", "instant": "instants", "D": "days"}
 
 
@@ -73,6 +74,8 @@ class Comparison(Result):
         Recall at the first k of each user, for each name of a contender that is done.
     search : Search or None
         None until it is done.
+    lists : dict
+        The best items of each of the users in ``examples``, for each contender that is done.
     shares : dict
         Share of the held-out items that are in the history (``"repeat"``), outside of the
         catalogue (``"unknown"``), or of no training history (``"new"``), and of the users without
@@ -93,6 +96,7 @@ class Comparison(Result):
     per_user: dict[str, np.ndarray] = field(default_factory=dict)
     search: Search | None = None
     shares: dict[str, float] = field(default_factory=dict)
+    lists: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = [contender.name for contender in self.contenders]
@@ -106,6 +110,13 @@ class Comparison(Result):
     def files(self) -> dict[str, Any]:
         """The fitted encoders by the name of the file that the report saves them in."""
         return {contender.file: contender.estimator for contender in self.encoders}
+
+    @property
+    def examples(self) -> np.ndarray:
+        """Rows of a few random users, whose lists the report shows."""
+        n_users = len(self.split.queries)
+        chosen = np.random.default_rng(0).permutation(n_users)[:_N_EXAMPLES]
+        return np.sort(chosen)
 
     @property
     def has_rankers(self) -> bool:

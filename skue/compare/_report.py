@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import re
@@ -30,6 +31,8 @@ _OWN_NAME = re.compile(r"report\.html|scores\.json|[a-z0-9-]+\.joblib")
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a5a00")
 _DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _INK = "#8a8f98"
+# Items of a user that the page shows.
+_N_SHOWN = 6
 
 
 def check_folder(folder: Path) -> list[str]:
@@ -144,7 +147,9 @@ def _about_comparison(comparison: Comparison) -> dict[str, Any]:
         "k": comparison.ks[0],
         "bars": _bars(comparison),
         "parts": _parts(comparison),
+        "activity": _activity(comparison),
         "lists": _lists(comparison),
+        "people": _people(comparison),
         "found": None if search is None else search.found,
         "half_life": "" if search is None else half_life(search.found),
         "pictures": [_recall_curves(comparison), *_search_curves(comparison)],
@@ -185,6 +190,37 @@ def _parts(comparison: Comparison) -> dict[str, Any]:
         f"cold users ({shares['cold']:.0%})": [figure(row.cold) for row in rows],
     }
     return _table(columns, bold=("repeated", "new", "warm", "cold"))
+
+
+def _activity(comparison: Comparison) -> dict[str, Any]:
+    """Return the recall of users with short, medium and long histories."""
+    lengths = comparison.split.queries.lengths
+    lows = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75], method="lower")).tolist()
+    columns = {"": [row.name for row in comparison.rows]}
+    for low, high in itertools.pairwise([*lows, int(lengths.max()) + 1]):
+        are_in = (lengths >= low) & (lengths < high)
+        header = f"users with {low} to {high - 1} events ({are_in.mean():.0%})"
+        per_user = comparison.per_user
+        columns[header] = [figure(per_user[row.name][are_in].mean()) for row in comparison.rows]
+    return _table(columns, bold=("users",))
+
+
+def _people(comparison: Comparison) -> dict[str, Any]:
+    """Return a few users: their newest items, the best items for them, and what they chose next."""
+    best = max(comparison.rows, key=lambda row: row.recall[comparison.ks[0]]).name
+    queries, held_out = comparison.split.queries, comparison.split.held_out
+    people = []
+    for at, found in zip(comparison.examples.tolist(), comparison.lists[best], strict=True):
+        history, next_items = queries[at : at + 1], np.atleast_1d(held_out[at]).tolist()
+        newest = history.item_ids[history.codes[::-1][:_N_SHOWN]]
+        people.append(
+            {
+                "newest": list(map(str, newest.tolist())),
+                "best": [(str(item), item in next_items) for item in found[:_N_SHOWN].tolist()],
+                "next": list(map(str, next_items[:_N_SHOWN])),
+            }
+        )
+    return {"name": best, "shown": people, "n_most": _N_SHOWN}
 
 
 def _lists(comparison: Comparison) -> dict[str, Any]:

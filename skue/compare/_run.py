@@ -110,6 +110,10 @@ def compare(
                     "new": float(evaluation.new.mean()),
                     "cold": float(evaluation.cold.mean()),
                 }
+            comparison.lists[contender.name] = [
+                evaluation.items.ids[best[best >= 0]]
+                for best in evaluation.lists[comparison.examples]
+            ]
             comparison.add(*_row(contender, evaluation, chosen_ks, items, microseconds))
             if comparison.has_rankers:
                 comparison.set_intervals()

@@ -56,6 +56,8 @@ class Evaluation:
         Held-out items outside the catalogue. They count as misses.
     new : ndarray of shape (n_targets,), bool
         Held-out items without an event that the estimator was fitted on, unknown ones included.
+    items : Catalogue
+        The items that are ranked.
     lists : ndarray of shape (n_users, n_listed)
         Rows of the best items of each user, best first, tied items by row; -1 if fewer are left.
     """
@@ -84,7 +86,7 @@ class Evaluation:
         self.new = self.unknown if is_new_item is None else np.append(is_new_item, True)[rows]
         keys = user_item_keys(self._owners, rows, len(items))
         self.repeated = ~self.unknown & is_among(keys, self._seen_keys)
-        self._items = items
+        self.items = items
         excluded = seen if exclude_seen else None
         self.lists = np.full((len(histories), n_listed), -1, dtype=np.int64)
         if isinstance(scores, Products):
@@ -111,7 +113,7 @@ class Evaluation:
         self, scores: Callable[[int, int], np.ndarray], excluded: Any
     ) -> Callable[[int, int], np.ndarray]:
         """Return the scores, and keep the best items of each user when they are computed."""
-        n_best = min(self.lists.shape[1], len(self._items))
+        n_best = min(self.lists.shape[1], len(self.items))
 
         def listed(start: int, stop: int) -> np.ndarray:
             table = scores(start, stop)
@@ -141,7 +143,7 @@ class Evaluation:
     def coverage(self, k: int) -> float:
         """Return the share of the catalogue that is among the first k items of any user."""
         lists = self.lists[:, :k]
-        return len(np.unique(lists[lists >= 0])) / len(self._items)
+        return len(np.unique(lists[lists >= 0])) / len(self.items)
 
     def novelty(self, k: int) -> float:
         """Return the mean over users of the mean self-information of their first k items, in bits.
@@ -150,8 +152,8 @@ class Evaluation:
         user has it in the history.
         """
         lists = self.lists[:, :k]
-        seen = np.unique(self._seen_keys) % len(self._items)
-        n_takers = np.bincount(seen, minlength=len(self._items))
+        seen = np.unique(self._seen_keys) % len(self.items)
+        n_takers = np.bincount(seen, minlength=len(self.items))
         bits = np.log2((1 + len(lists)) / (1 + n_takers))
         listed = lists >= 0
         totals = np.where(listed, bits[lists], 0.0).sum(axis=1)
@@ -166,7 +168,7 @@ class Evaluation:
         """
         lists, vectors = self.lists[:, :k], self._vectors
         if items is not None:
-            lists = np.append(items.lookup(self._items.ids), -1)[lists]
+            lists = np.append(items.lookup(self.items.ids), -1)[lists]
             vectors = items.vectors
         if vectors is None:
             return float("nan")
