@@ -437,9 +437,11 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         for user in range(len(histories)):
             history = histories[user : user + 1]
             events = np.flatnonzero(items.rows_of(history) >= 0)[-_MOST_EXPLAINING:]
-            copies = history[np.zeros(len(events), dtype=np.int64)]
-            is_left_out = np.arange(len(history.codes)) == events[:, None]
-            without, _ = self._encode(copies._keep_events(~is_left_out.ravel()))
+            without = np.zeros((len(events), items.n_dims), dtype=np.float32)
+            if len(events):
+                copies = history[np.zeros(len(events), dtype=np.int64)]
+                is_left_out = np.arange(len(history.codes)) == events[:, None]
+                without, _ = self._encode(copies._keep_events(~is_left_out.ravel()))
             gains = scores[user] - without @ items.vectors[best[user]].T
             order = np.argsort(-gains, axis=0, kind="stable")[:n_events]
             ranks = np.repeat(np.arange(len(best[user])), len(order))

@@ -204,7 +204,7 @@ DIVERGING = {"alpha": 1e6, "max_iter": 5}
 def test_a_fit_that_diverges_names_the_parameters(settings):
     encoder = encoder_of(**DIVERGING, **settings)
     message = (
-        r"diverged in epoch \d.*learning_rate_init \(the highest rate was 0\.00\d\)"
+        r"diverged in epoch \d.*learning_rate_init \(the highest rate was 0\.00\d+\)"
         r".*alpha \(it is 1000000.0\)"
     )
     with pytest.raises(ValueError, match=message):
