@@ -572,14 +572,16 @@ def people(result):
     for person in result["people"]:
         shown = [
             f"**{item['title']}**" if item["bought"] else item["title"]
-            for item in person["recommended"][:5]
+            for place, item in enumerate(person["recommended"])
+            if place < 4 or item["bought"]
         ]
         rows.append([", ".join(person["newest"]), ", ".join(shown)])
     note = (
-        f"\nIn bold: on the next invoice. Of {result['n_people']:,} people with 5 to 30 purchases, "
+        "\nThe first four of ten recommendations, and the others that are on the next invoice. "
+        f"What is on it is bold. Of {result['n_people']:,} people with 5 to 30 purchases, "
         f"{result['share_found']:.0%} find at least one of their {result['k']} there.\n"
     )
-    return table(["newest purchases", "recommended first"], rows) + note
+    return table(["newest purchases", "recommended"], rows).replace("---:", "---") + note
 
 
 KINDS = {
