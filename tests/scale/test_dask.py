@@ -96,7 +96,7 @@ def test_transform_on_a_cluster_is_transform(client, items, histories, small_chu
 def test_pairs_counted_on_a_cluster_give_the_same_item_vectors(client, histories, monkeypatch):
     expected = CooccurrenceItemEmbedder(n_dims=16).fit(histories).item_embeddings_
     transitions = learned_items(histories, 16, **TRANSITIONS)
-    monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 5000)
+    monkeypatch.setattr(_pair_counts, "CHUNK_EVENTS", 4000)
     assert len(_pair_counts._chunks(histories.offsets)) > 10
     with joblib.parallel_config(backend="dask"):
         found = CooccurrenceItemEmbedder(n_dims=16, n_jobs=-1).fit(histories).item_embeddings_
