@@ -90,7 +90,7 @@ def test_a_horizon_may_be_written_in_the_usual_ways(horizon):
 
 @pytest.mark.parametrize(
     "horizon",
-    ["90", "90d", "0D", -5, float("nan"), np.timedelta64("NaT"), "2026-01-01"],
+    ["90", "90d", "0D", -5, float("nan"), np.timedelta64("NaT", "s"), "2026-01-01"],
     ids=repr,
 )  # fmt: skip
 def test_a_horizon_that_is_no_length_of_time_is_refused(horizon):
