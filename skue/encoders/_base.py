@@ -27,7 +27,7 @@ from skue._estimator import (
     warn_caller,
 )
 from skue.encoders._events import Events, known_events, new_items
-from skue.encoders._recommender import Pairs, Recommender, users_of
+from skue.encoders._recommender import Pairs, Recommender, frame_of, users_of
 from skue.histories._forms import columns_used, indexed_by_user, validate_histories
 from skue.histories._histories import Histories
 from skue.histories._splits import is_liked
@@ -432,6 +432,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
         pandas = import_optional("pandas", "io")
         histories, items = self._read(X), self.item_embeddings_
         users = users_of(X, histories)
+        users = np.arange(len(histories)) if users is None else users
         best, scores = self._best_items(histories, min(int(k), len(items)), None, None)
         tables = []
         for user in range(len(histories)):
@@ -447,9 +448,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
             ranks = np.repeat(np.arange(len(best[user])), len(order))
             chosen = order.T.ravel()
             columns = {
-                "user": np.full(len(chosen), user)
-                if users is None
-                else users[[user] * len(chosen)],
+                "user": users[[user] * len(chosen)],
                 "item": items.ids[best[user]][ranks],
                 "rank": ranks + 1,
                 "score": scores[user][ranks],
@@ -457,9 +456,7 @@ class UserEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Recommender
                 "event": events[chosen],
                 "gain": gains[chosen, ranks],
             }
-            # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
-            series = {name: pandas.Series(each, dtype=each.dtype) for name, each in columns.items()}
-            tables.append(pandas.DataFrame(series))
+            tables.append(frame_of(columns))
         return pandas.concat(tables, ignore_index=True)
 
     @property

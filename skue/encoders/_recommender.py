@@ -300,15 +300,23 @@ def users_of(X: Any, histories: Histories) -> np.ndarray | None:
 
 def _as_frame(ids: np.ndarray, scores: np.ndarray, user_ids: np.ndarray | None) -> pandas.DataFrame:
     """Return recommendations as a long frame, without the places that have no item."""
-    pandas = import_optional("pandas", "io")
     users, places = np.nonzero(~np.isneginf(scores))
-    columns = {
-        "user": users if user_ids is None else user_ids[users],
-        "item": ids[users, places],
-        "score": scores[users, places],
-        "rank": places + 1,
-    }
-    # Keep the dtypes: pandas would infer a string dtype that cannot hold all text.
+    return frame_of(
+        {
+            "user": users if user_ids is None else user_ids[users],
+            "item": ids[users, places],
+            "score": scores[users, places],
+            "rank": places + 1,
+        }
+    )
+
+
+def frame_of(columns: dict[str, np.ndarray]) -> pandas.DataFrame:
+    """Return columns as a DataFrame with their dtypes.
+
+    pandas would infer a string dtype that cannot hold all text.
+    """
+    pandas = import_optional("pandas", "io")
     return pandas.DataFrame(
         {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
     )
