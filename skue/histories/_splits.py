@@ -303,7 +303,7 @@ def _length_of_time(horizon: Any) -> np.timedelta64:
         match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhDW])", horizon.strip())
         seconds = match and float(match[1]) * _UNIT_SECONDS[match[2]]
     elif isinstance(horizon, (datetime.timedelta, np.timedelta64)):
-        seconds = horizon / np.timedelta64(1, "s")
+        seconds = np.timedelta64(horizon) / np.timedelta64(1, "s")
     if isinstance(seconds, Real) and 0 < float(seconds) < np.inf:
         return np.timedelta64(round(float(seconds) * 1e6), "us")
     raise ValueError(
