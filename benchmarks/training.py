@@ -18,13 +18,12 @@ import torch
 from _timing import medians, side_by_side, speed_ratio
 from torch.nn import functional
 
-from skue import ItemEmbeddings, TwoTowerUserEncoder
+from skue import Histories, ItemEmbeddings, TwoTowerUserEncoder
 from skue.datasets import make_user_histories
 from skue.encoders._events import known_events
 from skue.encoders.two_tower._examples import Targets, sequences_of, target_events
 from skue.encoders.two_tower._model import start_of_dense, start_of_pooling
 from skue.encoders.two_tower._trainer import _AVERAGING, Trainer
-from skue.histories import Histories
 from skue.kernels._threads import spread
 
 _TINY = 1e-12

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
+from skue.kernels._arrays import owners
 from skue.kernels._pooling import decay_weights
 from skue.kernels._unit_rows import NEGLIGIBLE_NORM, row_norms
 
@@ -36,18 +38,17 @@ def decayed_sums(
     sums : ndarray of shape (n_users, n_decays, n_dims), float64
     masses : ndarray of shape (n_users, n_decays), float64
     """
-    n_users = len(offsets) - 1
-    sums = np.zeros((n_users, len(decays), vectors.shape[1]))
-    masses = np.zeros((n_users, len(decays)))
-    if not len(rows):
-        return sums, masses
-    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
-    starts = offsets[filled]
-    events = vectors[rows].astype(np.float64)
+    n_users, n_events = len(offsets) - 1, len(rows)
+    sums = np.empty((n_users, len(decays), vectors.shape[1]))
+    masses = np.empty((n_users, len(decays)))
+    users, events = owners(offsets), vectors[rows].astype(np.float64)
+    columns = np.arange(n_events)
     for at, decay in enumerate(decays):
         pulls = decay_weights(ages, decay, weights)
-        sums[filled, at] = np.add.reduceat(pulls[:, None] * events, starts, axis=0)
-        masses[filled, at] = np.add.reduceat(np.abs(pulls), starts)
+        # One row per user, and one column per event.
+        table = sp.csr_array((pulls, columns, offsets), shape=(n_users, n_events))
+        sums[:, at] = table @ events
+        masses[:, at] = np.bincount(users, np.abs(pulls), minlength=n_users)
     return sums, masses
 
 
