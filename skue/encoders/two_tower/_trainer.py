@@ -78,6 +78,7 @@ class Trainer:
     ) -> None:
         self.targets = targets
         self.item_vectors = item_vectors
+        self.start = start
         self.settings = settings
         self.rng = rng
         self.stopped = False

@@ -34,7 +34,8 @@ from skue.kernels._arrays import LONGEST_HISTORY, offsets_of, positions_of_range
 from skue.kernels._pair_counts import n_repeats
 from skue.kernels._ranking import Products, rank_positives
 from skue.kernels._threads import spread
-from skue.kernels._ties import expected_hits, tied_groups
+from skue.kernels._ties import TiedGroups, expected_dcg, expected_hits, tied_groups
+from skue.kernels._unit_rows import unit_rows
 
 _K = 20
 _DECAYS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
@@ -78,6 +79,15 @@ class Validation:
         If no held-out item occurs in its own prefix, the items of prefixes are excluded. Both the
         vectors, of shape (n_ways, n_examples, n_dims), and the hits are for several ways to encode.
         """
+        groups = self._ranked(user_vectors, item_vectors)
+        return expected_hits(groups, _K).reshape(user_vectors.shape[:2])
+
+    def ndcg(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> float:
+        """Return the mean NDCG of the held-out items over all ranks."""
+        groups = self._ranked(user_vectors[None], item_vectors)
+        return float(expected_dcg(groups, len(item_vectors)).mean())
+
+    def _ranked(self, user_vectors: np.ndarray, item_vectors: np.ndarray) -> TiedGroups:
         n_ways, n_examples, n_dims = user_vectors.shape
         excluded = None
         if self._seen is not None:
@@ -90,7 +100,7 @@ class Validation:
             np.arange(n_ways * n_examples + 1),
             excluded=excluded,
         )
-        return expected_hits(tied_groups(positives), _K).reshape(n_ways, n_examples)
+        return tied_groups(positives)
 
     def vectors(
         self, towers: Towers, item_vectors: np.ndarray, max_history: int | None
@@ -197,6 +207,8 @@ class TrainingData(NamedTuple):
 
 # Initial share of the best average in the mix of channels, if it is clearly better than the mix.
 _START_SHARE = 0.9
+# Shares of the trained weights, beside those of the start, that validation chooses from.
+_SHARES_OF_TRAINED = (0.9, 0.8, 0.7, 0.6)
 # Towers start from this repeat exponent or a larger one: with 0, decays have no effect.
 _LOWEST_EXPONENT = 0.15
 
@@ -246,7 +258,42 @@ def train(
         if not is_prompt:
             raise
         result.interrupted = True
+    if result.best_iter and data.start is None and len(data.validation):
+        _blend_with_start(result, trainers, data, settings)
     return result
+
+
+def _blend_with_start(
+    result: FitResult, trainers: list[Trainer], data: TrainingData, settings: Settings
+) -> None:
+    r"""Move the weights towards the start if that gives a higher validation NDCG.
+
+    Of :math:`s\, \theta + (1 - s)\, \theta_0`, with trained weights :math:`\theta` and
+    :math:`\theta_0` those of the start, the share :math:`s` with the highest NDCG is kept
+    (Wortsman et al., 2022). With few users, training learns much that is theirs alone.
+    """
+    towers, vectors = result.towers, result.item_vectors
+    users, _ = data.validation.vectors(towers, vectors, settings.max_history)
+    best = data.validation.ndcg(users, vectors)
+    for share in _SHARES_OF_TRAINED:
+        blended = [
+            {name: _blend(value, trainer.start[name], share) for name, value in tower.items()}
+            for tower, trainer in zip(towers, trainers, strict=True)
+        ]
+        items = vectors
+        if settings.learn_items:
+            parts = zip(np.split(vectors, len(trainers), axis=1), trainers, strict=True)
+            items = side_by_side(
+                [unit_rows(_blend(unit_rows(v), t.item_vectors, share)) for v, t in parts]
+            )
+        users, _ = data.validation.vectors(blended, items, settings.max_history)
+        ndcg = data.validation.ndcg(users, items)
+        if ndcg > best:
+            best, result.towers, result.item_vectors = ndcg, blended, items
+
+
+def _blend(trained: np.ndarray, start: np.ndarray, share: float) -> np.ndarray:
+    return (share * trained + (1 - share) * start).astype(np.float32)
 
 
 def _run_epoch(
