@@ -709,7 +709,17 @@ class Histories:
         return get_namespace(np.empty(0))[0]
 
     def take(self, indices: Any, axis: int = 0, **_: Any) -> Histories:
-        """Return the users at these positions, as ``histories[indices]`` does."""
+        """Return the users at these positions, as ``histories[indices]`` does.
+
+        Parameters
+        ----------
+        indices : array-like of int
+            Positions of the users.
+        axis : int, default=0
+            Not used; pandas passes it.
+        **_ : dict
+            Not used.
+        """
         return self[np.asarray(indices)]
 
     def __len__(self) -> int:

@@ -109,11 +109,33 @@ class RecallAtK(_Metric):
     normalize: Literal["relevant", "min", "hit"] = "relevant"
 
     def per_user(self, evaluation: Evaluation) -> np.ndarray:
-        """Return the recall of each user, shape (n_users,)."""
+        """Return the recall of each user.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            The ranks of the held-out items, as a scorer computes them.
+
+        Returns
+        -------
+        recall : ndarray of shape (n_users,)
+        """
         return self._recall(evaluation.groups, evaluation.n_relevant)
 
     def of_part(self, evaluation: Evaluation, chosen: np.ndarray) -> float:
-        """Return the recall of some of the held-out items: the mean over users that have any."""
+        """Return the recall of some of the held-out items: the mean over users that have any.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            The ranks of the held-out items, as a scorer computes them.
+        chosen : ndarray of shape (n_held_out,), bool
+            Which of the held-out items count, in the order of y.
+
+        Returns
+        -------
+        recall : float
+        """
         groups, n_relevant = evaluation.part(chosen)
         return mean_or_nan(self._recall(groups, np.maximum(n_relevant, 1))[n_relevant > 0])
 
@@ -152,7 +174,17 @@ class NDCGAtK(_Metric):
     exclude_seen: bool = False
 
     def per_user(self, evaluation: Evaluation) -> np.ndarray:
-        """Return the normalised gain of each user, shape (n_users,)."""
+        """Return the normalised gain of each user.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            The ranks of the held-out items, as a scorer computes them.
+
+        Returns
+        -------
+        ndcg : ndarray of shape (n_users,)
+        """
         return expected_dcg(evaluation.groups, self.k) / ideal_dcg(evaluation.n_relevant, self.k)
 
 
@@ -180,7 +212,17 @@ class MRR(_Metric):
     exclude_seen: bool = False
 
     def per_user(self, evaluation: Evaluation) -> np.ndarray:
-        """Return the reciprocal rank of each user's first relevant item, shape (n_users,)."""
+        """Return the reciprocal rank of each user's first relevant item.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            The ranks of the held-out items, as a scorer computes them.
+
+        Returns
+        -------
+        reciprocal_ranks : ndarray of shape (n_users,)
+        """
         return expected_reciprocal_rank(evaluation.groups)
 
 

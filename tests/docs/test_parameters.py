@@ -12,8 +12,8 @@ import skue.serving
 MODULES = (skue, skue.datasets, skue.serving)
 
 
-def public_docstrings():
-    """Return the docstrings of public classes, functions and methods by their names."""
+def public_things():
+    """Return the public classes, functions and methods by their names."""
     things = {name: getattr(module, name) for module in MODULES for name in module.__all__}
     for thing in list(things.values()):
         if inspect.isclass(thing):
@@ -21,7 +21,12 @@ def public_docstrings():
                 is_own = (getattr(method, "__module__", None) or "").startswith("skue")
                 if is_own and not name.startswith("_"):
                     things[method.__qualname__] = method
-    return {name: inspect.getdoc(thing) or "" for name, thing in things.items()}
+    return things
+
+
+def public_docstrings():
+    """Return the docstrings of public classes, functions and methods by their names."""
+    return {name: inspect.getdoc(thing) or "" for name, thing in public_things().items()}
 
 
 def described(text, section):
@@ -48,3 +53,23 @@ def test_every_entry_of_a_public_docstring_has_a_description(section):
     }
     assert len(entries) > 80
     assert not [entry for entry, description in entries.items() if not description]
+
+
+def test_every_parameter_of_a_public_signature_is_in_its_docstring():
+    missing = []
+    for name, thing in public_things().items():
+        if not (inspect.isclass(thing) or inspect.isroutine(thing)) or thing is skue.__version__:
+            continue
+        try:
+            parameters = set(inspect.signature(thing).parameters) - {
+                "self",
+                "cls",
+                "args",
+                "kwargs",
+            }
+        except ValueError:
+            continue
+        entries = described(inspect.getdoc(thing) or "", "Parameters")
+        named = {part.strip(" *") for entry in entries for part in entry.split(",")}
+        missing += [(name, parameter) for parameter in sorted(parameters - named)]
+    assert not missing
