@@ -1,4 +1,4 @@
-"""Trace the calls of three journeys through skue: files, functions, and changes of file.
+"""Trace the calls of journeys through skue: files, functions, and changes of file.
 
 ``python benchmarks/journeys.py`` prints one line a journey. A change of file is a call of a
 function of skue that lies in another file than the function called just before it, in the same
@@ -72,15 +72,29 @@ def journeys(folder: Path) -> dict[str, Callable[[], Any]]:
     average = skue.DecayAverageUserEncoder().fit(lists)
     two_tower = skue.TwoTowerUserEncoder(max_iter=1, random_state=0)
     skue.TwoTowerUserEncoder(max_iter=1, random_state=0).fit(lists)  # what is imported on use
+    histories = skue.Histories.from_lists(lists)
+    two_stage = skue.TwoStageRecommender(skue.DecayAverageUserEncoder(), random_state=0)
+    two_stage.fit(histories).recommend(histories[:3], k=5)
+    skue.export_index(average, folder / "index")
+    retriever = skue.Retriever(skue.UserVectorCache(average), skue.open_index(folder / "index"))
+
+    def recommend() -> None:
+        retriever.recommend(["1"], k=5, load=lambda users: [lists[int(user)] for user in users])
+
+    recommend()
     return {
         "load_interactions of a CSV": lambda: skue.load_interactions(log),
         "DecayAverageUserEncoder.transform of lists": lambda: average.transform(lists),
         "TwoTowerUserEncoder.fit of lists, one epoch": lambda: two_tower.fit(lists),
+        "TwoStageRecommender.fit and recommend": lambda: two_stage.fit(histories).recommend(
+            histories[:3], k=5
+        ),
+        "Retriever.recommend": recommend,
     }
 
 
 def main() -> None:
-    """Print the three journeys."""
+    """Print the journeys."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--package", type=Path, default=Path(__file__).parents[1])
     parser.add_argument("--files", action="store_true", help="also print how often each is entered")
