@@ -53,8 +53,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skue"
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
-# Every page lists all pages, also those that belong to no section.
-# The front page has only the bar at the top.
+# Every page lists all pages, also those that belong to no section. The front page has only the bar
+# at the top.
 html_sidebars = {"index": [], "**": ["all-pages.html"]}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

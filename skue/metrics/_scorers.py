@@ -42,7 +42,17 @@ class _Metric:
         )
 
     def per_user(self, evaluation: Evaluation) -> np.ndarray:
-        """Return the metric of each user, shape (n_users,)."""
+        """Return the metric of each user.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            The ranks of the held-out items, as a scorer computes them.
+
+        Returns
+        -------
+        values : ndarray of shape (n_users,)
+        """
         raise NotImplementedError
 
 
@@ -109,17 +119,6 @@ class RecallAtK(_Metric):
     normalize: Literal["relevant", "min", "hit"] = "relevant"
 
     def per_user(self, evaluation: Evaluation) -> np.ndarray:
-        """Return the recall of each user.
-
-        Parameters
-        ----------
-        evaluation : Evaluation
-            The ranks of the held-out items, as a scorer computes them.
-
-        Returns
-        -------
-        recall : ndarray of shape (n_users,)
-        """
         return self._recall(evaluation.groups, evaluation.n_relevant)
 
     def of_part(self, evaluation: Evaluation, chosen: np.ndarray) -> float:
@@ -174,17 +173,6 @@ class NDCGAtK(_Metric):
     exclude_seen: bool = False
 
     def per_user(self, evaluation: Evaluation) -> np.ndarray:
-        """Return the normalised gain of each user.
-
-        Parameters
-        ----------
-        evaluation : Evaluation
-            The ranks of the held-out items, as a scorer computes them.
-
-        Returns
-        -------
-        ndcg : ndarray of shape (n_users,)
-        """
         return expected_dcg(evaluation.groups, self.k) / ideal_dcg(evaluation.n_relevant, self.k)
 
 
@@ -212,17 +200,6 @@ class MRR(_Metric):
     exclude_seen: bool = False
 
     def per_user(self, evaluation: Evaluation) -> np.ndarray:
-        """Return the reciprocal rank of each user's first relevant item.
-
-        Parameters
-        ----------
-        evaluation : Evaluation
-            The ranks of the held-out items, as a scorer computes them.
-
-        Returns
-        -------
-        reciprocal_ranks : ndarray of shape (n_users,)
-        """
         return expected_reciprocal_rank(evaluation.groups)
 
 

@@ -67,15 +67,37 @@ class _BulkStore(MutableMapping[str, bytes]):
 
     @abstractmethod
     def get_many(self, keys: list[str]) -> dict[str, bytes]:
-        """Return the entries that exist."""
+        """Return the entries that exist.
+
+        Parameters
+        ----------
+        keys : list of str
+            Keys of the entries.
+
+        Returns
+        -------
+        entries : dict of str to bytes
+        """
 
     @abstractmethod
     def set_many(self, entries: Mapping[str, bytes]) -> None:
-        """Write entries."""
+        """Write entries.
+
+        Parameters
+        ----------
+        entries : mapping of str to bytes
+            The entries by key.
+        """
 
     @abstractmethod
     def delete_many(self, keys: list[str]) -> None:
-        """Remove entries; missing ones are ignored."""
+        """Remove entries; missing ones are ignored.
+
+        Parameters
+        ----------
+        keys : list of str
+            Keys of the entries.
+        """
 
     def __getitem__(self, key: str) -> bytes:
         return self.get_many([key])[key]
@@ -132,37 +154,16 @@ class RedisStore(_BulkStore):
         )
 
     def get_many(self, keys: list[str]) -> dict[str, bytes]:
-        """Return the entries that exist.
-
-        Parameters
-        ----------
-        keys : list of str
-            Keys of the entries.
-        """
         values = self._client.mget(keys) if keys else []
         return {k: value for k, value in zip(keys, values, strict=True) if value is not None}
 
     def set_many(self, entries: Mapping[str, bytes]) -> None:
-        """Write entries.
-
-        Parameters
-        ----------
-        entries : mapping of str to bytes
-            The entries by key.
-        """
         pipeline = self._client.pipeline(transaction=False)
         for key, value in entries.items():
             pipeline.set(key, value, px=None if self.expire is None else int(self.expire * 1000))
         pipeline.execute()
 
     def delete_many(self, keys: list[str]) -> None:
-        """Remove entries; missing ones are ignored.
-
-        Parameters
-        ----------
-        keys : list of str
-            Keys of the entries.
-        """
         if keys:
             self._client.delete(*keys)
 
@@ -198,37 +199,16 @@ class LMDBStore(_BulkStore):
         self._environment.reader_check()
 
     def get_many(self, keys: list[str]) -> dict[str, bytes]:
-        """Return the entries that exist.
-
-        Parameters
-        ----------
-        keys : list of str
-            Keys of the entries.
-        """
         with self._environment.begin() as transaction:
             found = {key: transaction.get(key.encode()) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
     def set_many(self, entries: Mapping[str, bytes]) -> None:
-        """Write entries, all or none.
-
-        Parameters
-        ----------
-        entries : mapping of str to bytes
-            The entries by key.
-        """
         with self._environment.begin(write=True) as transaction:
             for key, value in entries.items():
                 transaction.put(key.encode(), value)
 
     def delete_many(self, keys: list[str]) -> None:
-        """Remove entries; missing ones are ignored.
-
-        Parameters
-        ----------
-        keys : list of str
-            Keys of the entries.
-        """
         with self._environment.begin(write=True) as transaction:
             for key in keys:
                 transaction.delete(key.encode())

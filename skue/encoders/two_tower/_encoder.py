@@ -161,8 +161,9 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     validation_scores_ : list of float
         Validation recall@20 before training and after each epoch; empty without validation.
     best_iter_ : int
-        Epoch whose weights are kept: the last one whose recall is within one standard error of the
-        best and, without a warm start, at least as high as the starting average's. 0 is the start.
+        Epoch whose weights are kept, or moved towards the start: the last one whose recall is
+        within one standard error of the best and, without a warm start, at least as high as the
+        starting average's. 0 is the start.
     n_iter_ : int
         Number of epochs run. Each draws about 262,144 examples anew, or fewer.
     n_examples_ : int
@@ -260,7 +261,7 @@ class TwoTowerUserEncoder(CallbackSupportMixin, UserEncoder):
     next item on :math:`x`, or zero if that has a lower validation recall than the best average.
 
     After training, the weights and item vectors are moved towards those of the start, by 0 to 40 %
-    of the way, whichever gives the highest validation NDCG (Wortsman et al., 2022). With few users
+    of the way, whichever gives the highest validation NDCG (Wortsman et al., 2022). On small logs,
     this finds more.
 
     When ``item_embeddings`` is None, two pairs of towers start from different item spaces. Their

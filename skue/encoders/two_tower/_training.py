@@ -275,6 +275,7 @@ def _blend_with_start(
     towers, vectors = result.towers, result.item_vectors
     users, _ = data.validation.vectors(towers, vectors, settings.max_history)
     best = data.validation.ndcg(users, vectors)
+    blocks = [unit_rows(block) for block in np.split(vectors, len(trainers), axis=1)]
     for share in _SHARES_OF_TRAINED:
         blended = [
             {name: _blend(value, trainer.start[name], share) for name, value in tower.items()}
@@ -282,9 +283,9 @@ def _blend_with_start(
         ]
         items = vectors
         if settings.learn_items:
-            parts = zip(np.split(vectors, len(trainers), axis=1), trainers, strict=True)
+            pairs = zip(blocks, trainers, strict=True)
             items = side_by_side(
-                [unit_rows(_blend(unit_rows(v), t.item_vectors, share)) for v, t in parts]
+                [unit_rows(_blend(block, own.item_vectors, share)) for block, own in pairs]
             )
         users, _ = data.validation.vectors(blended, items, settings.max_history)
         ndcg = data.validation.ndcg(users, items)
