@@ -24,7 +24,7 @@ from skue.compare._labels import read_labels
 from skue.compare._prediction import predict_labels
 from skue.compare._progress import Progress
 from skue.compare._report import check_folder, write_report
-from skue.compare._result import Result
+from skue.compare._result import GENERATED, Result
 from skue.compare._run import compare
 from skue.compare._split import moment, split_log
 from skue.datasets._user_histories import make_user_histories
@@ -80,10 +80,11 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
             feature_file = read_item_features(
                 options.item_features, histories.item_ids, roles["item"], text
             )
-    name = options.interactions or "generated data (name a log to use your own)"
+    name = options.interactions or GENERATED
     if columns is not None:
         progress.say(str(columns))
-    progress.say(f"{name}: {len(histories)} users, {len(histories.codes)} events")
+    hint = "" if options.interactions else " (name a log to use your own)"
+    progress.say(f"{name}{hint}: {len(histories)} users, {len(histories.codes)} events")
     printed = _PrintedTable(quiet=options.json)
     told: dict[str, Any] = {
         "about": _about(name, histories, arguments),
@@ -109,7 +110,8 @@ def _compare(options: argparse.Namespace, arguments: list[str], progress: Progre
             _print(result.as_json(), encoding="utf-8")
         else:
             printed.grow(result)
-            _print("\n".join(["", *result.notes(), "", result.verdict()]))
+            verdict = f"{result.verdict()} {result.plain_words()}".rstrip()
+            _print("\n".join(["", *result.notes(), "", verdict]))
     if result.stopped is not None:
         raise result.stopped
 

@@ -42,6 +42,7 @@ class Row:
     curve: dict[int, float]
     fit_seconds: float
     microseconds_per_user: float
+    recommend_microseconds: float = math.nan
     new_items: float = math.nan
     parameters: dict[str, Any] = field(default_factory=dict)
     against: dict[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -155,8 +156,9 @@ class Comparison(Result):
         columns |= {f"ndcg@{k}": [figure(row.ndcg[k]) for row in rows] for k in ks}
         for other in (self.best_ranker, "plain average"):
             columns[f"against {other}"] = [interval(row.against.get(other)) for row in rows]
-        columns["repeat"] = [figure(row.repeat) for row in rows]
-        columns["explore"] = [figure(row.explore) for row in rows]
+        if 0 < self.shares["repeat"] < 1:  # otherwise one is empty and the other is the recall
+            columns["repeat"] = [figure(row.repeat) for row in rows]
+            columns["explore"] = [figure(row.explore) for row in rows]
         columns["fit s"] = [f"{row.fit_seconds:.2f}" for row in rows]
         columns["µs/user"] = [figure(row.microseconds_per_user, ".1f") for row in rows]
         return columns
@@ -265,8 +267,8 @@ class Comparison(Result):
     def recommendation(self) -> str:
         """Return the simplest encoder that is as good as the best one, or the best ranker."""
         k = self.ks[0]
-        first, *others = self.per_user.values()
-        if all(np.array_equal(first, other) for other in others):
+        first = next(iter(self.per_user.values()))
+        if self._all_find_the_same():
             found = (
                 "all find the same held-out items"
                 if first.any()
@@ -276,10 +278,7 @@ class Comparison(Result):
                 f"There is no best contender: {found} (recall@{k} {first.mean():.3f}). Give a "
                 f"longer log, or try another k with -k (there are {len(self.items)} items)."
             )
-        averages = [row for row in self.rows if row.is_encoder]
-        best = max(averages, key=lambda row: row.recall[k])
-        ranker = self.row(self.best_ranker)
-        simplest, gap = self._simplest(averages, best)
+        simplest, best, ranker, gap = self._compared()
         _, low, high = gap
         measured = f"recall@{k} {simplest.recall[k]:.3f}"
         against = f"{ranker.name} {ranker.recall[k]:.3f}, difference {interval(gap)}"
@@ -303,6 +302,59 @@ class Comparison(Result):
             f"{against}): ship '{ranker.name}', which needs no vectors, unless you need vectors "
             "for other uses."
         )
+
+    def plain_words(self) -> str:
+        """Return how many more people find what they chose next, and what it costs."""
+        if len(self.split.queries) < _TOO_FEW_USERS or self._all_find_the_same():
+            return ""
+        simplest, best, ranker, gap = self._compared()
+        better, worse = (simplest, ranker) if gap[0] >= 0 else (ranker, simplest)
+        middle, low, high = gap if gap[0] >= 0 else (-gap[0], -gap[2], -gap[1])
+        # In 1,000, a smaller difference would be 0.
+        n = 1_000 if middle >= 0.001 or middle == 0 else 100_000
+        several = any(np.size(items) > 1 for items in self.split.held_out)
+        find = (
+            f"items that people chose next are among their {self.ks[0]} recommendations"
+            if several
+            else f"people find what they chose next among {self.ks[0]} recommendations"
+        )
+        likely = (
+            f"{n * low:.0f} to {n * high:.0f} more"
+            if low > 0
+            else f"between {-n * low:.0f} fewer and {n * high:.0f} more, so it may be chance"
+        )
+        told = (
+            f"With '{better.name}', {n * middle:.0f} more of {n:,} {find} than with "
+            f"'{worse.name}' ({likely}). Recommending takes {milliseconds(better)} ms a person in "
+            f"place of {milliseconds(worse)}."
+        )
+        if best is not simplest:
+            more = n * (self.per_user[best.name].mean() - self.per_user[simplest.name].mean())
+            told += (
+                f" '{best.name}' finds {more:.0f} more of {n:,} than '{simplest.name}', which may "
+                f"be chance, and takes {milliseconds(best)} ms."
+            )
+        return told
+
+    @property
+    def shipped(self) -> str:
+        """Name of the contender to ship, by the rule of the notes."""
+        simplest, _, ranker, gap = self._compared()
+        return simplest.name if gap[1] > 0 else ranker.name
+
+    def _all_find_the_same(self) -> bool:
+        first, *others = self.per_user.values()
+        return all(np.array_equal(first, other) for other in others)
+
+    def _compared(self) -> tuple[Row, Row, Row, tuple[float, float, float]]:
+        """Return the simplest good encoder, the best encoder, the best ranker, and the difference.
+
+        The difference is that of the simplest encoder from the ranker.
+        """
+        encoders = [row for row in self.rows if row.is_encoder]
+        best = max(encoders, key=lambda row: row.recall[self.ks[0]])
+        simplest, gap = self._simplest(encoders, best)
+        return simplest, best, self.row(self.best_ranker), gap
 
     def _simplest(self, encoders: list[Row], best: Row) -> tuple[Row, tuple[float, float, float]]:
         """Return the simplest encoder not worse than the best, and its difference from the ranker.
@@ -333,6 +385,7 @@ class Comparison(Result):
             "rows": [{name: row[name] for name in row if name not in empty} for row in rows],
             "search": [] if self.search is None else self.search.trials,
             "what_to_ship": self.verdict(),
+            "in_plain_words": self.plain_words(),
         }
 
 
@@ -392,6 +445,12 @@ def half_life(parameters: dict[str, Any]) -> str:
         return "all events have the same weight, whatever their age"
     unit = AGE_UNITS[parameters["age_unit"]]
     return f"an event loses half of its weight in {math.log(2) / rate:.3g} {unit}"
+
+
+def milliseconds(row: Row) -> str:
+    """Return how long recommending takes for a person."""
+    taken = row.recommend_microseconds / 1000
+    return f"{taken:.0f}" if taken >= 10 else f"{taken:.2g}"
 
 
 def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:

@@ -32,6 +32,24 @@ _BASKETS_FROM = 0.5
 # Similar users are found among all, which takes time and memory with the square of their number.
 _COMPARED_USERS = 10_000
 
+DESCRIPTIONS = {
+    "popularity": "the items with the most events, the same for everybody",
+    "last item": "the items of the person's last time, then the popular ones",
+    "own frequency": "the person's own items, the most frequent first, then the popular ones",
+    "own count + popularity": "the person's own counts plus the popularity, which has a weight "
+    "that was found on the log",
+    "transitions": "what followed the person's newest items in the histories of others",
+    "similar users": "what people with similar histories chose lately, and the person's own items",
+    "plain average": "the items nearest to the average vector of the person's items",
+    "decay average": "the same, with more weight for newer events",
+    "decay average, 30 days": "the same, where an event loses half of its weight in 30 days",
+    "decay average, searched": "the same, with the weights that were best in a search on this log",
+    "mix": "the items nearest to a mix of two such averages, of new events and of all events",
+    "two-tower": "the items nearest to a vector of the person; a model learned both kinds of "
+    "vectors together",
+    "two-stage": "candidates by the vectors of the two-tower and by counts, ranked by a classifier",
+}
+
 
 @dataclass
 class Contender:

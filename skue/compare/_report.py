@@ -16,8 +16,9 @@ import joblib
 import numpy as np
 
 from skue._estimator import import_optional
-from skue.compare._comparison import AGE_UNITS, Comparison, half_life
-from skue.compare._result import Result, figure, interval
+from skue.compare._comparison import AGE_UNITS, Comparison, half_life, milliseconds
+from skue.compare._contenders import DESCRIPTIONS
+from skue.compare._result import GENERATED, Result, counted, figure, interval
 from skue.compare._run import CURVE_KS
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
 
@@ -136,19 +137,27 @@ def page(result: Result) -> str:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     template = environment.get_template("report.html.jinja")
-    parts = _about_comparison(result) if isinstance(result, Comparison) else {}
-    figures = _table(result.cells(), bold=("recall", "ndcg", "AUC", "R²"))
-    return str(template.render(result=result, figures=figures, is_comparison=bool(parts), **parts))
+    if isinstance(result, Comparison):
+        parts = _about_comparison(result)
+    else:
+        parts = {"figures": _table(result.cells(), bold=("AUC", "R²"))}
+    is_comparison = isinstance(result, Comparison)
+    return str(template.render(result=result, is_comparison=is_comparison, **parts))
 
 
 def _about_comparison(comparison: Comparison) -> dict[str, Any]:
     search = comparison.search
     return {
         "k": comparison.ks[0],
+        "log": "log.csv" if comparison.about["log"] == GENERATED else comparison.about["log"],
         "bars": _bars(comparison),
+        "shipped": comparison.shipped,
+        "costs": _costs(comparison),
         "parts": _parts(comparison),
         "activity": _activity(comparison),
         "lists": _lists(comparison),
+        "figures": _other_figures(comparison),
+        "described": [(row.name, DESCRIPTIONS[row.name]) for row in comparison.rows],
         "people": _people(comparison),
         "found": None if search is None else search.found,
         "half_life": "" if search is None else half_life(search.found),
@@ -180,29 +189,52 @@ def _bars(comparison: Comparison) -> list[dict[str, Any]]:
     return bars
 
 
-def _parts(comparison: Comparison) -> dict[str, Any]:
-    rows, shares = comparison.rows, comparison.shares
+def _costs(comparison: Comparison) -> dict[str, Any]:
+    rows = comparison.rows
+    # The second stage has the vectors of its encoder.
+    is_recommender = {each.name: each.kind == "recommender" for each in comparison.contenders}
     columns = {
         "": [row.name for row in rows],
-        f"repeated items ({shares['repeat']:.0%})": [figure(row.repeat) for row in rows],
-        f"new items ({1 - shares['repeat']:.0%})": [figure(row.explore) for row in rows],
-        f"warm users ({1 - shares['cold']:.0%})": [figure(row.warm) for row in rows],
-        f"cold users ({shares['cold']:.0%})": [figure(row.cold) for row in rows],
+        "to learn, s": [f"{row.fit_seconds:.2f}" for row in rows],
+        "a vector, µs": [
+            "-" if is_recommender[row.name] else figure(row.microseconds_per_user, ".1f")
+            for row in rows
+        ],
+        f"{comparison.ks[0]} items, ms": [milliseconds(row) for row in rows],
     }
-    return _table(columns, bold=("repeated", "new", "warm", "cold"))
+    return _table(columns)
+
+
+def _parts(comparison: Comparison) -> dict[str, Any]:
+    """Return the recall of kinds of items and users. A kind that all are of would be no part."""
+    rows, shares = comparison.rows, comparison.shares
+    columns = {"": [row.name for row in rows]}
+    if 0 < shares["repeat"] < 1:
+        columns[f"had before ({shares['repeat']:.0%})"] = [figure(row.repeat) for row in rows]
+        columns[f"new to them ({1 - shares['repeat']:.0%})"] = [figure(row.explore) for row in rows]
+    if 0 < shares["cold"] < 1:
+        columns[f"known users ({1 - shares['cold']:.0%})"] = [figure(row.warm) for row in rows]
+        columns[f"cold users ({shares['cold']:.0%})"] = [figure(row.cold) for row in rows]
+    return _table(columns, bold=("had", "new", "known", "cold"))
 
 
 def _activity(comparison: Comparison) -> dict[str, Any]:
-    """Return the recall of users with short, medium and long histories."""
+    """Return the recall of users with short, medium and long histories.
+
+    There are no columns if all histories are equally long.
+    """
     lengths = comparison.split.queries.lengths
     lows = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75], method="lower")).tolist()
     columns = {"": [row.name for row in comparison.rows]}
     for low, high in itertools.pairwise([*lows, int(lengths.max()) + 1]):
         are_in = (lengths >= low) & (lengths < high)
-        header = f"users with {low} to {high - 1} events ({are_in.mean():.0%})"
+        if are_in.all():
+            break
+        events = f"{low} to {high - 1} events" if low < high - 1 else counted(low, "event")
+        header = f"{events} ({are_in.mean():.0%})"
         per_user = comparison.per_user
         columns[header] = [figure(per_user[row.name][are_in].mean()) for row in comparison.rows]
-    return _table(columns, bold=("users",))
+    return _table(columns, bold=("",))
 
 
 def _people(comparison: Comparison) -> dict[str, Any]:
@@ -215,9 +247,10 @@ def _people(comparison: Comparison) -> dict[str, Any]:
         newest = history.item_ids[history.codes[::-1][:_N_SHOWN]]
         people.append(
             {
+                "n_events": counted(len(history.codes), "event"),
                 "newest": list(map(str, newest.tolist())),
                 "best": [(str(item), item in next_items) for item in found[:_N_SHOWN].tolist()],
-                "next": list(map(str, next_items[:_N_SHOWN])),
+                "next": [(str(item), item in found) for item in next_items[:_N_SHOWN]],
             }
         )
     return {"name": best, "shown": people, "n_most": _N_SHOWN}
@@ -227,12 +260,27 @@ def _lists(comparison: Comparison) -> dict[str, Any]:
     rows = comparison.rows
     columns = {
         "": [row.name for row in rows],
-        "MAP": [figure(row.average_precision) for row in rows],
-        "catalogue coverage": [figure(row.coverage) for row in rows],
+        "coverage": [figure(row.coverage) for row in rows],
         "novelty, bits": [figure(row.novelty, ".2f") for row in rows],
-        "intra-list similarity": [figure(row.similarity) for row in rows],
+        "similarity": [figure(row.similarity) for row in rows],
     }
     return _table(columns)
+
+
+def _other_figures(comparison: Comparison) -> dict[str, Any]:
+    """Return the quality at other k and by other metrics, beside what the bars show."""
+    columns, first = comparison.cells(), comparison.ks[0]
+    shown = {
+        "": columns[""],
+        **{
+            header: cells
+            for header, cells in columns.items()
+            if header.startswith(("recall@", "ndcg@")) and header != f"recall@{first}"
+        },
+        f"MAP@{first}": [figure(row.average_precision) for row in comparison.rows],
+        "against plain average": columns["against plain average"],
+    }
+    return _table(shown, bold=("recall", "ndcg", "MAP"))
 
 
 def _table(columns: dict[str, list[str]], bold: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -266,7 +314,10 @@ def _recall_curves(comparison: Comparison) -> dict[str, str]:
             style = {"color": _INK, "dashes": _DASHES[at % len(_DASHES)], "marker": ""}
         recalls = [row.curve[k] for k in CURVE_KS]
         RecallCurveDisplay(CURVE_KS, recalls, name=row.name).plot(axes, **style)
-    caption = "Recall against k. Dashed: rankers without vectors."
+    caption = (
+        "Recall among the first k items, for each k: the higher, the better. Dashed: rankers "
+        "without vectors."
+    )
     return {"svg": _svg(drawing, axes), "caption": caption}
 
 
@@ -291,7 +342,10 @@ def _search_curves(comparison: Comparison) -> list[dict[str, str]]:
             )
             display.plot(axes, color=colour)
         axes.set_xlabel(f"decay, age in {AGE_UNITS[unit]}")
-        caption = f"Recall against decay, with ages in {AGE_UNITS[unit]}."
+        caption = (
+            f"The search for a decay, with ages in {AGE_UNITS[unit]}. On the left, all events "
+            "count alike; the farther on the right, the more the newest ones count."
+        )
         pictures.append({"svg": _svg(drawing, axes), "caption": caption})
     return pictures
 

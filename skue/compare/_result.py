@@ -7,6 +7,8 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
+GENERATED = "generated data"
+"""What stands in for the name of a log if none is named."""
 # So that later rows fit below the earlier ones.
 _LEAST_WIDTHS = {"fit s": 9, "µs/user": 9, "AUC": 7, "R²": 7}
 
@@ -50,6 +52,10 @@ class Result(ABC):
     @abstractmethod
     def recommendation(self) -> str:
         """Return what follows from the figures of the contenders that are done."""
+
+    def plain_words(self) -> str:
+        """Return what the recommendation means for people, and what it costs."""
+        return ""
 
     @abstractmethod
     def content(self) -> dict[str, Any]:

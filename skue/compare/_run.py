@@ -28,6 +28,7 @@ _FEW_ITEMS = 100
 # log with added repeats, keeping seen items became better at about 1.7 %.
 _RARELY_AGAIN = 0.01
 _TIMED_USERS = 5_000
+_TIMED_LISTS = 1_000
 
 
 def compare(
@@ -103,6 +104,7 @@ def compare(
                     exclude_seen=exclude_seen,
                     n_listed=chosen_ks[0],
                 )
+                listing = _time_of_lists(contender.estimator, comparison)
             if contender.name == "plain average":
                 comparison.shares = {
                     "repeat": float(evaluation.repeated.mean()),
@@ -114,7 +116,7 @@ def compare(
                 evaluation.items.ids[best[best >= 0]]
                 for best in evaluation.lists[comparison.examples]
             ]
-            comparison.add(*_row(contender, evaluation, chosen_ks, items, microseconds))
+            comparison.add(*_row(contender, evaluation, chosen_ks, items, microseconds, listing))
             if comparison.has_rankers:
                 comparison.set_intervals()
                 on_row(comparison)
@@ -174,12 +176,21 @@ def _fit(contender: Contender, split: Split, progress: Progress) -> float:
     return 1e6 * (time.perf_counter() - started) / len(timed)
 
 
+def _time_of_lists(estimator: Any, comparison: Comparison) -> float:
+    """Return the microseconds a user that recommending takes, in one batch."""
+    timed = comparison.split.queries[:_TIMED_LISTS]
+    started = time.perf_counter()
+    estimator.recommend(timed, k=comparison.ks[0], exclude_seen=comparison.exclude_seen)
+    return 1e6 * (time.perf_counter() - started) / len(timed)
+
+
 def _row(
     contender: Contender,
     evaluation: Evaluation,
     ks: list[int],
     items: ItemEmbeddings,
     microseconds: float,
+    recommend_microseconds: float,
 ) -> tuple[Row, np.ndarray]:
     """Return the figures of a contender, and its recall at the first k for each user."""
     k = ks[0]
@@ -198,6 +209,7 @@ def _row(
         curve={k: mean[k] for k in CURVE_KS},
         fit_seconds=contender.seconds,
         microseconds_per_user=microseconds,
+        recommend_microseconds=recommend_microseconds,
         new_items=at[k].of_part(evaluation, evaluation.new),
         parameters=contender.parameters,
         average_precision=float(average_precision(evaluation, k).mean()),

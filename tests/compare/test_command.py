@@ -123,10 +123,14 @@ def test_the_page_shows_table_curves_search_and_parts(compared):
     done, folder = compared
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 3  # the curves; a search by instants, one by days
-    for part in ("repeated items (", "new items (", "warm users ("):
+    for part in ("had before (", "new to them ("):
         assert part in page
     assert "cold users (" not in page  # there are none
-    assert done.stdout.rstrip().splitlines()[-1] in html.unescape(page)
+    scores = json.loads((folder / "scores.json").read_text())
+    said = [scores["what_to_ship"], scores["in_plain_words"]]
+    assert done.stdout.rstrip().splitlines()[-1] == " ".join(said)
+    for sentence in said:
+        assert sentence in html.unescape(page)
     assert "two-tower.joblib" in page
     assert "loses half of its weight" in page or "have the same weight" in page
 
@@ -163,8 +167,9 @@ def scores(path, *options):
     assert content.pop("about")["log"] == str(path)
     assert content["notes"].pop(0).startswith(f"Log: {path} (")
     assert content["notes"].pop(0).startswith(f"Read: {path}: ")
+    del content["in_plain_words"]  # it has times
     for row in content["rows"]:
-        del row["fit_seconds"], row["microseconds_per_user"]
+        del row["fit_seconds"], row["microseconds_per_user"], row["recommend_microseconds"]
     return content
 
 

@@ -1,5 +1,7 @@
 """Splits, intervals and the verdict."""
 
+from types import SimpleNamespace
+
 import joblib
 import numpy as np
 import pytest
@@ -52,12 +54,14 @@ def comparison(explores=(0.0, 0.2, 0.2), n_users=400, **recalls):
         for name, recall in recalls.items()
     }
     rows = [
-        Row(name, name != "ranker", {10: values.mean()}, {}, 0, explore, 0, 0, {}, 0, 0)
+        Row(name, name != "ranker", {10: values.mean()}, {}, 0, explore, 0, 0, {}, 0, 0, 2500.0)
         for (name, values), explore in zip(per_user.items(), explores, strict=False)
     ]
     made = Comparison.__new__(Comparison)
     made.names, made.ks, made.items = [], [10], range(1000)
     made.rows, made.per_user = rows, per_user
+    made.row("ranker").recommend_microseconds = 10.0
+    made.split = SimpleNamespace(queries=range(n_users), held_out=np.arange(n_users))
     return made
 
 
@@ -110,6 +114,57 @@ def test_an_encoder_above_the_ranker_is_preferred_to_a_simpler_one_that_may_equa
     # 40, 52 and 64: the average may be equal to either, the tower is above the ranker.
     sentence = comparison(ranker=0.1, average=0.13, tower=0.16).verdict()
     assert sentence.startswith("Ship 'tower'")
+
+
+def test_the_gain_is_told_in_people_with_its_interval_and_its_cost():
+    made = comparison(ranker=0.1, average=0.5)
+    _, low, high = paired_interval(made.per_user["average"], made.per_user["ranker"])
+    assert made.plain_words() == (
+        "With 'average', 400 more of 1,000 people find what they chose next among 10 "
+        f"recommendations than with 'ranker' ({1000 * low:.0f} to {1000 * high:.0f} more). "
+        "Recommending takes 2.5 ms a person in place of 0.01."
+    )
+    assert made.shipped == "average"
+
+
+def test_the_gain_of_a_ranker_is_told_in_people():
+    made = comparison(ranker=0.6, average=0.2)
+    assert made.plain_words().startswith("With 'ranker', 400 more of 1,000 people find")
+    assert made.plain_words().endswith("Recommending takes 0.01 ms a person in place of 2.5.")
+    assert made.shipped == "ranker"
+
+
+def test_a_gain_that_may_be_chance_is_told_as_such():
+    made = comparison(ranker=0.3, average=0.31)
+    _, low, high = paired_interval(made.per_user["average"], made.per_user["ranker"])
+    assert low < 0 < high
+    likely = f"(between {-1000 * low:.0f} fewer and {1000 * high:.0f} more, so it may be chance)"
+    assert likely in made.plain_words()
+    assert made.shipped == "ranker"
+
+
+def test_what_a_better_encoder_that_is_not_shipped_would_add_is_told():
+    said = comparison(ranker=0.1, average=0.5, tower=0.51).plain_words()
+    assert said.endswith(
+        "'tower' finds 10 more of 1,000 than 'average', which may be chance, and takes 2.5 ms."
+    )
+
+
+def test_a_small_gain_is_not_told_as_0():
+    made = comparison(n_users=10_000, ranker=0.0, average=0.0008)
+    assert made.plain_words().startswith("With 'average', 80 more of 100,000 people find")
+
+
+def test_with_several_held_out_items_the_gain_is_told_in_items():
+    made = comparison(ranker=0.1, average=0.5)
+    made.split.held_out = np.array([np.arange(2 + n % 2) for n in range(400)], dtype=object)
+    said = made.plain_words()
+    assert "400 more of 1,000 items that people chose next are among their 10 recommenda" in said
+
+
+@pytest.mark.parametrize("given", [{"n_users": 19, "average": 1.0}, {"average": 0.0}])
+def test_nothing_is_told_in_people_if_there_is_no_best_contender(given):
+    assert comparison(ranker=0.0, **given).plain_words() == ""
 
 
 def test_the_lists_of_all_contenders_are_measured_by_the_same_item_vectors(small):
