@@ -323,6 +323,8 @@ class Comparison(Result):
             if low > 0
             else f"between {-n * low:.0f} fewer and {n * high:.0f} more, so it may be chance"
         )
+        if several:
+            likely += ", as a mean over people"
         told = (
             f"With '{better.name}', {n * middle:.0f} more of {n:,} {find} than with "
             f"'{worse.name}' ({likely}). Recommending takes {milliseconds(better)} ms a person in "

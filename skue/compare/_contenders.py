@@ -44,7 +44,7 @@ DESCRIPTIONS = {
     "decay average": "the same, with more weight for newer events",
     "decay average, 30 days": "the same, where an event loses half of its weight in 30 days",
     "decay average, searched": "the same, with the weights that were best in a search on this log",
-    "mix": "the items nearest to a mix of two such averages, of new events and of all events",
+    "mix": "the items nearest to a mix of two averages, one of new events and one of nearly all",
     "two-tower": "the items nearest to a vector of the person; a model learned both kinds of "
     "vectors together",
     "two-stage": "candidates by the vectors of the two-tower and by counts, ranked by a classifier",

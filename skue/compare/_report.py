@@ -192,12 +192,12 @@ def _bars(comparison: Comparison) -> list[dict[str, Any]]:
 def _costs(comparison: Comparison) -> dict[str, Any]:
     rows = comparison.rows
     # The second stage has the vectors of its encoder.
-    is_recommender = {each.name: each.kind == "recommender" for each in comparison.contenders}
+    recommenders = {each.name for each in comparison.contenders if each.kind == "recommender"}
     columns = {
         "": [row.name for row in rows],
         "to learn, s": [f"{row.fit_seconds:.2f}" for row in rows],
         "a vector, µs": [
-            "-" if is_recommender[row.name] else figure(row.microseconds_per_user, ".1f")
+            "-" if row.name in recommenders else figure(row.microseconds_per_user, ".1f")
             for row in rows
         ],
         f"{comparison.ks[0]} items, ms": [milliseconds(row) for row in rows],
@@ -238,11 +238,11 @@ def _activity(comparison: Comparison) -> dict[str, Any]:
 
 
 def _people(comparison: Comparison) -> dict[str, Any]:
-    """Return a few users: their newest items, the best items for them, and what they chose next."""
-    best = max(comparison.rows, key=lambda row: row.recall[comparison.ks[0]]).name
+    """Return a few users: their newest items, what they would get, and what they chose next."""
+    shipped = comparison.shipped
     queries, held_out = comparison.split.queries, comparison.split.held_out
     people = []
-    for at, found in zip(comparison.examples.tolist(), comparison.lists[best], strict=True):
+    for at, found in zip(comparison.examples.tolist(), comparison.lists[shipped], strict=True):
         history, next_items = queries[at : at + 1], np.atleast_1d(held_out[at]).tolist()
         newest = history.item_ids[history.codes[::-1][:_N_SHOWN]]
         people.append(
@@ -253,7 +253,7 @@ def _people(comparison: Comparison) -> dict[str, Any]:
                 "next": [(str(item), item in found) for item in next_items[:_N_SHOWN]],
             }
         )
-    return {"name": best, "shown": people, "n_most": _N_SHOWN}
+    return {"name": shipped, "shown": people, "n_most": _N_SHOWN}
 
 
 def _lists(comparison: Comparison) -> dict[str, Any]:

@@ -160,6 +160,7 @@ def test_with_several_held_out_items_the_gain_is_told_in_items():
     made.split.held_out = np.array([np.arange(2 + n % 2) for n in range(400)], dtype=object)
     said = made.plain_words()
     assert "400 more of 1,000 items that people chose next are among their 10 recommenda" in said
+    assert "more, as a mean over people)" in said
 
 
 @pytest.mark.parametrize("given", [{"n_users": 19, "average": 1.0}, {"average": 0.0}])

@@ -67,8 +67,7 @@ def test_parts_that_all_items_or_users_are_in_are_left_out(small):
 def test_no_table_of_the_page_has_a_column_of_another(small):
     tables = [_costs(small), _parts(small), _report._lists(small), _other_figures(small)]
     headers = [header for table in tables for header in table["header"]]
-    assert len(headers) == 14
-    assert len(set(headers)) == 14
+    assert len(set(headers)) == len(headers) > 10
     k, ranker = small.ks[0], small.best_ranker
     # These are what the bars show.
     assert not {f"recall@{k}", f"against {ranker}"} & set(headers)
@@ -96,7 +95,7 @@ def test_a_table_that_is_too_wide_for_a_phone_has_its_columns_below_each_other(w
 def test_every_contender_of_the_page_is_described(small, written):
     assert {row.name for row in small.rows} <= set(DESCRIPTIONS)
     for row in small.rows:
-        assert f"<dt>{row.name}</dt><dd>{html.escape(DESCRIPTIONS[row.name])}" in written
+        assert f"<dt>{row.name}</dt><dd>{DESCRIPTIONS[row.name]}</dd>" in html.unescape(written)
 
 
 def test_the_page_says_which_vectors_are_features_and_how_to_measure_it(small, written):
@@ -105,9 +104,9 @@ def test_the_page_says_which_vectors_are_features_and_how_to_measure_it(small, w
 
 
 def test_generated_data_have_no_name_of_a_file(small):
-    shown = page(replace(small, about={**small.about, "log": GENERATED}))
+    shown = page(replace(small, about={**small.about, "log": GENERATED, "period": []}))
     assert "<b>generated data</b>:" in shown
-    assert "Log: generated data (40 users" in shown
+    assert "Log: generated data (40 users, 320 events, no times)" in shown
     assert "skue compare log.csv --target" in shown
 
 
@@ -118,16 +117,17 @@ def test_the_page_begins_with_what_to_ship_in_plain_words(small, written):
     assert said.index(small.plain_words()) < said.index(small.verdict()) < said.index("<h2>")
 
 
-def test_a_user_on_the_page_has_what_the_best_contender_recommends_and_what_came_next(small):
+def test_a_user_on_the_page_has_what_the_shipped_contender_recommends_and_what_came_next(small):
     people = _people(small)
-    best = next(each for each in small.contenders if each.name == people["name"])
+    assert people["name"] == small.shipped
+    shipped = next(each for each in small.contenders if each.name == people["name"])
     assert len(people["shown"]) == 5
     for user, shown in zip(small.examples, people["shown"], strict=True):
         query = small.split.queries[user : user + 1]
-        ids, _ = best.estimator.recommend(query, len(shown["best"]))
+        ids, _ = shipped.estimator.recommend(query, len(shown["best"]))
         assert [item for item, _ in shown["best"]] == [str(item) for item in ids[0]]
         held_out = set(np.atleast_1d(small.split.held_out[user]).tolist())
         assert [is_next for _, is_next in shown["best"]] == [item in held_out for item in ids[0]]
         assert shown["newest"] == [str(item) for item in query[0][::-1][:6]]
-        among_k, _ = best.estimator.recommend(query, small.ks[0])
+        among_k, _ = shipped.estimator.recommend(query, small.ks[0])
         assert dict(shown["next"]) == {str(item): item in among_k[0] for item in held_out}
