@@ -42,6 +42,18 @@ _METRIC = {"classes": "AUC", "numbers": "R²"}
 _SCORING = {"classes": "roc_auc_ovr", "numbers": "r2"}
 _CHANCE = {"classes": 0.5, "numbers": 0.0}
 
+DESCRIPTIONS = {
+    "SVD of TF-IDF": f"TF-IDF, see below, in {_N_DIMS} columns: two lines of scikit-learn",
+    "statistics": "how many events, how recent, how regular, how varied: numbers of a history",
+    "counts": "a column for each item: how often the person chose it",
+    "TF-IDF": "the same, where rare items count more",
+    "profile": "vectors in which people who choose alike are near each other",
+    "profile with item features": "the same, where items with like features are alike, too",
+    "statistics and profile": "both blocks of columns side by side",
+    "decay average": "the average vector of the items, where newer events count more",
+    "two-tower": "vectors of people that were learned to find the items that they choose next",
+}
+
 
 @dataclass
 class Prediction:

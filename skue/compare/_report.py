@@ -18,6 +18,7 @@ import numpy as np
 from skue._estimator import import_optional
 from skue.compare._comparison import AGE_UNITS, Comparison, half_life, milliseconds
 from skue.compare._contenders import DESCRIPTIONS
+from skue.compare._prediction import DESCRIPTIONS as LABEL_DESCRIPTIONS
 from skue.compare._result import GENERATED, Result, counted, figure, interval
 from skue.compare._run import CURVE_KS
 from skue.metrics._displays import DecayCurveDisplay, RecallCurveDisplay
@@ -142,7 +143,11 @@ def page(result: Result) -> str:
     else:
         parts = {"figures": _table(result.cells(), bold=("AUC", "R²"))}
     is_comparison = isinstance(result, Comparison)
-    return str(template.render(result=result, is_comparison=is_comparison, **parts))
+    descriptions = DESCRIPTIONS if is_comparison else LABEL_DESCRIPTIONS
+    described = [(row.name, descriptions[row.name]) for row in result.rows]
+    return str(
+        template.render(result=result, is_comparison=is_comparison, described=described, **parts)
+    )
 
 
 def _about_comparison(comparison: Comparison) -> dict[str, Any]:
@@ -157,7 +162,6 @@ def _about_comparison(comparison: Comparison) -> dict[str, Any]:
         "activity": _activity(comparison),
         "lists": _lists(comparison),
         "figures": _other_figures(comparison),
-        "described": [(row.name, DESCRIPTIONS[row.name]) for row in comparison.rows],
         "people": _people(comparison),
         "found": None if search is None else search.found,
         "half_life": "" if search is None else half_life(search.found),

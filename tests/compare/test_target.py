@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_1samp
 from test_command import run
 
-from skue import Histories, load_interactions
+from skue import Histories, ItemFeatures, load_interactions
 from skue.compare import _prediction
 from skue.compare._labels import read_labels
 from skue.compare._prediction import interval_over_folds
@@ -167,3 +167,10 @@ def test_a_stop_keeps_the_rows_that_are_done_and_names_the_missing_one(log, tmp_
     assert lines[-1].startswith("Stopped before 'stopping', which is missing. Of the others: Use")
     scores = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert scores["missing"] == ["stopping"]
+
+
+def test_every_contender_is_described():
+    histories = Histories.from_lists([["a", "b"]])
+    items = ItemFeatures(np.eye(2), ["a", "b"])
+    names = {name for name, _ in _prediction.contenders(histories, items)}
+    assert names == set(_prediction.DESCRIPTIONS)
