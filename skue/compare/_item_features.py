@@ -23,10 +23,14 @@ _FEWEST_USES = 2
 
 
 class FeatureFile(NamedTuple):
-    """Features, and a sentence on how each column was encoded."""
+    """Features, a sentence on how each column was encoded, and the texts of the first text column.
+
+    The texts are those that the report shows in place of the ids.
+    """
 
     features: ItemFeatures
     encoding: str
+    titles: dict[Any, str]
 
 
 def read_item_features(
@@ -50,12 +54,16 @@ def read_item_features(
         features = ItemFeatures(sp.hstack(blocks, format="csr"), ids)
     except ValueError as error:
         raise ValueError(f"--item-features {path}: {error}") from error
+    texts = [columns[name] for name, kind in kinds.items() if kind == "text"]
     told = ", ".join(f"{name} as {kind}" for name, kind in kinds.items())
     n_found = int((features.lookup(item_ids) >= 0).sum())
     return FeatureFile(
         features,
         f"{told} ({features.n_features} columns); {n_found} of {len(item_ids)} items of the log "
         "have features",
+        {item: title for item, title in zip(ids.tolist(), texts[0], strict=True) if title}
+        if texts
+        else {},
     )
 
 

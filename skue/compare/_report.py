@@ -35,6 +35,7 @@ _DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _INK = "#8a8f98"
 # Items of a user that the page shows.
 _N_SHOWN = 6
+_LONGEST_TITLE = 60
 
 
 def check_folder(folder: Path) -> list[str]:
@@ -245,6 +246,8 @@ def _people(comparison: Comparison) -> dict[str, Any]:
     """Return a few users: their newest items, what they would get, and what they chose next."""
     shipped = comparison.shipped
     queries, held_out = comparison.split.queries, comparison.split.held_out
+    file = comparison.feature_file
+    titles = {} if file is None else file.titles
     people = []
     for at, found in zip(comparison.examples.tolist(), comparison.lists[shipped], strict=True):
         history, next_items = queries[at : at + 1], np.atleast_1d(held_out[at]).tolist()
@@ -252,12 +255,19 @@ def _people(comparison: Comparison) -> dict[str, Any]:
         people.append(
             {
                 "n_events": counted(len(history.codes), "event"),
-                "newest": list(map(str, newest.tolist())),
-                "best": [(str(item), item in next_items) for item in found[:_N_SHOWN].tolist()],
-                "next": [(str(item), item in found) for item in next_items[:_N_SHOWN]],
+                "newest": [_shown(item, titles) for item in newest.tolist()],
+                "best": [
+                    (_shown(item, titles), item in next_items) for item in found[:_N_SHOWN].tolist()
+                ],
+                "next": [(_shown(item, titles), item in found) for item in next_items[:_N_SHOWN]],
             }
         )
     return {"name": shipped, "shown": people, "n_most": _N_SHOWN}
+
+
+def _shown(item: Any, titles: dict[Any, str]) -> str:
+    text = titles.get(item, str(item))
+    return text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 3]}..."
 
 
 def _lists(comparison: Comparison) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def table(tmp_path):
 
 
 def test_text_categories_and_numbers_are_told_apart(table):
-    features, encoding = read_item_features(table, IDS)
+    features, encoding, titles = read_item_features(table, IDS)
+    assert titles == {"i0": "blue tea cup", "i1": "green tea cup", "i2": "steel saw"}
     assert features.ids.tolist() == ["i0", "i1", "i2", "i3"]
     assert encoding.startswith(
         "title as text, brand as categories, price as numbers, is_red as categories"
@@ -62,7 +63,7 @@ def test_missing_values_are_read_from_columns_of_every_dtype(tmp_path, dtype):
     column = pandas.Series([1, 0, 1, 0, 1, None]).astype("Int64").astype(dtype)
     path = tmp_path / "items.parquet"
     pandas.DataFrame({"item_id": range(6), "value": column}).to_parquet(path)
-    features, encoding = read_item_features(path, np.arange(6))
+    features, encoding, _ = read_item_features(path, np.arange(6))
     assert encoding.startswith("value as categories")
     assert features.values.toarray().tolist() == [[0, 0, 1], [0, 1, 0]] * 2 + [[0, 0, 1], [1, 0, 0]]
 
@@ -107,7 +108,7 @@ def test_the_delimiter_is_found(tmp_path, table, mark):
 def test_encoding_and_decimal_mark_of_the_log_are_those_of_the_table(tmp_path):
     path = tmp_path / "items.csv"
     path.write_bytes("item;preis;titel\na;1,5;säge\nb;2;öl\nc;3;öl\n".encode("cp1252"))
-    features, encoding = read_item_features(
+    features, encoding, _ = read_item_features(
         path, IDS, text=TextOptions(encoding="cp1252", decimal=",")
     )
     assert encoding.startswith("preis as numbers, titel as text")
@@ -135,7 +136,7 @@ def test_a_table_that_is_not_in_order_is_refused_with_its_line(tmp_path, text, m
 def test_quote_marks_of_titles_are_read_as_they_are_with_no_quotes(tmp_path):
     path = tmp_path / "items.tsv"
     path.write_text('item\ttitle\ni0\t"Heroes\ni1\tthe end" of it\n')
-    features, encoding = read_item_features(path, IDS, text=TextOptions(quotes=False))
+    features, encoding, _ = read_item_features(path, IDS, text=TextOptions(quotes=False))
     assert features.ids.tolist() == ["i0", "i1"]
     assert "2 of 2 items of the log have features" in encoding
     with pytest.raises(ValueError, match="line 2"):

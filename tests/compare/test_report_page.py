@@ -11,6 +11,7 @@ import pytest
 from skue import Histories
 from skue.compare import _report
 from skue.compare._contenders import DESCRIPTIONS
+from skue.compare._item_features import FeatureFile
 from skue.compare._report import _activity, _costs, _other_figures, _parts, _people, page
 from skue.compare._result import GENERATED
 
@@ -131,3 +132,21 @@ def test_a_user_on_the_page_has_what_the_shipped_contender_recommends_and_what_c
         assert shown["newest"] == [str(item) for item in query[0][::-1][:6]]
         among_k, _ = shipped.estimator.recommend(query, small.ks[0])
         assert dict(shown["next"]) == {str(item): item in among_k[0] for item in held_out}
+
+
+def test_items_with_a_title_are_shown_by_it(small):
+    ids = small.split.train.item_ids.tolist()
+    titles = {ids[0]: "blue tea cup", ids[1]: "words " * 50}
+    people = _people(replace(small, feature_file=FeatureFile(None, "", titles)))
+    plain = _people(small)
+    for told, untold in zip(people["shown"], plain["shown"], strict=True):
+        for title, item in zip(told["newest"], untold["newest"], strict=True):
+            if item == str(ids[0]):
+                assert title == "blue tea cup"
+            elif item == str(ids[1]):
+                assert title == ("words " * 50)[:57] + "..."
+            else:
+                assert title == item
+    shown = [title for person in people["shown"] for title in person["newest"]]
+    assert "blue tea cup" in shown
+    assert any(title.endswith("...") for title in shown)
