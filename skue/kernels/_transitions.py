@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from skue.kernels._arrays import owners
 from skue.kernels._pair_counts import Instants, instants_of, pair_weights
+from skue.kernels._threads import spread
 
 _WINDOW = 5
 # An instant further on than the next one is left out if more events than these are in between.
@@ -38,20 +39,22 @@ def transition_table(
     which bounds the memory for logs of large baskets.
     """
     instants = instants_of(rows, offsets, n_items, timestamps)
-    bounds = instants.starts.astype(np.int32)
+    starts = instants.starts.astype(np.int32)
     has = sp.csr_array(
-        (np.ones(len(instants.codes)), instants.codes.astype(np.int32), bounds),
+        (np.ones(len(instants.codes)), instants.codes.astype(np.int32), starts),
         shape=(len(instants.ends), n_items),
     )
     of_items = has.T.tocsr()
     n = np.maximum(np.bincount(rows, minlength=n_items), 1)
     scales = n**-0.5, n**-_POPULARITY_POWER
-    blocks = np.searchsorted(of_items.indptr, np.arange(0, of_items.nnz, _BLOCK))
-    parts = [sp.csr_array((0, n_items), dtype=np.float32)]
-    for start, stop in pairwise(np.unique(np.append(blocks, n_items)).tolist()):
-        counts = _neighbours(of_items[start:stop], instants) @ has
-        parts.append(_strongest(counts, start, scales))
-    return sp.vstack(parts, format="csr")
+    bounds = np.searchsorted(of_items.indptr, np.arange(0, of_items.nnz, _BLOCK))
+
+    def followers(block: tuple[int, int]) -> sp.csr_array:
+        start, stop = block
+        return _strongest(_neighbours(of_items[start:stop], instants) @ has, start, scales)
+
+    parts = spread(followers, pairwise(np.unique(np.append(bounds, n_items)).tolist()))
+    return sp.vstack([sp.csr_array((0, n_items), dtype=np.float32), *parts], format="csr")
 
 
 def _neighbours(of_items: sp.csr_array, instants: Instants) -> sp.csr_array:

@@ -15,6 +15,7 @@ from scipy.special import softmax
 
 from skue.encoders.two_tower._examples import Batch, Sequences, batch_of
 from skue.kernels._arrays import LONGEST_HISTORY
+from skue.kernels._threads import spread
 from skue.kernels._unit_rows import NEGLIGIBLE_NORM, NEGLIGIBLE_WEIGHT, row_norms, unit_rows
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -331,7 +332,8 @@ def encode(
     filled = np.flatnonzero(lengths)
     blocks = np.split(item_vectors, len(towers), axis=1)
     towers = in_float64(towers)
-    for within in _blocks_by_length(lengths[filled]):
+
+    def encode_block(within: np.ndarray) -> None:
         block = filled[within]
         batch = batch_of(sequences, starts[block], stops[block], max_history=max_history)
         parts = []
@@ -342,6 +344,8 @@ def encode(
             parts.append(output.users * has[:, None])
             defined[block] |= has
         users[block] = parts[0] if len(parts) == 1 else side_by_side(parts)
+
+    spread(encode_block, _blocks_by_length(lengths[filled]))
     return users, defined
 
 
