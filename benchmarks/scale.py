@@ -5,6 +5,7 @@
     python benchmarks/scale.py --peers                  # with implicit's ALS and item-kNN
     python benchmarks/scale.py --only two-tower         # some contenders
     python benchmarks/scale.py --items 1_000_000        # of a larger catalogue
+    python benchmarks/scale.py --only "two-stage of averages"  # the second stage, cheaply
     python benchmarks/scale.py --events 10_000_000 --write LOG.csv   # only write the log
 
 In the generated log, the next item can be learned: items belong to clusters that follow one
@@ -25,8 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -38,18 +40,24 @@ from skue import (
     Histories,
     ProfileUserEncoder,
     RecallAtK,
+    Retriever,
+    TransitionItemRanker,
     TwoStageRecommender,
     TwoTowerUserEncoder,
+    UserVectorCache,
+    export_index,
     leave_last_out,
+    open_index,
 )
 from skue.compare._comparison import paired_interval
 from skue.kernels._arrays import owners
 from skue.metrics._evaluation import evaluate
 
 K = 20
-N_SCORED = 5_000
+N_SCORED, N_REQUESTS = 5_000, 200
 EVENTS_PER_USER = 20
-SKUE = ("popularity", "best average", "two-tower", "two-stage", "profile")
+SKUE = ("popularity", "transitions", "best average", "two-tower", "two-stage", "profile")
+OF_AVERAGES = "two-stage of averages"
 PEERS = ("implicit ALS", "implicit item-kNN")
 
 
@@ -109,7 +117,9 @@ def best_average(train: Histories) -> DecayAverageUserEncoder:
     return max(grid, key=lambda encoder: encoder.score(X, y))
 
 
-def skue_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple[dict, np.ndarray]:
+def skue_hits(
+    name: str, train: Histories, X: Histories, y: np.ndarray, newer: Histories
+) -> tuple[dict, np.ndarray]:
     """Fit one of ours; return what is told of the fit, and the hits of each user."""
     started = time.perf_counter()
     if name == "popularity":
@@ -117,28 +127,55 @@ def skue_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple
         return {"fit_seconds": time.perf_counter() - started}, hits
     if name == "best average":
         encoder = best_average(train)
+    elif name == "transitions":
+        encoder = TransitionItemRanker().fit(train)
     elif name == "profile":
         encoder = ProfileUserEncoder().fit(train)
     elif name == "two-stage":
         encoder = TwoStageRecommender(random_state=0).fit(train)
+    elif name == OF_AVERAGES:
+        first = DecayAverageUserEncoder(CooccurrenceItemEmbedder(64), decay=1.0)
+        encoder = TwoStageRecommender(first, random_state=0).fit(train)
     else:
         encoder = TwoTowerUserEncoder(random_state=0).fit(train)
     found = {"fit_seconds": time.perf_counter() - started}
-    if name in ("two-tower", "two-stage"):
-        found["ms_a_user"] = ms_of_one_request(encoder, X[:100])
+    if name in ("transitions", "two-tower", "two-stage", OF_AVERAGES):
+        found["ms_a_user"] = ms_of_one_request(encoder.recommend, X[:N_REQUESTS])
+    if isinstance(encoder, TwoStageRecommender):
+        found["ms_a_user_with_index"] = ms_with_index(encoder, X[:N_REQUESTS])
+        found["second_stage"] = encoder.second_stage_
     if name == "two-tower":
         found |= {"n_examples_seen": encoder.n_examples_seen_, "best_iter": encoder.best_iter_}
-    return found, RecallAtK(K, normalize="hit").per_user(evaluate(encoder, X, y))
+    hits = RecallAtK(K, normalize="hit").per_user(evaluate(encoder, X, y))
+    if isinstance(encoder, TwoStageRecommender):
+        found["update_seconds"] = seconds_of_update(encoder, newer)
+    return found, hits
 
 
-def ms_of_one_request(estimator: TwoTowerUserEncoder | TwoStageRecommender, X: Histories) -> float:
-    """Return the median milliseconds of a recommendation for one user, without an index."""
+def ms_of_one_request(recommend: Callable[[Histories], Any], X: Histories) -> float:
+    """Return the median milliseconds of a recommendation for one user."""
     seconds = []
     for row in range(len(X)):
         started = time.perf_counter()
-        estimator.recommend(X[row : row + 1])
+        recommend(X[row : row + 1])
         seconds.append(time.perf_counter() - started)
     return 1e3 * float(np.median(seconds))
+
+
+def ms_with_index(model: TwoStageRecommender, X: Histories) -> float:
+    """Return the same with an hnswlib index, and user vectors that are computed anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_index(model, folder)
+        index = open_index(folder, backend="hnswlib")
+        serving = Retriever(UserVectorCache(model.encoder_), index, model)
+        return ms_of_one_request(lambda X: serving.recommend(X.user_ids, lambda _: X), X)
+
+
+def seconds_of_update(model: TwoStageRecommender, newer: Histories) -> float:
+    """Return how long it takes to add the last event of every user."""
+    started = time.perf_counter()
+    model.update(newer)
+    return time.perf_counter() - started
 
 
 def peer_hits(name: str, train: Histories, X: Histories, y: np.ndarray) -> tuple[dict, np.ndarray]:
@@ -177,7 +214,11 @@ def one(name: str, folder: Path) -> None:
     train = Histories.load(folder / "train.npz", mmap=True)
     X, y = Histories.load(folder / "queries.npz"), np.load(folder / "held_out.npy")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found, hits = (skue_hits if name in SKUE else peer_hits)(name, train, X, y)
+    if name in PEERS:
+        found, hits = peer_hits(name, train, X, y)
+    else:
+        newer = Histories.load(folder / "newer.npz", mmap=True)
+        found, hits = skue_hits(name, train, X, y, newer)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found |= {"peak_gb": peak / 2**20, "peak_over_imports_gb": (peak - before) / 2**20}
     np.save(folder / f"{name}.npy", hits)
@@ -188,10 +229,15 @@ def measure(n_events: int, n_items: int | None, names: Sequence[str]) -> list[di
     """Return one row for each contender on one log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        histories = generated_log(n_events, n_items=n_items)
+        log = generated_log(n_events, n_items=n_items)
+        user_ids = np.arange(len(log))
+        histories = Histories(log.codes, log.offsets, log.item_ids, user_ids=user_ids)
         train, held_out = leave_last_out(histories)
         scored = np.random.default_rng(1).choice(len(train), min(N_SCORED, len(train)), False)
         train.save(folder / "train.npz")
+        last, one_each = log.codes[log.offsets[1:] - 1], np.arange(len(log) + 1)
+        newer = Histories(last, one_each, log.item_ids, user_ids=user_ids)
+        newer.save(folder / "newer.npz")
         train[scored].save(folder / "queries.npz")
         np.save(folder / "held_out.npy", held_out[scored])
         rows = []
@@ -228,7 +274,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[200_000, 2_000_000])
     parser.add_argument("--items", type=int, help="number of items, a multiple of 20")
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=SKUE + PEERS)
+    parser.add_argument("--only", nargs="+", choices=(*SKUE, *PEERS, OF_AVERAGES))
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--write", type=Path, help="write the log there, and end")
     parser.add_argument("--one", help=argparse.SUPPRESS)
