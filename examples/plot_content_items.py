@@ -98,6 +98,7 @@ ax.legend(title="item space", ncols=3, fontsize="small")
 plt.show()
 
 # %%
-# Co-occurrence cannot find items that are not in the log. In this shop, titles say nearly
-# everything about an item. In a real shop, the log contains information that titles do not. Try
-# each space: it takes one line.
+# Co-occurrence cannot find items that are not in the log. With the new items in its space, known
+# items are found less often, because new ones take some of the twenty places. In this shop, titles
+# say nearly everything about an item. In a real shop, the log contains information that titles do
+# not. Try each space: it takes one line.

@@ -6,8 +6,8 @@ A shop wants to know who will order nothing in the next 90 days. What each custo
 columns of a table: named numbers from :class:`~skue.HistoryStatistics`, and a vector of what they
 buy from :class:`~skue.ProfileUserEncoder`. The rest is a pipeline of scikit-learn.
 
-This page runs on a real log, Online Retail (D. Chen, S. L. Sain, K. Guo, 2012), which the
-environment variable ``SKUE_DATA`` locates.
+This page runs on a real log, Online Retail (D. Chen, S. L. Sain, K. Guo, 2012), in the folder that
+the environment variable ``SKUE_DATA`` names. :ref:`How to get it <public-logs>`.
 """
 
 # %%

@@ -7,8 +7,8 @@ A shop has a list of good customers and looks for more of the same kind.
 list of seeds. How many of them are really of that kind is measured here on seeds whose fellows
 are hidden.
 
-This page runs on a real log, Online Retail (D. Chen, S. L. Sain, K. Guo, 2012), which the
-environment variable ``SKUE_DATA`` locates.
+This page runs on a real log, Online Retail (D. Chen, S. L. Sain, K. Guo, 2012), in the folder that
+the environment variable ``SKUE_DATA`` names. :ref:`How to get it <public-logs>`.
 """
 
 # %%
@@ -79,8 +79,9 @@ ax.legend()
 plt.show()
 
 # %%
-# Bands are one standard deviation over 20 draws of the seeds. In production, the call is one line.
-# ``together=True`` looks for users like the seeds as a whole, and leaves the seeds out.
+# Bands are one standard deviation over 20 draws of the seeds. Both kinds of vectors know only who
+# bought what, and from 100 customers on their lifts are the same. In production, the call is one
+# line. ``together=True`` looks for users like the seeds as a whole, and leaves the seeds out.
 encoder = ProfileUserEncoder(64).fit(past)
 ids, cosines = encoder.similar_users(past[seeds], past, k=5, together=True)
 print(ids[0].tolist(), cosines[0].round(2).tolist())

@@ -5,8 +5,8 @@ A map of a shop's customers
 Segments are groups of customers who buy alike. ``KMeans`` finds them among user vectors, and the
 items that set each group apart from the others give it a name.
 
-This page runs on a real log, Online Retail (D. Chen, S. L. Sain, K. Guo, 2012), which the
-environment variable ``SKUE_DATA`` locates.
+This page runs on a real log, Online Retail (D. Chen, S. L. Sain, K. Guo, 2012), in the folder that
+the environment variable ``SKUE_DATA`` names. :ref:`How to get it <public-logs>`.
 """
 
 # %%
@@ -56,16 +56,15 @@ from sklearn.manifold import TSNE
 
 places = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(vectors)
 _, ax = plt.subplots(figsize=(9, 8), layout="constrained")
-colours = plt.get_cmap("tab10")
 for group, name in enumerate(names):
     x, y = places[groups == group].T
-    ax.scatter(x, y, s=5, color=colours(group), linewidths=0)
+    ax.scatter(x, y, s=5, color=f"C{group}", linewidths=0)
     ax.annotate(
         name,
         (np.median(x), np.median(y)),
         ha="center",
         fontsize=9,
-        bbox={"boxstyle": "round", "fc": "white", "ec": colours(group), "alpha": 0.85},
+        bbox={"boxstyle": "round", "fc": "white", "ec": f"C{group}", "alpha": 0.85},
     )
 ax.set(xticks=[], yticks=[])
 ax.set_frame_on(False)

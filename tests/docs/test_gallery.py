@@ -12,3 +12,13 @@ def test_the_gallery_contains_every_example_that_a_page_links_to():
     linked = set(re.findall(r"auto_examples_(plot_\w+)\.py", text))
     assert len(linked) > 5
     assert linked <= {path.stem for path in EXAMPLES}
+
+
+def test_pages_on_real_logs_have_names_by_which_they_are_left_out_without_the_log():
+    conf = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    prefixes = tuple(re.findall(r'^    "(plot_\w+_)": ', conf, flags=re.M))
+    assert len(prefixes) == 3
+    assert all(any(path.name.startswith(prefix) for path in EXAMPLES) for prefix in prefixes)
+    for path in EXAMPLES:
+        reads_a_log = re.search(r"SKUE_DATA|distribution\(", path.read_text(encoding="utf-8"))
+        assert path.name.startswith(prefixes) == bool(reads_a_log)
