@@ -99,6 +99,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "download_all_examples": False,
     "min_reported_time": 1,
+    "remove_config_comments": True,
 }
 warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive")
 

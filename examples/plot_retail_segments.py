@@ -51,6 +51,8 @@ for group in range(8):
 # The map
 # -------
 # ``TSNE`` lays the vectors out on a sheet, so that customers who are alike are near each other.
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 from sklearn.manifold import TSNE
 
@@ -60,10 +62,11 @@ for group, name in enumerate(names):
     x, y = places[groups == group].T
     ax.scatter(x, y, s=5, color=f"C{group}", linewidths=0)
     ax.annotate(
-        name,
+        fill(name, 16),
         (np.median(x), np.median(y)),
         ha="center",
-        fontsize=9,
+        va="center",
+        fontsize=8,
         bbox={"boxstyle": "round", "fc": "white", "ec": f"C{group}", "alpha": 0.85},
     )
 ax.set(xticks=[], yticks=[])
