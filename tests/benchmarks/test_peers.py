@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skue import (
+    CooccurrenceItemEmbedder,
     DecayAverageUserEncoder,
     Histories,
     NDCGAtK,
@@ -174,3 +175,17 @@ def test_a_peer_finds_planted_neighbours(modules, name, settings):
         pytest.importorskip("implicit")
     # By chance, 2 in 14.
     assert planted(name, modules, **settings) > 0.9
+
+
+def test_the_first_items_of_an_encoder_are_the_best_new_ones(modules):
+    _peers, peers = modules
+    X = sessions(n_items=40)
+    encoder = _peers.Encoder(DecayAverageUserEncoder(CooccurrenceItemEmbedder(8))).fit(X)
+    rows = peers.first_items(encoder, X, exclude_seen=True)
+    table = encoder.encoder.transform(X) @ encoder.items.vectors.T
+    for scores, own, found in zip(
+        table, encoder.items.rows_of(X).reshape(-1, 6), rows, strict=True
+    ):
+        scores[own] = -np.inf
+        best = np.sort(scores)[::-1][:10]
+        np.testing.assert_allclose(scores[found], best, atol=1e-6)
