@@ -36,7 +36,7 @@ MOST_ITEMS_OF_DENSE = 20_000
 # A dense matrix of people × people, a block of people at a time.
 MOST_PEOPLE_COMPARED = 50_000
 # The search of their settings takes hours on a longer log.
-SLOW = ("ALS (implicit)", "BPR (implicit)", "prod2vec (gensim)")
+SLOW = ("ALS (implicit)", "BPR (implicit)", "prod2vec (gensim)", "skue, average, searched")
 MOST_EVENTS_OF_SLOW = 500_000
 
 
