@@ -513,6 +513,7 @@ def shop_day(found):
     n_answers = sum(status.values())
     rows = [
         ["requests; failed", f"{found['requests']:,}; {found['failed']}"],
+        ["of these, reports of events", f"{found['requests'] - n_answers:,}"],
         ["a recommendation: p50, p99", f"{found['p50_ms']:.1f}, {found['p99_ms']:.1f} ms"],
         ["answers of each version", ", ".join(f"{n:,}" for n in found["versions"].values())],
         *([f"vectors {name}", f"{n / n_answers:.1%}"] for name, n in sorted(status.items())),
