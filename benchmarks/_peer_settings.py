@@ -35,7 +35,7 @@ DENSE = ("EASE", "sequential linear (SLIT)")
 MOST_ITEMS_OF_DENSE = 20_000
 # A dense matrix of people × people, a block of people at a time.
 MOST_PEOPLE_COMPARED = 50_000
-# The search of their settings takes hours on a longer log.
+# The search of their settings takes too long on a longer log.
 SLOW = ("ALS (implicit)", "BPR (implicit)", "prod2vec (gensim)", "skue, average, searched")
 MOST_EVENTS_OF_SLOW = 500_000
 

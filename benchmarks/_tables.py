@@ -137,8 +137,11 @@ def interval(row, base, k):
     difference = row.get(f"less {base}", {}).get(k)
     if difference is None:
         return ""
-    low, high = difference["interval"]
-    return f"{difference['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return signed(difference["mean"], *difference["interval"])
+
+
+def signed(mean, low, high):
+    return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def made_by(results):
@@ -297,7 +300,7 @@ def peers(found):
             [
                 _name(row),
                 *(f"{row[metric]:.4f}" for metric in ("R@10", "N@10", "R@20")),
-                "" if gap is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gap["R@10"]),
+                "" if gap is None else signed(*gap["R@10"]),
                 f"{row['fit_cpu_seconds']:.1f}",
                 f"{row['microseconds_a_person']:,.0f}",
             ]
@@ -341,7 +344,7 @@ def logs(*files):
                 *(f"{found[n]:,}" for n in ("n_people", "n_items", "n_learned_from")),
                 found["best_peer"],
                 *(f"**{r:.4f}**" if r == max(recalls) else f"{r:.4f}" for r in recalls),
-                "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gap),
+                signed(*gap),
                 ", ".join(f"{row['fit_cpu_seconds']:.1f}" for row in chosen),
             ]
         )

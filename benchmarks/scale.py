@@ -54,7 +54,7 @@ from skue.kernels._arrays import owners
 from skue.metrics._evaluation import evaluate
 
 K = 20
-N_SCORED, N_REQUESTS = 5_000, 200
+N_SCORED, N_REQUESTS = 5_000, 300
 EVENTS_PER_USER = 20
 SKUE = ("popularity", "transitions", "best average", "two-tower", "two-stage", "profile")
 OF_AVERAGES = "two-stage of averages"
@@ -99,6 +99,11 @@ def generated_log(
     return Histories(codes.ravel(), offsets, np.arange(n_items))
 
 
+def numbered(log: Histories) -> Histories:
+    """Return the log with user ids."""
+    return Histories(log.codes, log.offsets, log.item_ids, user_ids=np.arange(len(log)))
+
+
 def popular_hits(train: Histories, y: np.ndarray) -> np.ndarray:
     """Return the hits of the most popular items."""
     counts = np.bincount(train.codes, minlength=len(train.item_ids))
@@ -139,15 +144,14 @@ def skue_hits(
     else:
         encoder = TwoTowerUserEncoder(random_state=0).fit(train)
     found = {"fit_seconds": time.perf_counter() - started}
+    hits = RecallAtK(K, normalize="hit").per_user(evaluate(encoder, X, y))
     if name in ("transitions", "two-tower", "two-stage", OF_AVERAGES):
         found["ms_a_user"] = ms_of_one_request(encoder.recommend, X[:N_REQUESTS])
+    if name == "two-tower":
+        found |= {"n_examples_seen": encoder.n_examples_seen_, "best_iter": encoder.best_iter_}
     if isinstance(encoder, TwoStageRecommender):
         found["ms_a_user_with_index"] = ms_with_index(encoder, X[:N_REQUESTS])
         found["second_stage"] = encoder.second_stage_
-    if name == "two-tower":
-        found |= {"n_examples_seen": encoder.n_examples_seen_, "best_iter": encoder.best_iter_}
-    hits = RecallAtK(K, normalize="hit").per_user(evaluate(encoder, X, y))
-    if isinstance(encoder, TwoStageRecommender):
         found["update_seconds"] = seconds_of_update(encoder, newer)
     return found, hits
 
@@ -229,14 +233,12 @@ def measure(n_events: int, n_items: int | None, names: Sequence[str]) -> list[di
     """Return one row for each contender on one log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        log = generated_log(n_events, n_items=n_items)
-        user_ids = np.arange(len(log))
-        histories = Histories(log.codes, log.offsets, log.item_ids, user_ids=user_ids)
-        train, held_out = leave_last_out(histories)
+        log = numbered(generated_log(n_events, n_items=n_items))
+        train, held_out = leave_last_out(log)
         scored = np.random.default_rng(1).choice(len(train), min(N_SCORED, len(train)), False)
         train.save(folder / "train.npz")
         last, one_each = log.codes[log.offsets[1:] - 1], np.arange(len(log) + 1)
-        newer = Histories(last, one_each, log.item_ids, user_ids=user_ids)
+        newer = Histories(last, one_each, log.item_ids, user_ids=log.user_ids)
         newer.save(folder / "newer.npz")
         train[scored].save(folder / "queries.npz")
         np.save(folder / "held_out.npy", held_out[scored])

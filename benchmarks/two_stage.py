@@ -34,7 +34,7 @@ from _log_file import log_of
 from _result_file import write
 from against import GENERATED
 from quality import FIRST_WORLD_SEED, WORLDS, World, machine
-from scale import generated_log
+from scale import N_REQUESTS, generated_log, ms_of_one_request, numbered
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
@@ -118,15 +118,9 @@ class Rows:
         ]
 
 
-def latency(model, X, n=300):
+def latency(model, X):
     """Return the median milliseconds of one recommendation."""
-    seconds = []
-    for row in range(min(n, len(X))):
-        one = X[row : row + 1]
-        started = time.perf_counter()
-        model.recommend(one, k=10)
-        seconds.append(time.perf_counter() - started)
-    return 1e3 * float(np.median(seconds))
+    return ms_of_one_request(model.recommend, X[:N_REQUESTS])
 
 
 def measure(rows, name, model, X, y, exclude_seen, less, newer=None):
@@ -237,10 +231,7 @@ def main():
         world = World(name, FIRST_WORLD_SEED)
         encoder, task = TwoTowerUserEncoder(world.items), task_of_world(world)
     elif name in GENERATED:
-        log = generated_log(**GENERATED[name])
-        user_ids = np.arange(len(log))
-        log = Histories(log.codes, log.offsets, log.item_ids, user_ids=user_ids)
-        task = task_of_log(log, arguments)
+        task = task_of_log(numbered(generated_log(**GENERATED[name])), arguments)
     else:
         task, name = task_of_log(log_of(arguments.log), arguments), Path(arguments.log).name
     if arguments.encoder:

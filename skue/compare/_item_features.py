@@ -54,16 +54,16 @@ def read_item_features(
         features = ItemFeatures(sp.hstack(blocks, format="csr"), ids)
     except ValueError as error:
         raise ValueError(f"--item-features {path}: {error}") from error
-    texts = [columns[name] for name, kind in kinds.items() if kind == "text"]
+    # The first text column; its empty texts are no titles.
+    texts = next((columns[name] for name, kind in kinds.items() if kind == "text"), ())
+    titles = {item: text for item, text in zip(ids.tolist(), texts, strict=False) if text}
     told = ", ".join(f"{name} as {kind}" for name, kind in kinds.items())
     n_found = int((features.lookup(item_ids) >= 0).sum())
     return FeatureFile(
         features,
         f"{told} ({features.n_features} columns); {n_found} of {len(item_ids)} items of the log "
         "have features",
-        {item: title for item, title in zip(ids.tolist(), texts[0], strict=True) if title}
-        if texts
-        else {},
+        titles,
     )
 
 

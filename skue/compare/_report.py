@@ -139,12 +139,12 @@ def page(result: Result) -> str:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     template = environment.get_template("report.html.jinja")
+    is_comparison = isinstance(result, Comparison)
     if isinstance(result, Comparison):
-        parts = _about_comparison(result)
+        parts, descriptions = _about_comparison(result), DESCRIPTIONS
     else:
         parts = {"figures": _table(result.cells(), bold=("AUC", "R²"))}
-    is_comparison = isinstance(result, Comparison)
-    descriptions = DESCRIPTIONS if is_comparison else LABEL_DESCRIPTIONS
+        descriptions = LABEL_DESCRIPTIONS
     described = [(row.name, descriptions[row.name]) for row in result.rows]
     return str(
         template.render(result=result, is_comparison=is_comparison, described=described, **parts)
