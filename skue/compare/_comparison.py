@@ -310,7 +310,7 @@ class Comparison(Result):
         simplest, best, ranker, gap = self._compared()
         better, worse = (simplest, ranker) if gap[0] >= 0 else (ranker, simplest)
         middle, low, high = gap if gap[0] >= 0 else (-gap[0], -gap[2], -gap[1])
-        # In 1,000, a smaller difference would be 0.
+        # Of 1,000 people, a smaller difference would be shown as 0.
         n = 1_000 if middle >= 0.001 or middle == 0 else 100_000
         several = any(np.size(items) > 1 for items in self.split.held_out)
         find = (

@@ -211,7 +211,7 @@ def _costs(comparison: Comparison) -> dict[str, Any]:
 
 
 def _parts(comparison: Comparison) -> dict[str, Any]:
-    """Return the recall of kinds of items and users. A kind that all are of would be no part."""
+    """Return the recall by kind of item and user, without kinds that all or none belong to."""
     rows, shares = comparison.rows, comparison.shares
     columns = {"": [row.name for row in rows]}
     if 0 < shares["repeat"] < 1:
@@ -358,7 +358,7 @@ def _search_curves(comparison: Comparison) -> list[dict[str, str]]:
         axes.set_xlabel(f"decay, age in {AGE_UNITS[unit]}")
         caption = (
             f"The search for a decay, with ages in {AGE_UNITS[unit]}. On the left, all events "
-            "count alike; the farther on the right, the more the newest ones count."
+            "count alike; further to the right, the newest ones count more."
         )
         pictures.append({"svg": _svg(drawing, axes), "caption": caption})
     return pictures

@@ -238,7 +238,7 @@ def cross_validated(
 
 
 def chosen_stage(ndcg: dict[str, np.ndarray]) -> str:
-    """Return the second stage with the highest mean; of equal ones, the simplest.
+    """Return the second stage with the highest mean NDCG; of equal ones, the simplest.
 
     It is the encoder if there are too few users to compare.
     """

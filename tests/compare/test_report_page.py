@@ -52,7 +52,7 @@ def test_if_all_users_have_equally_many_events_there_is_no_recall_by_activity(sm
     assert _activity(small)["header"] == []
 
 
-def test_parts_that_all_items_or_users_are_in_are_left_out(small):
+def test_a_kind_that_all_items_or_users_belong_to_is_left_out(small):
     assert 0 < small.shares["repeat"] < 1
     assert small.shares["cold"] == 0
     assert [header.split(" (")[0] for header in _parts(small)["header"]] == [
@@ -65,7 +65,7 @@ def test_parts_that_all_items_or_users_are_in_are_left_out(small):
     assert not {"repeat", "explore"} & set(nothing_twice.cells())
 
 
-def test_no_table_of_the_page_has_a_column_of_another(small):
+def test_no_two_tables_of_the_page_share_a_column(small):
     tables = [_costs(small), _parts(small), _report._lists(small), _other_figures(small)]
     headers = [header for table in tables for header in table["header"]]
     assert len(set(headers)) == len(headers) > 10
